@@ -1,0 +1,135 @@
+"""What a recipe may say about the network and its training: one frozen class a table, one string a field.
+
+Names are those of Hugging Face's configurations where they have one. Imports nothing heavy.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """`[encoder]`: the shape of the network (NEZHA paper, section 3.3 and table 1)."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: Literal["gelu", "gelu_tanh"] = "gelu_tanh"
+    """`gelu_tanh` is what the released weights were trained with; `gelu` is the exact (erf) form."""
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    relative_positions: Literal["released", "paper"] = "released"
+    """`released`: index clip(j - i, -m, m) + m, as Huawei's code has it. `paper`: sin and cos of j - i itself, unclipped."""
+    max_relative_position: int = 64
+    """m of the released form."""
+
+    def __post_init__(self) -> None:
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
+            )
+        if self.head_size % 2:
+            raise ValueError(f"head size {self.head_size} is odd: sine and cosine come in pairs")
+
+    @property
+    def head_size(self) -> int:
+        """H, the width of one attention head."""
+        return self.hidden_size // self.num_attention_heads
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """`[optimizer]`: LAMB as in the code of the 2019 release."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    variant: Literal["nezha2019"] = "nezha2019"
+    """Learning rates do not carry over between variants of LAMB, so checkpoints name theirs."""
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-6
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseConfig:
+    """`[[phase]]`: a stretch of training at one sequence length (2019 had two: 128, then 512)."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    sequence_length: int
+    """Longest sequence, in pieces."""
+    batch_size: int
+    """Sequences a step, over all workers."""
+    steps: int
+    learning_rate: float = 1.8e-4
+    """Highest learning rate; never multiplied by the number of workers."""
+    warmup_steps: int = 0
+    schedule: Literal["linear", "polynomial"] = "linear"
+    power: float = 1.0
+    """Exponent of the polynomial schedule."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Share of each source in the sequences of a step, by its name; empty = all sources, by their number of rows."""
+
+    def __post_init__(self) -> None:
+        if self.sequence_length < 8:
+            raise ValueError(f"sequence_length {self.sequence_length} is below 8: [CLS] a [SEP] b [SEP] must fit")
+        if self.batch_size < 1 or self.steps < 1:
+            raise ValueError(f"batch_size {self.batch_size} and steps {self.steps} must be at least 1")
+        if not 0 <= self.warmup_steps <= self.steps:
+            raise ValueError(f"warmup_steps {self.warmup_steps} is not between 0 and steps {self.steps}")
+        if any(weight < 0 for weight in self.weights.values()):
+            raise ValueError(f"weights {self.weights} must not be negative")
+        if self.weights and not any(self.weights.values()):
+            raise ValueError("weights are all zero: nothing to train on")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """`[training]`: how the loop runs."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`auto` = bf16 where the device computes in it fast, else fp32."""
+    micro_batch_tokens: int = 8_192
+    """Most pieces, padding included, that go through the network at once; a step is cut into as many as it needs."""
+    validate_every: int = 1_000
+    """Steps between two measurements of the validation loss."""
+    validation_sequences: int = 2_048
+    """Most sequences measured, per source."""
+    checkpoint_every: int = 1_000
+    """Steps between two checkpoints: what a failure may cost."""
+    keep_checkpoints: int = 3
+    """Newest checkpoints kept; the best by validation loss is always kept."""
+    log_every: int = 10
+    """Steps between two lines of metrics."""
+    mlm_normalisation: Literal["global", "per_worker"] = "global"
+    """What the masked-word loss is divided by: the step's masked pieces over all workers, or as in 2019 each worker's own."""
+
+    def __post_init__(self) -> None:
+        for name in ("micro_batch_tokens", "validate_every", "checkpoint_every", "keep_checkpoints", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """All that pretraining needs to know; written whole into every checkpoint, so that one can be opened with nothing else."""
+
+    phases: tuple[PhaseConfig, ...]
+    seed: int = 12_345
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        if not self.phases:
+            raise ValueError("no [[phase]]: nothing to train")
