@@ -11,8 +11,6 @@ from typing import Literal
 class EncoderConfig:
     """`[encoder]`: the shape of the network (NEZHA paper, section 3.3 and table 1)."""
 
-    __pydantic_config__ = {"extra": "forbid"}
-
     hidden_size: int = 768
     num_hidden_layers: int = 12
     num_attention_heads: int = 12
@@ -47,8 +45,6 @@ class EncoderConfig:
 class OptimizerConfig:
     """`[optimizer]`: LAMB as in the code of the 2019 release."""
 
-    __pydantic_config__ = {"extra": "forbid"}
-
     variant: Literal["nezha2019"] = "nezha2019"
     """Learning rates do not carry over between variants of LAMB, so checkpoints name theirs."""
     beta1: float = 0.9
@@ -61,8 +57,6 @@ class OptimizerConfig:
 @dataclass(frozen=True, kw_only=True)
 class PhaseConfig:
     """`[[phase]]`: a stretch of training at one sequence length (2019 had two: 128, then 512)."""
-
-    __pydantic_config__ = {"extra": "forbid"}
 
     sequence_length: int
     """Longest sequence, in pieces."""
@@ -94,8 +88,6 @@ class PhaseConfig:
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """`[training]`: how the loop runs."""
-
-    __pydantic_config__ = {"extra": "forbid"}
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto` = bf16 where the device computes in it fast, else fp32."""

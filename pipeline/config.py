@@ -15,8 +15,6 @@ PairTask = Literal["nsp", "none"]
 class SourceConfig:
     """`[[source]]`: where documents come from."""
 
-    __pydantic_config__ = {"extra": "forbid"}
-
     name: str
     """A short name: folders, weights of phases and reports use it."""
     kind: Kind
@@ -37,8 +35,6 @@ class SourceConfig:
 class CleaningConfig:
     """`[cleaning]`: what is changed in the text of every document."""
 
-    __pydantic_config__ = {"extra": "forbid"}
-
     fullwidth_digits_and_letters: Literal["keep", "ascii"] = "keep"
     """`ascii` turns １９９８ and ＡＢＣ into 1998 and ABC. Punctuation always stays full-width."""
 
@@ -46,8 +42,6 @@ class CleaningConfig:
 @dataclass(frozen=True, kw_only=True)
 class FilterConfig:
     """`[filters]`: which documents are too poor to train on. Decided after reading, so a change reads nothing again."""
-
-    __pydantic_config__ = {"extra": "forbid"}
 
     min_characters: int = 10
     """Shortest document, in characters without white space."""
@@ -69,8 +63,6 @@ class FilterConfig:
 class DedupConfig:
     """`[dedup]`: which documents count as the same."""
 
-    __pydantic_config__ = {"extra": "forbid"}
-
     exact: bool = True
     """Drop documents whose text is the same but for width, case, punctuation and white space."""
 
@@ -78,8 +70,6 @@ class DedupConfig:
 @dataclass(frozen=True, kw_only=True)
 class VocabularyConfig:
     """`[vocabulary]`: a given vocab.txt, or one built from the documents."""
-
-    __pydantic_config__ = {"extra": "forbid"}
 
     url: str = ""
     """A vocab.txt, one piece a line. Empty: built from the documents that are kept."""
@@ -99,8 +89,6 @@ class VocabularyConfig:
 class MaskingConfig:
     """`[masking]`: what is hidden from the model. Names as in BERT's create_pretraining_data where it has them."""
 
-    __pydantic_config__ = {"extra": "forbid"}
-
     policy: Literal["word", "piece"] = "word"
     """What is hidden as a whole: a jieba word, or a single piece."""
     masked_lm_prob: float = 0.15
@@ -118,8 +106,6 @@ class MaskingConfig:
 @dataclass(frozen=True, kw_only=True)
 class PairsConfig:
     """`[pairs]`: how sentences of a document become one or two segments."""
-
-    __pydantic_config__ = {"extra": "forbid"}
 
     task: PairTask = "nsp"
     """`nsp`: two segments, does B follow A? `none`: one segment of whole sentences."""
