@@ -1,0 +1,241 @@
+"""One door to every file system: local paths and any URL that fsspec knows (s3://, gs://, hdfs://, memory://).
+
+What is written here is whole or absent. On a local disk a file is written beside its place, synced and renamed; to an object
+store a finished local file is uploaded, because a store's own writer would publish a half-written object when the program
+between its lines fails. A failure of the file system is a `StorageError` of one line.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from pipeline.errors import StorageError
+
+
+def is_local(url: str) -> bool:
+    """Whether `url` is a path of this machine: `runs/a`, `/data/a` or `file:///data/a`."""
+    return "://" not in url or url.startswith("file://")
+
+
+def local_path(url: str) -> Path:
+    """The path of a local URL."""
+    assert is_local(url), url
+    return Path(url.removeprefix("file://")).expanduser()
+
+
+def absolute(url: str) -> str:
+    """The same place, told so that it holds in any working directory: workers have others than we."""
+    return str(local_path(url).resolve()) if is_local(url) else url.rstrip("/")
+
+
+def join(url: str, *names: str) -> str:
+    """`join("s3://b/run", "shards", "a.arrow")` -> `s3://b/run/shards/a.arrow`."""
+    return "/".join([url.rstrip("/"), *names])
+
+
+def base_name(url: str) -> str:
+    """The last part of a URL: `s3://b/run/a.arrow` -> `a.arrow`."""
+    return url.rstrip("/").rpartition("/")[2]
+
+
+@contextlib.contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """Turn what a file system raises into one line that says what to do."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise StorageError(f"{url}: not found") from error
+    except PermissionError as error:
+        raise StorageError(f"{url}: permission denied; check the owner of the folder, or the credentials") from error
+    except ImportError as error:
+        raise StorageError(f"{url}: {error}; install the package that serves this kind of URL") from error
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise StorageError(f"{url}: no space left; free some and run again, finished parts are kept") from error
+        raise StorageError(f"{url}: {error}") from error
+    except ValueError as error:  # fsspec's word for a protocol it does not know
+        if "rotocol" in str(error):
+            raise StorageError(f"{url}: {error}") from error
+        raise
+
+
+def _remote(url: str) -> tuple[Any, str]:
+    """The fsspec file system of a URL, and the path inside it."""
+    import fsspec
+
+    with _explained(url):
+        file_system, path = fsspec.core.url_to_fs(url)
+    # Listings are cached by default; another process may have written since.
+    file_system.invalidate_cache()
+    return file_system, path
+
+
+@contextlib.contextmanager
+def open_read(url: str, compression: str | None = None) -> Iterator[IO[bytes]]:
+    """Open for reading bytes; `compression="infer"` opens gz, bz2, xz and zst by their ending."""
+    with _explained(url):
+        if is_local(url) and compression is None:
+            with local_path(url).open("rb") as file:
+                yield file
+        else:
+            import fsspec
+
+            with fsspec.open(url, "rb", compression=compression) as file:
+                yield file
+
+
+def read_bytes(url: str) -> bytes:
+    """All of a file."""
+    with open_read(url) as file:
+        return file.read()
+
+
+def read_range(url: str, start: int, end: int) -> bytes:
+    """Bytes [start, end) of a file."""
+    if is_local(url):
+        with open_read(url) as file:
+            file.seek(start)
+            return file.read(end - start)
+    file_system, path = _remote(url)
+    with _explained(url):
+        data: bytes = file_system.cat_file(path, start=start, end=end)
+        return data
+
+
+@contextlib.contextmanager
+def open_write(url: str) -> Iterator[IO[bytes]]:
+    """Open for writing bytes; the file is there, whole, when the block ends well, and not at all when it does not."""
+    with _explained(url):
+        if is_local(url):
+            path = local_path(url)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+            try:
+                with beside.open("wb") as file:
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                beside.replace(path)
+                _sync_folder(path.parent)
+            finally:
+                beside.unlink(missing_ok=True)
+        else:
+            with tempfile.NamedTemporaryFile() as file:
+                yield file
+                file.flush()
+                file_system, path_inside = _remote(url)
+                file_system.makedirs(file_system._parent(path_inside), exist_ok=True)
+                file_system.put_file(file.name, path_inside)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A rename is lasting only when the folder is on disk too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(url: str, data: bytes) -> None:
+    """Write a whole file."""
+    with open_write(url) as file:
+        file.write(data)
+
+
+def read_json(url: str) -> Any:
+    """The content of a JSON file."""
+    data = read_bytes(url)
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise StorageError(f"{url}: not valid JSON ({error})") from error
+
+
+def json_bytes(content: Any) -> bytes:
+    """JSON with one form only (sorted keys, two spaces, Chinese as it is), so that equal contents are equal bytes."""
+    return (json.dumps(content, ensure_ascii=False, indent=2, sort_keys=True) + "\n").encode()
+
+
+def write_json(url: str, content: Any) -> None:
+    """Write a JSON file, whole."""
+    write_bytes(url, json_bytes(content))
+
+
+def exists(url: str) -> bool:
+    """Whether a file or folder is there."""
+    if is_local(url):
+        return local_path(url).exists()
+    file_system, path = _remote(url)
+    with _explained(url):
+        return bool(file_system.exists(path))
+
+
+def list_names(url: str) -> list[str]:
+    """Sorted names directly inside a folder, unfinished files left out; empty where there is no such folder."""
+    if is_local(url):
+        path = local_path(url)
+        with _explained(url):
+            names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+    else:
+        file_system, path_inside = _remote(url)
+        with _explained(url):
+            try:
+                names = [base_name(entry) for entry in file_system.ls(path_inside, detail=False)]
+            except FileNotFoundError:
+                names = []
+    return sorted({name for name in names if name and not name.endswith(".tmp")})
+
+
+def file_size(url: str) -> int:
+    """Bytes of a file."""
+    if is_local(url):
+        with _explained(url):
+            return local_path(url).stat().st_size
+    file_system, path = _remote(url)
+    with _explained(url):
+        return int(file_system.size(path))
+
+
+def remove(url: str) -> None:
+    """Remove a file or a whole folder; nothing happens where there is none."""
+    with _explained(url):
+        if is_local(url):
+            path = local_path(url)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        else:
+            file_system, path_inside = _remote(url)
+            with contextlib.suppress(FileNotFoundError):
+                file_system.rm(path_inside, recursive=True)
+
+
+def sha256(url: str) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with open_read(url) as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def local_copy(url: str, digest: str) -> Path:
+    """A path to the file on this machine: itself, or a copy kept under its SHA-256 in the user's cache folder."""
+    if is_local(url):
+        return local_path(url)
+    cache = Path(os.environ.get("NEZHA_PIPE_CACHE") or Path.home() / ".cache" / "nezha-pipe")
+    path = cache / digest[:2] / digest
+    if not path.exists():
+        with open_read(url) as source, open_write(str(path)) as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+    return path
