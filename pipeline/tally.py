@@ -1,0 +1,41 @@
+"""Counts that add up: every task counts for itself, the manifest holds the sum.
+
+    add({"read": 3, "bad": {"not JSON": 1}}, {"read": 2, "bad": {"not UTF-8": 1}})
+    -> {"read": 5, "bad": {"not JSON": 1, "not UTF-8": 1}}
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+Tally = dict[str, Any]
+
+MOST_SAMPLES = 20
+"""Samples kept of each kind."""
+
+
+def add(left: Tally, right: Tally) -> Tally:
+    """Numbers are added, tables merged, lists of samples joined (the first ones kept)."""
+    result = dict(left)
+    for key, value in right.items():
+        if key not in result:
+            result[key] = value
+        elif isinstance(value, dict):
+            result[key] = add(result[key], value)
+        elif isinstance(value, list):
+            result[key] = (result[key] + value)[:MOST_SAMPLES]
+        else:
+            result[key] += value
+    return result
+
+
+def total(tallies: Iterable[Tally]) -> Tally:
+    """The sum, in the order given; give them in an order that does not depend on who finished first."""
+    result: Tally = {}
+    for tally in tallies:
+        result = add(result, tally)
+    return result
+
+
+def most_common(counts: dict[str, int], number: int) -> dict[str, int]:
+    """The largest counts, ties by key, so that the same counts always give the same table."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:number])
