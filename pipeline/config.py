@@ -25,6 +25,8 @@ class SourceConfig:
     """Of the same document in two sources, the source with the higher priority keeps it."""
     licence: str = "unknown"
     """Under what terms the text may be used; it travels into manifests and the model card."""
+    max_bad: float = 0.01
+    """Share of records that may be unreadable before the source is refused."""
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or not self.name.isascii():
@@ -54,9 +56,7 @@ class FilterConfig:
         if not 0 <= self.min_chinese_share <= 1:
             raise ValueError(f"min_chinese_share {self.min_chinese_share} is not between 0 and 1")
         if self.min_characters > self.max_characters:
-            raise ValueError(
-                f"min_characters {self.min_characters} is above max_characters {self.max_characters}"
-            )
+            raise ValueError(f"min_characters {self.min_characters} is above max_characters {self.max_characters}")
 
 
 @dataclass(frozen=True, kw_only=True)

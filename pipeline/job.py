@@ -2,9 +2,9 @@
 
     Create(tasks) | map: a task writes one spill file | GroupByKey(bucket) | reduce: a bucket becomes one finished file
 
-Elements are descriptors: Beam moves task names and byte ranges, text never passes through it (its local runner would hold all of
-it in memory). Each finished task and bucket leaves a small JSON file in the work folder. It makes a killed job go on where it
-was; it is how progress is seen; and the sums in them are compared at the end, so that a record lost on the way is an error.
+Elements are descriptors: Beam moves task names and byte ranges, text never passes through it (its local runner would hold all
+of it in memory). Each finished task and bucket leaves a small JSON file in the work folder. These make a killed job go on where
+it was, they are how progress is seen, and their sums are compared at the end, so that a record lost on the way is an error.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from pipeline import storage, tally
 from pipeline.errors import CorpusError, UserError
-from pipeline.runner import WORKER_DIED, exit_when_a_worker_dies, local_runner
+from pipeline.runner import WORKER_DIED, exit_when_a_worker_dies, import_beam, local_runner
 from pipeline.spill import SpillRange, read_spills, write_spill
 from pipeline.stages import FileEntry, Report, silent
 from pipeline.tally import Tally
@@ -93,8 +93,7 @@ def run(job: Job, workers: int = 1, report: Report = silent) -> tuple[list[FileE
 
 
 def _run_here(job: Job, workers: int) -> None:
-    import apache_beam as beam
-
+    beam = import_beam()
     runner, options = local_runner(workers)
     try:
         with beam.Pipeline(runner=runner, options=options) as pipeline:
@@ -144,16 +143,16 @@ class _MapStep:
     work: str
     map: Callable[[Any], Mapped]
 
-    def __call__(self, task: Task) -> Iterator[tuple[int, SpillRange]]:
-        done = storage.join(self.work, f"map-{task.name}.json")
+    def __call__(self, task: Any) -> Iterator[tuple[int, SpillRange]]:
+        done, spill = (storage.join(self.work, name) for name in (f"map-{task.name}.json", f"spill-{task.name}.arrow"))
         if not storage.exists(done):
             with _noting_errors(self.work):
                 mapped = self.map(task)
-                ranges = write_spill(storage.join(self.work, f"spill-{task.name}.arrow"), mapped.table, mapped.buckets)
-                content = {"ranges": {str(b): asdict(r) for b, r in ranges.items()}, "counts": mapped.counts}
-                storage.write_json(done, content)
-        for bucket, fields in storage.read_json(done)["ranges"].items():
-            yield int(bucket), SpillRange(**fields)
+                ranges = write_spill(spill, mapped.table, mapped.buckets)
+                places = {str(bucket): (place.start, place.end, place.rows) for bucket, place in ranges.items()}
+                storage.write_json(done, {"ranges": places, "counts": mapped.counts})
+        for bucket, place in storage.read_json(done)["ranges"].items():
+            yield int(bucket), SpillRange(spill, *place)
 
 
 @dataclass(frozen=True)
@@ -192,9 +191,9 @@ def _collect(job: Job) -> tuple[list[FileEntry], Tally]:
     maps = [storage.read_json(storage.join(job.work, f"map-{task.name}.json")) for task in job.tasks]
     wrote: dict[int, int] = {}
     for content in maps:
-        for bucket, fields in content["ranges"].items():
-            wrote[int(bucket)] = wrote.get(int(bucket), 0) + fields["rows"]
-    reduces = {}
+        for bucket, (_, _, rows) in content["ranges"].items():
+            wrote[int(bucket)] = wrote.get(int(bucket), 0) + rows
+    reduces: dict[int, Any] = {}
     for bucket in sorted(wrote):
         url = storage.join(job.work, f"reduce-{bucket:05d}.json")
         reduces[bucket] = storage.read_json(url) if storage.exists(url) else {"rows": 0}

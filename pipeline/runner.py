@@ -9,15 +9,27 @@ Beam 2.77 as it comes loses data here, without a word (measured; tests/test_runn
   the process instead; a pipeline with several workers therefore runs in a process of its own (pipeline/job.py).
 """
 
+import logging
 import os
 import sys
 import threading
+from typing import Any
 
 WORKER_DIED = 70
 """Exit code of a pipeline process that lost a worker."""
 
 
-def local_runner(workers: int) -> tuple["object", "object"]:
+def import_beam() -> Any:
+    """apache_beam, without the warnings about Google's packages that its import writes to a logger it configures itself."""
+    logging.disable(logging.WARNING)
+    try:
+        import apache_beam
+    finally:
+        logging.disable(logging.NOTSET)
+    return apache_beam
+
+
+def local_runner(workers: int) -> tuple[Any, Any]:
     """The guarded runner and its options: in this process for one worker, in that many processes for more."""
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.portability.api import beam_provision_api_pb2

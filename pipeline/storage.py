@@ -47,7 +47,7 @@ def base_name(url: str) -> str:
 
 
 @contextlib.contextmanager
-def _explained(url: str) -> Iterator[None]:
+def explained(url: str) -> Iterator[None]:
     """Turn what a file system raises into one line that says what to do."""
     try:
         yield
@@ -71,7 +71,7 @@ def _remote(url: str) -> tuple[Any, str]:
     """The fsspec file system of a URL, and the path inside it."""
     import fsspec
 
-    with _explained(url):
+    with explained(url):
         file_system, path = fsspec.core.url_to_fs(url)
     # Listings are cached by default; another process may have written since.
     file_system.invalidate_cache()
@@ -81,7 +81,7 @@ def _remote(url: str) -> tuple[Any, str]:
 @contextlib.contextmanager
 def open_read(url: str, compression: str | None = None) -> Iterator[IO[bytes]]:
     """Open for reading bytes; `compression="infer"` opens gz, bz2, xz and zst by their ending."""
-    with _explained(url):
+    with explained(url):
         if is_local(url) and compression is None:
             with local_path(url).open("rb") as file:
                 yield file
@@ -105,7 +105,7 @@ def read_range(url: str, start: int, end: int) -> bytes:
             file.seek(start)
             return file.read(end - start)
     file_system, path = _remote(url)
-    with _explained(url):
+    with explained(url):
         data: bytes = file_system.cat_file(path, start=start, end=end)
         return data
 
@@ -113,7 +113,7 @@ def read_range(url: str, start: int, end: int) -> bytes:
 @contextlib.contextmanager
 def open_write(url: str) -> Iterator[IO[bytes]]:
     """Open for writing bytes; the file is there, whole, when the block ends well, and not at all when it does not."""
-    with _explained(url):
+    with explained(url):
         if is_local(url):
             path = local_path(url)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -175,7 +175,7 @@ def exists(url: str) -> bool:
     if is_local(url):
         return local_path(url).exists()
     file_system, path = _remote(url)
-    with _explained(url):
+    with explained(url):
         return bool(file_system.exists(path))
 
 
@@ -183,11 +183,11 @@ def list_names(url: str) -> list[str]:
     """Sorted names directly inside a folder, unfinished files left out; empty where there is no such folder."""
     if is_local(url):
         path = local_path(url)
-        with _explained(url):
+        with explained(url):
             names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
     else:
         file_system, path_inside = _remote(url)
-        with _explained(url):
+        with explained(url):
             try:
                 names = [base_name(entry) for entry in file_system.ls(path_inside, detail=False)]
             except FileNotFoundError:
@@ -198,16 +198,16 @@ def list_names(url: str) -> list[str]:
 def file_size(url: str) -> int:
     """Bytes of a file."""
     if is_local(url):
-        with _explained(url):
+        with explained(url):
             return local_path(url).stat().st_size
     file_system, path = _remote(url)
-    with _explained(url):
+    with explained(url):
         return int(file_system.size(path))
 
 
 def remove(url: str) -> None:
     """Remove a file or a whole folder; nothing happens where there is none."""
-    with _explained(url):
+    with explained(url):
         if is_local(url):
             path = local_path(url)
             if path.is_dir():

@@ -1,7 +1,7 @@
 """Counts that add up: every task counts for itself, the manifest holds the sum.
 
-    add({"read": 3, "bad": {"not JSON": 1}}, {"read": 2, "bad": {"not UTF-8": 1}})
-    -> {"read": 5, "bad": {"not JSON": 1, "not UTF-8": 1}}
+add({"read": 3, "bad": {"not JSON": 1}}, {"read": 2, "bad": {"not UTF-8": 1}})
+-> {"read": 5, "bad": {"not JSON": 1, "not UTF-8": 1}}
 """
 
 from collections.abc import Iterable
@@ -39,3 +39,18 @@ def total(tallies: Iterable[Tally]) -> Tally:
 def most_common(counts: dict[str, int], number: int) -> dict[str, int]:
     """The largest counts, ties by key, so that the same counts always give the same table."""
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:number])
+
+
+def count(tally: Tally, *path: str, number: int = 1) -> None:
+    """Add to a number: `count(t, "dropped", "too_short")`."""
+    *tables, key = path
+    for name in tables:
+        tally = tally.setdefault(name, {})
+    tally[key] = tally.get(key, 0) + number
+
+
+def sample(tally: Tally, kind: str, what: Any) -> None:
+    """Keep one of the first samples of a kind."""
+    samples = tally.setdefault("samples", {}).setdefault(kind, [])
+    if len(samples) < MOST_SAMPLES:
+        samples.append(what)
