@@ -28,7 +28,7 @@ from pipeline import storage, tally
 from pipeline.errors import CorpusError, UserError
 from pipeline.runner import WORKER_DIED, exit_when_a_worker_dies, import_beam, local_runner
 from pipeline.spill import SpillRange, read_spills, write_spill
-from pipeline.stages import FileEntry, Report, silent
+from pipeline.stages import WORK, FileEntry, Report, silent
 from pipeline.tally import Tally
 
 
@@ -71,7 +71,7 @@ class Job:
     def work(self) -> str:
         """Folder of unfinished business. Another plan (other tasks) has another, so that parts never mix."""
         plan = hashlib.blake2b("\n".join(task.name for task in self.tasks).encode(), digest_size=6).hexdigest()
-        return storage.join(self.folder, f"work-{plan}")
+        return storage.join(self.folder, f"{WORK}{plan}")
 
 
 def run(job: Job, workers: int = 1, report: Report = silent) -> tuple[list[FileEntry], Tally]:
@@ -85,11 +85,7 @@ def run(job: Job, workers: int = 1, report: Report = silent) -> tuple[list[FileE
             _run_here(job, 1)
         else:
             _run_in_a_process(job, workers)
-    files, counts = _collect(job)
-    for name in storage.list_names(job.folder):
-        if name.startswith("work-"):
-            storage.remove(storage.join(job.folder, name))
-    return files, counts
+    return _collect(job)
 
 
 def _run_here(job: Job, workers: int) -> None:

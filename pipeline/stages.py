@@ -23,6 +23,8 @@ from pipeline import storage
 from pipeline.errors import StorageError
 
 MANIFEST = "manifest.json"
+WORK = "work-"
+"""Folders with this beginning hold unfinished business; they go when the stage is done."""
 
 Report = Callable[[int, int, str], None]
 """How a stage tells where it is: done, total, what is being done."""
@@ -148,6 +150,9 @@ def run(root: str, stage: Stage, body: Callable[[str], Mapping[str, Any]]) -> Fi
         {"started": started, "seconds": time.time() - started, "host": platform.node(), "pid": os.getpid()},
     )
     storage.write_json(storage.join(url, MANIFEST), manifest)
+    for name in storage.list_names(url):
+        if name.startswith(WORK):
+            storage.remove(storage.join(url, name))
     return Finished(url, json.loads(storage.json_bytes(manifest)), fresh=True)
 
 
