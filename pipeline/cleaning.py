@@ -11,8 +11,6 @@ import html
 import re
 import unicodedata
 
-from pipeline.config import CleaningConfig
-
 CHINESE = re.compile(r"[㐀-䶿一-鿿豈-﫿\U00020000-\U0003134F]+")
 _INVISIBLE = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\uffff]+"
@@ -22,12 +20,9 @@ _SPACES = re.compile(r"[ \t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 _AROUND_BREAKS = re.compile(r" ?\n[ \n]*")
 _MARKUP = re.compile(r"<[a-zA-Z/!][^<>]*>")
 _NOT_LETTERS = re.compile(r"[\W_]+")
-_FULLWIDTH = {
-    code: code - 0xFEE0 for start, end in ((0xFF10, 0xFF1A), (0xFF21, 0xFF3B), (0xFF41, 0xFF5B)) for code in range(start, end)
-}
 
 
-def clean(text: str, config: CleaningConfig, markup: bool = False) -> tuple[str, set[str]]:
+def clean(text: str, markup: bool = False) -> tuple[str, set[str]]:
     """The cleaned text, and the names of the rules that changed it. `markup` says that the text may hold HTML."""
     changed = set()
 
@@ -43,8 +38,6 @@ def clean(text: str, config: CleaningConfig, markup: bool = False) -> tuple[str,
         text = note("composed", unicodedata.normalize("NFC", text))
     text = _LINE_BREAKS.sub("\n", text)
     text = note("invisible", _INVISIBLE.sub("", text))
-    if config.fullwidth_digits_and_letters == "ascii":
-        text = note("width", text.translate(_FULLWIDTH))
     return _AROUND_BREAKS.sub("\n", _SPACES.sub(" ", text)).strip(), changed
 
 

@@ -34,14 +34,6 @@ class SourceConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CleaningConfig:
-    """`[cleaning]`: what is changed in the text of every document."""
-
-    fullwidth_digits_and_letters: Literal["keep", "ascii"] = "keep"
-    """`ascii` turns １９９８ and ＡＢＣ into 1998 and ABC. Punctuation always stays full-width."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class FilterConfig:
     """`[filters]`: which documents are too poor to train on. Decided after reading, so a change reads nothing again."""
 
@@ -129,7 +121,6 @@ class CorpusConfig:
     seed: int = 12_345
     validation_share: float = 0.005
     """Share of documents (by hash) kept for validation, never trained on."""
-    cleaning: CleaningConfig = field(default_factory=CleaningConfig)
     filters: FilterConfig = field(default_factory=FilterConfig)
     dedup: DedupConfig = field(default_factory=DedupConfig)
     vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)

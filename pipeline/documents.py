@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import cleaning, demo, inputs, job, sources, storage, tally
-from pipeline.config import CleaningConfig, SourceConfig
+from pipeline.config import SourceConfig
 from pipeline.errors import CorpusError
 from pipeline.stages import FileEntry, Finished, Report, Stage, silent
 from pipeline.stages import run as run_stage
@@ -64,7 +64,6 @@ def number_of_parts(input_bytes: int) -> int:
 
 def documents(
     source: SourceConfig,
-    config: CleaningConfig,
     root: str,
     *,
     workers: int = 1,
@@ -77,7 +76,7 @@ def documents(
     """
     files = inputs.expand(demo.files(_demo_part(source)) if source.kind == "demo" else _inputs(source))
     # Where the input lies does not change what it is: its digest stands for it.
-    settings = {"source": replace(source, input=source.input if source.kind == "demo" else ()), "cleaning": config}
+    settings = {"source": replace(source, input=source.input if source.kind == "demo" else ())}
     stage = Stage(f"documents_{source.name}", STAGE_VERSION, settings, {"input": inputs.digest(files, root)})
 
     def body(folder: str) -> dict[str, Any]:
@@ -88,7 +87,7 @@ def documents(
                 name=f"documents of {source.name}",
                 folder=folder,
                 tasks=_tasks(source, files, task_bytes),
-                map=ReadDocuments(source, config, parts),
+                map=ReadDocuments(source, parts),
                 reduce=WritePart(folder),
             ),
             workers,
@@ -150,7 +149,6 @@ class ReadDocuments:
     """Map: one task's records, cleaned and measured."""
 
     source: SourceConfig
-    cleaning: CleaningConfig
     parts: int
 
     def __call__(self, task: sources.ReadTask) -> job.Mapped:
@@ -175,8 +173,8 @@ class ReadDocuments:
 
     def _document(self, record: sources.Record, counts: Tally) -> Iterator[dict[str, Any]]:
         markup = self.source.kind == "news"
-        text, changed = cleaning.clean(record.text, self.cleaning, markup)
-        title, _ = cleaning.clean(record.title, self.cleaning, markup)
+        text, changed = cleaning.clean(record.text, markup)
+        title, _ = cleaning.clean(record.title, markup)
         for rule in sorted(changed):
             tally.count(counts, "changed", rule)
         characters = cleaning.visible(text)

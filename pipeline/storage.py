@@ -229,6 +229,11 @@ def sha256(url: str) -> str:
     return digest.hexdigest()
 
 
+def bytes_digest(data: bytes) -> str:
+    """Hexadecimal SHA-256 of bytes at hand."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def local_copy(url: str, digest: str) -> Path:
     """A path to the file on this machine: itself, or a copy kept under its SHA-256 in the user's cache folder."""
     if is_local(url):

@@ -1,0 +1,109 @@
+"""The stage `vocabulary`: one vocab.txt for everything after it, given or built from the documents that are kept.
+
+A given file is checked and taken over byte for byte. A built one counts characters and words part by part; only the counts are
+gathered.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import job, storage
+from pipeline.config import VocabularyConfig
+from pipeline.duplicates import PartTask, kept_documents
+from pipeline.stages import FileEntry, Finished, Report, Stage, silent
+from pipeline.stages import run as run_stage
+from pipeline.vocab import Vocab, build, count
+
+STAGE_VERSION = 1
+FILE = "vocab.txt"
+
+
+def vocabulary(
+    documents: Sequence[Finished],
+    decisions: Finished,
+    config: VocabularyConfig,
+    root: str,
+    *,
+    workers: int = 1,
+    report: Report = silent,
+) -> Finished:
+    """The vocabulary, given or built.
+
+    Raises: CorpusError when a given file cannot serve as a vocabulary; StorageError when it cannot be read.
+    """
+    if config.url:
+        data = storage.read_bytes(config.url)
+        settings = {"do_lower_case": config.do_lower_case}
+        stage = Stage("vocabulary", STAGE_VERSION, settings, {"vocab.txt": storage.bytes_digest(data)})
+        return run_stage(root, stage, lambda folder: _write(folder, Vocab.from_bytes(data, config.url), data, config))
+
+    inputs = {str(done.manifest["source"]): done.digest for done in documents}
+    stage = Stage("vocabulary", STAGE_VERSION, {"vocabulary": config}, {**inputs, "duplicates": decisions.digest})
+
+    def body(folder: str) -> dict[str, Any]:
+        tasks = [PartTask(i, done, e["name"]) for i, done in enumerate(documents) for e in done.files("part-")]
+        work = job.Job("vocabulary", folder, tasks, CountText(decisions), BuildVocabulary(folder, config))
+        job.run(work, workers, report)
+        data = storage.read_bytes(storage.join(folder, FILE))
+        return _write(folder, Vocab.from_bytes(data, FILE), data, config)
+
+    return run_stage(root, stage, body)
+
+
+def load(stage: Finished) -> Vocab:
+    """The vocabulary of a finished stage."""
+    url = stage.file(FILE)
+    return Vocab.from_bytes(storage.read_bytes(url), url)
+
+
+def _write(folder: str, vocab: Vocab, data: bytes, config: VocabularyConfig) -> dict[str, Any]:
+    storage.write_bytes(storage.join(folder, FILE), data)
+    facts = {"size": len(vocab), "sha256": vocab.sha256, "do_lower_case": config.do_lower_case, "built": not config.url}
+    return {"files": [FileEntry.of(folder, FILE)], **facts}
+
+
+@dataclass(frozen=True)
+class CountText:
+    """Map: how often each character and each word stands in the kept documents of a part."""
+
+    decisions: Finished
+
+    def __call__(self, task: PartTask) -> job.Mapped:
+        characters: Counter[str] = Counter()
+        words: Counter[str] = Counter()
+        documents = kept_documents(task.stage, self.decisions, task.part)
+        for column in ("title", "text"):
+            for text in documents[column].to_pylist():
+                in_text, words_in_text = count(text)
+                characters.update(in_text)
+                words.update(words_in_text)
+        rows = [(text, False, n) for text, n in characters.items()] + [(text, True, n) for text, n in words.items()]
+        table = pa.table(
+            {
+                "text": pa.array([row[0] for row in rows], pa.string()),
+                "word": pa.array([row[1] for row in rows], pa.bool_()),
+                "count": pa.array([row[2] for row in rows], pa.int64()),
+            }
+        )
+        return job.Mapped(table, np.zeros(len(rows), np.int64), {})
+
+
+@dataclass(frozen=True)
+class BuildVocabulary:
+    """Reduce, once for all: the counts become vocab.txt."""
+
+    folder: str
+    config: VocabularyConfig
+
+    def __call__(self, bucket: int, table: pa.Table) -> job.Reduced:
+        counts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+        for text, word, number in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
+            counts[word][text] += number
+        vocab = build(*counts, self.config.size, self.config.min_count, self.config.do_lower_case)
+        storage.write_bytes(storage.join(self.folder, FILE), vocab.to_bytes())
+        return job.Reduced((), {})
