@@ -1,0 +1,117 @@
+"""Texts as the network reads them at once: framed by [CLS] and [SEP], cut to its length, put together to batches.
+
+A text to classify is cut off where the network's length ends. A text to tag is read in windows that overlap by half, and each
+token belongs to the one window where it stands furthest from an end. 7 pieces with room for 4:
+
+    0 1 2 .
+        . 3 4 .
+          . . 5 6       the last window ends with the text; . = read there, but belongs to another window
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.int64]
+IGNORED = -100
+"""Positions without a label: torch's own default for `ignore_index`."""
+POOL_BATCHES = 32
+"""Texts of so many batches are drawn together and sorted by length: little padding, and still another order every epoch."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text as pieces, without [CLS] and [SEP]."""
+
+    pieces: Array
+    """(P,)"""
+    labels: Array
+    """(1,) to classify, (T,) to tag T tokens."""
+    firsts: Array | None = None
+    """(T,) where each token's first piece stands; -1 = it has none. Only to tag."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """What the network reads at once: a text or a part of it."""
+
+    text: int
+    """Number of the text in its split."""
+    ids: Array
+    """(L,) with [CLS] and [SEP]"""
+    labels: Array
+    """(1,) to classify; (L,) to tag, `IGNORED` where no token that belongs to this window begins."""
+    tokens: Array
+    """Which tokens of the text belong to this window, and"""
+    positions: Array
+    """where in `ids` they begin. Both empty to classify."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How much the network reads at once, and what stands at its ends."""
+
+    cls: int
+    sep: int
+    max_length: int
+    """Pieces, [CLS] and [SEP] included."""
+
+    @property
+    def room(self) -> int:
+        return self.max_length - 2
+
+    def around(self, pieces: Array) -> Array:
+        return np.concatenate([[self.cls], pieces, [self.sep]]).astype(np.int64)
+
+
+def beginnings(texts: Sequence[Text], frame: Frame) -> list[Window]:
+    """Of each text to classify as much as fits."""
+    none = np.zeros(0, np.int64)
+    return [
+        Window(number, frame.around(text.pieces[: frame.room]), text.labels, none, none) for number, text in enumerate(texts)
+    ]
+
+
+def windows(texts: Sequence[Text], frame: Frame) -> list[Window]:
+    """Windows over texts to tag; every token that has a piece belongs to exactly one."""
+    return [window for number, text in enumerate(texts) for window in _windows(number, text, frame)]
+
+
+def _windows(number: int, text: Text, frame: Frame) -> list[Window]:
+    assert text.firsts is not None
+    length, last = len(text.pieces), max(len(text.pieces) - frame.room, 0)
+    starts = [*range(0, last, max(frame.room // 2, 1)), last]
+    # Where a piece is nearest to the middle, it has most around it on both sides.
+    middles = np.array(starts) + (min(frame.room, length) - 1) / 2
+    owner = np.abs(np.arange(length)[:, None] - middles).argmin(axis=1)
+    has_piece = np.flatnonzero(text.firsts >= 0)
+    cut = []
+    for window, begin in enumerate(starts):
+        tokens = has_piece[owner[text.firsts[has_piece]] == window]
+        positions = text.firsts[tokens] - begin + 1
+        ids = frame.around(text.pieces[begin : begin + frame.room])
+        labels = np.full(len(ids), IGNORED, np.int64)
+        labels[positions] = text.labels[tokens]
+        cut.append(Window(number, ids, labels, tokens, positions))
+    return cut
+
+
+def shuffled(lengths: Sequence[int], batch_size: int, rng: np.random.Generator) -> list[list[int]]:
+    """Batches of indices in random order, each of texts of about the same length."""
+    order = rng.permutation(len(lengths))
+    pool = batch_size * POOL_BATCHES
+    batches = []
+    for begin in range(0, len(order), pool):
+        by_length = sorted(order[begin : begin + pool].tolist(), key=lambda index: lengths[index])
+        batches += [by_length[i : i + batch_size] for i in range(0, len(by_length), batch_size)]
+    return [batches[index] for index in rng.permutation(len(batches))]
+
+
+def padded(rows: Sequence[Array], filler: int) -> Array:
+    """(B, L) of rows that are filled up to the longest."""
+    table = np.full((len(rows), max(map(len, rows))), filler, np.int64)
+    for index, row in enumerate(rows):
+        table[index, : len(row)] = row
+    return table

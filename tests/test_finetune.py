@@ -1,0 +1,162 @@
+"""Fine-tuning learns, repeats itself for a seed, and gives every token of a long text its tag."""
+
+import numpy as np
+import pytest
+import torch
+
+from model.config import EncoderConfig
+from model.finetune import FinetuneConfig, Finetuned, Splits, Start, finetune_classifier, finetune_tagger
+from model.heads import SequenceClassifier
+from model.windows import IGNORED, Array, Frame, Text, beginnings, shuffled, windows
+
+TINY = EncoderConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, max_relative_position=8)
+VOCAB, CLS, SEP = 40, 1, 2
+START = Start(TINY, VOCAB, CLS, SEP)
+CONFIG = FinetuneConfig(epochs=6, batch_size=16, learning_rate=5e-3, max_length=12)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def reviews(count: int, seed: int) -> list[Text]:
+    """Texts of pieces 10-39; label 1 where piece 7 is in the text, else 0."""
+    rng = np.random.default_rng(seed)
+    texts = []
+    for number in range(count):
+        pieces = rng.integers(10, VOCAB, rng.integers(3, 10))
+        if number % 2:
+            pieces[rng.integers(len(pieces))] = 7
+        texts.append(Text(pieces, np.array([number % 2])))
+    return texts
+
+
+def sentences(count: int, seed: int, length: int = 8) -> list[Text]:
+    """Every piece is a token, tagged 1 where the piece before it is 7: to be known by what stands beside it only."""
+    rng = np.random.default_rng(seed)
+    texts = []
+    for _ in range(count):
+        pieces = np.where(rng.random(length) < 0.3, 7, rng.integers(10, VOCAB, length))
+        texts.append(Text(pieces, np.concatenate([[0], pieces[:-1] == 7]).astype(np.int64), np.arange(length)))
+    return texts
+
+
+def share_right(gold: list[Text], predicted: list[Array]) -> float:
+    pairs = [(a, b) for text, guess in zip(gold, predicted, strict=True) for a, b in zip(text.labels, guess, strict=True)]
+    return sum(int(a == b) for a, b in pairs) / len(pairs)
+
+
+def classify(seed: int = 0, start: Start = START) -> Finetuned:
+    splits = Splits(reviews(256, 1), reviews(64, 2), reviews(64, 3))
+    config = FinetuneConfig(epochs=5, batch_size=16, learning_rate=5e-3, max_length=12, seed=seed)
+    return finetune_classifier(start, 2, splits, config, score=lambda predicted: share_right(list(splits.dev), predicted))
+
+
+def test_a_classifier_learns_a_separable_problem() -> None:
+    result = classify()
+    assert share_right(reviews(64, 3), result.test) > 0.9
+    assert result.losses[-1] < result.losses[0] / 2
+
+
+def test_a_seed_repeats_and_leaves_the_callers_draws_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    once, again, other = classify(), classify(), classify(seed=1)
+    assert once.losses == again.losses and once.dev_scores == again.dev_scores
+    assert all((a == b).all() for a, b in zip(once.test, again.test, strict=True))
+    assert once.losses != other.losses
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_tagger_learns_tags_that_depend_on_the_neighbour() -> None:
+    splits = Splits(sentences(400, 1), sentences(50, 2), sentences(50, 3))
+    result = finetune_tagger(START, 2, splits, CONFIG, score=lambda predicted: share_right(list(splits.dev), predicted))
+    assert share_right(list(splits.test), result.test) > 0.95
+
+
+def test_every_token_of_a_text_longer_than_the_network_gets_its_tag() -> None:
+    splits = Splits(sentences(400, 1), sentences(50, 2), [*sentences(3, 3, length=57), *sentences(1, 4, length=1)])
+    result = finetune_tagger(START, 2, splits, CONFIG, score=lambda predicted: share_right(list(splits.dev), predicted))
+    assert [len(tags) for tags in result.test] == [57, 57, 57, 1]
+    assert all((tags >= 0).all() for tags in result.test)
+    assert share_right(list(splits.test), result.test) > 0.9
+
+
+def test_a_token_without_a_piece_is_predicted_as_minus_one() -> None:
+    text = Text(np.array([11, 12]), np.array([0, 0, 1]), np.array([0, -1, 1]))
+    empty = Text(np.zeros(0, np.int64), np.array([0]), np.array([-1]))
+    splits = Splits([text, *sentences(15, 1)], [text], [text, empty])
+    result = finetune_tagger(START, 2, splits, CONFIG, score=lambda predicted: 0.0)
+    assert [tags.tolist()[:2][-1] for tags in result.test] == [-1, -1]
+    assert result.test[0][0] >= 0 and result.test[0][2] >= 0
+
+
+def test_the_first_of_the_best_epochs_is_what_predicts_the_test_split() -> None:
+    scores = iter([0.2, 0.7, 0.7, 0.1])
+    seen: list[tuple[int, float]] = []
+    dev: list[list[Array]] = []
+
+    def score(predicted: list[Array]) -> float:
+        dev.append(predicted)
+        return next(scores)
+
+    same = reviews(64, 9)
+    config = FinetuneConfig(epochs=4, batch_size=16, learning_rate=5e-3, max_length=12)
+    result = finetune_classifier(
+        START,
+        2,
+        Splits(reviews(64, 1), same, same),
+        config,
+        score=score,
+        progress=lambda epoch, value: seen.append((epoch, value)),
+    )
+    assert result.best_epoch == 2 and seen == [(1, 0.2), (2, 0.7), (3, 0.7), (4, 0.1)]
+    assert all((a == b).all() for a, b in zip(result.test, dev[1], strict=True))
+    assert any((a != b).any() for a, b in zip(dev[1], dev[3], strict=True)), (
+        "epochs 2 and 4 must differ for this to say anything"
+    )
+
+
+def test_pretrained_weights_are_what_training_starts_from() -> None:
+    torch.manual_seed(1)
+    weights = {name: torch.zeros_like(value) for name, value in SequenceClassifier(TINY, VOCAB, 2).nezha.state_dict().items()}
+    result = classify(start=Start(TINY, VOCAB, CLS, SEP, weights))
+    # With every weight of the encoder 0 all texts look alike, and no gradient leads out of it.
+    assert len({int(label[0]) for label in result.test}) == 1
+    assert share_right(reviews(64, 3), result.test) == 0.5
+
+
+def test_windows_cover_every_token_once_and_well_inside() -> None:
+    frame = Frame(CLS, SEP, max_length=12)
+    for length in range(1, 60):
+        (text,) = sentences(1, 0, length)
+        cut = windows([text], frame)
+        assert sorted(token for window in cut for token in window.tokens) == list(range(length))
+        for window in cut:
+            assert len(window.ids) <= 12 and window.ids[0] == CLS and window.ids[-1] == SEP
+            assert (window.ids[window.positions] == text.pieces[window.tokens]).all()
+            assert (window.labels[window.positions] == text.labels[window.tokens]).all()
+            assert (window.labels != IGNORED).sum() == len(window.tokens)
+            inside = (window.tokens > 2) & (window.tokens < length - 3)
+            assert (window.positions[inside] > 2).all() and (window.positions[inside] < len(window.ids) - 3).all()
+
+
+def test_only_the_first_piece_of_a_word_bears_its_label() -> None:
+    text = Text(np.array([20, 21, 22, 23]), np.array([3, 5]), np.array([0, 3]))
+    (window,) = windows([text], Frame(CLS, SEP, max_length=12))
+    assert window.labels.tolist() == [IGNORED, 3, IGNORED, IGNORED, 5, IGNORED]
+
+
+def test_a_text_to_classify_is_cut_to_what_fits() -> None:
+    (window,) = beginnings([Text(np.arange(10, 40), np.array([1]))], Frame(CLS, SEP, max_length=12))
+    assert window.ids.tolist() == [CLS, *range(10, 20), SEP]
+
+
+def test_batches_hold_every_text_once_in_an_order_of_the_epoch_with_like_lengths_together() -> None:
+    lengths = np.random.default_rng(0).integers(1, 500, 1000).tolist()
+    first, second = (shuffled(lengths, 16, np.random.default_rng([0, epoch])) for epoch in (1, 2))
+    assert sorted(index for batch in first for index in batch) == list(range(1000)) and first != second
+    padding = sum(max(lengths[index] for index in batch) * len(batch) for batch in first) / sum(lengths)
+    assert padding < 1.1  # in random order it is about 1.9
