@@ -1,0 +1,135 @@
+"""A tiny corpus as prepare would leave it: shards of two sources that a network of two layers can learn something from.
+
+A row counts: `[CLS] p7 p8 p9 [SEP] p10 p11 [SEP]`, so a masked piece follows from its neighbours. Pair label 0: segment B goes
+on counting; 1: it starts anywhere. Source `reviews` counts backwards. Words are two pieces long.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import shards, stages, storage
+from pipeline.config import MaskingConfig, PairsConfig
+from pipeline.vocab import SPECIALS, Vocab
+
+VOCAB = Vocab((*SPECIALS, *(f"p{number}" for number in range(59))))
+FIRST = len(SPECIALS)
+"""Id of the first piece that is text."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Where the tiny corpus lies."""
+
+    vocabulary: str
+    shards: dict[str, str]
+
+
+def prepare(
+    root: Path | str,
+    rows: int = 300,
+    validation_rows: int = 40,
+    lengths: tuple[int, ...] = (24,),
+    static_draws: int = 2,
+    task: str = "nsp",
+    rows_a_shard: int = 170,
+) -> Corpus:
+    """Write shards of the sources `news` and `reviews`, `rows` rows each, in shards of unequal size."""
+    vocabulary = storage.join(str(root), "vocab.txt")
+    storage.write_bytes(vocabulary, VOCAB.to_bytes())
+    masking = MaskingConfig(static_draws=static_draws)
+    urls = {}
+    for number, source in enumerate(("news", "reviews")):
+        for length in lengths:
+            rng = np.random.default_rng([number, length])
+            tables = {
+                "train": table(rng, rows, length, masking, task, backwards=source == "reviews"),
+                "validation": table(rng, validation_rows, length, masking, task, backwards=source == "reviews"),
+            }
+            facts = {
+                "source": source,
+                "sequence_length": length,
+                "seed": 1,
+                "vocabulary": {"size": len(VOCAB), "sha256": VOCAB.sha256, "do_lower_case": True},
+                "masking": asdict(masking),
+                "pairs": asdict(replace(PairsConfig(), task=task)),  # type: ignore[arg-type]
+                "counts": {split: {"rows": len(rows)} for split, rows in tables.items()},
+            }
+            urls[f"{source}/{length}"] = _write(str(root), source, length, tables, facts, rows_a_shard)
+    return Corpus(vocabulary, urls)
+
+
+def _write(root: str, source: str, length: int, tables: dict[str, pa.Table], facts: dict[str, Any], rows_a_shard: int) -> str:
+    settings = {"rows": [len(table) for table in tables.values()], "masking": facts["masking"], "pairs": facts["pairs"]}
+    stage = stages.Stage(f"shards_{source}_{length}", 1, settings, {})
+
+    def body(folder: str) -> dict[str, Any]:
+        files = []
+        for split, rows in tables.items():
+            for number, start in enumerate(range(0, len(rows), rows_a_shard)):
+                part = rows.slice(start, rows_a_shard)
+                name = f"{split}-{number:05d}.arrow"
+                with storage.open_write(storage.join(folder, name)) as file:
+                    shards.write_shard(file, part, {})
+                files.append(stages.FileEntry.of(folder, name, len(part)))
+        return {"files": files, **facts}
+
+    return stages.run(root, stage, body).url
+
+
+def table(
+    rng: np.random.Generator, rows: int, length: int, masking: MaskingConfig, task: str, backwards: bool = False
+) -> pa.Table:
+    """Rows of between 8 and `length` pieces."""
+    columns: dict[str, list[Any]] = {field.name: [] for field in shards.schema(len(VOCAB))}
+    for _ in range(rows):
+        input_ids, second_start, label = _example(rng, int(rng.integers(8, length + 1)), task, backwards)
+        draws = [_draw(rng, input_ids, masking) for _ in range(masking.static_draws)]
+        place = np.arange(len(input_ids))
+        units = (place - np.where(place >= second_start, second_start, 1)) % 2 == 0  # words of two pieces in each segment
+        units[input_ids < FIRST] = True
+        columns["example_id"].append(int(rng.integers(1 << 63)))
+        columns["document_id"].append(int(rng.integers(1 << 63)))
+        columns["input_ids"].append(input_ids)
+        columns["unit_starts"].append(shards.pack_units(units))
+        columns["second_start"].append(second_start)
+        columns["pair_label"].append(label)
+        columns["mask_positions"].append(np.concatenate([[], *(positions for positions, _ in draws)]))
+        columns["mask_replacements"].append(np.concatenate([[], *(pieces for _, pieces in draws)]))
+        columns["mask_lengths"].append(np.array([len(positions) for positions, _ in draws]))
+    schema = shards.schema(len(VOCAB))
+    arrays = [
+        shards.list_array(columns[field.name], field.type.value_type)
+        if pa.types.is_list(field.type)
+        else pa.array(columns[field.name], field.type)
+        for field in schema
+    ]
+    return pa.table(arrays, schema=schema)
+
+
+def _example(rng: np.random.Generator, length: int, task: str, backwards: bool) -> tuple[np.ndarray[Any, Any], int, int | None]:
+    start, room = int(rng.integers(59)), 59
+    step = -1 if backwards else 1
+    if task == "none":
+        body = FIRST + (start + step * np.arange(length - 2)) % room
+        return np.concatenate([[VOCAB.cls_id], body, [VOCAB.sep_id]]), 0, None
+    first = int(rng.integers(2, length - 4))
+    label = int(rng.integers(2))
+    a = (start + step * np.arange(first)) % room
+    second = a[-1] + step if label == 0 else int(rng.integers(59))
+    b = (second + step * np.arange(length - 3 - first)) % room
+    pieces = np.concatenate([[VOCAB.cls_id], FIRST + a, [VOCAB.sep_id], FIRST + b, [VOCAB.sep_id]])
+    return pieces, first + 2, label
+
+
+def _draw(rng: np.random.Generator, input_ids: np.ndarray[Any, Any], masking: MaskingConfig) -> tuple[Any, Any]:
+    text = np.flatnonzero(input_ids >= FIRST)
+    count = max(1, round(len(input_ids) * masking.masked_lm_prob))
+    positions = np.sort(rng.choice(text, count, replace=False))
+    fate = rng.random(count)
+    anything = rng.integers(FIRST, len(VOCAB), count)
+    pieces = np.where(fate < 0.8, VOCAB.mask_id, np.where(fate < 0.9, input_ids[positions], anything))
+    return positions, pieces
