@@ -38,10 +38,10 @@ def relative_table(config: EncoderConfig, length: int) -> Tensor:
     return sinusoids(angle, config.head_size).float()
 
 
-def relative_index(config: EncoderConfig, length: int) -> Tensor:
+def relative_index(config: EncoderConfig, length: int, device: torch.device | None = None) -> Tensor:
     """The row of `relative_table` that key j seen from query i takes, (L, L) int64: clip(j - i, -c, c) + c."""
     clip = config.max_relative_position if config.relative_positions == "released" else length - 1
-    position = torch.arange(length)
+    position = torch.arange(length, device=device)
     return (position[None, :] - position[:, None]).clamp(-clip, clip) + clip
 
 
