@@ -1,0 +1,115 @@
+"""What stands on the encoder: the two pretraining tasks, and the heads that fine-tuning puts in their place.
+
+    [CLS] 今 天 [MASK] 气 [SEP]   PretrainingModel: a score of each piece of the vocabulary at [MASK] (天 should win), and
+                                 two for the pair of segments: B follows A, or is random
+    [CLS] 房 间 很 大 [SEP]       SequenceClassifier: a score of each label (positive)
+    [CLS] 我 在 北 京 [SEP]       TokenClassifier: a score of each tag at each piece (O O O B-LOC I-LOC O)
+
+All name the encoder `nezha`, so that weights move from one to another by their keys, which are Hugging Face's.
+Source: Huawei's run_pretraining.py, lines 271-336.
+Shapes: B batch, L sequence length, K masked pieces of a batch, D hidden size, V vocabulary.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.config import EncoderConfig
+from model.encoder import Encoder, LayerNorm, gelu, initialise
+
+
+class Transform(nn.Module):
+    """What the masked-word head does before it compares with the vocabulary: LayerNorm(gelu(dense(x)))."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = gelu(config)
+        self.LayerNorm = LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        normal: Tensor = self.LayerNorm(self.activation(self.dense(x)))
+        return normal
+
+
+class MaskedWordHead(nn.Module):
+    """Scores over the vocabulary. Its matrix is that of the word embeddings, which is handed in: it is kept and stored once."""
+
+    def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.transform = Transform(config)
+        self.bias = nn.Parameter(torch.zeros(vocab_size))
+
+    def forward(self, hidden_KD: Tensor, words_VD: Tensor) -> Tensor:
+        return F.linear(self.transform(hidden_KD), words_VD, self.bias)
+
+
+class PretrainingHeads(nn.Module):
+    """The heads of both tasks, named as Hugging Face names them."""
+
+    def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.predictions = MaskedWordHead(config, vocab_size)
+        self.seq_relationship = nn.Linear(config.hidden_size, 2)
+        initialise(self, config)
+
+
+class PretrainingModel(nn.Module):
+    """The encoder with the masked-word head and the sentence-pair head."""
+
+    def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.nezha = Encoder(config, vocab_size)
+        self.cls = PretrainingHeads(config, vocab_size)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        token_type_ids: Tensor | None,
+        mask_positions: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Scores of the masked pieces (K, V) and of the pairs (B, 2), both float32.
+
+        `mask_positions` (K,) int64 are indices into the flattened batch, row * L + position. Only these reach the vocabulary:
+        all B * L would cost a base model at length 128 another sixth of its arithmetic.
+        """
+        hidden = self.nezha(input_ids, attention_mask, token_type_ids)
+        masked_KD = hidden.flatten(0, 1).index_select(0, mask_positions)
+        mlm_logits: Tensor = self.cls.predictions(masked_KD, self.nezha.embeddings.word_embeddings.weight)
+        pair_logits: Tensor = self.cls.seq_relationship(self.nezha.pool(hidden))
+        return mlm_logits.float(), pair_logits.float()
+
+
+class SequenceClassifier(nn.Module):
+    """One score per label for a whole sequence or pair: a linear layer on the pooled first position."""
+
+    def __init__(self, config: EncoderConfig, vocab_size: int, num_labels: int) -> None:
+        super().__init__()
+        self.nezha = Encoder(config, vocab_size)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, num_labels)
+        initialise(self.classifier, config)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None) -> Tensor:
+        """(B, num_labels), float32."""
+        hidden = self.nezha(input_ids, attention_mask, token_type_ids)
+        scores: Tensor = self.classifier(self.dropout(self.nezha.pool(hidden)))
+        return scores.float()
+
+
+class TokenClassifier(nn.Module):
+    """One score per tag for each piece: a linear layer on the hidden states. The pooler is not used."""
+
+    def __init__(self, config: EncoderConfig, vocab_size: int, num_labels: int) -> None:
+        super().__init__()
+        self.nezha = Encoder(config, vocab_size)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, num_labels)
+        initialise(self.classifier, config)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None) -> Tensor:
+        """(B, L, num_labels), float32."""
+        hidden = self.nezha(input_ids, attention_mask, token_type_ids)
+        scores: Tensor = self.classifier(self.dropout(hidden))
+        return scores.float()
