@@ -1,0 +1,210 @@
+"""The report: its figures are those of the inputs, text from outside is escaped, and nothing has to be there."""
+
+import html
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import storage
+from pipeline.stages import Finished
+from workflows.figures import MOST_POINTS, ReportInputs, figures
+from workflows.report import duration, page, write_report
+from workflows.scores import UNTRAINED, Score
+
+EVIL = '<script>alert("毛泽东")</script> & 天安门'
+
+
+def stage(folder: Path, name: str, seconds: float = 1.0, started: float = 0.0, **facts: Any) -> Finished:
+    url = str(folder / f"{name}-0123456789ab")
+    storage.write_json(storage.join(url, "run.json"), {"started": started, "seconds": seconds, "host": "h", "pid": 1})
+    return Finished(url, {"stage": name, "key": "0123456789ab", "settings": {}, "files": [], **facts})
+
+
+def documents(folder: Path, source: str, read: int, kept: int, **facts: Any) -> Finished:
+    counts = {"read": read, "bad": 2, "empty": 3, "split_off": read - kept - 5, "kept": kept, "characters": kept * 90}
+    facts = {"licence": "CC BY-SA 4.0", "kind": "news", "changed": {}, "samples": {}, **facts}
+    histogram = facts.pop("characters_histogram", {"8": kept - 5, "64": 3, "1024": 2})
+    return stage(folder, f"documents_{source}", 75, 1.0, source=source, counts=counts, characters_histogram=histogram, **facts)
+
+
+def shards(folder: Path, source: str, length: int) -> Finished:
+    counts = {
+        "train": {"rows": 5_000, "documents": 900, "pieces": 400_000, "masked": 240_800, "unknown": 120, "truncated": 7},
+        "validation": {"rows": 50, "documents": 9, "pieces": 4_000, "masked": 2_400, "unknown": 0, "truncated": 0},
+    }
+    return stage(
+        folder,
+        f"shards_{source}_{length}",
+        12,
+        3.0,
+        source=source,
+        sequence_length=length,
+        masking={"static_draws": 4},
+        counts=counts,
+        length_histogram={"train": {"30": 1_000, str(length): 4_000}, "validation": {}},
+        unknown_characters={"囧": 70, "<": 50},
+    )
+
+
+def train_row(step: int, **other: Any) -> dict[str, Any]:
+    row = {"kind": "train", "step": step, "phase": 0, "loss": 9 - step / 500, "mlm_loss": 8.0, "pair_loss": 0.7}
+    return row | {"masked_accuracy": step / 5_000, "learning_rate": 1e-3, "tokens_per_second": 20_000.0 + step} | other
+
+
+def validation_row(step: int, source: str, loss: float) -> dict[str, Any]:
+    return {"kind": "validation", "step": step, "phase": 0, "loss": loss, "masked_accuracy": 0.31, "source": source}
+
+
+def score(model: str, seed: int, value: float, task: str = "sentiment") -> Score:
+    return Score(model, task, "accuracy", "test", seed, {"epochs": 3}, 1_200, value, f"predictions/{model}-{seed}.jsonl")
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> ReportInputs:
+    bad = {"bad": [{"origin": "a.jsonl:3", "reason": "not JSON", "text": EVIL}]}
+    decided = {
+        "news": {
+            "documents": 19_000,
+            "kept": 18_500,
+            "characters_kept": 1_654_321,
+            "dropped": {"too_short": 400, "duplicate": 100},
+        },
+        "reviews": {"documents": 30_000, "kept": 29_990, "characters_kept": 2_000_000, "dropped": {"not_chinese": 10}},
+    }
+    samples = [{"source": "reviews", "reason": "not_chinese", "text": "Good! 好"}]
+    metrics = [train_row(step) for step in range(10, 2_001, 10)]
+    for row in metrics[150:]:
+        row["phase"] = 1
+    for step in (1_000, 2_000):
+        metrics += [validation_row(step, source, 5.5 - step / 1_000) for source in ("news", "reviews", "all")]
+    return ReportInputs(
+        recipe_name="tiny",
+        key="abc123def456",
+        recipe={"name": "tiny", "seed": 12_345, "encoder": {"hidden_size": 128}, "phase": [{"steps": 2_000}]},
+        documents=[
+            documents(tmp_path, "news", 21_005, 19_000, samples=bad, licence="PFR <1998>", changed={"html": 17}),
+            documents(tmp_path, "reviews", 35_005, 30_000),
+        ],
+        duplicates=stage(tmp_path, "duplicates", 4, 2.0, counts=decided, samples=samples),
+        vocabulary=stage(tmp_path, "vocabulary", 2, 2.5, size=8_000, sha256="5e" * 32),
+        shards=[shards(tmp_path, "news", 64), shards(tmp_path, "reviews", 64)],
+        metrics=metrics,
+        scores=[score("export-1", seed, value) for seed, value in enumerate([0.86, 0.88, 0.90])]
+        + [score(UNTRAINED, seed, value) for seed, value in enumerate([0.80, 0.80, 0.83])],
+        other_stages=[stage(tmp_path, "checkpoint", 3_725, 4.0)],
+    )
+
+
+def text(document: str) -> str:
+    """What a reader sees of a page, without the plots."""
+    plain = re.sub(r"(?s)<style>.*?</style>|<svg.*?</svg>|<[^>]+>", " ", document)
+    return re.sub(r"\s+", " ", html.unescape(plain))
+
+
+def test_the_page_shows_the_figures_of_the_inputs(inputs: ReportInputs) -> None:
+    shown = text(page(figures(inputs)))
+    assert "news 21,005 2 3 2,000 100 0 400 18,500 88.1% 1,654,321" in shown  # duplicate, not Chinese, too short
+    assert "all 56,010 4 6 7,000 100 10 400 48,490 86.6% 3,654,321" in shown
+    assert "48,490 of 56,010 documents are kept (86.6%), 3,654,321 characters." in shown
+    assert "news 64 train 900 5,000 400,000 15.05% 0.030% 7" in shown  # masked: 240,800 of 4 draws of 400,000
+    assert "囧 U+56E7 · 140" in shown
+    assert "Last eighth of news 64: 80.0%." in shown
+    assert "Fullest bin of news: from 8 on, 100.0%." in shown
+    assert "Training loss: 8.980 at step 10, 5.000 at step 2,000." in shown
+    assert "The lowest validation loss over all sources is 3.500, at step 2,000." in shown
+    assert "export-1 sentiment accuracy test 3 0.880 0.020" in shown
+    assert "untrained sentiment accuracy test 3 0.810 0.017" in shown
+    assert "0.880 ± 0.020 with pretraining, 0.810 ± 0.017 without; difference +0.070 (3 seeds)." in shown
+    assert "Fine-tuning for sentiment: epochs 3" in shown
+    assert "checkpoint 1 h 2 min" in shown and "documents_news 1 min 15 s" in shown
+    assert "news HTML 17" in shown and "encoder.hidden_size 128" in shown and "phase.1.steps 2000" in shown
+    assert "news news PFR <1998> 18,500 45.3%" in shown
+
+
+def test_stages_stand_in_the_order_they_began(inputs: ReportInputs) -> None:
+    names = [row["stage"] for row in figures(inputs)["stages"]]
+    assert names[0] == "documents_news" and names[2:4] == ["duplicates", "vocabulary"] and names[-1] == "checkpoint"
+
+
+def test_text_from_outside_is_escaped_and_chinese_stays(inputs: ReportInputs) -> None:
+    document = page(figures(inputs))
+    assert "<script" not in document
+    assert "&lt;script&gt;alert(&#34;毛泽东&#34;)&lt;/script&gt; &amp; 天安门" in document
+    assert "PFR &lt;1998&gt;" in document
+
+
+def test_the_page_needs_nothing_from_outside(inputs: ReportInputs) -> None:
+    document = page(figures(inputs))
+    assert not re.search(r"<(script|link|img|iframe|object)\b|@import|url\((?!#)", document)
+    assert {link for link in re.findall(r'href="([^"]*)"', document) if not link.startswith("#")} == set()
+
+
+def test_plots_take_the_pages_colours_and_their_ids_are_unique(inputs: ReportInputs) -> None:
+    document = page(figures(inputs))
+    assert document.count("<svg") == 8
+    ids = re.findall(r'\bid="([^"]*)"', document)
+    assert len(ids) == len(set(ids))
+    assert all(target in ids for target in re.findall(r'(?:url\(#|href="#)([^")]*)', document))
+    assert "var(--series-1)" in document and "currentColor" in document and "#0001" not in document
+    assert re.search(r"<text[^>]*>validation reviews</text>", document), "labels must stay text"
+
+
+def test_the_same_inputs_give_the_same_bytes_and_the_json_holds_the_figures(inputs: ReportInputs, tmp_path: Path) -> None:
+    first, second = (write_report(inputs, str(tmp_path / name)) for name in ("a", "b"))
+    assert first == second and [entry.name for entry in first] == ["report.html", "report.json"]
+    saved = json.loads((tmp_path / "a" / "report.json").read_text())
+    assert saved["funnel"][0]["dropped"] == {"too_short": 400, "duplicate": 100}
+    assert saved["training"]["validation_loss"]["all"] == [[1_000, 4.5], [2_000, 3.5]]
+    assert saved["training"]["phase_starts"] == [1_510]
+
+
+def test_long_curves_are_thinned_by_means(inputs: ReportInputs) -> None:
+    metrics = [train_row(step, loss=float(step % 2)) for step in range(1, 10_001)]
+    curve = figures(ReportInputs(recipe_name="long", key="k", recipe={}, metrics=metrics))["training"]["loss"]
+    assert len(curve) <= MOST_POINTS and curve[-1][0] == 10_000
+    assert all(value == pytest.approx(0.5, abs=0.05) for _, value in curve)
+
+
+def test_nothing_at_all_makes_a_page_that_says_so(tmp_path: Path) -> None:
+    write_report(ReportInputs(recipe_name="空", key="k", recipe={}), str(tmp_path))
+    shown = text((tmp_path / "report.html").read_text())
+    assert "No source was read." in shown and "nothing was trained yet" in shown and "nothing was evaluated yet" in shown
+    assert "空" in shown
+
+
+def test_one_row_of_metrics_no_validation_one_seed_and_an_empty_source_make_a_page(tmp_path: Path) -> None:
+    empty = documents(tmp_path, "news", 0, 0, characters_histogram={})
+    empty.manifest["counts"].update(bad=0, empty=0, split_off=0)
+    none = {"documents": 0, "kept": 0, "characters_kept": 0, "dropped": {}}
+    inputs = ReportInputs(
+        recipe_name="small",
+        key="k",
+        recipe={},
+        documents=[empty],
+        duplicates=stage(tmp_path, "duplicates", counts={"news": none}),
+        metrics=[train_row(10)],
+        scores=[score("m", 0, 0.5)],
+    )
+    document = page(figures(inputs))
+    shown = text(document)
+    assert "news 0 0 0 0 0 – 0" in shown and "<figure" in document
+    assert "Training loss: 8.980 at step 10, the only measurement." in shown
+    assert "m sentiment accuracy test 1 0.500 –" in shown
+    assert "NaN" not in document and "nan" not in re.sub("[a-z]*nan[a-z]+|[a-z]+nan[a-z]*", "", document)
+
+
+def test_masks_drawn_while_training_have_no_share(tmp_path: Path) -> None:
+    dynamic = shards(tmp_path, "news", 128)
+    dynamic.manifest["masking"]["static_draws"] = 0
+    shown = text(page(figures(ReportInputs(recipe_name="d", key="k", recipe={}, shards=[dynamic]))))
+    assert "news 128 train 900 5,000 400,000 while training" in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0.42, "0.4 s"), (75, "1 min 15 s"), (3_599.6, "1 h 0 min"), (7_300, "2 h 1 min")]
+)
+def test_durations_are_told_as_people_do(seconds: float, told: str) -> None:
+    assert duration(seconds) == told
