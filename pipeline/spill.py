@@ -32,7 +32,7 @@ def write_spill(url: str, table: pa.Table, buckets: npt.NDArray[np.integer]) -> 
     order = np.argsort(buckets, kind="stable")
     table = table.take(pa.array(order)).combine_chunks()
     numbers, starts = np.unique(buckets[order], return_index=True)
-    ends = [*starts[1:].tolist(), len(order)]
+    ends = [*starts.tolist(), len(order)][1:]
     ranges = {}
     with storage.open_write(url) as file:
         position = 0

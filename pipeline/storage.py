@@ -8,6 +8,7 @@ between its lines fails. A failure of the file system is a `StorageError` of one
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from pipeline.errors import StorageError
 
@@ -46,6 +47,10 @@ def base_name(url: str) -> str:
     return url.rstrip("/").rpartition("/")[2]
 
 
+_CLIENTS = {"aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "paramiko"}
+"""Packages that speak to stores and raise errors of their own, which are no OSError (no credentials, no connection)."""
+
+
 @contextlib.contextmanager
 def explained(url: str) -> Iterator[None]:
     """Turn what a file system raises into one line that says what to do."""
@@ -60,11 +65,16 @@ def explained(url: str) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise StorageError(f"{url}: no space left; free some and run again, finished parts are kept") from error
-        raise StorageError(f"{url}: {error}") from error
-    except ValueError as error:  # fsspec's word for a protocol it does not know
-        if "rotocol" in str(error):
-            raise StorageError(f"{url}: {error}") from error
+        raise StorageError(f"{url}: {_one_line(error)}") from error
+    except Exception as error:
+        unknown_protocol = isinstance(error, ValueError) and "rotocol" in str(error)  # fsspec's word for it
+        if unknown_protocol or type(error).__module__.partition(".")[0] in _CLIENTS:
+            raise StorageError(f"{url}: {_one_line(error)}") from error
         raise
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _remote(url: str) -> tuple[Any, str]:
@@ -72,7 +82,7 @@ def _remote(url: str) -> tuple[Any, str]:
     import fsspec
 
     with explained(url):
-        file_system, path = fsspec.core.url_to_fs(url)
+        file_system, path = fsspec.core.url_to_fs(str(local_path(url)) if is_local(url) else url)
     # Listings are cached by default; another process may have written since.
     file_system.invalidate_cache()
     return file_system, path
@@ -86,10 +96,19 @@ def open_read(url: str, compression: str | None = None) -> Iterator[IO[bytes]]:
             with local_path(url).open("rb") as file:
                 yield file
         else:
-            import fsspec
+            from fsspec.core import OpenFile, get_compression
 
-            with fsspec.open(url, "rb", compression=compression) as file:
-                yield file
+            file_system, path_inside = _remote(url)
+            packed = get_compression(path_inside, compression)
+            with OpenFile(file_system, path_inside, "rb", None if packed == "zstd" else packed) as file:
+                yield _unpacked_zstd(file) if packed == "zstd" else file
+
+
+def _unpacked_zstd(file: IO[bytes]) -> IO[bytes]:
+    """Arrow's reader: fsspec's cannot read lines, and takes a file that was cut short for a whole one."""
+    import pyarrow as pa
+
+    return cast(IO[bytes], io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")))
 
 
 def read_bytes(url: str) -> bytes:
@@ -235,12 +254,17 @@ def bytes_digest(data: bytes) -> str:
 
 
 def local_copy(url: str, digest: str) -> Path:
-    """A path to the file on this machine: itself, or a copy kept under its SHA-256 in the user's cache folder."""
+    """A path to the file on this machine: itself, or a checked copy kept under its SHA-256 in the user's cache folder."""
     if is_local(url):
         return local_path(url)
     cache = Path(os.environ.get("NEZHA_PIPE_CACHE") or Path.home() / ".cache" / "nezha-pipe")
     path = cache / digest[:2] / digest
     if not path.exists():
+        copied = hashlib.sha256()
         with open_read(url) as source, open_write(str(path)) as target:
-            shutil.copyfileobj(source, target, 1 << 20)
+            while chunk := source.read(1 << 20):
+                target.write(chunk)
+                copied.update(chunk)
+            if copied.hexdigest() != digest:
+                raise StorageError(f"{url}: content differs from its SHA-256 in the manifest; `nezha-pipe verify` says more")
     return path
