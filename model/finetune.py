@@ -21,6 +21,8 @@ from torch.nn import functional as F
 
 from model.config import EncoderConfig
 from model.heads import SequenceClassifier, TokenClassifier
+from model.lamb import parameter_groups
+from model.steps import precision
 from model.windows import IGNORED, Array, Frame, Text, Window, beginnings, padded, shuffled, windows
 
 
@@ -155,13 +157,8 @@ def _finetune(
 def _optimizer(
     model: nn.Module, config: FinetuneConfig, steps: int
 ) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
-    """AdamW; matrices decay, biases and norms do not, as in BERT's optimizer."""
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, eps=1e-6)
+    """AdamW with the decay, the epsilon and the schedule of BERT's optimizer."""
+    optimizer = torch.optim.AdamW(parameter_groups(model, config.weight_decay), lr=config.learning_rate, eps=1e-6)
     warmup = max(1, round(config.warmup_share * steps))
 
     def factor(step: int) -> float:
@@ -220,16 +217,7 @@ def _logits(model: nn.Module, rows: Sequence[Window], config: FinetuneConfig) ->
     device = next(model.parameters()).device
     ids = torch.from_numpy(padded([row.ids for row in rows], 0)).to(device)
     real = torch.from_numpy(padded([np.ones(len(row.ids), np.int64) for row in rows], 0)).to(device).bool()
-    with torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(config.precision, device)):
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision(config.precision, device) == "bf16"):
         logits = model(ids, real, torch.zeros_like(ids))
     assert isinstance(logits, Tensor)
     return logits.float()
-
-
-def uses_bf16(precision: str, device: torch.device) -> bool:
-    """Whether to compute in bf16: as told, or where the device has units for it (NVIDIA from Ampere on, x86 with AMX)."""
-    if precision != "auto":
-        return precision == "bf16"
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    return bool(torch.cpu._is_amx_tile_supported())
