@@ -75,8 +75,9 @@ def documents(
     Raises: CorpusError when the input is missing or not text, or too many records of it cannot be read.
     """
     files = inputs.expand(demo.files(_demo_part(source)) if source.kind == "demo" else _inputs(source))
-    # Where the input lies does not change what it is: its digest stands for it.
-    settings = {"source": replace(source, input=source.input if source.kind == "demo" else ())}
+    # Where the input lies does not change what it is: its digest stands for it. Priority matters to duplicates alone.
+    named = source.input if source.kind == "demo" else ()
+    settings = {"source": replace(source, input=named, priority=0)}
     stage = Stage(f"documents_{source.name}", STAGE_VERSION, settings, {"input": inputs.digest(files, root)})
 
     def body(folder: str) -> dict[str, Any]:

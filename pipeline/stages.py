@@ -9,12 +9,14 @@
 A folder without manifest.json is unfinished: readers pass it by and the stage goes on in it. One with it is never run again.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import cached_property
 from typing import Any
@@ -128,10 +130,29 @@ def find(root: str, stage: Stage) -> Finished | None:
     return load(url) if storage.exists(storage.join(url, MANIFEST)) else None
 
 
+class NotDone(Exception):
+    """A stage that would have to run, met while planning."""
+
+
+_planning: ContextVar[bool] = ContextVar("planning", default=False)
+
+
+@contextlib.contextmanager
+def planning() -> Iterator[None]:
+    """Inside, nothing runs: the first stage that is not finished raises `NotDone`."""
+    token = _planning.set(True)
+    try:
+        yield
+    finally:
+        _planning.reset(token)
+
+
 def run(root: str, stage: Stage, body: Callable[[str], Mapping[str, Any]]) -> Finished:
     """Run a stage unless it is finished. `body(folder)` writes files and returns `{"files": [FileEntry...], ...facts}`."""
     if done := find(root, stage):
         return done
+    if _planning.get():
+        raise NotDone(stage.folder)
     url = storage.join(root, stage.folder)
     started = time.time()
     content = dict(body(url))

@@ -1,0 +1,343 @@
+"""The chain: every stage of a run, each called with what stands before it.
+
+    tasks, documents (per source) -> duplicates -> vocabulary -> shards (per source and length)
+        -> checkpoint -> export -> scores -> report
+
+Each method calls a stage function of the room that owns it. A stage that is finished under `root` returns at once, so asking
+for the report asks for everything, and runs what is missing. Dagster's assets (workflows/assets.py) and the commands
+(workflows/cli.py) are thin skins over this class.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+
+from pipeline import stages, storage
+from pipeline.config import SourceConfig
+from pipeline.errors import RecipeError
+from pipeline.stages import Finished, Report, Stage, silent
+from workflows.recipe import Recipe, as_dict
+
+if TYPE_CHECKING:
+    from model.training import PretrainRun
+
+CHECKPOINT_VERSION = 1
+EXPORT_VERSION = 1
+SCORES_VERSION = 1
+REPORT_VERSION = 1
+
+DATA_POINTER = "data.json"
+"""What `prepare` leaves in its output folder for `pretrain --data`: which folders belong together."""
+
+
+P = ParamSpec("P")
+
+
+def remembered(method: Callable[Concatenate["Chain", P], Finished]) -> Callable[Concatenate["Chain", P], Finished]:
+    """A stage that was found or run once is not looked for again."""
+
+    @wraps(method)
+    def look_once(chain: "Chain", /, *args: P.args, **kwargs: P.kwargs) -> Finished:
+        which = (method.__name__, *args)
+        if which not in chain.seen:
+            chain.seen[which] = method(chain, *args, **kwargs)
+        return chain.seen[which]
+
+    return look_once
+
+
+class Chain:
+    """The stages of one recipe under one root.
+
+    Args:
+        root: URL of the folder that all stage folders go into.
+        workers: processes of a Beam stage.
+        report: told how far each stage is: (done, total, what).
+        sequence_lengths: of the shards, where no phase says them.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        root: str,
+        *,
+        workers: int = 1,
+        report: Report = silent,
+        sequence_lengths: tuple[int, ...] = (),
+    ) -> None:
+        self.recipe = recipe
+        self.root = storage.absolute(root)
+        self.workers = workers
+        self.report = report
+        self.corpus = recipe.corpus()
+        if sequence_lengths:
+            self.corpus = replace(self.corpus, sequence_lengths=sequence_lengths)
+        self.seen: dict[tuple[Any, ...], Finished] = {}
+
+    @property
+    def operational(self) -> dict[str, Any]:
+        """Arguments of Beam stages that change nothing in what they write."""
+        return {"workers": self.workers, "report": self.report}
+
+    def source(self, name: str) -> SourceConfig:
+        """The source of a name."""
+        return next(source for source in self.recipe.source if source.name == name)
+
+    def has_demo(self) -> bool:
+        """Whether the embedded corpus is read, which brings tasks of its own."""
+        return any(source.kind == "demo" for source in self.recipe.source)
+
+    @remembered
+    def tasks(self) -> Finished:
+        """The embedded corpus' files to fine-tune and score on."""
+        from pipeline import demo
+
+        return demo.tasks(self.root)
+
+    @remembered
+    def documents(self, name: str) -> Finished:
+        """Cleaned documents of one source."""
+        from pipeline.documents import documents
+
+        return documents(self.source(name), self.root, **self.operational)
+
+    @remembered
+    def duplicates(self) -> Finished:
+        """What is dropped, over all sources."""
+        from pipeline.duplicates import duplicates
+
+        return duplicates(
+            self.recipe.source, self._documents(), self.recipe.filters, self.recipe.dedup, self.root, **self.operational
+        )
+
+    @remembered
+    def vocabulary(self) -> Finished:
+        """The vocabulary, given or built."""
+        from pipeline.vocabulary import vocabulary
+
+        return vocabulary(self._documents(), self.duplicates(), self.recipe.vocabulary, self.root, **self.operational)
+
+    @remembered
+    def shards(self, name: str, length: int) -> Finished:
+        """Training examples of one source at one length."""
+        from pipeline.examples import examples
+
+        return examples(
+            self.source(name),
+            length,
+            self.documents(name),
+            self.duplicates(),
+            self.vocabulary(),
+            self.corpus,
+            self.root,
+            **self.operational,
+        )
+
+    def _documents(self) -> list[Finished]:
+        return [self.documents(source.name) for source in self.recipe.source]
+
+    def shard_sets(self) -> list[tuple[str, int]]:
+        """(source, length) of all shards that some phase trains on; without phases, of all sources at all lengths."""
+        if not self.recipe.phase:
+            return [(source.name, length) for source in self.recipe.source for length in self.corpus.sequence_lengths]
+        return list(dict.fromkeys((name, p.sequence_length) for p in self.recipe.phase for name in self.recipe.uses(p)))
+
+    def prepare(self) -> dict[str, Any]:
+        """All of the data; the pointer that `pretrain --data` reads."""
+        if self.has_demo():
+            self.tasks()
+        pointer = {
+            "recipe": self.recipe.name,
+            "vocabulary": storage.base_name(self.vocabulary().url),
+            "shards": {
+                f"{name}/{length}": storage.base_name(self.shards(name, length).url) for name, length in self.shard_sets()
+            },
+            "tasks": storage.base_name(self.tasks().url) if self.has_demo() else None,
+        }
+        place = storage.join(self.root, DATA_POINTER)
+        if not storage.exists(place) or storage.read_json(place) != pointer:
+            storage.write_json(place, pointer)
+        return pointer
+
+    @remembered
+    def checkpoint(self) -> Finished:
+        """The pretrained network: its best and its last checkpoint."""
+        shards = {f"{name}/{length}": self.shards(name, length) for name, length in self.shard_sets()}
+        inputs = {**{name: done.digest for name, done in shards.items()}, "vocabulary": self.vocabulary().digest}
+        config = self.recipe.pretraining()
+        # How often a line or a checkpoint is written changes nothing that is learnt.
+        neutral = replace(config.training, log_every=1, checkpoint_every=1, keep_checkpoints=1)
+        stage = Stage("checkpoint", CHECKPOINT_VERSION, stages.plain(replace(config, training=neutral)), inputs)
+
+        def body(folder: str) -> dict[str, Any]:
+            from cluster.launch import pretrain
+
+            run = pretrain_run(self.recipe, {name: done.url for name, done in shards.items()}, self.vocabulary().url, folder)
+            return checkpoint_facts(folder, pretrain(run, self.recipe.cluster, self.report))
+
+        return stages.run(self.root, stage, body)
+
+    @remembered
+    def export(self) -> Finished:
+        """The best checkpoint as a folder that transformers loads."""
+        from workflows.exporting import export_checkpoint, licences
+
+        checkpoint = self.checkpoint()
+        facts = {"name": self.recipe.name, "licences": licences(self._documents())}
+        stage = Stage("export", EXPORT_VERSION, facts, {"checkpoint": checkpoint.digest})
+        best = checkpoint.file(checkpoint.manifest["best"])
+        return stages.run(self.root, stage, lambda folder: export_checkpoint(best, folder, facts))
+
+    @remembered
+    def scores(self) -> Finished:
+        """The export fine-tuned and scored, beside the same network without pretraining."""
+        from workflows.evaluation import evaluate, file_entries
+
+        if not self.has_demo():
+            raise RecipeError(
+                "the recipe's sources bring no evaluation tasks; score the export with: nezha-pipe evaluate MODEL --data DIR"
+            )
+        export, tasks = self.export(), self.tasks()
+        settings = {"evaluation": self.recipe.evaluation}
+        stage = Stage("scores", SCORES_VERSION, settings, {"export": export.digest, "tasks": tasks.digest})
+
+        def body(folder: str) -> dict[str, Any]:
+            scores = evaluate(
+                export.url,
+                tasks.url,
+                self.recipe.evaluation,
+                folder,
+                model_id=self.recipe.name,
+                workers=self.workers,
+                threads=1,
+                report=self.report,
+            )
+            return {"files": file_entries(folder, scores), "n": len(scores)}
+
+        return stages.run(self.root, stage, body)
+
+    @remembered
+    def report_page(self) -> Finished:
+        """The page that shows it all."""
+        from model.checkpoint import read_metrics
+        from workflows.scores import read_scores
+
+        trained, scored = bool(self.recipe.phase), self.has_demo() and bool(self.recipe.phase)
+        return self._page(
+            "report",
+            self.finished(),
+            lambda: {
+                "metrics": read_metrics(self.checkpoint().url) if trained else [],
+                "scores": read_scores(self.scores().file("scores.jsonl")) if scored else [],
+                "other_stages": [done for name, done in self.finished().items() if name in ("checkpoint", "export", "scores")],
+            },
+        )
+
+    @remembered
+    def data_report(self) -> Finished:
+        """The page on the data alone, which `prepare` leaves."""
+        return self._page("data_report", self.finished(self.data_steps()), dict)
+
+    def _page(self, name: str, inputs: Mapping[str, Finished], more: Callable[[], dict[str, Any]]) -> Finished:
+        recipe = as_dict(self.recipe)
+        stage = Stage(name, REPORT_VERSION, {"recipe": recipe}, {step: done.digest for step, done in inputs.items()})
+
+        def body(folder: str) -> dict[str, Any]:
+            from workflows.figures import ReportInputs
+            from workflows.report import write_report
+
+            content = ReportInputs(
+                recipe_name=self.recipe.name,
+                key=stage.key,
+                recipe=recipe,
+                documents=self._documents(),
+                duplicates=self.duplicates(),
+                vocabulary=self.vocabulary(),
+                shards=[self.shards(*which) for which in self.shard_sets()],
+                **more(),
+            )
+            return {"files": write_report(content, folder)}
+
+        return stages.run(self.root, stage, body)
+
+    def steps(self) -> dict[str, Callable[[], Finished]]:
+        """Every stage of the recipe by a name, in order."""
+        steps: dict[str, Callable[[], Finished]] = {"tasks": self.tasks} if self.has_demo() else {}
+        for source in self.recipe.source:
+            steps[f"documents_{source.name}"] = _call(self.documents, source.name)
+        steps |= {"duplicates": self.duplicates, "vocabulary": self.vocabulary}
+        for name, length in self.shard_sets():
+            steps[f"shards_{name}_{length}"] = _call(self.shards, name, length)
+        if self.recipe.phase:
+            steps |= {"checkpoint": self.checkpoint, "export": self.export}
+            if self.has_demo():
+                steps["scores"] = self.scores
+        steps["report"] = self.report_page
+        return steps
+
+    def upstream(self, step: str) -> list[str]:
+        """Names of the steps that a step directly stands on."""
+        names = list(self.steps())
+        documents = [f"documents_{source.name}" for source in self.recipe.source]
+        shards = [name for name in names if name.startswith("shards_")]
+        table: Mapping[str, list[str]] = {
+            "duplicates": documents,
+            "vocabulary": [*documents, "duplicates"],
+            "checkpoint": [*shards, "vocabulary"],
+            "export": ["checkpoint"],
+            "scores": ["export", "tasks"],
+            "report": [name for name in names if name != "report"],
+        }
+        if step.startswith("shards_"):
+            return [f"documents_{step.split('_', 1)[1].rpartition('_')[0]}", "duplicates", "vocabulary"]
+        return table.get(step, [])
+
+    def data_steps(self) -> list[str]:
+        """Names of the steps that `prepare` is made of."""
+        return [name for name in self.steps() if name not in ("checkpoint", "export", "scores", "report")]
+
+    def finished(self, names: Sequence[str] | None = None) -> dict[str, Finished]:
+        """Some stages (default: all but the report), run if they have to be."""
+        return {
+            name: step() for name, step in self.steps().items() if (name in names if names is not None else name != "report")
+        }
+
+    def plan(self) -> dict[str, str]:
+        """What a run would do: the folder of each finished step, "to do" for others."""
+        result = {}
+        for name, step in self.steps().items():
+            with stages.planning():
+                try:
+                    result[name] = step().url
+                except stages.NotDone:
+                    result[name] = "to do"
+        return result
+
+
+def _call(method: Callable[..., Finished], *arguments: Any) -> Callable[[], Finished]:
+    return lambda: method(*arguments)
+
+
+def pretrain_run(recipe: Recipe, shards: Mapping[str, str], vocabulary_url: str, output: str) -> "PretrainRun":
+    """The run of a recipe on prepared shards (URLs by `source/length`)."""
+    from model.training import PretrainRun
+    from pipeline.vocabulary import FILE
+
+    return PretrainRun(config=recipe.pretraining(), shards=shards, vocabulary=storage.join(vocabulary_url, FILE), output=output)
+
+
+def checkpoint_facts(folder: str, result: Any) -> dict[str, Any]:
+    """The manifest of a finished pretraining: the files of its best checkpoint, and its metrics."""
+    best = result.best_checkpoint.removeprefix(folder).strip("/")
+    names = [f"{best}/{name}" for name in storage.list_names(storage.join(folder, best))]
+    for attempt in storage.list_names(folder):
+        if attempt.startswith("attempt-"):
+            metrics = (name for name in storage.list_names(storage.join(folder, attempt)) if name.startswith("metrics-"))
+            names += [f"{attempt}/{name}" for name in metrics]
+    return {
+        "files": [stages.FileEntry.of(folder, name) for name in names],
+        "best": best,
+        "steps": result.steps,
+        "validation_loss": result.best_validation_loss,
+    }

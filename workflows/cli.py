@@ -1,0 +1,379 @@
+"""The command `nezha-pipe`: a command parses, calls one function of a room and prints one result.
+
+Heavy packages are imported inside commands, so that help is instant. What a person can mend is one line and exit code 2;
+anything else is a bug of ours and keeps its traceback.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from pipeline import storage
+from pipeline.errors import RecipeError, UserError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class UserMistake(click.ClickException):
+    """One line on standard error, exit code 2."""
+
+    exit_code = 2
+
+
+class Commands(click.Group):
+    """Turns errors that a person can mend into one line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            raise UserMistake(" ".join(str(error).split())) from error
+
+
+def recipe_options(command: Command) -> Command:
+    """RECIPE and --set, for commands that read a recipe."""
+    setting = click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Change a setting: encoder.hidden_size=256 or phase.0.steps=50.",
+    )
+    return click.argument("recipe", default="tiny")(setting(command))
+
+
+def output_option(default: str | None = None, **more: Any) -> Callable[[Command], Command]:
+    """--output, the folder that results go to."""
+    text = "Folder for results: a path or any fsspec URL (s3://bucket/run)."
+    return click.option("--output", default=default, metavar="URL", help=text, required=default is None, **more)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for programs.")
+workers_option = click.option(
+    "--workers", type=click.IntRange(1), default=None, metavar="N", help="Processes to share the work."
+)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="nezha-pipe")
+def main() -> None:
+    """Raw Chinese corpora in, a pretrained, exported and evaluated NEZHA encoder out.
+
+    \b
+    Example:
+      nezha-pipe run tiny
+    """
+
+
+@main.command()
+@recipe_options
+@click.option("--output", default=None, metavar="URL", help="Folder for results; default runs/<name of the recipe>.")
+@workers_option
+@json_option
+def run(recipe: str, settings: Sequence[str], output: str | None, workers: int | None, as_json: bool) -> None:
+    """Run the whole chain of RECIPE; what is done is not done again.
+
+    RECIPE is a TOML file or the name of a shipped recipe. The path of the report is printed last.
+
+    \b
+    Examples:
+      nezha-pipe run tiny
+      nezha-pipe run my.toml --output s3://bucket/run --workers 8
+      nezha-pipe run tiny --set phase.0.steps=50
+    """
+    from workflows.assets import execute
+
+    chain = _chain(recipe, settings, output, workers)
+    fresh = _run_steps(chain, list(chain.steps()), execute)
+    page = chain.report_page().file("report.html")
+    if not fresh:
+        click.echo("Nothing to do: every step of the recipe is done.", err=True)
+    result = {"report": page, "output": chain.root, "ran": fresh}
+    click.echo(json.dumps(result, ensure_ascii=False) if as_json else page)
+
+
+@main.command()
+@recipe_options
+@click.option("--output", default=None, metavar="URL", help="Folder to look at; default runs/<name of the recipe>.")
+@json_option
+def plan(recipe: str, settings: Sequence[str], output: str | None, as_json: bool) -> None:
+    """Show what `run RECIPE` would do, and how large it is.
+
+    \b
+    Example:
+      nezha-pipe plan tiny --set encoder.num_hidden_layers=4
+    """
+    from workflows.planning import costs
+
+    chain = _chain(recipe, settings, output, None)
+    steps, cost = chain.plan(), costs(chain.recipe)
+    if as_json:
+        click.echo(json.dumps({"steps": steps, "costs": cost}, ensure_ascii=False))
+        return
+    for name, state in steps.items():
+        click.echo(f"{name:<24} {state if state == 'to do' else 'done   ' + state}")
+    for name, value in cost.items():
+        click.echo(f"{name:<24} {value:,}")
+
+
+@main.command()
+@click.argument("recipe", required=False)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting of the recipe.")
+@click.option("--corpus", type=click.Choice(["demo", "text", "news"]), help="Without RECIPE: the kind of corpus.")
+@click.option("--input", "inputs", multiple=True, metavar="URL", help="Without RECIPE: files, folders or globs of the corpus.")
+@click.option("--vocab", default="", metavar="URL", help="A vocab.txt to use; without one it is built from the documents.")
+@click.option(
+    "--sequence-length", "lengths", type=click.IntRange(8), multiple=True, metavar="N", help="Longest example, in pieces."
+)
+@output_option()
+@click.option("--runner", type=click.Choice(["direct"]), default="direct", help="Where Beam runs: direct = this machine.")
+@workers_option
+@json_option
+def prepare(
+    recipe: str | None,
+    settings: Sequence[str],
+    corpus: str | None,
+    inputs: Sequence[str],
+    vocab: str,
+    lengths: Sequence[int],
+    output: str,
+    runner: str,
+    workers: int | None,
+    as_json: bool,
+) -> None:
+    """Turn corpora into masked training shards, with a report on what was kept and dropped.
+
+    \b
+    Examples:
+      nezha-pipe prepare --corpus demo --output data
+      nezha-pipe prepare --corpus news --input 'news/*.jsonl.gz' --vocab vocab.txt --output s3://bucket/data --workers 4
+      nezha-pipe prepare my.toml --output data
+    """
+    chain = _data_chain(recipe, settings, corpus, inputs, vocab, lengths, output, workers)
+    steps = chain.data_steps()
+    _run_steps(chain, steps, lambda chain, tell: _call_steps(chain, steps, tell))
+    pointer = {**chain.prepare(), "output": chain.root, "report": chain.data_report().file("report.html")}
+    click.echo(json.dumps(pointer, ensure_ascii=False) if as_json else pointer["report"])
+
+
+@main.command()
+@recipe_options
+@click.option("--data", required=True, metavar="URL", help="Output folder of `nezha-pipe prepare` with the same recipe.")
+@output_option()
+@click.option("--workers", type=click.IntRange(1), default=None, metavar="N", help="Processes to train with, over [cluster].")
+@json_option
+def pretrain(recipe: str, settings: Sequence[str], data: str, output: str, workers: int | None, as_json: bool) -> None:
+    """Pretrain the encoder of RECIPE; run again, it goes on where it was.
+
+    \b
+    Example:
+      nezha-pipe pretrain tiny --data data --output runs/encoder --workers 2
+    """
+    from cluster.launch import pretrain as launch
+    from workflows import recipe as recipes
+    from workflows.chain import DATA_POINTER, pretrain_run
+    from workflows.progress import Display
+
+    loaded = recipes.load(recipe, settings)
+    pointer = storage.read_json(storage.join(data, DATA_POINTER))
+    data, output = storage.absolute(data), storage.absolute(output)
+    wanted = [f"{name}/{phase.sequence_length}" for phase in loaded.phase for name in loaded.uses(phase)]
+    if missing := [which for which in wanted if which not in pointer["shards"]]:
+        raise RecipeError(f"{data}: no shards of {', '.join(missing)}; run: nezha-pipe prepare {recipe} --output {data}")
+    shards = {which: storage.join(data, pointer["shards"][which]) for which in wanted}
+    training = pretrain_run(loaded, shards, storage.join(data, pointer["vocabulary"]), output)
+    cluster = loaded.cluster if workers is None else dataclasses.replace(loaded.cluster, workers=workers)
+    with Display(["pretrain"]) as display:
+        result = launch(training, cluster, display.report)
+    facts = dataclasses.asdict(result)
+    click.echo(json.dumps(facts) if as_json else result.best_checkpoint)
+
+
+@main.command()
+@click.argument("checkpoint")
+@output_option()
+@click.option("--name", default="nezha", help="What the model card calls the model.")
+def export(checkpoint: str, output: str, name: str) -> None:
+    """Write CHECKPOINT (or the best one of a training folder) as a folder that transformers loads.
+
+    \b
+    Example:
+      nezha-pipe export runs/encoder --output my-nezha
+    """
+    from workflows.exporting import export_checkpoint, find_checkpoint
+
+    export_checkpoint(find_checkpoint(storage.absolute(checkpoint)), storage.absolute(output), {"name": name, "licences": {}})
+    click.echo(output)
+
+
+@main.command()
+@click.argument("model")
+@click.option("--data", required=True, metavar="URL", help="Folder of the tasks' files.")
+@click.option("--tasks", default="sentiment,entities", metavar="A,B", help="Tasks to score: see docs/evaluation.md.")
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Runs of each task.")
+@click.option("--epochs", type=click.IntRange(1), default=3, show_default=True, help="Passes over the training examples.")
+@click.option("--learning-rate", type=float, default=3e-5, show_default=True, help="Highest learning rate.")
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Examples a step.")
+@click.option("--max-length", type=click.IntRange(4), default=128, show_default=True, help="Most pieces read at once.")
+@click.option("--train-examples", type=click.IntRange(0), default=0, help="Most examples to fine-tune on; 0 = all.")
+@click.option("--test-examples", type=click.IntRange(0), default=0, help="Most examples to score on; 0 = all.")
+@click.option("--baseline/--no-baseline", default=True, help="Score the same network without pretraining beside it.")
+@output_option("scores")
+@workers_option
+@json_option
+def evaluate(model: str, data: str, tasks: str, output: str, workers: int | None, as_json: bool, **settings: Any) -> None:
+    """Fine-tune MODEL (an export) on tasks and score it.
+
+    \b
+    Example:
+      nezha-pipe evaluate my-nezha --tasks sentiment,entities --data data/tasks-5d0c --seeds 3
+    """
+    from workflows.evaluation import EvaluationConfig
+    from workflows.evaluation import evaluate as score
+    from workflows.progress import Display
+    from workflows.scores import summary, table
+
+    try:
+        config = EvaluationConfig(tasks=tuple(name.strip() for name in tasks.split(",")), **settings)
+    except ValueError as error:
+        raise UserMistake(str(error)) from error
+    with Display(["evaluate"]) as display:
+        scores = score(
+            storage.absolute(model),
+            storage.absolute(data),
+            config,
+            storage.absolute(output),
+            workers=workers or 1,
+            report=display.report,
+        )
+    click.echo("\n".join(one.to_json() for one in scores) if as_json else table(summary(scores)))
+
+
+@main.command("fill-mask")
+@click.argument("model")
+@click.argument("text")
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Guesses for each [MASK].")
+@json_option
+def fill_mask(model: str, text: str, top: int, as_json: bool) -> None:
+    """Guess what stands at each [MASK] of TEXT.
+
+    \b
+    Example:
+      nezha-pipe fill-mask my-nezha '中国的首都是[MASK]京。'
+    """
+    from workflows.filling import fill
+
+    guesses = fill(storage.absolute(model), text, top)
+    if as_json:
+        click.echo(json.dumps(guesses, ensure_ascii=False))
+        return
+    for number, candidates in enumerate(guesses, start=1):
+        click.echo(f"[MASK] {number}: " + "  ".join(f"{guess['piece']} {guess['probability']:.3f}" for guess in candidates))
+
+
+@main.command("inspect")
+@click.argument("url")
+@click.option("--rows", type=click.IntRange(0), default=3, show_default=True, help="Rows to show.")
+@json_option
+def inspect_command(url: str, rows: int, as_json: bool) -> None:
+    """Look into a folder of documents, shards, a checkpoint or any other stage.
+
+    \b
+    Example:
+      nezha-pipe inspect runs/tiny/shards_news_64-3f9a0c1b2d4e --rows 5
+    """
+    from workflows.inspection import inspect
+
+    found = inspect(storage.absolute(url), rows)
+    click.echo(json.dumps(found, ensure_ascii=False) if as_json else found["text"])
+
+
+@main.command()
+@click.argument("url")
+def verify(url: str) -> None:
+    """Check every checksum of a stage, a checkpoint, or all below an output folder.
+
+    \b
+    Example:
+      nezha-pipe verify runs/tiny
+    """
+    from workflows.inspection import verify as check
+
+    checked, problems = check(storage.absolute(url))
+    for problem in problems:
+        click.echo(problem, err=True)
+    if problems:
+        raise click.ClickException(f"{len(problems)} problems in {checked} folders; remove the damaged ones and run again")
+    click.echo(f"{checked} folders: every file is there and as it was written")
+
+
+def _chain(recipe: str, settings: Sequence[str], output: str | None, workers: int | None) -> Any:
+    from workflows import recipe as recipes
+    from workflows.chain import Chain
+
+    loaded = recipes.load(recipe, settings)
+    return Chain(loaded, output or f"runs/{loaded.name}", workers=workers or loaded.cluster.workers)
+
+
+def _data_chain(
+    recipe: str | None,
+    settings: Sequence[str],
+    corpus: str | None,
+    inputs: Sequence[str],
+    vocab: str,
+    lengths: Sequence[int],
+    output: str,
+    workers: int | None,
+) -> Any:
+    """The chain of a recipe, or of a corpus named by options."""
+    from workflows import recipe as recipes
+    from workflows.chain import Chain
+
+    if (recipe is None) == (corpus is None):
+        raise UserMistake("give either a RECIPE or --corpus")
+    if recipe is not None:
+        if inputs or lengths:
+            raise UserMistake(
+                "--input and --sequence-length go with --corpus; in a RECIPE they stand in [[source]] and [[phase]]"
+            )
+        loaded = recipes.load(recipe, [*settings, *([f"vocabulary.url={json.dumps(vocab)}"] if vocab else [])])
+    else:
+        sources: list[dict[str, Any]]
+        if corpus == "demo":
+            sources = [{"name": part, "kind": "demo", "input": [part]} for part in inputs or ("news", "reviews")]
+        else:
+            sources = [{"name": corpus, "kind": corpus, "input": list(inputs)}]
+        content = {"name": corpus, "source": sources, "vocabulary": {"url": vocab}}
+        loaded = recipes.build(content, f"--corpus {corpus}")
+    return Chain(loaded, output, workers=workers or 1, sequence_lengths=tuple(lengths))
+
+
+def _run_steps(chain: Any, steps: list[str], execute: Callable[..., None]) -> list[str]:
+    """Run steps behind a display; names of those that were not done before."""
+    from workflows.progress import Display
+
+    fresh = []
+    with Display(steps) as display:
+        chain.report = display.report
+
+        def tell(name: str, done: Any, seconds: float) -> None:
+            display.tell(name, done, seconds)
+            if done.fresh:
+                fresh.append(name)
+
+        execute(chain, tell)
+    return fresh
+
+
+def _call_steps(chain: Any, names: list[str], tell: Callable[..., None]) -> None:
+    """Run some steps without Dagster."""
+    import time
+
+    steps = chain.steps()
+    for name in names:
+        started = time.monotonic()
+        done = steps[name]()
+        tell(name, done, time.monotonic() - started)
