@@ -1,0 +1,221 @@
+"""An export: a folder that holds all of a model, as transformers loads it, and nothing of its training but a card.
+
+    config.json            the shape of the network; `auto_map` names the classes in the two files below
+    configuration_nezha.py, modeling_nezha.py       the network for transformers 5, which has no NEZHA of its own
+    model.safetensors      float32 weights under Hugging Face's names; the vocabulary matrix stands there once
+    vocab.txt              one piece a line; the number of the line is the id
+    tokenizer.json, tokenizer_config.json, special_tokens_map.json      the tokenisation of training
+    README.md              the model card
+
+    AutoModelForMaskedLM.from_pretrained("runs/news/export", trust_remote_code=True)
+
+Equal models give equal bytes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from model.config import EncoderConfig
+from model.heads import PretrainingModel
+from pipeline import storage
+from pipeline.errors import CheckpointError, CorpusError
+from pipeline.vocab import CLS, MASK, PAD, SEP, UNK, Vocab
+
+CODE = ("configuration_nezha.py", "modeling_nezha.py")
+NEEDED = ("config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors")
+CLASSES = {
+    "AutoModel": "NezhaModel",
+    "AutoModelForPreTraining": "NezhaForPreTraining",
+    "AutoModelForMaskedLM": "NezhaForMaskedLM",
+    "AutoModelForSequenceClassification": "NezhaForSequenceClassification",
+    "AutoModelForTokenClassification": "NezhaForTokenClassification",
+}
+ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh"}  # ours -> transformers'
+
+
+def export_model(
+    model: PretrainingModel,
+    vocab_pieces: Sequence[str],
+    do_lower_case: bool,
+    write: Callable[[str, bytes], None],
+    facts: Mapping[str, Any],
+) -> None:
+    """Writes the files of an export through `write(name, content)`.
+
+    `vocab_pieces` are in the order of their ids. `facts` go into the model card, each if it is there: `name`, `licences` (by
+    source), `training` (`step`, `config`). Raises CheckpointError if the vocabulary is not that of the model.
+    """
+    rows = model.nezha.embeddings.word_embeddings.num_embeddings
+    if rows != len(vocab_pieces):
+        raise CheckpointError(
+            f"the model has {rows:,} pieces, the vocabulary {len(vocab_pieces):,}; give the vocabulary it was trained with"
+        )
+    from pipeline.pieces import build_tokenizer  # needs the tokenizers package, which training does without
+
+    vocab = Vocab(tuple(vocab_pieces))
+    weights = {name: weight.detach().float().cpu().contiguous() for name, weight in model.state_dict().items()}
+    specials = {"unk_token": UNK, "sep_token": SEP, "pad_token": PAD, "cls_token": CLS, "mask_token": MASK}
+    tokenizer = {"tokenizer_class": "BertTokenizer", "do_lower_case": do_lower_case, "strip_accents": None}
+    write("config.json", storage.json_bytes(hugging_face_config(model.nezha.config, vocab)))
+    for name in CODE:
+        write(name, (Path(__file__).parent / "exported" / name).read_bytes())
+    write("vocab.txt", vocab.to_bytes())
+    write("tokenizer.json", build_tokenizer(vocab, do_lower_case, special_pieces=True).to_str(pretty=True).encode())
+    write("tokenizer_config.json", storage.json_bytes({**tokenizer, "tokenize_chinese_chars": True, **specials}))
+    write("special_tokens_map.json", storage.json_bytes(specials))
+    write("model.safetensors", safetensors.torch.save(weights, {"format": "pt"}))
+    write("README.md", model_card(model, facts).encode())
+
+
+def hugging_face_config(config: EncoderConfig, vocab: Vocab) -> dict[str, Any]:
+    """The content of config.json."""
+    return {
+        **asdict(config),
+        "hidden_act": ACTIVATIONS[config.hidden_act],
+        "architectures": ["NezhaForPreTraining"],
+        "auto_map": {
+            "AutoConfig": "configuration_nezha.NezhaConfig",
+            **{auto: f"modeling_nezha.{name}" for auto, name in CLASSES.items()},
+        },
+        "dtype": "float32",
+        "model_type": "nezha",
+        "pad_token_id": vocab.pad_id,
+        "vocab_size": len(vocab),
+    }
+
+
+def model_card(model: PretrainingModel, facts: Mapping[str, Any]) -> str:
+    """The README.md: what the model is, how to use it, what it was trained on and under what terms."""
+    config = model.nezha.config
+    parameters = sum(weight.numel() for weight in model.parameters())
+    lines = [
+        "---",
+        "language: zh",
+        "library_name: transformers",
+        "pipeline_tag: fill-mask",
+        "license: other",
+        "tags:",
+        "- nezha",
+        "---",
+        "",
+        f"# {facts.get('name', 'NEZHA')}",
+        "",
+        "A NEZHA encoder for Chinese ([arXiv 1909.00204](https://arxiv.org/abs/1909.00204)), pretrained with nezha-pipe.",
+        f"{config.num_hidden_layers} layers, hidden size {config.hidden_size}, {config.num_attention_heads} heads, "
+        f"{parameters:,} parameters; relative positions in the {config.relative_positions} form, so any length can be read.",
+        "",
+        "```python",
+        "from transformers import AutoModelForMaskedLM, AutoTokenizer, pipeline",
+        "",
+        'folder = "."  # where this file is',
+        "model = AutoModelForMaskedLM.from_pretrained(folder, trust_remote_code=True)",
+        "tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)",
+        'pipeline("fill-mask", model=model, tokenizer=tokenizer)("今天[MASK]气很好")',
+        "```",
+        "",
+    ]
+    if licences := facts.get("licences"):
+        lines += ["## Training data", "", "| source | licence |", "|---|---|"]
+        lines += [f"| {cell(source)} | {cell(licence)} |" for source, licence in sorted(licences.items())]
+        lines += ["", "The terms of the sources apply to what is made from them.", ""]
+    if training := facts.get("training"):
+        lines += ["## Training", "", *training_lines(training), ""]
+    return "\n".join(lines)
+
+
+def training_lines(training: Mapping[str, Any]) -> list[str]:
+    """A line of the card for each phase of training, and for what they share."""
+    config = training.get("config", {})
+    lines = [f"- {training['step']:,} steps"] if "step" in training else []
+    for number, phase in enumerate(config.get("phases", []), start=1):
+        lines.append(
+            f"- phase {number}: length {phase['sequence_length']}, {phase['batch_size']:,} sequences a step, "
+            f"{phase['steps']:,} steps, learning rate {phase['learning_rate']:g}, {phase['warmup_steps']:,} steps of warm-up"
+        )
+    if optimizer := config.get("optimizer"):
+        lines.append(f"- LAMB ({optimizer['variant']}), weight decay {optimizer['weight_decay']:g}")
+    return lines + ([f"- seed {config['seed']}"] if "seed" in config else [])
+
+
+def cell(text: object) -> str:
+    """Text for a cell of a Markdown table."""
+    return str(text).replace("|", "\\|").replace("\n", " ")
+
+
+def load_export(folder: str) -> tuple[PretrainingModel, EncoderConfig, list[str], bool]:
+    """Opens an export, at any fsspec URL: the network in float32, its configuration, the pieces by id, and do_lower_case.
+
+    Raises CheckpointError, which names the file and what is wrong with it: missing files, another architecture, weights that
+    are missing, unknown or of the wrong shape, a vocabulary of another size.
+    """
+    if missing := [name for name in NEEDED if not storage.exists(storage.join(folder, name))]:
+        raise CheckpointError(f"{folder}: no {', '.join(missing)}; give the folder of an export")
+    url = {name: storage.join(folder, name) for name in NEEDED}
+    config, vocab_size = read_config(url["config.json"])
+    try:
+        vocab = Vocab.from_bytes(storage.read_bytes(url["vocab.txt"]), url["vocab.txt"])
+    except CorpusError as error:
+        raise CheckpointError(str(error)) from error
+    if len(vocab) != vocab_size:
+        raise CheckpointError(
+            f"{url['vocab.txt']}: {len(vocab):,} pieces, config.json says {vocab_size:,}; export the model again"
+        )
+    do_lower_case = read_object(url["tokenizer_config.json"]).get("do_lower_case")
+    if not isinstance(do_lower_case, bool):
+        raise CheckpointError(f"{url['tokenizer_config.json']}: do_lower_case is not true or false; export the model again")
+    return read_model(url["model.safetensors"], config, vocab_size), config, list(vocab.pieces), do_lower_case
+
+
+def read_object(url: str) -> dict[str, Any]:
+    """A JSON object."""
+    content = storage.read_json(url)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{url}: not a JSON object; export the model again")
+    return content
+
+
+def read_config(url: str) -> tuple[EncoderConfig, int]:
+    """The configuration and the size of the vocabulary out of a config.json."""
+    content = read_object(url)
+    if content.get("model_type") != "nezha":
+        raise CheckpointError(
+            f"{url}: model_type is {content.get('model_type')!r}, not 'nezha'; BERT's weights do not fit NEZHA"
+        )
+    needed = [field.name for field in fields(EncoderConfig)]
+    if missing := [name for name in (*needed, "vocab_size") if name not in content]:
+        raise CheckpointError(f"{url}: no {', '.join(missing)}; export the model again")
+    ours = {theirs: name for name, theirs in ACTIVATIONS.items()}
+    if content["hidden_act"] not in ours:
+        raise CheckpointError(f"{url}: hidden_act is {content['hidden_act']!r}; {' and '.join(ours)} are known")
+    if content["relative_positions"] not in ("released", "paper"):
+        raise CheckpointError(f"{url}: relative_positions is {content['relative_positions']!r}; released and paper are known")
+    try:
+        config = EncoderConfig(**{name: content[name] for name in needed} | {"hidden_act": ours[content["hidden_act"]]})
+        return config, int(content["vocab_size"])
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise CheckpointError(f"{url}: {error}; export the model again") from error
+
+
+def read_model(url: str, config: EncoderConfig, vocab_size: int) -> PretrainingModel:
+    """The network with the weights of a model.safetensors, in float32."""
+    try:
+        weights = safetensors.torch.load(storage.read_bytes(url))
+    except SafetensorError as error:
+        raise CheckpointError(f"{url}: damaged ({error}); export the model again") from error
+    with torch.device("meta"):  # no memory, no random numbers: all weights come from the file
+        model = PretrainingModel(config, vocab_size)
+    shapes = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+    for name in sorted(shapes.keys() ^ weights.keys()):
+        problem = "is missing" if name in shapes else "is not part of a NEZHA model"
+        raise CheckpointError(f"{url}: {name} {problem}; export the model again")
+    for name, shape in shapes.items():
+        if tuple(weights[name].shape) != shape:
+            raise CheckpointError(f"{url}: {name} has shape {tuple(weights[name].shape)}, config.json asks for {shape}")
+    model.load_state_dict({name: weight.float() for name, weight in weights.items()}, assign=True)
+    return model

@@ -1,0 +1,1 @@
+"""The files that every export carries, so that transformers can run it (`trust_remote_code=True`): copied, never imported."""

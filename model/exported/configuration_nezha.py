@@ -1,0 +1,52 @@
+"""The configuration of a NEZHA encoder, for transformers 5 (`trust_remote_code=True`)."""
+# mypy: allow-untyped-calls
+
+from typing import Any
+
+from transformers import PretrainedConfig
+
+
+class NezhaConfig(PretrainedConfig):
+    """The shape of the network.
+
+    `relative_positions` is "released" (index clipped at `max_relative_position` and shifted, as in the code of the release) or
+    "paper" (the offset itself, unclipped). Sequences may have any length: there is no table of absolute positions.
+    """
+
+    model_type = "nezha"
+
+    def __init__(
+        self,
+        vocab_size: int = 21_128,
+        hidden_size: int = 768,
+        num_hidden_layers: int = 12,
+        num_attention_heads: int = 12,
+        intermediate_size: int = 3_072,
+        hidden_act: str = "gelu_pytorch_tanh",
+        hidden_dropout_prob: float = 0.1,
+        attention_probs_dropout_prob: float = 0.1,
+        classifier_dropout: float | None = None,
+        type_vocab_size: int = 2,
+        initializer_range: float = 0.02,
+        layer_norm_eps: float = 1e-12,
+        relative_positions: str = "released",
+        max_relative_position: int = 64,
+        pad_token_id: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.pad_token_id = pad_token_id
+        self.vocab_size = vocab_size
+        self.hidden_size = hidden_size
+        self.num_hidden_layers = num_hidden_layers
+        self.num_attention_heads = num_attention_heads
+        self.intermediate_size = intermediate_size
+        self.hidden_act = hidden_act
+        self.hidden_dropout_prob = hidden_dropout_prob
+        self.attention_probs_dropout_prob = attention_probs_dropout_prob
+        self.classifier_dropout = classifier_dropout
+        self.type_vocab_size = type_vocab_size
+        self.initializer_range = initializer_range
+        self.layer_norm_eps = layer_norm_eps
+        self.relative_positions = relative_positions
+        self.max_relative_position = max_relative_position

@@ -1,0 +1,249 @@
+"""An export: transformers opens it, in a process of its own, and computes and tokenises as we do; a broken one is refused."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import safetensors.torch
+import torch
+
+from model.config import EncoderConfig
+from model.export import export_model, load_export
+from model.heads import PretrainingModel
+from pipeline import storage
+from pipeline.errors import CheckpointError
+from pipeline.pieces import PieceEncoder
+from pipeline.vocab import Vocab
+
+PIECES = (
+    *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "\u2028", "今", "天", "气", "很", "好", "，", "。", "北", "京"),
+    *("cafe", "Cafe", "##s", "[", "]", "mask", "1", "##9", "（", "）", "x"),
+)
+TINY = EncoderConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, max_relative_position=6)
+FACTS = {
+    "name": "tiny",
+    "licences": {"news": "CC BY 4.0", "reviews": "unknown | ask"},
+    "training": {
+        "step": 1_200,
+        "config": {
+            "seed": 7,
+            "optimizer": {"variant": "nezha2019", "weight_decay": 0.01},
+            "phases": [{"sequence_length": 128, "batch_size": 64, "steps": 1_200, "learning_rate": 1.8e-4, "warmup_steps": 10}],
+        },
+    },
+}
+TEXTS = ["今天天气很好，北京。", "Cafés 199 x今天", "北京\u2028（cafes）\t\u200b京鑫", "", "CAFE"]
+FORMS: tuple[tuple[Literal["released", "paper"], Literal["gelu", "gelu_tanh"], bool], ...] = (
+    ("released", "gelu_tanh", True),
+    ("paper", "gelu", False),
+)
+
+PROBE = """
+import json, sys, torch
+from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForPreTraining, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, pipeline
+folder, request = sys.argv[1], json.loads(sys.argv[2])
+ids, mask, segments = (torch.tensor(request[name]) for name in ("input_ids", "attention_mask", "token_type_ids"))
+inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": segments}
+load = {"trust_remote_code": True}
+out = {}
+with torch.no_grad():
+    base = AutoModel.from_pretrained(folder, **load)(**inputs, output_hidden_states=True)
+    out["hidden"], out["pooled"] = base.last_hidden_state.tolist(), base.pooler_output.tolist()
+    out["layers"] = len(base.hidden_states)
+    whole, info = AutoModelForPreTraining.from_pretrained(folder, output_loading_info=True, **load)
+    both = whole(**inputs)
+    out["words"], out["pairs"] = both.prediction_logits.tolist(), both.seq_relationship_logits.tolist()
+    out["problems"] = [str(name) for problem in info.values() for name in (problem or ())]
+    lm = AutoModelForMaskedLM.from_pretrained(folder, **load)
+    out["lm"] = lm(**inputs).logits.tolist()
+    out["loss"] = lm(**inputs, labels=ids).loss.item()
+    for name, auto in (("sequence", AutoModelForSequenceClassification), ("token", AutoModelForTokenClassification)):
+        out[name] = list(auto.from_pretrained(folder, num_labels=3, **load)(**inputs).logits.shape)
+tokenizer = AutoTokenizer.from_pretrained(folder, **load)
+out["tokenizer"] = [tokenizer(text)["input_ids"] for text in request["texts"]]
+out["pair"] = dict(tokenizer("今天", "北京"))
+out["lower"] = tokenizer.do_lower_case
+filled = pipeline("fill-mask", model=lm, tokenizer=tokenizer)("今[MASK]天", top_k=1)
+out["filled"] = filled[0]["token"]
+lm.save_pretrained(request["again"])
+tokenizer.save_pretrained(request["again"])
+print(json.dumps(out))
+"""
+
+
+def make(folder: Path, config: EncoderConfig, do_lower_case: bool) -> PretrainingModel:
+    """A tiny export with weights large enough that every part of the network matters."""
+    torch.manual_seed(11)
+    model = PretrainingModel(config, len(PIECES)).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.2 * torch.randn_like(weight))
+    export_model(model, PIECES, do_lower_case, lambda name, data: storage.write_bytes(str(folder / name), data), FACTS)
+    return model
+
+
+@pytest.mark.parametrize(("form", "activation", "do_lower_case"), FORMS)
+def test_transformers_computes_and_tokenises_as_we_do(
+    tmp_path: Path, form: Literal["released", "paper"], activation: Literal["gelu", "gelu_tanh"], do_lower_case: bool
+) -> None:
+    pytest.importorskip("transformers")
+    config = replace(TINY, relative_positions=form, hidden_act=activation)
+    model = make(tmp_path / "export", config, do_lower_case)
+    input_ids = torch.randint(5, len(PIECES), (2, 20), generator=torch.Generator().manual_seed(3))
+    mask = torch.arange(20) < torch.tensor([[20], [13]])
+    segments = (torch.arange(20) > 7).long().expand(2, 20)
+    request = {
+        "input_ids": input_ids.tolist(),
+        "attention_mask": mask.long().tolist(),
+        "token_type_ids": segments.tolist(),
+        "texts": TEXTS,
+        "again": str(tmp_path / "again"),
+    }
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+    run = subprocess.run(
+        [sys.executable, "-c", PROBE, str(tmp_path / "export"), json.dumps(request)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+    )
+    assert run.returncode == 0, run.stderr
+    theirs: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+
+    with torch.no_grad():
+        hidden = model.nezha(input_ids, mask, segments)
+        words, pairs = model(input_ids, mask, segments, torch.arange(40))
+    for name, ours in (
+        ("hidden", hidden),
+        ("pooled", model.nezha.pool(hidden)),
+        ("words", words.view(2, 20, -1)),
+        ("lm", words.view(2, 20, -1)),
+        ("pairs", pairs),
+    ):
+        torch.testing.assert_close(torch.tensor(theirs[name]), ours.detach(), rtol=1e-5, atol=1e-5, msg=name)
+    assert theirs["problems"] == [] and theirs["layers"] == 3
+    expected_loss = torch.nn.functional.cross_entropy(words, input_ids.flatten()).item()
+    assert theirs["loss"] == pytest.approx(expected_loss, rel=1e-4)
+    assert theirs["sequence"] == [2, 3] and theirs["token"] == [2, 20, 3]
+
+    vocab = Vocab(PIECES)
+    encoder = PieceEncoder(vocab, do_lower_case)
+    ours_ids = [[vocab.cls_id, *encoder.encode(text).ids.tolist(), vocab.sep_id] for text in TEXTS]
+    assert theirs["tokenizer"] == ours_ids and theirs["lower"] is do_lower_case
+    assert theirs["pair"]["input_ids"] == [2, 6, 7, 3, 13, 14, 3]
+    assert theirs["pair"]["token_type_ids"] == [0, 0, 0, 0, 1, 1, 1]
+    fill, _ = model(torch.tensor([[2, 6, 4, 7, 3]]), None, None, torch.tensor([2]))
+    assert theirs["filled"] == fill.argmax().item()
+
+    saved = safetensors.torch.load_file(tmp_path / "again" / "model.safetensors")
+    assert all(torch.equal(weight, model.state_dict()[name]) for name, weight in saved.items())
+
+
+def test_an_export_loads_as_it_was_written(tmp_path: Path) -> None:
+    model = make(tmp_path, TINY, do_lower_case=False)
+    loaded, config, pieces, do_lower_case = load_export(str(tmp_path))
+    assert (config, tuple(pieces), do_lower_case) == (TINY, PIECES, False)
+    assert loaded.state_dict().keys() == model.state_dict().keys()
+    assert all(torch.equal(weight, model.state_dict()[name]) for name, weight in loaded.state_dict().items())
+    assert all(weight.requires_grad and weight.device.type == "cpu" for weight in loaded.parameters())
+
+
+def test_equal_models_give_equal_bytes(tmp_path: Path) -> None:
+    make(tmp_path / "a", TINY, True)
+    make(tmp_path / "b", TINY, True)
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert names == [
+        *("README.md", "config.json", "configuration_nezha.py", "model.safetensors", "modeling_nezha.py"),
+        *("special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt"),
+    ]
+    assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
+
+
+def test_the_card_tells_sources_licences_and_training(tmp_path: Path) -> None:
+    make(tmp_path, TINY, True)
+    card = (tmp_path / "README.md").read_text("utf-8")
+    assert card.startswith("---\nlanguage: zh\nlibrary_name: transformers\n")
+    for line in (
+        "# tiny",
+        "| news | CC BY 4.0 |",
+        "| reviews | unknown \\| ask |",
+        "- 1,200 steps",
+        "- phase 1: length 128, 64 sequences a step, 1,200 steps, learning rate 0.00018, 10 steps of warm-up",
+    ):
+        assert line in card.splitlines(), line
+
+
+def test_a_vocabulary_of_another_model_is_refused() -> None:
+    model = PretrainingModel(TINY, len(PIECES) + 1)
+    with pytest.raises(CheckpointError, match="27 pieces, the vocabulary 26"):
+        export_model(model, PIECES, True, lambda name, data: None, {})
+
+
+def set_config(folder: Path, **changes: Any) -> None:
+    content = json.loads((folder / "config.json").read_text("utf-8")) | changes
+    (folder / "config.json").write_text(json.dumps(content), "utf-8")
+
+
+def set_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    change(weights)
+    safetensors.torch.save_file(weights, folder / "model.safetensors")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "no model.safetensors"),
+    "no folder": (shutil.rmtree, "no config.json, vocab.txt"),
+    "a BERT model": (lambda folder: set_config(folder, model_type="bert"), "model_type is 'bert'"),
+    "an unknown activation": (lambda folder: set_config(folder, hidden_act="relu"), "hidden_act is 'relu'"),
+    "an unknown form": (lambda folder: set_config(folder, relative_positions="learned"), "relative_positions is 'learned'"),
+    "heads that do not divide": (lambda folder: set_config(folder, num_attention_heads=3), "not a multiple"),
+    "no heads": (lambda folder: set_config(folder, num_attention_heads=0), "config.json"),
+    "another width": (lambda folder: set_config(folder, intermediate_size=25), "has shape .* config.json asks for"),
+    "another depth": (lambda folder: set_config(folder, num_hidden_layers=3), "layer.2.* is missing"),
+    "another vocabulary size": (lambda folder: set_config(folder, vocab_size=30), "26 pieces, config.json says 30"),
+    "a list for a configuration": (lambda folder: (folder / "config.json").write_text("[]"), "not a JSON object"),
+    "a short vocabulary": (
+        lambda folder: (folder / "vocab.txt").write_text("\n".join(PIECES[:-1]), "utf-8"),
+        "25 pieces, config.json says 26",
+    ),
+    "a vocabulary with a blank line": (
+        lambda folder: (folder / "vocab.txt").write_text("\n\n".join(PIECES), "utf-8"),
+        "vocab.txt: line 2 is blank",
+    ),
+    "case left open": (
+        lambda folder: (folder / "tokenizer_config.json").write_text("{}", "utf-8"),
+        "do_lower_case is not true or false",
+    ),
+    "weights cut short": (lambda folder: cut(folder / "model.safetensors"), "model.safetensors: damaged"),
+    "a weight less": (
+        lambda folder: set_weights(folder, lambda weights: weights.pop("cls.predictions.bias")),
+        "cls.predictions.bias is missing",
+    ),
+    "a weight more": (
+        lambda folder: set_weights(folder, lambda weights: weights.update(extra=torch.zeros(1))),
+        "extra is not part of a NEZHA model",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_export_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    make(tmp_path / "export", TINY, True)
+    breaks, message = BROKEN[name]
+    breaks(tmp_path / "export")
+    with pytest.raises(CheckpointError, match=message) as refused:
+        load_export(str(tmp_path / "export"))
+    assert str(tmp_path / "export") in str(refused.value) and "\n" not in str(refused.value)
