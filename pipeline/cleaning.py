@@ -18,7 +18,23 @@ _INVISIBLE = re.compile(
 _LINE_BREAKS = re.compile(r"\r\n?|[\x85\u2028\u2029]")
 _SPACES = re.compile(r"[ \t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 _AROUND_BREAKS = re.compile(r" ?\n[ \n]*")
-_MARKUP = re.compile(r"<[a-zA-Z/!][^<>]*>")
+_BLOCKS = (
+    "address article aside blockquote body br caption center dd div dl dt fieldset figcaption figure footer form h1 h2 h3 h4 "
+    "h5 h6 header hr html legend li main nav ol p pre section table tbody td tfoot th thead tr ul"
+)
+"""Elements that begin and end a line (td and th too: cells run together otherwise)."""
+_INLINE = (
+    "abbr audio base big bdi bdo button canvas cite code col colgroup data del dfn em embed font head iframe img input ins kbd "
+    "label link map area mark meta noscript object option param rp rt ruby samp script select small source span strike strong "
+    "style sub sup svg textarea time title tt var video wbr"
+)
+# What follows the < of a tag. A single letter with more than its name needs an attribute: in a<b and c>d it is a variable.
+_TAG = (
+    rf"/?(?:{'|'.join((_BLOCKS + ' ' + _INLINE).split())}|(?:o|v|w|st1):[a-z]\w*)(?:\s[^<>]*)?/?>"
+    r"|/?[abipqsu](?:\s+[^<>]*=[^<>]*|\s*)/?>|!--|!doctype"
+)
+_MARKUP = re.compile(f"<(?:{_TAG})", re.IGNORECASE)
+_STRAY = re.compile(f"<(?!{_TAG})", re.IGNORECASE)
 _NOT_LETTERS = re.compile(r"[\W_]+")
 
 
@@ -34,23 +50,24 @@ def clean(text: str, markup: bool = False) -> tuple[str, set[str]]:
 
     if markup and ("<" in text or "&" in text):
         text = note("html", strip_markup(text))
-    if not unicodedata.is_normalized("NFC", text):
-        text = note("composed", unicodedata.normalize("NFC", text))
     text = _LINE_BREAKS.sub("\n", text)
     text = note("invisible", _INVISIBLE.sub("", text))
+    if not unicodedata.is_normalized("NFC", text):
+        text = note("composed", unicodedata.normalize("NFC", text))
     return _AROUND_BREAKS.sub("\n", _SPACES.sub(" ", text)).strip(), changed
 
 
 def strip_markup(text: str) -> str:
-    """The text of an HTML fragment, blocks and <br> as line breaks; text with a stray < stays as it is."""
+    """The text of an HTML fragment, blocks and <br> as line breaks; a < that begins no tag stays as it is."""
     if not _MARKUP.search(text):
         return html.unescape(text)
     from selectolax.lexbor import LexborHTMLParser
 
-    tree = LexborHTMLParser(text)
+    tree = LexborHTMLParser(_STRAY.sub("&lt;", text))
     tree.strip_tags(["script", "style", "head"], recursive=True)
-    for node in tree.css("br, p, div, li, tr, h1, h2, h3, h4, h5, h6"):
+    for node in tree.css(_BLOCKS.replace(" ", ",")):
         node.insert_before("\n")
+        node.insert_after("\n")
     return tree.body.text(separator="") if tree.body else ""
 
 
@@ -64,7 +81,11 @@ def chinese(text: str) -> int:
     return len(text) - len(CHINESE.sub("", text))
 
 
+def folded(text: str) -> str:
+    """Letters and digits alone, without width and case: `“ＡＢ”，好！` -> `ab好`."""
+    return _NOT_LETTERS.sub("", unicodedata.normalize("NFKC", text).lower())
+
+
 def fingerprint(text: str) -> bytes:
     """Sixteen bytes that two documents share when they are the same but for width, case, punctuation and white space."""
-    folded = unicodedata.normalize("NFKC", text).lower()
-    return hashlib.blake2b(_NOT_LETTERS.sub("", folded).encode(), digest_size=16).digest()
+    return hashlib.blake2b(folded(text).encode(), digest_size=16).digest()

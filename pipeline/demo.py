@@ -8,6 +8,7 @@ its authors (People's Daily and the PFR project of Peking University; the writer
 
 Documents that tasks are scored on are split off before anything else: the last tenth of the month's articles (half for
 choosing, half for scoring), and a tenth of the reviews by a hash of their text, so that copies of a review fall on one side.
+A document that is not scored on, but quotes a scored text, is kept out of pretraining too.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline import storage
-from pipeline.cleaning import fingerprint
+from pipeline.cleaning import fingerprint, folded
 from pipeline.errors import CorpusError
 from pipeline.sources import Record
 from pipeline.stages import FileEntry, Finished, Stage
@@ -35,6 +36,8 @@ Token = tuple[str, str]
 _SENTENCE_ENDS = "。！？…”）；：，"
 _ENTITIES = {"nr": "PER", "ns": "LOC", "nt": "ORG"}
 _LONGEST_TAGGED = 120
+_LEAST_QUOTED = 30
+"""A scored text (a review, a paragraph of an article) of so many letters counts as copied where another document holds it."""
 
 
 @dataclass(frozen=True)
@@ -121,22 +124,38 @@ def read_reviews() -> list[tuple[Split, Review]]:
     return result
 
 
-def scored_fingerprints() -> set[bytes]:
-    """Fingerprints of every document that some task is scored on."""
-    scored = {fingerprint(article.text) for split, article in read_news() if split in SCORED}
-    return scored | {fingerprint(review.text) for split, review in read_reviews() if split in SCORED}
+class ScoredTexts:
+    """Every text that some task is scored on, and which other texts hold one of them."""
+
+    def __init__(self) -> None:
+        articles = [article.text for split, article in read_news() if split in SCORED]
+        reviews = [review.text for split, review in read_reviews() if split in SCORED]
+        self._whole = {folded(text) for text in (*articles, *reviews)}
+        self._quotable: dict[str, list[str]] = {}
+        for text in {folded(text) for text in (*"\n".join(articles).split("\n"), *reviews)}:
+            if len(text) >= _LEAST_QUOTED:
+                self._quotable.setdefault(text[:_LEAST_QUOTED], []).append(text)
+
+    def within(self, text: str) -> bool:
+        """Whether the text is one of them, or quotes a long enough one, but for width, case and punctuation."""
+        text = folded(text)
+        return text in self._whole or any(
+            text.startswith(quoted, start)
+            for start in range(len(text) - _LEAST_QUOTED + 1)
+            for quoted in self._quotable.get(text[start : start + _LEAST_QUOTED], ())
+        )
 
 
 def records(part: str) -> Iterator[Record | None]:
-    """Documents to pretrain on; None for each that is kept out, because it, or a copy of it, is scored on."""
-    kept_out = scored_fingerprints()
+    """Documents to pretrain on; None for each that is kept out, because tasks are scored on it or on a text within it."""
+    scored = ScoredTexts()
     if part == "news":
         for split, article in read_news():
-            wanted = split not in SCORED and fingerprint(article.text) not in kept_out
+            wanted = split not in SCORED and not scored.within(article.text)
             yield Record(f"199801.txt#{article.line}", "", article.text) if wanted else None
     else:
         for split, review in read_reviews():
-            wanted = split not in SCORED and fingerprint(review.text) not in kept_out
+            wanted = split not in SCORED and not scored.within(review.text)
             yield Record(review.origin, "", review.text) if wanted else None
 
 

@@ -8,8 +8,8 @@ pipeline/duplicates.py, so that a changed threshold reads nothing again.
 """
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -75,9 +75,10 @@ def documents(
     Raises: CorpusError when the input is missing or not text, or too many records of it cannot be read.
     """
     files = inputs.expand(demo.files(_demo_part(source)) if source.kind == "demo" else _inputs(source))
-    # Where the input lies does not change what it is: its digest stands for it. Priority matters to duplicates alone.
+    # Where the input lies does not change what it is: its digest stands for it. Priority matters to duplicates alone, and
+    # how many bad records are too many is asked of a finished stage too, so that a higher limit reads nothing again.
     named = source.input if source.kind == "demo" else ()
-    settings = {"source": replace(source, input=named, priority=0)}
+    settings = {"source": {"name": source.name, "kind": source.kind, "licence": source.licence, "input": named}}
     stage = Stage(f"documents_{source.name}", STAGE_VERSION, settings, {"input": inputs.digest(files, root)})
 
     def body(folder: str) -> dict[str, Any]:
@@ -95,9 +96,13 @@ def documents(
             report,
         )
         facts = {"source": source.name, "kind": source.kind, "licence": source.licence, "parts": parts}
-        return {"files": entries, **facts, **_checked(source, counts, input_bytes)}
+        facts |= _facts(counts, input_bytes)
+        _check(source, facts)
+        return {"files": entries, **facts}
 
-    return run_stage(root, stage, body)
+    finished = run_stage(root, stage, body)
+    _check(source, finished.manifest)
+    return finished
 
 
 def _inputs(source: SourceConfig) -> tuple[str, ...]:
@@ -124,18 +129,23 @@ def _tasks(source: SourceConfig, files: list[inputs.InputFile], task_bytes: int)
     return tasks
 
 
-def _checked(source: SourceConfig, counts: Tally, input_bytes: int) -> dict[str, Any]:
-    """The facts of the manifest, if the bad records are few enough."""
-    numbers = {name: counts.get(name, 0) for name in ("read", "bad", "empty", "split_off", "kept", "characters")}
-    if numbers["read"] == 0:
-        raise CorpusError(f"source {source.name!r}: no document in its input; check the files and the kind {source.kind!r}")
-    if numbers["bad"] > source.max_bad * numbers["read"]:
-        samples = "; ".join(f"{s['origin']}: {s['reason']}" for s in counts["samples"]["bad"][:2])
+def _check(source: SourceConfig, facts: Mapping[str, Any]) -> None:
+    """Refuse a source without documents, or with too many records that cannot be read."""
+    counts = facts["counts"]
+    if counts["bad"] > source.max_bad * counts["read"]:
+        samples = "; ".join(f"{s['origin']}: {s['reason']}" for s in facts["samples"]["bad"][:2])
         hint = "; is it GB18030? iconv -f gb18030 -t utf-8 converts it" if "not UTF-8" in samples else ""
         raise CorpusError(
-            f"source {source.name!r}: {numbers['bad']:,} of {numbers['read']:,} records cannot be read, "
+            f"source {source.name!r}: {counts['bad']:,} of {counts['read']:,} records cannot be read, "
             f"max_bad allows {source.max_bad:.2%} ({samples}){hint}"
         )
+    if counts["kept"] == 0:
+        raise CorpusError(f"source {source.name!r}: no document in its input; check the files and the kind {source.kind!r}")
+
+
+def _facts(counts: Tally, input_bytes: int) -> dict[str, Any]:
+    """What the manifest says of the records."""
+    numbers = {name: counts.get(name, 0) for name in ("read", "bad", "empty", "split_off", "kept", "characters")}
     return {
         "counts": {**numbers, "bytes_in": input_bytes},
         "changed": counts.get("changed", {}),

@@ -32,7 +32,7 @@ class InputFile:
 def expand(inputs: Sequence[str]) -> list[InputFile]:
     """All files of some URLs, folders (taken whole) and globs, sorted by name.
 
-    Raises: CorpusError for an input that matches no file.
+    Raises: CorpusError for an input that matches no file, a file named twice, or a name that is not UTF-8.
     """
     files = [file for url in inputs for file in _files(url)]
     names = [file.name for file in files]
@@ -40,13 +40,16 @@ def expand(inputs: Sequence[str]) -> list[InputFile]:
         files = [InputFile(file.url, file.url, file.size, file.stamp) for file in files]
     if len({file.name for file in files}) < len(files):
         raise CorpusError(f"an input file is named twice among {', '.join(inputs)}; name each once")
+    for file in files:
+        if file.name.encode(errors="ignore").decode() != file.name:  # Python keeps such bytes as lone surrogates
+            raise CorpusError(f"an input file has a name that is not UTF-8: {file.name!a}; rename it")
     return sorted(files, key=lambda file: file.name)
 
 
 def _files(url: str) -> Iterable[InputFile]:
     with storage.explained(url):
         file_system, path = fsspec.core.url_to_fs(str(storage.local_path(url)) if storage.is_local(url) else url)
-        if any(sign in path for sign in "*?["):
+        if any(sign in path for sign in "*?[") and not file_system.exists(path):
             found = file_system.glob(path, detail=True)
             base = path[: min(path.index(sign) for sign in "*?[" if sign in path)].rpartition("/")[0]
         elif file_system.isdir(path):

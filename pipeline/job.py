@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import storage, tally
-from pipeline.errors import CorpusError, UserError
+from pipeline.errors import CorpusError, StorageError, UserError
 from pipeline.runner import WORKER_DIED, exit_when_a_worker_dies, import_beam, local_runner
 from pipeline.spill import SpillRange, read_spills, write_spill
 from pipeline.stages import WORK, FileEntry, Report, silent
@@ -111,11 +111,12 @@ def _run_in_a_process(job: Job, workers: int) -> None:
         specification = Path(folder) / "job.pickle"
         specification.write_bytes(pickle.dumps((job, workers)))
         log = Path(folder) / "log"
-        # Workers of Beam are started as `python`: it must be this one.
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        # Workers of Beam are started as `python`: it must be this one, and find these rooms.
+        places = {"PATH": str(Path(sys.executable).parent), "PYTHONPATH": str(Path(__file__).parents[1])}
+        found = {name: os.pathsep.join(filter(None, [place, os.environ.get(name)])) for name, place in places.items()}
         with log.open("wb") as output:
             command = [sys.executable, "-m", "pipeline.job", str(specification)]
-            code = subprocess.run(command, stdout=output, stderr=output, env={**os.environ, "PATH": path}).returncode
+            code = subprocess.run(command, stdout=output, stderr=output, env={**os.environ, **found}).returncode
         if code:
             _raise_what_a_task_said(job)
             if code in (WORKER_DIED, -9):
@@ -196,7 +197,7 @@ def _collect(job: Job) -> tuple[list[FileEntry], Tally]:
         if reduces[bucket]["rows"] != wrote[bucket]:
             raise CorpusError(
                 f"{job.name}: bucket {bucket} received {reduces[bucket]['rows']:,} of {wrote[bucket]:,} rows; "
-                "nothing was committed: remove the work folder and run again"
+                f"nothing was committed: remove {job.work} and run again"
             )
     files = [FileEntry(**fields) for content in reduces.values() for fields in content["files"]]
     return files, tally.total(content["counts"] for content in [*maps, *reduces.values()])
@@ -214,19 +215,26 @@ class _watched:
         if self.report is not silent:
             self.thread.start()
 
-    def __exit__(self, *details: object) -> None:
+    def __exit__(self, kind: object, *details: object) -> None:
         self.stop.set()
         if self.thread.is_alive():
             self.thread.join()
+            if kind is None:
+                self._tell()
 
     def _watch(self) -> None:
-        total = len(self.job.tasks)
         while not self.stop.wait(0.3):
+            self._tell()
+
+    def _tell(self) -> None:
+        try:
             names = storage.list_names(self.job.work)
-            maps = sum(name.startswith("map-") for name in names)
-            reduces = sum(name.startswith("reduce-") for name in names)
-            what = f"{self.job.name}: {maps} of {total} parts read, {reduces} written"
-            self.report(maps, total, what)
+        except StorageError:  # the work itself will meet it, if it lasts
+            return
+        total = len(self.job.tasks)
+        maps = sum(name.startswith("map-") for name in names)
+        reduces = sum(name.startswith("reduce-") for name in names)
+        self.report(maps, total, f"{self.job.name}: {maps} of {total} parts read, {reduces} written")
 
 
 def main(specification: str) -> None:

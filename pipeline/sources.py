@@ -10,6 +10,8 @@ Files may be gz, bz2, xz or zst. A record that cannot be read is a `Bad`, counte
 
 import json
 import lzma
+import re
+import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +22,9 @@ from pipeline.errors import CorpusError
 
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _LINE_DOCUMENTS_FROM = 1 << 20
+_BLANK_LINE = re.compile(rb"\n[ \t\r]*\n")
+_JSON_ARRAY = re.compile(rb"\s*\[\s*[{\[\"]")
+_LONE_SURROGATES = re.compile("[\ud800-\udfff]+")
 
 
 @dataclass(frozen=True)
@@ -74,25 +79,26 @@ def records(kind: str, task: ReadTask) -> Iterator[Record | Bad]:
             head = _head(task)
             if kind == "news" or head.lstrip().startswith(b"{"):
                 yield from _json_lines(file, task)
-            elif b"\n\n" in head or b"\n\r\n" in head or len(head) < _LINE_DOCUMENTS_FROM:
+            elif _BLANK_LINE.search(head) or len(head) < _LINE_DOCUMENTS_FROM:
                 yield from _paragraphs(file, task)
             else:
                 yield from _lines(file, task)
-    except (EOFError, lzma.LZMAError, zlib.error) as error:
+    except (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile) as error:
         raise CorpusError(f"{task.url}: the compressed file is cut short or damaged ({error}); fetch it again") from error
 
 
 def _head(task: ReadTask) -> bytes:
     """The first bytes of the file, whatever the range: all tasks of a file must see it alike."""
+    mark = b"\xef\xbb\xbf"
     with storage.open_read(task.url, compression="infer") as file:
-        head = file.read(_LINE_DOCUMENTS_FROM)
+        head = file.read(_LINE_DOCUMENTS_FROM + len(mark)).removeprefix(mark)
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise CorpusError(f"{task.url}: UTF-16; convert it first: iconv -f utf-16 -t utf-8")
     if b"\0" in head[:4096]:
         raise CorpusError(f"{task.url}: not text (it holds zero bytes); check what the input names")
-    if head.lstrip()[:1] == b"[":
+    if _JSON_ARRAY.match(head):
         raise CorpusError(f"{task.url}: one JSON array; write it as JSON lines first: jq -c '.[]'")
-    return head.removeprefix(b"\xef\xbb\xbf")
+    return head
 
 
 def _numbered_lines(file: IO[bytes], task: ReadTask) -> Iterator[tuple[int, bytes]]:
@@ -119,12 +125,18 @@ def _json_record(line: bytes, origin: str) -> Record | Bad:
         fields = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError:
         return Bad(origin, "not UTF-8", line[:80].decode(errors="replace"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return Bad(origin, "not JSON", line[:80].decode(errors="replace"))
-    text = (fields.get("content") or fields.get("text")) if isinstance(fields, dict) else None
-    if not isinstance(text, str):
+    named = [fields.get(name) for name in ("content", "text")] if isinstance(fields, dict) else []
+    texts = [text for text in named if isinstance(text, str)]
+    if not texts:
         return Bad(origin, "no text or content field", line[:80].decode(errors="replace"))
-    return Record(origin, str(fields.get("title") or ""), text, str(fields.get("url") or ""))
+    text = next(filter(None, texts), "")
+    # JSON can say "\ud83d", half of an emoji cut in two, which no encoding can write.
+    title, text, url = (
+        _LONE_SURROGATES.sub("", part) for part in (str(fields.get("title") or ""), text, str(fields.get("url") or ""))
+    )
+    return Record(origin, title, text, url)
 
 
 def _lines(file: IO[bytes], task: ReadTask) -> Iterator[Record | Bad]:
