@@ -11,7 +11,7 @@
 All of it is a function of (seed, step) and the shards, so any number of workers sees the same samples, masks and micro-batches.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -169,7 +169,7 @@ def steps(
     rank: int = 0,
     world: int = 1,
     device: torch.device | None = None,
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """The steps that take the given ranges of samples; the next is made in a thread while the last is computed."""
 
     def load(start: int, end: int) -> Step:

@@ -5,7 +5,7 @@
         best.json                                pointer: {"checkpoint": "attempt-0002/checkpoint-00000300", "step": 300, ...}
         attempt-0001/attempt.json                who, when, from which step on
         attempt-0001/metrics-00000200.jsonl      rows up to step 200
-        attempt-0001/checkpoint-00000200/        model.safetensors optimizer.safetensors state.json config.json
+        attempt-0001/checkpoint-00000200/        model.safetensors optimizer.safetensors state.json config.json vocab.txt
                                                  checkpoint.json LAST: names, sizes and SHA-256 of the others. The commit
         attempt-0002/...                         after a failure, or more workers
 
@@ -44,11 +44,13 @@ class Checkpoint:
     model: dict[str, Tensor]
     """Weights by their name in the network."""
     optimizer: dict[str, Tensor]
-    """State of the optimizer: `exp_avg/<name of the weight>` and so on."""
+    """State of the optimizer: `exp_avg/<name of the weight>`, and `step/<number of the group>`."""
     state: dict[str, Any]
     """Where training stands: phase, step, consumed_samples, skipped_ranges, best."""
     config: dict[str, Any]
-    """The whole recipe of training, as `PretrainRun.identity` has it."""
+    """The whole recipe of training, as `Inputs.identity` (model/run.py) has it."""
+    vocabulary: bytes
+    """vocab.txt."""
 
     def files(self) -> dict[str, bytes]:
         """Bytes of each file but the marker; equal contents give equal bytes."""
@@ -57,6 +59,7 @@ class Checkpoint:
             "optimizer.safetensors": safetensors.torch.save(self.optimizer, {"format": "pt"}),
             "state.json": storage.json_bytes(self.state),
             "config.json": storage.json_bytes(self.config),
+            "vocab.txt": self.vocabulary,
         }
 
 
@@ -68,7 +71,7 @@ def load(url: str) -> Checkpoint:
         safetensors.torch.load(storage.read_bytes(storage.join(url, f"{part}.safetensors"))) for part in ("model", "optimizer")
     )
     state, config = (storage.read_json(storage.join(url, f"{part}.json")) for part in ("state", "config"))
-    return Checkpoint(model, optimizer, state, config)
+    return Checkpoint(model, optimizer, state, config, storage.read_bytes(storage.join(url, "vocab.txt")))
 
 
 def damage(url: str) -> str | None:
@@ -113,6 +116,10 @@ def attempt_name(number: int) -> str:
     return f"attempt-{number:04d}"
 
 
+def checkpoint_name(step: int) -> str:
+    return f"checkpoint-{step:08d}"
+
+
 def attempts(output: str) -> list[int]:
     """Numbers of the attempts made in a folder."""
     return sorted(int(m[1]) for name in storage.list_names(output) if (m := re.fullmatch(r"attempt-(\d{4,})", name)))
@@ -153,7 +160,7 @@ class Attempt:
     def commit(self, checkpoint: Checkpoint, metrics: Sequence[Mapping[str, Any]]) -> str:
         """Write metrics, then a checkpoint of its state's step; returns its URL. What is there in the end is whole."""
         step = checkpoint.state["step"]
-        url = storage.join(self.url, f"checkpoint-{step:08d}")
+        url = storage.join(self.url, checkpoint_name(step))
         self.check()
         storage.remove(storage.join(url, MARKER))  # of a resumed folder that was copied: never a marker over changing files
         lines = "".join(json.dumps(row, sort_keys=True) + "\n" for row in metrics)
@@ -219,21 +226,26 @@ def read_metrics(output: str) -> list[dict[str, Any]]:
 
 
 def optimizer_tensors(network: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state by names of weights: `exp_avg/nezha.embeddings.word_embeddings.weight`."""
+    """State by kind and weight, `exp_avg/nezha.embeddings.word_embeddings.weight`, and the counters of groups, `step/0`."""
     names: dict[Tensor, str] = {parameter: name for name, parameter in network.named_parameters()}
-    return {
+    tensors = {
         f"{kind}/{names[parameter]}": torch.as_tensor(value)
         for parameter, state in optimizer.state.items()
         for kind, value in state.items()
     }
+    counters = {f"step/{i}": torch.tensor(group["step"]) for i, group in enumerate(optimizer.param_groups) if "step" in group}
+    return {**tensors, **counters}
 
 
 def restore_optimizer(network: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """The reverse of `optimizer_tensors`, in place."""
+    """The reverse of `optimizer_tensors`, in place; tensors go where their weights are."""
     parameters = dict(network.named_parameters())
     optimizer.state.clear()
     for key, tensor in tensors.items():
         kind, _, name = key.partition("/")
-        if name not in parameters:
+        if name.isdigit():
+            optimizer.param_groups[int(name)][kind] = int(tensor)
+        elif name in parameters:
+            optimizer.state[parameters[name]][kind] = tensor.to(parameters[name].device)
+        else:
             raise CheckpointError(f"the optimizer's state is of {name!r}, which this network does not have")
-        optimizer.state[parameters[name]][kind] = tensor

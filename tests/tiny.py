@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from model.config import EncoderConfig, PhaseConfig, PretrainConfig, TrainingConfig
+from model.run import PretrainRun
 from pipeline import shards, stages, storage
 from pipeline.config import MaskingConfig, PairsConfig
 from pipeline.vocab import SPECIALS, Vocab
@@ -60,6 +62,23 @@ def prepare(
             }
             urls[f"{source}/{length}"] = _write(str(root), source, length, tables, facts, rows_a_shard)
     return Corpus(vocabulary, urls)
+
+
+ENCODER = EncoderConfig(
+    hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_relative_position=16
+)
+
+
+def pretrain_run(
+    corpus: Corpus, output: Path | str, phases: tuple[PhaseConfig, ...] | None = None, seed: int = 3, **training: Any
+) -> PretrainRun:
+    """A run of 20 steps of 16 rows on a network of two layers, in float32; `training` changes `[training]`."""
+    phase = PhaseConfig(sequence_length=24, batch_size=16, steps=20, learning_rate=2e-3, warmup_steps=4)
+    settings = {"precision": "fp32", "micro_batch_tokens": 160, "validate_every": 10, "checkpoint_every": 10, "log_every": 1}
+    config = PretrainConfig(
+        phases=phases or (phase,), seed=seed, encoder=ENCODER, training=TrainingConfig(**{**settings, **training})
+    )
+    return PretrainRun(config=config, shards=corpus.shards, vocabulary=corpus.vocabulary, output=str(output))
 
 
 def _write(root: str, source: str, length: int, tables: dict[str, pa.Table], facts: dict[str, Any], rows_a_shard: int) -> str:

@@ -1,0 +1,519 @@
+"""The loop: bit for bit the same after any stop, the same to 1e-3 on any number of workers, and it learns."""
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from model import checkpoint, steps, training
+from model.config import PhaseConfig
+from model.order import key
+from model.run import PretrainRun
+from model.training import train
+from pipeline import storage
+from pipeline.errors import CheckpointError, CorpusError, RecipeError
+from tests import tiny
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> tiny.Corpus:
+    return tiny.prepare(tmp_path_factory.mktemp("corpus"), lengths=(16, 24))
+
+
+def phase(**changes: Any) -> PhaseConfig:
+    settings = {"sequence_length": 24, "batch_size": 16, "steps": 100, "learning_rate": 5e-3, "warmup_steps": 10}
+    return PhaseConfig(**{**settings, **changes})
+
+
+def content(url: str) -> dict[str, bytes]:
+    """All of a checkpoint but where it lies: weights, moments, position, recipe."""
+    files = {name: storage.read_bytes(storage.join(url, name)) for name in ("model.safetensors", "optimizer.safetensors")}
+    state = {**storage.read_json(storage.join(url, "state.json")), "best": None}
+    return {**files, "state": storage.json_bytes(state)}
+
+
+def metrics(output: Path | str) -> list[dict[str, Any]]:
+    """Rows without what depends on the clock."""
+    rows = checkpoint.read_metrics(str(output))
+    return [{k: v for k, v in row.items() if k not in ("seconds", "tokens_per_second")} for row in rows]
+
+
+class Killed(BaseException):
+    """As SIGKILL would end it: nothing of ours catches it."""
+
+
+def killed_at(step: int) -> Callable[[], bool]:
+    """A `should_stop` that ends the process in its call number `step` + 1, so within step `step`."""
+    calls = iter(range(step + 1))
+
+    def ask() -> bool:
+        if next(calls) == step:
+            raise Killed
+        return False
+
+    return ask
+
+
+@pytest.fixture(scope="module")
+def whole(corpus: tiny.Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[PretrainRun, training.TrainResult]:
+    """100 steps without a stop, and with everything that a stop must not disturb: static draws, dropout, two epochs."""
+    run = tiny.pretrain_run(corpus, tmp_path_factory.mktemp("whole"), (phase(),), checkpoint_every=50, validate_every=25)
+    return run, train(run)
+
+
+def test_a_run_leaves_what_its_folder_promises(whole: tuple[PretrainRun, training.TrainResult]) -> None:
+    run, result = whole
+    assert (result.step, result.steps, result.attempt, result.finished) == (100, 100, 1, True)
+    assert result.last_checkpoint == f"{run.output}/attempt-0001/checkpoint-00000100"
+    assert sorted(os.listdir(run.output)) == ["attempt-0001", "best.json", "config.json", "progress.json"]
+    progress = storage.read_json(f"{run.output}/progress.json")
+    assert (progress["step"], progress["steps"], progress["phase"], progress["attempt"]) == (100, 100, 0, 1)
+    files = ["checkpoint.json", "config.json", "model.safetensors", "optimizer.safetensors", "state.json", "vocab.txt"]
+    assert sorted(os.listdir(result.last_checkpoint)) == files
+    rows = checkpoint.read_metrics(run.output)
+    trained = [row for row in rows if row["kind"] == "train"]
+    assert [row["step"] for row in trained] == list(range(1, 101))
+    names = {"kind", "step", "phase", "loss", "mlm_loss", "pair_loss", "masked_accuracy"}
+    assert all(row.keys() == names | {"learning_rate", "grad_norm", "tokens_per_second", "seconds"} for row in trained)
+    assert trained[0]["learning_rate"] == 0 and trained[10]["learning_rate"] == 5e-3
+    assert trained[0]["loss"] == pytest.approx(np.log(len(tiny.VOCAB)) + np.log(2), rel=0.02)
+    validated = [row for row in rows if row["kind"] == "validation"]
+    assert [(r["step"], r["source"]) for r in validated] == [
+        (step, source) for step in (25, 50, 75, 100) for source in ("news", "reviews", "all")
+    ]
+    best = min((row["loss"], row["step"]) for row in validated if row["source"] == "all")
+    pointer = storage.read_json(f"{run.output}/best.json")
+    assert (pointer["validation_loss"], pointer["step"]) == best == (result.best_validation_loss, pointer["step"])
+    assert f"{run.output}/{pointer['checkpoint']}" == result.best_checkpoint
+
+
+def test_50_and_50_steps_are_100_bit_for_bit(
+    corpus: tiny.Corpus, whole: tuple[PretrainRun, training.TrainResult], tmp_path: Path
+) -> None:
+    run = replace(whole[0], output=str(tmp_path))
+    calls = iter(range(1_000))
+    half = train(run, should_stop=lambda: next(calls) == 49)
+    assert (half.step, half.finished) == (50, False)
+    rest = train(run)
+    assert (rest.step, rest.attempt) == (100, 2)
+    assert content(rest.last_checkpoint) == content(whole[1].last_checkpoint)
+    assert metrics(tmp_path) == metrics(whole[0].output)
+    assert rest.best_validation_loss == whole[1].best_validation_loss
+
+
+def test_killed_between_two_commits_it_ends_bit_for_bit_the_same(
+    whole: tuple[PretrainRun, training.TrainResult], tmp_path: Path
+) -> None:
+    run = replace(whole[0], output=str(tmp_path))
+    for step in (30, 60 - 25, 7):  # each counted from where the attempt began
+        with pytest.raises(Killed):
+            train(run, should_stop=killed_at(step))
+    result = train(run)
+    assert result.attempt == 4
+    assert content(result.last_checkpoint) == content(whole[1].last_checkpoint)
+    assert metrics(tmp_path) == metrics(whole[0].output)
+
+
+def test_a_truncated_newest_checkpoint_costs_the_steps_since_the_one_before(
+    whole: tuple[PretrainRun, training.TrainResult], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = replace(whole[0], output=str(tmp_path))
+    with pytest.raises(Killed):
+        train(run, should_stop=killed_at(80))
+    weights = Path(checkpoint.newest_valid(run.output) or "", "model.safetensors")
+    assert "checkpoint-00000075" in str(weights)
+    weights.write_bytes(weights.read_bytes()[:-10])
+    caplog.clear()
+    result = train(run)
+    warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == 1 and "checkpoint-00000075: model.safetensors has" in warnings[0]
+    assert storage.read_json(f"{run.output}/attempt-0002/attempt.json")["step"] == 50
+    assert content(result.last_checkpoint) == content(whole[1].last_checkpoint)
+    assert metrics(tmp_path) == metrics(whole[0].output)
+
+
+def test_a_finished_run_is_not_run_again(whole: tuple[PretrainRun, training.TrainResult]) -> None:
+    before = sorted(os.listdir(whole[0].output))
+    assert train(whole[0], should_stop=lambda: pytest.fail("a step was computed")) == whole[1]
+    assert sorted(os.listdir(whole[0].output)) == before
+
+
+def test_the_seed_alone_decides_the_first_weights(corpus: tiny.Corpus, tmp_path: Path) -> None:
+    def start(name: str, seed: int) -> bytes:
+        torch.rand(len(name))  # whatever happened before
+        run = tiny.pretrain_run(corpus, tmp_path / name, (phase(steps=1, warmup_steps=1),), seed=seed)  # rate 0
+        return content(train(run).last_checkpoint)["model.safetensors"]
+
+    assert start("a", 3) == start("other", 3) != start("b", 4)
+
+
+def test_a_changed_recipe_is_refused_with_the_difference(
+    corpus: tiny.Corpus, whole: tuple[PretrainRun, training.TrainResult], tmp_path: Path
+) -> None:
+    run = whole[0]
+    config = replace(run.config, phases=(phase(learning_rate=0.25, weights={"news": 1.0}),), seed=9)
+    with pytest.raises(CheckpointError) as refused:
+        train(replace(run, config=config))
+    assert "phases[0].learning_rate: 0.005 here, 0.25 in the recipe" in str(refused.value)
+    assert "phases[0].weights.news: absent here, 1.0 in the recipe" in str(refused.value)
+    assert "seed: 3 here, 9 in the recipe" in str(refused.value)
+    assert "\n" not in str(refused.value)
+    with pytest.raises(CheckpointError, match=r"shards\.news/24"):
+        train(replace(run, shards={**run.shards, "news/24": tiny.prepare(tmp_path, rows=50).shards["news/24"]}))
+
+
+def test_what_fits_a_run_to_a_machine_may_change(whole: tuple[PretrainRun, training.TrainResult], tmp_path: Path) -> None:
+    """Longer, logged less, in other micro-batches: 100 steps more from the folder of the first 100."""
+    run = whole[0]
+    settings = replace(run.config.training, micro_batch_tokens=400, log_every=50, validate_every=60, keep_checkpoints=1)
+    config = replace(run.config, phases=(phase(steps=130),), training=settings)
+    shutil.copytree(run.output, tmp_path / "copy")
+    result = train(replace(run, config=config, output=str(tmp_path / "copy")))
+    assert (result.step, result.attempt) == (130, 2)
+    assert storage.read_json(str(tmp_path / "copy" / "config.json"))["phases"][0]["steps"] == 130
+
+
+def test_an_older_attempt_stops_before_it_writes(corpus: tiny.Corpus, tmp_path: Path) -> None:
+    """A worker thought dead wakes up after its successor has begun: it ends, and the successor's work is untouched."""
+    run = tiny.pretrain_run(corpus, tmp_path, (phase(steps=20),), validate_every=100, checkpoint_every=5)
+    calls = iter(range(100))
+
+    def overtaken() -> bool:
+        if next(calls) == 7:
+            checkpoint.Attempt.begin(str(tmp_path), 5)
+        return False
+
+    with pytest.raises(CheckpointError, match="attempt-0002 has taken over, attempt-0001 stops here"):
+        train(run, should_stop=overtaken)
+    assert sorted(os.listdir(tmp_path / "attempt-0001")) == [
+        "attempt.json",
+        "checkpoint-00000005",
+        "metrics-00000005.jsonl",
+    ]
+
+
+def poisoned(bad: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the loss of some steps NaN: those whose number is in `bad`."""
+    measure, backward = steps.measure, steps.Learner._backward
+    now = [0]
+
+    def noted(self: steps.Learner, number: int, *rest: Any) -> None:
+        now[0] = number
+        backward(self, number, *rest)
+
+    def wrong(*arguments: Any) -> Any:
+        mlm, pair, sums = measure(*arguments)
+        factor = float("nan") if now[0] in bad else 1.0
+        return mlm * factor, pair, sums * factor
+
+    monkeypatch.setattr(steps.Learner, "_backward", noted)
+    monkeypatch.setattr(steps, "measure", wrong)
+
+
+def test_a_loss_that_is_not_finite_skips_the_update(
+    corpus: tiny.Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    poisoned({5, 6, 12}, monkeypatch)
+    run = tiny.pretrain_run(corpus, tmp_path, (phase(steps=20),), checkpoint_every=1, keep_checkpoints=20)
+    result = train(run)
+    at = {step: content(f"{tmp_path}/attempt-0001/checkpoint-{step:08d}") for step in range(1, 21)}
+    for step in range(2, 21):
+        changed = at[step]["model.safetensors"] != at[step - 1]["model.safetensors"]
+        assert changed == (step not in (6, 7, 13))
+        assert changed == (at[step]["optimizer.safetensors"] != at[step - 1]["optimizer.safetensors"])
+    state = storage.read_json(f"{result.last_checkpoint}/state.json")
+    assert state["skipped_ranges"] == [[0, 80, 112], [0, 192, 208]]
+    assert state["consumed_samples"] == 320
+    assert [row["step"] for row in metrics(tmp_path) if row["kind"] == "train" and row["loss"] is None] == [6, 7, 13]
+    assert "step 7: loss or gradient is not finite, no update (2 in a row)" in caplog.text
+    weights = checkpoint.load(result.last_checkpoint).model
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+
+
+def test_ten_bad_steps_in_a_row_end_the_run_also_across_a_restart(
+    corpus: tiny.Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poisoned(set(range(4, 100)), monkeypatch)
+    run = tiny.pretrain_run(corpus, tmp_path, (phase(steps=50),), validate_every=1_000)
+    with pytest.raises(CheckpointError, match=r"10 steps in a row, up to step 14.*checkpoint-00000010"):
+        train(run)
+    with pytest.raises(CheckpointError, match="up to step 14"):
+        train(run)
+
+
+def test_phases_follow_each_other_also_when_stopped_between(corpus: tiny.Corpus, tmp_path: Path) -> None:
+    """128 then 512 in small: the second phase has its own length, batch and schedule; moments carry over."""
+    phases = (
+        phase(sequence_length=16, steps=12, warmup_steps=2, weights={"news": 1.0}),
+        phase(batch_size=8, steps=8, learning_rate=1e-3, warmup_steps=2),
+    )
+    run = tiny.pretrain_run(corpus, tmp_path / "whole", phases, validate_every=100, checkpoint_every=100)
+    result = train(run)
+    rows = metrics(run.output)
+    trained = [row for row in rows if row["kind"] == "train"]
+    assert [(row["step"], row["phase"]) for row in trained] == [(s, int(s > 12)) for s in range(1, 21)]
+    rates = [row["learning_rate"] for row in trained]
+    assert rates[:3] == [0, 2.5e-3, 5e-3] and rates[12:15] == [0, 5e-4, 1e-3]
+    assert [(row["step"], row["source"]) for row in rows if row["kind"] == "validation"] == [
+        *[(12, "news"), (12, "all")],
+        *[(20, "news"), (20, "reviews"), (20, "all")],
+    ]
+    state = storage.read_json(f"{result.last_checkpoint}/state.json")
+    assert (state["phase"], state["step"], state["consumed_samples"]) == (1, 20, 64)
+    assert int(checkpoint.load(result.last_checkpoint).optimizer["step/0"]) == 20
+    for name, stop in (("end", 11), ("second", 15)):
+        split = replace(run, output=str(tmp_path / name))
+        calls = iter(range(100))
+        assert not train(split, should_stop=lambda calls=calls, stop=stop: next(calls) == stop).finished  # type: ignore[misc]
+        assert content(train(split).last_checkpoint) == content(result.last_checkpoint)
+        assert metrics(split.output) == rows
+
+
+def test_the_loss_falls_where_there_is_something_to_learn(corpus: tiny.Corpus, tmp_path: Path) -> None:
+    run = tiny.pretrain_run(
+        corpus,
+        tmp_path,
+        (phase(batch_size=32, steps=300, learning_rate=1e-2, warmup_steps=30),),
+        **{"log_every": 50, "validate_every": 100, "micro_batch_tokens": 2_000, "checkpoint_every": 1_000},
+    )
+    encoder = replace(run.config.encoder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    train(replace(run, config=replace(run.config, encoder=encoder)))
+    losses = [row["loss"] for row in metrics(tmp_path) if row["kind"] == "validation" and row["source"] == "all"]
+    assert losses == sorted(losses, reverse=True)
+    # Knowing nothing costs log 64 + log 2 = 4.85; a constant guess by frequency no less, as all pieces are equally frequent.
+    assert losses[-1] < 4.4
+
+
+def test_without_pairs_their_head_stays_as_it_was(tmp_path: Path) -> None:
+    run = tiny.pretrain_run(tiny.prepare(tmp_path / "corpus", task="none"), tmp_path / "out", (phase(steps=10),))
+    result = train(replace(run, config=replace(run.config, training=replace(run.config.training, checkpoint_every=1))))
+    trained = [row for row in metrics(run.output) if row["kind"] == "train"]
+    assert all(row["pair_loss"] is None and row["loss"] == row["mlm_loss"] for row in trained)
+    first = checkpoint.load(str(tmp_path / "out/attempt-0001/checkpoint-00000008")).model
+    last = checkpoint.load(result.last_checkpoint).model
+    still = {name for name in first if torch.equal(first[name], last[name])}
+    assert still == {f"{part}.{kind}" for part in ("nezha.pooler.dense", "cls.seq_relationship") for kind in ("weight", "bias")}
+
+
+def test_without_validation_rows_there_is_no_best(tmp_path: Path) -> None:
+    result = train(tiny.pretrain_run(tiny.prepare(tmp_path / "corpus", validation_rows=0), tmp_path / "out"))
+    assert (result.best_checkpoint, result.best_validation_loss) == (None, None)
+    assert not (tmp_path / "out" / "best.json").exists()
+
+
+def test_masks_drawn_while_training_resume_bit_for_bit(tmp_path: Path) -> None:
+    corpus = tiny.prepare(tmp_path / "corpus", static_draws=0)
+    run = tiny.pretrain_run(corpus, tmp_path / "a")
+    result = train(run)
+    other = replace(run, output=str(tmp_path / "b"))
+    with pytest.raises(Killed):
+        train(other, should_stop=killed_at(13))
+    assert content(train(other).last_checkpoint) == content(result.last_checkpoint)
+
+
+def test_whoever_runs_it_hears_of_every_commit_and_validation(corpus: tiny.Corpus, tmp_path: Path) -> None:
+    heard: list[tuple[int, bool, bool]] = []
+
+    def on_commit(figures: dict[str, Any], url: str | None) -> None:
+        assert url is None or checkpoint.damage(url) is None
+        heard.append((figures["step"], "validation_loss" in figures, url is not None))
+
+    # At rate 0 nothing is ever better than the first validation.
+    run = tiny.pretrain_run(corpus, tmp_path, (phase(steps=20, learning_rate=0.0),), validate_every=4, checkpoint_every=10)
+    train(run, on_commit=on_commit)
+    assert heard == [
+        (4, True, True),
+        (8, True, False),
+        (10, False, True),
+        (12, True, False),
+        (16, True, False),
+        (20, True, True),
+    ]
+
+
+def test_gradients_do_not_depend_on_how_a_step_is_cut(corpus: tiny.Corpus, tmp_path: Path) -> None:
+    """Without dropout, one micro-batch or many give the same loss and norm: the global counts divide, not each one's own."""
+    series = []
+    for tokens in (100, 5_000):
+        run = tiny.pretrain_run(corpus, tmp_path / str(tokens), (phase(steps=10),), micro_batch_tokens=tokens)
+        encoder = replace(run.config.encoder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+        train(replace(run, config=replace(run.config, encoder=encoder)))
+        series.append([(row["loss"], row["grad_norm"]) for row in metrics(run.output) if row["kind"] == "train"])
+    np.testing.assert_allclose(series[0], series[1], rtol=1e-4)
+
+
+def test_dropout_is_another_in_each_step_and_micro_batch(corpus: tiny.Corpus, tmp_path: Path) -> None:
+    run = tiny.pretrain_run(corpus, tmp_path, (phase(steps=3, learning_rate=0.0, warmup_steps=0),))
+    train(run)
+    with_dropout = [row["loss"] for row in metrics(tmp_path) if row["kind"] == "train"]
+    encoder = replace(run.config.encoder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    train(replace(run, config=replace(run.config, encoder=encoder), output=str(tmp_path / "none")))
+    without = [row["loss"] for row in metrics(tmp_path / "none") if row["kind"] == "train"]
+    assert all(a != b for a, b in zip(with_dropout, without, strict=True))
+    assert len({key(3, step, i) for step in range(50) for i in range(50)}) == 2_500
+
+
+def test_bf16_trains_with_float32_weights(corpus: tiny.Corpus, tmp_path: Path) -> None:
+    losses = []
+    for name in ("fp32", "bf16"):
+        run = tiny.pretrain_run(corpus, tmp_path / name, (phase(steps=10),), precision=name)
+        weights = checkpoint.load(train(run).last_checkpoint).model
+        assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+        losses.append([row["loss"] for row in metrics(run.output) if row["kind"] == "train"])
+    assert losses[0] != losses[1]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=0.02)
+
+
+def test_shards_that_do_not_fit_are_refused(corpus: tiny.Corpus, tmp_path: Path) -> None:
+    run = tiny.pretrain_run(corpus, tmp_path / "out", (phase(sequence_length=64),))
+    with pytest.raises(CorpusError, match="no shards of sequence_length 64; there are some of 16, 24"):
+        train(run)
+    other = tmp_path / "other.txt"
+    other.write_bytes(tiny.VOCAB.to_bytes() + b"more\n")
+    with pytest.raises(CorpusError, match="made with another vocabulary"):
+        train(replace(tiny.pretrain_run(corpus, tmp_path / "out"), vocabulary=str(other)))
+    with pytest.raises(RecipeError, match="'wiki', which has no rows"):
+        train(tiny.pretrain_run(corpus, tmp_path / "out2", (phase(weights={"wiki": 1.0}),)))
+
+
+def test_a_run_survives_json(corpus: tiny.Corpus, tmp_path: Path) -> None:
+    run = tiny.pretrain_run(corpus, tmp_path, (phase(weights={"news": 0.5, "reviews": 0.5}), phase(steps=3, warmup_steps=0)))
+    assert PretrainRun.from_json(json.loads(json.dumps(run.to_json()))) == run
+    document = run.to_json()
+    document["config"]["encoder"]["layers"] = 3
+    with pytest.raises(RecipeError, match="layers"):
+        PretrainRun.from_json(document)
+
+
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
+
+
+def command(run: PretrainRun, tmp_path: Path, *launcher: str) -> list[str]:
+    path = tmp_path / "run.json"
+    storage.write_json(str(path), run.to_json())
+    return [sys.executable, *launcher, "-m", "model.training", str(path)]
+
+
+def test_sigterm_ends_in_order_after_the_step(corpus: tiny.Corpus, tmp_path: Path) -> None:
+    run = tiny.pretrain_run(corpus, tmp_path / "out", (phase(steps=100_000),), checkpoint_every=100_000, validate_every=100_000)
+    process = subprocess.Popen(
+        command(run, tmp_path), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    watchdog = threading.Timer(60, process.kill)
+    watchdog.start()
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("step "):
+            process.send_signal(signal.SIGTERM)
+            break
+    out, err = process.communicate()
+    watchdog.cancel()
+    assert process.returncode == training.STOPPED, err
+    last = checkpoint.newest_valid(run.output)
+    assert last is not None
+    step = storage.read_json(f"{last}/state.json")["step"]
+    assert f"stopped at step {step} of 100000: {last}" in out
+    assert metrics(run.output)[-1]["step"] == step
+
+
+def test_the_command_tells_a_mistake_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert training.main([str(tmp_path / "none.json")]) == 2
+    assert training.main([]) == 2
+    (tmp_path / "run.json").write_text('{"config": {"phases": []}}')
+    assert training.main([str(tmp_path / "run.json")]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3 and "none.json: not found" in lines[0] and "RUN.json" in lines[1] and "[[phase]]" in lines[2]
+
+
+def test_the_loop_loads_nothing_that_a_bare_machine_lacks() -> None:
+    heavy = ["ray", "apache_beam", "dagster", "click", "pandas", "tokenizers", "transformers", "jieba", "pydantic"]
+    code = f"import sys, model.training; print([m for m in {heavy} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def loss_series(output: str) -> list[float]:
+    return [row["loss"] for row in metrics(output)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("normalisation", ["global", "per_worker"])
+def test_two_workers_compute_what_one_does(corpus: tiny.Corpus, tmp_path: Path, normalisation: Any) -> None:
+    """Under torchrun: the same samples, masks and micro-batches; losses within 1e-3."""
+    alone = tiny.pretrain_run(corpus, tmp_path / "one", (phase(steps=40),))
+    train(alone)
+    run = replace(alone, output=str(tmp_path / "two"))
+    run = replace(run, config=replace(run.config, training=replace(run.config.training, mlm_normalisation=normalisation)))
+    done = subprocess.run(command(run, tmp_path, *TORCHRUN), cwd=ROOT, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("done at step 40 of 40") == 1
+    ones, twos = loss_series(alone.output), loss_series(run.output)
+    if normalisation == "global":
+        np.testing.assert_allclose(ones, twos, rtol=1e-3)
+    else:  # weighs the words of a worker that has few of them more: close, but not the same gradients
+        np.testing.assert_allclose(ones, twos, rtol=0.02)
+        assert not np.allclose(ones, twos, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_two_workers_resume_bit_for_bit_and_one_goes_on_from_them(corpus: tiny.Corpus, tmp_path: Path) -> None:
+    """Killed with SIGKILL under torchrun, started again with two, then with one."""
+    run = tiny.pretrain_run(corpus, tmp_path / "whole", (phase(steps=60),), checkpoint_every=20, validate_every=30)
+    torchrun = (
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--rdzv-backend",
+        "c10d",
+        "--rdzv-endpoint",
+        "localhost:0",
+    )
+    subprocess.run(command(run, tmp_path, *TORCHRUN), cwd=ROOT, env=environment(), capture_output=True, check=True)
+    broken = replace(run, output=str(tmp_path / "broken"))
+    process = subprocess.Popen(
+        command(broken, tmp_path, *TORCHRUN), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True, process_group=0
+    )
+    watchdog = threading.Timer(120, lambda: os.killpg(process.pid, signal.SIGKILL))
+    watchdog.start()
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("step ") and int(line.split()[1].partition("/")[0]) > 25:
+            os.killpg(process.pid, signal.SIGKILL)
+            break
+    process.communicate()
+    watchdog.cancel()
+    two = replace(broken, output=str(tmp_path / "copy"))
+    shutil.copytree(broken.output, two.output)
+    subprocess.run(command(two, tmp_path, *TORCHRUN), cwd=ROOT, env=environment(), capture_output=True, check=True)
+    last = f"{checkpoint.newest_valid(run.output)}"
+    assert content(f"{checkpoint.newest_valid(two.output)}") == content(last)
+    assert metrics(two.output) == metrics(run.output)
+    train(broken)
+    np.testing.assert_allclose(loss_series(broken.output), loss_series(run.output), rtol=1e-3)
