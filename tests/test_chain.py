@@ -1,0 +1,167 @@
+"""The whole chain on a miniature recipe: run, run again, run with one setting changed. Real Beam, real Ray, real Dagster."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from workflows.cli import main
+
+RECIPE = """
+name = "mini"
+validation_share = 0.05
+
+[[source]]
+name = "reviews"
+kind = "demo"
+input = ["reviews"]
+
+[vocabulary]
+size = 5000
+
+[encoder]
+hidden_size = 32
+num_hidden_layers = 1
+num_attention_heads = 2
+intermediate_size = 64
+
+[training]
+validate_every = 4
+checkpoint_every = 4
+validation_sequences = 16
+log_every = 2
+
+[[phase]]
+sequence_length = 32
+batch_size = 8
+steps = 8
+learning_rate = 1e-3
+
+[cluster]
+workers = 2
+cpus_per_worker = 0.5
+
+[evaluation]
+tasks = ["sentiment"]
+seeds = 1
+epochs = 1
+train_examples = 64
+test_examples = 32
+max_length = 32
+"""
+
+
+def command(*arguments: str) -> Result:
+    result = CliRunner(catch_exceptions=False).invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, dict[str, object]]:
+    """A finished run of the miniature recipe: the recipe's path, the output folder, what `run --json` said."""
+    folder = tmp_path_factory.mktemp("chain")
+    (folder / "mini.toml").write_text(RECIPE, encoding="utf-8")
+    recipe, output = str(folder / "mini.toml"), str(folder / "out")
+    return recipe, output, json.loads(command("run", recipe, "--output", output, "--workers", "1", "--json").stdout)
+
+
+def again(finished: tuple[str, str, dict[str, object]], *more: str) -> list[str]:
+    """Steps that a further run of the recipe runs."""
+    recipe, output, _ = finished
+    said: dict[str, list[str]] = json.loads(
+        command("run", recipe, "--output", output, "--workers", "1", "--json", *more).stdout
+    )
+    return said["ran"]
+
+
+def test_every_step_ran_and_the_page_is_there(finished: tuple[str, str, dict[str, object]]) -> None:
+    _, _, said = finished
+    steps = [
+        "tasks",
+        "documents_reviews",
+        "duplicates",
+        "vocabulary",
+        "shards_reviews_32",
+        "checkpoint",
+        "export",
+        "scores",
+        "report",
+    ]
+    assert said["ran"] == steps
+    page = Path(str(said["report"])).read_text(encoding="utf-8")
+    assert "<svg" in page and "mini" in page
+
+
+def test_run_again_it_does_nothing(finished: tuple[str, str, dict[str, object]]) -> None:
+    assert again(finished) == []
+
+
+def test_a_changed_setting_redoes_only_what_depends_on_it(finished: tuple[str, str, dict[str, object]]) -> None:
+    assert again(finished, "--set", "evaluation.epochs=2") == ["scores", "report"]
+
+
+def test_a_threshold_that_changes_no_decision_redoes_no_training(finished: tuple[str, str, dict[str, object]]) -> None:
+    assert again(finished, "--set", "filters.max_characters=199999") == ["duplicates", "report"]
+
+
+def test_operational_settings_redo_nothing_but_the_page(finished: tuple[str, str, dict[str, object]]) -> None:
+    assert again(finished, "--set", "cluster.workers=1", "--set", "training.log_every=1") == ["report"]
+
+
+def test_plan_tells_what_is_done_and_what_a_change_would_redo(finished: tuple[str, str, dict[str, object]]) -> None:
+    recipe, output, _ = finished
+    plan = json.loads(command("plan", recipe, "--output", output, "--set", "encoder.hidden_size=64", "--json").stdout)
+    to_do = [name for name, state in plan["steps"].items() if state == "to do"]
+    assert to_do == ["checkpoint", "export", "scores", "report"]
+    assert plan["costs"]["training sequences"] == 64
+
+
+def test_verify_finds_a_damaged_file(finished: tuple[str, str, dict[str, object]]) -> None:
+    _, output, _ = finished
+    assert "every file is there" in command("verify", output).stdout
+    shard = next(Path(output).glob("shards_*/train-00000.arrow"))
+    content = shard.read_bytes()
+    shard.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    try:
+        result = CliRunner().invoke(main, ["verify", output])
+        assert result.exit_code == 1
+        assert f"{shard}: content differs" in result.stderr
+    finally:
+        shard.write_bytes(content)
+
+
+def test_inspect_shows_masked_words(finished: tuple[str, str, dict[str, object]]) -> None:
+    _, output, _ = finished
+    shards = str(next(Path(output).glob("shards_*")))
+    text = command("inspect", shards, "--rows", "5").stdout
+    assert "[CLS]|" in text and "【" in text and "→[MASK]" in text
+
+
+def test_fill_mask_guesses_pieces_of_the_vocabulary(finished: tuple[str, str, dict[str, object]]) -> None:
+    _, output, _ = finished
+    export = str(next(Path(output).glob("export-*")))
+    guesses = json.loads(command("fill-mask", export, "这本书很[MASK]，我[MASK]喜欢。", "--top", "3", "--json").stdout)
+    assert [len(candidates) for candidates in guesses] == [3, 3]
+    vocabulary = next(Path(output).glob("vocabulary-*/vocab.txt")).read_text(encoding="utf-8").split("\n")
+    assert all(guess["piece"] in vocabulary for candidates in guesses for guess in candidates)
+
+
+def test_no_scored_document_was_read(finished: tuple[str, str, dict[str, object]]) -> None:
+    import pyarrow.parquet as pq
+
+    from pipeline.cleaning import fingerprint
+
+    _, output, _ = finished
+    read = {
+        f for part in Path(output).glob("documents_*/part-*.parquet") for f in pq.read_table(part)["fingerprint"].to_pylist()
+    }
+    rows = [
+        line
+        for name in ("dev", "test")
+        for line in next(Path(output).glob(f"tasks-*/sentiment/{name}.tsv")).open(encoding="utf-8")
+    ]
+    scored = {fingerprint(line.split("\t", 1)[1]) for line in rows if line != "label\ttext_a\n"}
+    assert len(scored) > 1000
+    assert len(scored & read) == 0

@@ -1,0 +1,59 @@
+"""The command as a person types it: in a process of its own, with mistakes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def nezha_pipe(*arguments: str, cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-c", "from workflows.cli import main; main()", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    )
+
+
+def test_h_is_help() -> None:
+    done = nezha_pipe("-h")
+    assert done.returncode == 0 and "prepare" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "tinny"], "no recipe 'tinny'"),
+        (["run", "tiny", "--set", "encoder.hiden_size=8"], "unknown key 'hiden_size'; did you mean 'hidden_size'?"),
+        (["prepare", "--output", "out"], "give either a RECIPE or --corpus"),
+        (["prepare", "--corpus", "text", "--output", "out"], "has no input; name files, folders or globs"),
+        (["prepare", "--corpus", "text", "--input", "missing.txt", "--output", "out"], "missing.txt: no such file"),
+        (["prepare", "--corpus", "wiki", "--output", "out"], "'wiki' is not one of"),
+        (["pretrain", "tiny", "--data", "missing", "--output", "out"], "missing/data.json: not found"),
+        (["export", "missing", "--output", "out"], "neither a checkpoint"),
+        (["verify", "missing"], "nothing to verify"),
+        (["inspect", "missing"], "no such folder"),
+        (["fill-mask", "missing", "中[MASK]"], "missing"),
+        (["fill-mask", "missing", "中国"], "the text has no [MASK]"),
+        (["evaluate", "missing", "--data", "missing", "--tasks", "nothing"], "nothing"),
+        (["inspect", "nowhere://bucket/x"], "nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = nezha_pipe(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert lines[-1].startswith("Error: "), done.stderr
+    assert done.stdout == ""
+
+
+def test_a_broken_corpus_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
+    (tmp_path / "bad.txt").write_bytes("这是一篇新闻。\n\n".encode("gb18030") * 40)
+    done = nezha_pipe("prepare", "--corpus", "text", "--input", "bad.txt", "--output", "out", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "iconv -f gb18030 -t utf-8" in done.stderr
+    assert not list((tmp_path / "out").glob("*/manifest.json"))
+    assert not (tmp_path / "out" / "data.json").exists()
