@@ -78,18 +78,9 @@ def again(finished: tuple[str, str, dict[str, object]], *more: str) -> list[str]
 
 def test_every_step_ran_and_the_page_is_there(finished: tuple[str, str, dict[str, object]]) -> None:
     _, _, said = finished
-    steps = [
-        "tasks",
-        "documents_reviews",
-        "duplicates",
-        "vocabulary",
-        "shards_reviews_32",
-        "checkpoint",
-        "export",
-        "scores",
-        "report",
-    ]
-    assert said["ran"] == steps
+    steps = ["tasks", "documents_reviews", "duplicates", "vocabulary", "shards_reviews_32", "checkpoint", "export", "scores"]
+    ran = said["ran"]
+    assert isinstance(ran, list) and sorted(ran[:-1]) == sorted(steps) and ran[-1] == "report"
     page = Path(str(said["report"])).read_text(encoding="utf-8")
     assert "<svg" in page and "mini" in page
 

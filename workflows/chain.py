@@ -20,7 +20,7 @@ from pipeline.stages import Finished, Report, Stage, silent
 from workflows.recipe import Recipe, as_dict
 
 if TYPE_CHECKING:
-    from model.training import PretrainRun
+    from model.training import PretrainRun, TrainResult
 
 CHECKPOINT_VERSION = 1
 EXPORT_VERSION = 1
@@ -327,9 +327,9 @@ def pretrain_run(recipe: Recipe, shards: Mapping[str, str], vocabulary_url: str,
     return PretrainRun(config=recipe.pretraining(), shards=shards, vocabulary=storage.join(vocabulary_url, FILE), output=output)
 
 
-def checkpoint_facts(folder: str, result: Any) -> dict[str, Any]:
-    """The manifest of a finished pretraining: the files of its best checkpoint, and its metrics."""
-    best = result.best_checkpoint.removeprefix(folder).strip("/")
+def checkpoint_facts(folder: str, result: "TrainResult") -> dict[str, Any]:
+    """The manifest of a finished pretraining: metrics, and the files of its best checkpoint (without validation: the last)."""
+    best = (result.best_checkpoint or result.last_checkpoint).removeprefix(folder).strip("/")
     names = [f"{best}/{name}" for name in storage.list_names(storage.join(folder, best))]
     for attempt in storage.list_names(folder):
         if attempt.startswith("attempt-"):

@@ -189,7 +189,7 @@ def pretrain(recipe: str, settings: Sequence[str], data: str, output: str, worke
     with Display(["pretrain"]) as display:
         result = launch(training, cluster, display.report)
     facts = dataclasses.asdict(result)
-    click.echo(json.dumps(facts) if as_json else result.best_checkpoint)
+    click.echo(json.dumps(facts) if as_json else result.best_checkpoint or result.last_checkpoint)
 
 
 @main.command()

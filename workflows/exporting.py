@@ -29,7 +29,7 @@ def export_checkpoint(checkpoint_url: str, folder: str, facts: Mapping[str, Any]
     from pipeline.vocab import Vocab
 
     loaded = checkpoint.load(checkpoint_url)
-    vocab = Vocab.from_bytes(loaded.vocabulary, storage.join(checkpoint_url, checkpoint.VOCABULARY))
+    vocab = Vocab.from_bytes(loaded.vocabulary, f"{checkpoint_url}/vocab.txt")
     model = PretrainingModel(pretrain_config(loaded.config).encoder, len(vocab))
     model.load_state_dict(loaded.model)
     names: list[str] = []
