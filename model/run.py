@@ -110,10 +110,13 @@ def pretrain_config(document: Mapping[str, Any]) -> PretrainConfig:
     )
 
 
-def claim(output: str, identity: Mapping[str, Any]) -> None:
-    """Write a folder's config.json, or refuse: `CheckpointError` with each difference when it belongs to another recipe."""
+def claim(output: str, identity: Mapping[str, Any], begun: bool) -> None:
+    """Write a folder's config.json, or refuse: `CheckpointError` with each difference when it belongs to another recipe.
+
+    `begun`: there is a checkpoint. Where there is none, nothing is lost, and the folder takes any recipe.
+    """
     url = storage.join(output, CONFIG)
-    if storage.exists(url):
+    if begun and storage.exists(url):
         there = storage.read_json(url)
         try:
             # A folder of an older version lacks settings that have been added since: they had what is their default now.

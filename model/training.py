@@ -88,10 +88,25 @@ class _Training:
         self.output, self.config, self.on_commit, self.asked = run.output, run.config, on_commit, asked
         self.inputs = Inputs.of(run)
         self.ends = list(itertools.accumulate(phase.steps for phase in run.config.phases))
-        workers.first_says(lambda: claim(run.output, self.inputs.identity(run.config)))
-        self.checkpoint: str | None = workers.first_says(lambda: checkpoint.newest_valid(run.output))
+        self.orders = [self._order(number) for number in range(len(self.ends))]  # all now: the last may have a mistake too
+        self.checkpoint: str | None = workers.first_says(self._claim)
         self.state = State(**storage.read_json(storage.join(self.checkpoint, "state.json"))) if self.checkpoint else State()
         self.metrics = Metrics(self.ends[-1])
+
+    def _claim(self) -> str | None:
+        """Make sure that the output folder is this recipe's; returns the checkpoint to go on from."""
+        begun = any(checkpoint.committed(self.output))
+        claim(self.output, self.inputs.identity(self.config), begun)
+        return checkpoint.newest_valid(self.output)
+
+    def _order(self, number: int) -> Order:
+        phase = self.config.phases[number]
+        rows = {name: _train_rows(stage.manifest) for name, stage in self.inputs.sources(phase).items()}
+        return Order(rows, phase.weights, self._seed(number))
+
+    def _seed(self, number: int) -> int:
+        """Of a phase: two phases of one length do not go through their rows alike, nor draw the same masks."""
+        return self.config.seed + number
 
     def run_all(self) -> TrainResult:
         """All phases, from where the newest checkpoint stands."""
@@ -108,11 +123,10 @@ class _Training:
 
     def _result(self, attempt: int) -> TrainResult:
         assert self.checkpoint is not None
-        best, url = self.state.best, None
-        if best:
-            url = storage.join(self.output, best["checkpoint"])
-        loss = best["validation_loss"] if best else None
-        return TrainResult(self.state.step, self.ends[-1], attempt, self.checkpoint, url, loss)
+        done = (self.state.step, self.ends[-1], attempt, self.checkpoint)
+        if best := self.state.best:
+            return TrainResult(*done, storage.join(self.output, best["checkpoint"]), best["validation_loss"])
+        return TrainResult(*done, None, None)
 
     def _build(self) -> None:
         """Network and optimizer: fresh ones are a function of the seed only, the others come from the checkpoint."""
@@ -137,14 +151,12 @@ class _Training:
         if number != self.state.phase:
             self.state.phase, self.state.consumed_samples = number, 0
         phase, training = self.config.phases[number], self.config.training
-        sources = self.inputs.sources(phase)
-        seed = self.config.seed + number  # two phases of one length do not go through their rows in the same order
-        order = Order({name: _train_rows(stage.manifest) for name, stage in sources.items()}, phase.weights, seed)
+        order, sources = self.orders[number], self.inputs.sources(phase)
         used = {name: sources[name] for name in order.sources}
         self._train_pairs(any(stage.manifest["pairs"]["task"] != "none" for stage in used.values()))
         learner = Learner(self.network, self.optimizer, training, self.config.optimizer.max_grad_norm, self.config.seed)
         validation = Validation(used, self.inputs.vocab, training, self.config.seed)
-        rows = Rows(list(used.values()), "train", self.inputs.vocab, seed)
+        rows = Rows(list(used.values()), "train", self.inputs.vocab, self._seed(number))
         first, size, left = self.state.consumed_samples, phase.batch_size, self.ends[number] - self.state.step
         samples = [(first + i * size, first + (i + 1) * size) for i in range(left)]
         batches = steps(rows, order, samples, training.micro_batch_tokens, workers.rank(), workers.world(), learner.device)

