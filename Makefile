@@ -43,8 +43,9 @@ check: $(VENV)/.dev  ## style and types
 	$(BIN)/ruff check $(ROOMS)
 	$(BIN)/mypy
 
-docs: $(VENV)/.dev  ## rewrite docs/cli.md from the commands' help
-	$(BIN)/python -m workflows.manual > docs/cli.md
+docs: $(VENV)/.dev  ## rewrite the pages that are written from the program itself
+	$(BIN)/python -m workflows.manual cli > docs/cli.md
+	$(BIN)/python -m workflows.manual recipe > docs/recipe.md
 
 golden: $(VENV)/.dev  ## rewrite what tests compare with, after a change that was meant
 	$(BIN)/python -m tests.golden

@@ -12,16 +12,25 @@ class EncoderConfig:
     """`[encoder]`: the shape of the network (NEZHA paper, section 3.3 and table 1)."""
 
     hidden_size: int = 768
+    """Width of the hidden states."""
     num_hidden_layers: int = 12
+    """Blocks of attention and feed-forward network."""
     num_attention_heads: int = 12
+    """Heads of each attention; hidden_size is a multiple of it."""
     intermediate_size: int = 3072
+    """Inner width of the feed-forward networks."""
     hidden_act: Literal["gelu", "gelu_tanh"] = "gelu_tanh"
     """`gelu_tanh` is what the released weights were trained with; `gelu` is the exact (erf) form."""
     hidden_dropout_prob: float = 0.1
+    """Dropout after embeddings, attention and feed-forward networks."""
     attention_probs_dropout_prob: float = 0.1
+    """Dropout of attention weights."""
     type_vocab_size: int = 2
+    """Kinds of segments: A and B."""
     initializer_range: float = 0.02
+    """Standard deviation of the initial weights, cut off at two of them."""
     layer_norm_eps: float = 1e-12
+    """Added to the variance in layer normalisation."""
     relative_positions: Literal["released", "paper"] = "released"
     """`released`: index clip(j - i, -m, m) + m, as Huawei's code has it. `paper`: sin and cos of j - i itself, unclipped."""
     max_relative_position: int = 64
@@ -48,10 +57,15 @@ class OptimizerConfig:
     variant: Literal["nezha2019"] = "nezha2019"
     """Learning rates do not carry over between variants of LAMB, so checkpoints name theirs."""
     beta1: float = 0.9
+    """Decay of the mean of gradients."""
     beta2: float = 0.999
+    """Decay of the mean of squared gradients."""
     epsilon: float = 1e-6
+    """Added to the root of the second moment, and under the root in the trust ratio."""
     weight_decay: float = 0.01
+    """Not applied to biases and layer normalisation."""
     max_grad_norm: float = 1.0
+    """Gradients of a step are scaled down to this global norm."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +77,13 @@ class PhaseConfig:
     batch_size: int
     """Sequences a step, over all workers."""
     steps: int
+    """Updates of the weights."""
     learning_rate: float = 1.8e-4
     """Highest learning rate; never multiplied by the number of workers."""
     warmup_steps: int = 0
+    """Steps in which the learning rate rises from 0."""
     schedule: Literal["linear", "polynomial"] = "linear"
+    """How the learning rate falls to 0 after the warm-up: straight, or by `power`."""
     power: float = 1.0
     """Exponent of the polynomial schedule."""
     weights: dict[str, float] = field(default_factory=dict)

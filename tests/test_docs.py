@@ -8,7 +8,8 @@ import click
 import pytest
 
 from workflows.cli import main
-from workflows.manual import manual
+from workflows.manual import MANUALS
+from workflows.recipe import as_dict, load
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,8 +27,18 @@ def test_a_command_has_help_with_an_example_and_every_option_has_its_own(name: s
     assert len(set(helps)) == len(helps), f"{name}: two options share one help text"
 
 
-def test_the_manual_is_what_the_commands_say() -> None:
-    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == manual(), "run `make docs`"
+@pytest.mark.parametrize("name", MANUALS)
+def test_a_manual_is_what_the_program_says_of_itself(name: str) -> None:
+    assert (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") == MANUALS[name](), "run `make docs`"
+
+
+def test_every_setting_of_a_recipe_has_a_line_in_the_manual() -> None:
+    manual = MANUALS["recipe"]()
+    for name, content in as_dict(load("tiny")).items():
+        for table in content if isinstance(content, list) else [content]:
+            for setting in table if isinstance(table, dict) else [name]:
+                assert f"| `{setting}` |" in manual, f"{name}.{setting}"
+    assert "|  |" not in manual, "a setting has no string under its field that says what it means"
 
 
 def test_the_tree_in_the_readme_is_the_real_one() -> None:

@@ -1,11 +1,20 @@
-"""The manual of the command, written from its own help: `python -m workflows.manual > docs/cli.md`."""
+"""The manuals that are written from the program itself: `python -m workflows.manual cli > docs/cli.md`, likewise `recipe`."""
+
+import ast
+import dataclasses
+import inspect
+import sys
+import textwrap
+import typing
+from collections.abc import Iterator
 
 import click
 
 from workflows.cli import main
+from workflows.recipe import Recipe
 
 
-def manual() -> str:
+def cli() -> str:
     """docs/cli.md: the help of every command."""
     parts = ["# The command\n", "Written by `make docs` from the commands' own help.\n", _help("nezha-pipe", main)]
     parts += [_help(f"nezha-pipe {name}", command, f"## {name}\n") for name, command in sorted(main.commands.items())]
@@ -18,5 +27,45 @@ def _help(name: str, command: click.Command, title: str = "") -> str:
     return f"{title}\n```\n{text}\n```\n"
 
 
+def recipe() -> str:
+    """docs/recipe.md: every table and setting of a recipe, with the text that its class has for it."""
+    parts = [
+        "# The recipe\n",
+        "One TOML file; what is not given has its default. Written by `make docs` from the classes themselves.\n",
+        "## At the top\n",
+        *_settings(Recipe, only_plain=True),
+    ]
+    for name, kind in typing.get_type_hints(Recipe).items():
+        many = typing.get_origin(kind) is tuple
+        table = typing.get_args(kind)[0] if many else kind
+        if dataclasses.is_dataclass(table) and isinstance(table, type):
+            title = (inspect.getdoc(table) or "").split("\n")[0].partition(": ")[2]
+            parts += [f"\n## [{'[' if many else ''}{name}]{']' if many else ''}\n", title[:1].upper() + title[1:] + "\n"]
+            parts += _settings(table)
+    return "\n".join(parts) + "\n"
+
+
+def _settings(table: type, only_plain: bool = False) -> Iterator[str]:
+    """Rows of a Markdown table: name, type, default, meaning (the string under the field)."""
+    yield "| setting | type | default | meaning |"
+    yield "|---|---|---|---|"
+    body = ast.parse(textwrap.dedent(inspect.getsource(table))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    for statement, following in zip(body.body, [*body.body[1:], None], strict=True):
+        if not isinstance(statement, ast.AnnAssign):
+            continue
+        kind, default = ast.unparse(statement.annotation), ast.unparse(statement.value) if statement.value else "required"
+        if only_plain and ("Config" in kind):
+            continue
+        meaning = ""
+        if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+            meaning = " ".join(str(following.value.value).split())
+        default = "{}" if default == "field(default_factory=dict)" else default
+        cells = (f"`{ast.unparse(statement.target)}`", f"`{kind}`", f"`{default}`", meaning)
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+MANUALS = {"cli": cli, "recipe": recipe}
+
 if __name__ == "__main__":
-    print(manual(), end="")
+    print(MANUALS[sys.argv[1]](), end="")
