@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from pipeline import storage, tally
 from pipeline.errors import CorpusError, StorageError, UserError
-from pipeline.runner import WORKER_DIED, exit_when_a_worker_dies, import_beam, local_runner
+from pipeline.runner import WORKER_DIED, exit_when_a_worker_dies, exit_with, import_beam, local_runner
 from pipeline.spill import SpillRange, read_spills, write_spill
 from pipeline.stages import WORK, FileEntry, Report, silent
 from pipeline.tally import Tally
@@ -109,7 +109,7 @@ def _run_in_a_process(job: Job, workers: int) -> None:
     """Several workers: a process of its own, because the guard against dead workers ends the process it is in."""
     with tempfile.TemporaryDirectory() as folder:
         specification = Path(folder) / "job.pickle"
-        specification.write_bytes(pickle.dumps((job, workers)))
+        specification.write_bytes(pickle.dumps((job, workers, os.getpid())))
         log = Path(folder) / "log"
         # Workers of Beam are started as `python`: it must be this one, and find these rooms.
         places = {"PATH": str(Path(sys.executable).parent), "PYTHONPATH": str(Path(__file__).parents[1])}
@@ -240,8 +240,9 @@ class _watched:
 def main(specification: str) -> None:
     """Run a pickled job with several workers: `python -m pipeline.job FILE`."""
     logging.basicConfig(level=logging.WARNING)
+    job, workers, parent = pickle.loads(Path(specification).read_bytes())
+    exit_with(parent)
     exit_when_a_worker_dies()
-    job, workers = pickle.loads(Path(specification).read_bytes())
     # This file is running as __main__; what workers unpickle must come from the module that they can import.
     from pipeline import job as this_module
 

@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from typing import Any
 
 WORKER_DIED = 70
@@ -58,3 +59,14 @@ def exit_when_a_worker_dies() -> None:
             os._exit(WORKER_DIED)
 
     threading.excepthook = watch
+
+
+def exit_with(parent: int) -> None:
+    """End this process when the process `parent`, which started it, is gone: it would write where the next run may be."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(WORKER_DIED)
+
+    threading.Thread(target=watch, daemon=True).start()
