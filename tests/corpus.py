@@ -1,0 +1,121 @@
+"""Small corpora and the chain over them, for tests. Real text where it lies beside the project, generated text always.
+
+`write_text(folder)` writes three files in the layouts that `text` reads, `write_news(folder)` one of JSON lines with HTML.
+The generated sentences are made from a fixed list of words by a fixed generator: the same on every machine.
+"""
+
+import hashlib
+import json
+import lzma
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import storage
+from pipeline.config import CorpusConfig, FilterConfig, SourceConfig, VocabularyConfig
+from pipeline.documents import documents
+from pipeline.duplicates import duplicates
+from pipeline.examples import examples
+from pipeline.stages import Finished
+from pipeline.vocabulary import vocabulary
+
+REAL = Path(__file__).parents[2] / "shared" / "data"
+needs_real_data = pytest.mark.skipif(not REAL.exists(), reason="the real corpora are not here (../shared/data)")
+
+WORDS = (
+    "北京 上海 长江 大学 学生 老师 研究 科学 技术 经济 发展 改革 市场 公司 产品 质量 服务 酒店 房间 早餐 音乐 电影 历史 文化 "
+    "国家 人民 政府 会议 报告 问题 方法 工作 生活 时间 今天 明天 春天 我们 他们 认为 提出 解决 喜欢 参观 学习 建设 开始 继续 "
+    "NEZHA BERT 2019 很 也 都 正在 已经 非常 的 了 在 和 与"
+).split()
+
+
+def sentences(seed: int, number: int) -> list[str]:
+    """So many sentences of 4 to 14 words."""
+    chance = random.Random(seed)
+    return ["".join(chance.choices(WORDS, k=chance.randint(4, 14))) + chance.choice("。。。！？") for _ in range(number)]
+
+
+def text_documents(seed: int, number: int) -> list[str]:
+    """So many documents of 2 to 9 sentences, a sentence a line."""
+    chance = random.Random(seed)
+    return ["\n".join(sentences(chance.randrange(1 << 30), chance.randint(2, 9))) for _ in range(number)]
+
+
+def write_text(folder: Path, number: int = 120) -> Path:
+    """`number` documents in three files: blank lines between, JSON lines, and Windows line ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = text_documents(1, number)
+    third = number // 3
+    (folder / "a.txt").write_bytes("\n\n".join(texts[:third]).encode())
+    (folder / "b.jsonl").write_bytes(json_lines({"text": text} for text in texts[third : 2 * third]))
+    (folder / "c.txt").write_bytes("\r\n\r\n\r\n".join(t.replace("\n", "\r\n") for t in texts[2 * third :]).encode())
+    return folder
+
+
+def write_news(folder: Path, number: int = 60) -> Path:
+    """`number` articles with HTML; every tenth repeats one of `write_text`, every twelfth is too short to keep."""
+    folder.mkdir(parents=True, exist_ok=True)
+    copies = text_documents(1, number)
+    articles = []
+    for index, text in enumerate(text_documents(2, number)):
+        body = copies[index] if index % 10 == 0 else "短。" if index % 12 == 5 else text
+        content = "".join(f"<p>{line}</p>" for line in body.split("\n"))
+        articles.append({"news_id": str(index), "title": f"第{index}条新闻", "content": content, "url": f"http://n/{index}"})
+    (folder / "news.jsonl").write_bytes(json_lines(articles))
+    return folder
+
+
+def write_real(folder: Path) -> tuple[Path, Path]:
+    """The beginnings of a real text corpus and of real crawled news: (text folder, news folder)."""
+    text, news = folder / "text", folder / "news"
+    text.mkdir(parents=True)
+    news.mkdir(parents=True)
+    whole = (REAL / "corpora/text/cluecorpussmall_bert_sample.txt").read_bytes()
+    (text / "clue.txt").write_bytes(whole[: whole.index(b"\n\n", 150_000)])
+    with lzma.open(REAL / "corpora/news/xinwenlianbo.jsonl.xz") as file:
+        (news / "xinwenlianbo.jsonl").write_bytes(b"".join(file.readline() for _ in range(60)))
+    return text, news
+
+
+def json_lines(records: Iterator[dict[str, Any]] | list[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(record, ensure_ascii=False).encode() + b"\n" for record in records)
+
+
+def config(text: str, news: str, **changes: Any) -> CorpusConfig:
+    """A text and a news source; the text source has the higher priority."""
+    fields: dict[str, Any] = {
+        "sources": (
+            SourceConfig(name="text", kind="text", input=(text,), priority=1, licence="CC0-1.0"),
+            SourceConfig(name="news", kind="news", input=(news,)),
+        ),
+        "sequence_lengths": (64,),
+        "validation_share": 0.1,
+        "filters": FilterConfig(min_characters=10),
+        "vocabulary": VocabularyConfig(size=600, min_count=1),
+    }
+    return CorpusConfig(**{**fields, **changes})
+
+
+def prepare(corpus: CorpusConfig, root: str, *, workers: int = 1, task_bytes: int = 1 << 24) -> dict[str, Finished]:
+    """All stages of a corpus, by name without key."""
+    read = [documents(source, root, workers=workers, task_bytes=task_bytes) for source in corpus.sources]
+    decided = duplicates(corpus.sources, read, corpus.filters, corpus.dedup, root, workers=workers)
+    vocab = vocabulary(read, decided, corpus.vocabulary, root, workers=workers)
+    shards = [
+        examples(source, length, done, decided, vocab, corpus, root, workers=workers)
+        for source, done in zip(corpus.sources, read, strict=True)
+        for length in corpus.sequence_lengths
+    ]
+    return {stage.name: stage for stage in (*read, decided, vocab, *shards)}
+
+
+def digests(stages: dict[str, Finished]) -> dict[str, str]:
+    """SHA-256 of every file that the manifests vouch for, and of the manifests, by the stage's folder and the file's name."""
+    return {
+        f"{storage.base_name(stage.url)}/{name}": hashlib.sha256(storage.read_bytes(stage.file(name))).hexdigest()
+        for stage in stages.values()
+        for name in ("manifest.json", *(entry["name"] for entry in stage.manifest["files"]))
+    }

@@ -1,0 +1,90 @@
+"""Map and reduce steps for tests of jobs: numbers to files, with calls counted in a folder and failures on request."""
+
+import os
+import signal
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import storage
+from pipeline.errors import StorageError
+from pipeline.job import Job, Mapped, Reduced
+from pipeline.stages import FileEntry
+
+BUCKETS = 4
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A task: the numbers from `start` to `end`."""
+
+    start: int
+    end: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.start:06d}"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Map: each number goes to the bucket of its remainder. `calls` gets a file for each call, named after the task."""
+
+    calls: str
+    kill_at: str = ""
+    stop_at: str = ""
+    refuse_at: str = ""
+    break_at: str = ""
+
+    def __call__(self, task: Numbers) -> Mapped:
+        call = Path(self.calls) / f"{task.name}.{uuid.uuid4().hex}"
+        call.touch()
+        if task.name == self.kill_at and len(calls(self.calls, task.name)) == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(60)
+        if task.name == self.stop_at:
+            time.sleep(600)
+        if task.name == self.refuse_at:
+            raise StorageError(f"task {task.name}: no space left; free some")
+        if task.name == self.break_at:
+            raise ZeroDivisionError("our own bug")
+        numbers = np.arange(task.start, task.end)
+        return Mapped(pa.table({"number": numbers}), numbers % BUCKETS, {"mapped": len(numbers)})
+
+
+@dataclass(frozen=True)
+class Join:
+    """Reduce: the sorted numbers of a bucket as one text file."""
+
+    folder: str
+    refuse_at: int = -1
+
+    def __call__(self, bucket: int, table: pa.Table) -> Reduced:
+        if bucket == self.refuse_at:
+            raise StorageError(f"bucket {bucket}: no space left; free some")
+        name = f"bucket-{bucket}.txt"
+        text = " ".join(str(number) for number in sorted(table["number"].to_pylist()))
+        storage.write_bytes(storage.join(self.folder, name), text.encode())
+        return Reduced((FileEntry.of(self.folder, name, table.num_rows),), {"reduced": table.num_rows})
+
+
+def calls(folder: str, task: str = "") -> list[str]:
+    """Names of the tasks that were mapped, one an entry for each time."""
+    return sorted(name.partition(".")[0] for name in os.listdir(folder) if name.startswith(task))
+
+
+def job(tmp_path: Path, folder: str = "stage", *, tasks: int = 6, refuse_bucket: int = -1, **failures: str) -> Job:
+    """A job over `tasks` tasks of ten numbers each."""
+    (tmp_path / "calls").mkdir(exist_ok=True)
+    stage = str(tmp_path / folder)
+    return Job(
+        name="numbers",
+        folder=stage,
+        tasks=[Numbers(10 * i, 10 * i + 10) for i in range(tasks)],
+        map=Spread(str(tmp_path / "calls"), **failures),
+        reduce=Join(stage, refuse_bucket),
+    )

@@ -1,0 +1,89 @@
+"""The job graph: nothing lost, errors in one line, interrupted work gone on with, progress told."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline import job
+from pipeline.errors import CorpusError
+from tests import steps
+
+
+def test_every_number_arrives_in_its_bucket(tmp_path: Path) -> None:
+    files, counts = job.run(steps.job(tmp_path))
+    assert counts == {"mapped": 60, "reduced": 60}
+    assert [entry.name for entry in files] == [f"bucket-{i}.txt" for i in range(4)]
+    for bucket, entry in enumerate(files):
+        numbers = [int(word) for word in (tmp_path / "stage" / entry.name).read_text().split()]
+        assert numbers == [n for n in range(60) if n % 4 == bucket]
+        assert entry.rows == len(numbers)
+
+
+def test_two_workers_give_what_one_gives(tmp_path: Path) -> None:
+    one = job.run(steps.job(tmp_path, "one"))
+    assert job.run(steps.job(tmp_path, "two"), workers=2) == one
+
+
+def test_a_task_without_rows_and_a_job_without_tasks_are_no_error(tmp_path: Path) -> None:
+    empty = steps.job(tmp_path, tasks=2)
+    files, counts = job.run(job.Job(empty.name, empty.folder, [*empty.tasks, steps.Numbers(900, 900)], empty.map, empty.reduce))
+    assert counts == {"mapped": 20, "reduced": 20}
+    assert job.run(steps.job(tmp_path, "none", tasks=0)) == ([], {})
+
+
+def test_rows_that_were_lost_on_the_way_are_an_error(tmp_path: Path) -> None:
+    numbers = steps.job(tmp_path)
+    job.run(numbers)
+    marker = Path(numbers.work) / "reduce-00002.json"
+    content = json.loads(marker.read_text())
+    marker.write_text(json.dumps({**content, "rows": content["rows"] - 1}))
+    with pytest.raises(CorpusError, match=rf"bucket 2 received 14 of 15 rows.*remove {numbers.work}"):
+        job.run(numbers)
+
+
+def test_an_interrupted_job_goes_on_from_its_finished_parts(tmp_path: Path) -> None:
+    whole = job.run(steps.job(tmp_path, "never stopped"))
+    for name in os.listdir(tmp_path / "calls"):
+        os.remove(tmp_path / "calls" / name)
+    with pytest.raises(CorpusError, match="task 000040: no space left"):
+        job.run(steps.job(tmp_path, refuse_at="000040"))
+    finished = [task for task in steps.calls(str(tmp_path / "calls")) if task != "000040"]
+    assert finished, "the failing task came first: nothing to go on from"
+    with pytest.raises(CorpusError, match="bucket 2: no space left"):
+        job.run(steps.job(tmp_path, refuse_bucket=2))
+    assert job.run(steps.job(tmp_path)) == whole
+    called = steps.calls(str(tmp_path / "calls"))
+    assert {task: called.count(task) for task in set(called)} == {f"{10 * i:06d}": 2 if i == 4 else 1 for i in range(6)}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_error_of_a_task_arrives_as_its_one_line(tmp_path: Path, workers: int) -> None:
+    with pytest.raises(CorpusError) as error:
+        job.run(steps.job(tmp_path, refuse_at="000030"), workers)
+    assert str(error.value) == "task 000030: no space left; free some"
+
+
+def test_a_bug_of_ours_keeps_its_traceback(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="our own bug") as error:
+        job.run(steps.job(tmp_path, break_at="000030"))
+    assert not isinstance(error.value, CorpusError)
+
+
+def test_an_old_error_is_not_reported_again(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="no space left"):
+        job.run(steps.job(tmp_path, refuse_at="000030"))
+    with pytest.raises(Exception, match="our own bug"):
+        job.run(steps.job(tmp_path, break_at="000030"))
+
+
+def test_other_tasks_have_another_work_folder(tmp_path: Path) -> None:
+    assert steps.job(tmp_path, tasks=5).work != steps.job(tmp_path, tasks=6).work
+
+
+def test_progress_is_told_up_to_the_end(tmp_path: Path) -> None:
+    told: list[tuple[int, int, str]] = []
+    job.run(steps.job(tmp_path), report=lambda *what: told.append(what))
+    assert told[-1] == (6, 6, "numbers: 6 of 6 parts read, 4 written")
+    assert [done for done, _, _ in told] == sorted(done for done, _, _ in told)
