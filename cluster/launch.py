@@ -1,0 +1,176 @@
+"""Pretraining with several workers: start them, say how far they are, and when it ends badly say why in one line.
+
+result = pretrain(run, ClusterConfig(workers=2), report)
+
+report(0, 400, "pretrain: starting 2 workers")
+report(120, 400, "pretrain: loss 5.204, 3,310 tokens/s")
+report(120, 400, "pretrain: restarting after a failure (attempt 2)")
+report(400, 400, "pretrain: loss 4.117, 3,298 tokens/s")
+"""
+
+import math
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from cluster import session
+from cluster.config import ClusterConfig
+from pipeline import storage
+from pipeline.errors import ClusterError, StorageError, UserError
+from pipeline.stages import Report, silent
+
+if TYPE_CHECKING:
+    from model.run import PretrainRun
+    from model.training import TrainResult
+
+FAILURE = "failure.txt"
+"""In the training folder: all that is known of the failure that ended a run."""
+LOG_LINES = 100
+"""Last lines of each worker's log that go into it."""
+
+
+def pretrain(run: "PretrainRun", cluster: ClusterConfig, report: Report = silent) -> "TrainResult":
+    """Train `run.output` to its last step, with the workers of `cluster`; goes on where an earlier call stopped.
+
+    Errors: `ClusterError` when the workers cannot be had, or died more than `max_failures` times; any other `UserError` of the
+    loop as it is (`CorpusError`, `CheckpointError`...). On Ctrl-C and SIGTERM the workers end with this process.
+    """
+    from model.run import Inputs
+    from model.training import TrainResult
+
+    run = replace(
+        run,
+        output=storage.absolute(run.output),
+        vocabulary=storage.absolute(run.vocabulary),
+        shards={name: storage.absolute(url) for name, url in run.shards.items()},
+    )
+    Inputs.of(run)  # what is wrong with them is told before any worker starts
+    progress = Progress(run, report)
+    report(0, progress.steps, f"pretrain: starting {cluster.workers} workers")
+    with session.connected(cluster) as folder:
+        from cluster.trainer import trainer
+
+        try:
+            result = _watched(trainer(run, cluster, folder).fit, progress.show, 0.5 if storage.is_local(run.output) else 5)
+        except UserError:
+            raise
+        except Exception as error:
+            raise _explained(error, run, cluster, folder) from error
+        finally:
+            if folder is None:
+                storage.remove(storage.join(run.output, "ray"))
+    storage.remove(storage.join(run.output, FAILURE))
+    return TrainResult(**result.return_value)
+
+
+def _watched(fit: Callable[[], Any], show: Callable[[], None], seconds: float) -> Any:
+    """`fit()`, with `show()` called every so many seconds.
+
+    Ray waits in a thread of its own: in the main thread it would take over Ctrl-C, and never give it back.
+    """
+    outcome: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(fit())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    Thread(target=run, daemon=True, name="ray-train").start()
+    while not wait([outcome], timeout=seconds).done:
+        show()
+    show()
+    return outcome.result()
+
+
+class Progress:
+    """Tells a report what the workers write into the training folder."""
+
+    def __init__(self, run: "PretrainRun", report: Report) -> None:
+        from model.checkpoint import attempts
+
+        self.report = report
+        self.output = run.output
+        self.steps = sum(phase.steps for phase in run.config.phases)
+        self.step = 0
+        self.attempt = self.before = max(attempts(run.output), default=0)
+        """The newest attempt; that before this call, whose progress.json may still lie there."""
+        self._attempts = attempts
+
+    def show(self) -> None:
+        """Report a step that has not been reported yet, or that the workers start again."""
+        try:
+            newest = max(self._attempts(self.output), default=0)
+            row = storage.read_json(storage.join(self.output, "progress.json")) if newest > self.before else {}
+        except StorageError:
+            return  # not there yet, or a store that does not answer: the next look may tell
+        if newest > max(self.attempt, self.before + 1):
+            self.report(self.step, self.steps, f"pretrain: restarting after a failure (attempt {newest})")
+        self.attempt = newest
+        if row.get("attempt") == newest and row["step"] != self.step:
+            self.step = row["step"]
+            # A step without a finite loss has none, and the first ones have no speed yet.
+            loss, speed = row["loss"] or math.nan, row["tokens_per_second"] or math.nan
+            self.report(self.step, self.steps, f"pretrain: loss {loss:.3f}, {speed:,.0f} tokens/s")
+
+
+def _explained(error: Exception, run: "PretrainRun", cluster: ClusterConfig, folder: str | None) -> UserError:
+    """What ended the run, as one line; all of it goes into failure.txt."""
+    failures = getattr(error, "worker_failures", {})
+    cause = getattr(error, "controller_failure", None)
+    for known in (cause, *failures.values()):
+        if isinstance(known, UserError):
+            return known
+    place = storage.join(run.output, FAILURE)
+    storage.write_bytes(place, f"{error}\n{_logs(folder)}".encode())
+    if failures:
+        rank, failure = min(failures.items(), key=lambda item: (not _died(item[1]), item[0]))
+        times = f"{cluster.max_failures + 1} failures" if cluster.max_failures else "a failure"
+        reason = f"stopped after {times}, the last on rank {rank}: {_line(failure, cluster)}"
+    else:
+        reason = f"stopped by Ray: {_line(cause or error, cluster)}"
+    return ClusterError(
+        f"pretraining {reason} (all of it: {place}); run again: training resumes at step {_resumes(run.output)}"
+    )
+
+
+def _died(error: Exception) -> bool:
+    """Whether a worker's process is gone. When one is, the errors of the others only follow from it."""
+    from ray.exceptions import RayActorError
+
+    return isinstance(getattr(error, "health_check_failure", error), RayActorError)
+
+
+def _line(error: Exception, cluster: ClusterConfig) -> str:
+    """An error in one line."""
+    if _died(error):
+        return "its process was killed or ran out of memory"
+    if type(error).__name__ == "WorkerHealthCheckTimeoutError":
+        return f"it was silent for {cluster.hang_timeout_seconds:g} s"
+    if type(error).__name__ == "WorkerGroupStartupTimeoutError":
+        return f"no place for {cluster.workers} workers within {cluster.start_timeout_seconds:g} s"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ": ".join([type(error).__name__, *lines[-1:]])
+
+
+def _logs(folder: str | None) -> str:
+    """The ends of the workers' logs, where Ray ran on this machine for us."""
+    if folder is None:
+        return "The workers' own logs are on their machines, in /tmp/ray/session_latest/logs."
+    texts = []
+    for path in sorted(Path(folder).glob("session_latest/logs/worker-*.err")):
+        lines = path.read_text(errors="replace").splitlines()
+        if any("RayTrainWorker" in line for line in lines[:5]):
+            texts.append("\n".join([f"\n{path.name}", *lines[-LOG_LINES:]]))
+    return "\n".join(texts)
+
+
+def _resumes(output: str) -> int:
+    """The step that the next call goes on from."""
+    from model.checkpoint import committed
+
+    newest = next(committed(output), None)
+    return int(storage.base_name(newest).removeprefix("checkpoint-")) if newest else 0
