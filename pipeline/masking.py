@@ -85,8 +85,8 @@ def draw(
     `rate` x `len(input_ids)`: the units are laid on a circle in random order, and those that begin within a window of that many
     pieces, put down at random, are taken. (BERT takes units until one overflows the budget, and skips that: words of three
     pieces are then hidden less often than single ones.) The number hidden so varies by a word's length around the budget.
-    A window shorter than a piece is made one piece, and where no unit begins in it the unit it lies in is taken, so that every
-    example has something to predict. `max_predictions` is a hard limit: the unit that overflows it is left out.
+    Where no unit begins in the window, the unit in which it lies is taken, so that every example has something to predict.
+    `max_predictions` is a hard limit: the unit that overflows it is left out.
 
     Args:
         input_ids: (pieces,) with [CLS] first, [SEP] last, and if `second_start` > 0 [SEP] just before it. These three are never
@@ -117,7 +117,7 @@ def _draw_units(rng: np.random.Generator, lengths: NDArray[np.int64], budget: fl
     lengths = lengths[order]
     ends = lengths.cumsum()
     total = int(ends[-1])
-    window = min(max(budget, 1.0), total)
+    window = min(budget, total)
     # Where each unit begins, seen from the start of the window.
     begins = (ends - lengths - random[-1] * total) % total
     inside = begins < window

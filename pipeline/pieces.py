@@ -1,9 +1,9 @@
 """WordPiece: text to pieces that know where they stand in the text.
 
     text       北京 Cafés  [MASK]
-    pieces     北 京 cafe ##s [ mask ]         "[MASK]" in a corpus is text, never the special piece
-    starts     0  1  3    7   10 11   15       characters of the text as it was given
-    ends       1  2  7    8   11 15   16
+    pieces     北 京 cafe ##s [  ma ##sk ]      "[MASK]" in a corpus is text, never the special piece
+    starts     0  1  3    7   10 11 13   15     characters of the text as it was given
+    ends       1  2  7    8   11 13 15   16
 
 The rules are BERT's, by the `tokenizers` package. Most Chinese text does not need it: an ideograph or a punctuation mark is one
 piece wherever it stands, so its id comes from a table over all code points, which asks the tokenizer once for each that occurs.

@@ -1,0 +1,50 @@
+"""Real text for tests: articles and reviews of the demo corpus, with a vocabulary built from them."""
+
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+from pipeline import demo, vocab
+from pipeline.pairs import DocumentPieces, document_pieces
+from pipeline.pieces import PieceEncoder
+from pipeline.vocab import Vocab
+from pipeline.words import Segmenter
+
+
+@cache
+def articles(number: int = 250) -> list[str]:
+    """Articles of People's Daily, January 1998; digits are full-width there."""
+    with Path(demo.files("news")[0]).open(encoding="utf-8") as file:
+        lines = [line for line, _ in zip(file, range(number * 10), strict=False)]
+    return [article.text for article in demo.articles(lines)[:number]]
+
+
+@cache
+def reviews(number: int = 600) -> list[str]:
+    """Short texts, many of a single sentence."""
+    return Path(demo.files("reviews")[1]).read_text(encoding="utf-8").split("\n")[:number]
+
+
+@cache
+def vocabulary() -> Vocab:
+    characters: Counter[str] = Counter()
+    words: Counter[str] = Counter()
+    for text in (*articles(), *reviews()):
+        for total, counts in zip((characters, words), vocab.count(text), strict=True):
+            total.update(counts)
+    return vocab.build(characters, words, size=6_000, min_count=1)
+
+
+def documents(texts: list[str]) -> list[DocumentPieces]:
+    encoder, segmenter = PieceEncoder(vocabulary(), do_lower_case=True), Segmenter()
+    return [document_pieces(number, text, encoder, segmenter) for number, text in enumerate(texts)]
+
+
+@cache
+def article_documents() -> list[DocumentPieces]:
+    return documents(articles())
+
+
+@cache
+def review_documents() -> list[DocumentPieces]:
+    return documents(reviews())

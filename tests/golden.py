@@ -1,0 +1,83 @@
+"""Golden files: what fixed text becomes, kept in tests/golden/ so that no change of it goes unseen.
+
+python -m tests.golden        writes them anew; look at the difference before committing it
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline import vocab
+from pipeline.masking import MaskingRules, draws
+from pipeline.pairs import Example, build_examples, document_pieces
+from pipeline.pieces import PieceEncoder
+from pipeline.vocab import Vocab
+from pipeline.words import Segmenter
+
+FOLDER = Path(__file__).parent / "golden"
+SEED = 12_345
+LENGTH = 40
+
+DOCUMENTS = (
+    "春天的公园\n清晨的公园里，老人们在湖边打太极拳。“空气真好！”王大爷说。湖面上有几只野鸭，孩子们扔面包给它们吃……"
+    "太阳升起来以后，来散步的人越来越多，卖早点的小摊也忙了起来。",
+    "火车站售票系统升级\n记者从铁路局了解到，新版APP将于１０月１日上线，支持Face ID登录。旅客可以提前15天购票，"
+    "退票手续费为票价的5%；改签不收费。铁路局负责人表示，今后还会推出更多便民措施。",
+    "这本书写得很好，推荐给喜欢历史的朋友",
+    "把[MASK]写进正文也只是文字。Café的é有重音，龘字很少见。版本2.3.1见https://example.com/a?b=1的说明。",
+    "不错！",
+)
+
+
+def examples() -> list[dict[str, Any]]:
+    """All examples of DOCUMENTS, both tasks, each with two masks, as a person can read them."""
+    pieces = vocab.build(*vocab.count("".join(DOCUMENTS).replace("龘", "")), size=400, min_count=1)
+    encoder, segmenter = PieceEncoder(pieces, do_lower_case=True), Segmenter()
+    documents = [document_pieces(number, text, encoder, segmenter) for number, text in enumerate(DOCUMENTS)]
+    rules = MaskingRules.of(pieces)
+    return [
+        {"task": task, **_readable(example, pieces, rules)}
+        for task in ("nsp", "none")
+        for example in build_examples(
+            documents, length=LENGTH, task=task, short_seq_prob=0.1, seed=SEED, vocab=pieces, dupe_factor=2
+        )
+    ]
+
+
+def _readable(example: Example, pieces: Vocab, rules: MaskingRules) -> dict[str, Any]:
+    positions, replacements, lengths = draws(
+        2, SEED, example.example_id, example.input_ids, example.unit_starts, example.second_start, rules
+    )
+    first: list[str] = []
+    second: list[str] = []
+    for number, (position, replacement) in enumerate(zip(positions.tolist(), replacements.tolist(), strict=True)):
+        mask = first if number < lengths[0] else second
+        mask.append(f"{position} {pieces.pieces[example.input_ids[position]]} -> {pieces.pieces[replacement]}")
+    units = zip(example.input_ids.tolist(), example.unit_starts.tolist(), strict=True)
+    return {
+        "document_id": example.document_id,
+        "ordinal": example.ordinal,
+        "example_id": example.example_id,
+        "pair_label": example.pair_label,
+        "second_start": example.second_start,
+        "pieces, | where a unit begins": "".join(
+            f"{'|' if begins else ' '}{pieces.pieces[number]}" for number, begins in units
+        ),
+        "masks": [first, second],
+    }
+
+
+GOLDEN: dict[str, Callable[[], Any]] = {"examples.json": examples}
+
+
+def written(name: str) -> str:
+    """What the golden file should hold."""
+    return json.dumps(GOLDEN[name](), ensure_ascii=False, indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for name in GOLDEN:
+        (FOLDER / name).write_text(written(name), encoding="utf-8")
+        print(f"wrote tests/golden/{name}")

@@ -1,0 +1,171 @@
+"""Masks: 15 % of the pieces, 80/10/10, whole words whatever their length, never a special, and the same ones everywhere."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from pipeline.masking import Draw, Ids, MaskingRules, draw, draws, generator, replacement_ids
+from pipeline.pairs import Example, build_examples
+from pipeline.vocab import SPECIALS, Vocab
+from tests import demo_text
+
+CLS, SEP, MASK = 2, 3, 4
+RULES = MaskingRules(MASK, np.arange(100, 200))
+
+
+def example(lengths: list[int], second: list[int] | None = None) -> tuple[Ids, NDArray[np.bool_], int]:
+    """A sequence of units of these lengths; ids count from 1,000."""
+    first_end = 1 + sum(lengths)
+    units = [1, *lengths, 1, *([*second, 1] if second else [])]
+    starts = np.zeros(sum(units), np.bool_)
+    starts[np.cumsum([0, *units[:-1]])] = True
+    ids = np.arange(1_000, 1_000 + len(starts), dtype=np.uint16)
+    ids[[0, first_end, -1]] = CLS, SEP, SEP
+    return ids, starts, first_end + 1 if second else 0
+
+
+def specials(ids: Ids, second_start: int) -> set[int]:
+    return {0, len(ids) - 1} | ({second_start - 1} if second_start else set())
+
+
+def whole_units(starts: NDArray[np.bool_], one: Draw) -> bool:
+    unit_of_piece = np.cumsum(starts)
+    hidden = set(unit_of_piece[one.positions].tolist())
+    return bool(np.array_equal(one.positions, np.flatnonzero(np.isin(unit_of_piece, list(hidden)))))
+
+
+@pytest.fixture(scope="module")
+def news() -> list[Example]:
+    """Examples of real news: more than 100,000 pieces."""
+    found = build_examples(
+        demo_text.article_documents(), length=128, task="nsp", short_seq_prob=0.1, seed=1, vocab=demo_text.vocabulary()
+    )
+    return list(found)
+
+
+def masks(examples: list[Example], rules: MaskingRules) -> list[Draw]:
+    return [draw(generator(1, 0, one.example_id), one.input_ids, one.unit_starts, one.second_start, rules) for one in examples]
+
+
+def test_the_golden_random_numbers_of_an_example() -> None:
+    """Fixed for ever: epochs resumed on another machine must draw the same masks."""
+    numbers = generator(seed=12_345, epoch=3, example_id=0xFEDC_BA98_7654_3210).random(3).tolist()
+    assert numbers == GOLDEN_NUMBERS
+
+
+GOLDEN_NUMBERS = [0.34422019924102887, 0.18676122063407208, 0.4094592307836511]
+
+
+def test_every_argument_of_the_generator_matters() -> None:
+    arguments = [(1, 0, 5, 0), (2, 0, 5, 0), (1, 1, 5, 0), (1, 0, 6, 0), (1, 0, 5, 1), (5, 0, 1, 0)]
+    assert len({generator(*one).random() for one in arguments}) == len(arguments)
+    assert generator(1, 0, 5).random() == generator(1, 0, 5).random()
+
+
+def test_a_negative_seed_is_a_seed() -> None:
+    assert generator(-1, 0, 5).random() != generator(1, 0, 5).random()
+
+
+@pytest.mark.parametrize("rate", [0.15, 0.4])
+def test_the_share_of_real_news_is_what_was_asked_for(news: list[Example], rate: float) -> None:
+    pieces = sum(len(one.input_ids) for one in news)
+    hidden = sum(len(one.positions) for one in masks(news, MaskingRules.of(demo_text.vocabulary(), rate)))
+    assert pieces > 100_000
+    assert hidden / pieces == pytest.approx(rate, abs=0.002)
+
+
+def test_eight_of_ten_are_masked_one_kept_one_swapped(news: list[Example]) -> None:
+    vocab = demo_text.vocabulary()
+    drawn = masks(news, MaskingRules.of(vocab))
+    labels = np.concatenate([one.input_ids[mask.positions] for one, mask in zip(news, drawn, strict=True)])
+    shown = np.concatenate([mask.replacements for mask in drawn])
+    assert np.mean(shown == vocab.mask_id) == pytest.approx(0.8, abs=0.01)
+    assert np.mean(shown == labels) == pytest.approx(0.1, abs=0.01)
+    swapped = shown[(shown != vocab.mask_id) & (shown != labels)]
+    assert len(swapped) / len(shown) == pytest.approx(0.1, abs=0.01)
+    assert set(swapped.tolist()) <= set(replacement_ids(vocab).tolist())
+
+
+def test_real_words_are_hidden_whole_and_specials_never(news: list[Example]) -> None:
+    for one, mask in zip(news, masks(news, MaskingRules.of(demo_text.vocabulary())), strict=True):
+        assert whole_units(one.unit_starts, mask)
+        assert not specials(one.input_ids, one.second_start) & set(mask.positions.tolist())
+
+
+def test_long_words_are_hidden_as_often_as_short_ones() -> None:
+    ids, starts, _ = example([1, 2, 3, 4, 1, 6] * 7)
+    firsts, lengths = np.flatnonzero(starts)[1:-1], np.tile([1, 2, 3, 4, 1, 6], 7)
+    hidden = np.zeros(len(firsts))
+    number = 4_000
+    for seed in range(number):
+        hidden += np.isin(firsts, draw(generator(seed, 0, 0), ids, starts, 0, RULES).positions)
+    expected = 0.15 * len(ids) / lengths.sum()  # the specials' share falls to the others
+    for length in (1, 2, 3, 4, 6):
+        assert (hidden[lengths == length] / number).mean() == pytest.approx(expected, abs=0.006)
+
+
+def test_single_pieces_are_hidden_by_the_budget() -> None:
+    ids, starts, _ = example([1] * 126)
+    numbers = {len(draw(generator(seed, 0, 0), ids, starts, 0, RULES).positions) for seed in range(100)}
+    assert numbers == {19, 20}  # 0.15 x 128 = 19.2
+
+
+LAYOUTS = st.lists(st.integers(1, 16), min_size=1, max_size=40)
+
+
+@settings(deadline=None)
+@given(LAYOUTS, st.none() | LAYOUTS, st.integers(0, 2**63), st.sampled_from([0.15, 0.01, 0.99]), st.sampled_from([0, 1, 20]))
+def test_what_holds_for_every_mask(
+    first: list[int], second: list[int] | None, seed: int, rate: float, max_predictions: int
+) -> None:
+    ids, starts, second_start = example(first, second)
+    before = ids.copy()
+    mask = draw(generator(seed, 0, 0), ids, starts, second_start, MaskingRules(MASK, RULES.replacements, rate, max_predictions))
+    assert whole_units(starts, mask)
+    assert not specials(ids, second_start) & set(mask.positions.tolist())
+    assert len(mask.positions) >= 1 or max_predictions == 1  # no word of one piece may have come up
+    assert len(mask.positions) <= (max_predictions or len(ids))
+    assert mask.positions.dtype == np.uint16 and mask.replacements.dtype == ids.dtype
+    seen = ids.copy()
+    seen[mask.positions] = mask.replacements
+    seen[mask.positions] = ids[mask.positions]
+    assert seen.tolist() == before.tolist() == ids.tolist()
+
+
+def test_specials_are_known_by_place_not_by_id() -> None:
+    ids, starts, second_start = example([1] * 6, [1] * 6)
+    ids[1:7] = CLS, SEP, MASK, SEP, CLS, MASK
+    everything = MaskingRules(MASK, RULES.replacements, rate=0.999)
+    assert draw(generator(1, 0, 0), ids, starts, second_start, everything).positions.tolist() == [*range(1, 7), *range(8, 14)]
+
+
+def test_every_replacement_can_come_up_and_no_other() -> None:
+    ids, starts, _ = example([1] * 100)
+    rules = MaskingRules(MASK, np.array([7, 8, 9]), rate=0.5)
+    shown = np.concatenate([draw(generator(seed, 0, 0), ids, starts, 0, rules).replacements for seed in range(100)])
+    swapped, numbers = np.unique(shown[(shown < 1_000) & (shown != MASK)], return_counts=True)
+    assert swapped.tolist() == [7, 8, 9]
+    assert numbers.min() > 0.8 * numbers.max()
+
+
+def test_replacements_can_begin_a_word() -> None:
+    vocab = Vocab((*SPECIALS, "[unused1]", "<S>", "##文", "##s", "中", "[", "<", "#", "##", "bert"))
+    assert [vocab.pieces[number] for number in replacement_ids(vocab)] == ["中", "[", "<", "#", "bert"]
+
+
+def test_static_draws_are_the_masks_of_the_first_epochs() -> None:
+    ids, starts, second_start = example([2, 1, 3] * 8, [2] * 8)
+    positions, replacements, lengths = draws(3, 1, 77, ids, starts, second_start, RULES)
+    ends = np.cumsum(lengths).tolist()
+    assert ends[-1] == len(positions) == len(replacements)
+    each = [draw(generator(1, epoch, 77), ids, starts, second_start, RULES) for epoch in range(3)]
+    assert [part.tolist() for part in np.split(positions, ends[:-1])] == [one.positions.tolist() for one in each]
+    assert [part.tolist() for part in np.split(replacements, ends[:-1])] == [one.replacements.tolist() for one in each]
+    assert len({tuple(one.positions.tolist()) for one in each}) == 3
+
+
+def test_no_static_draw_is_an_empty_row() -> None:
+    ids, starts, _ = example([1, 2])
+    assert [len(column) for column in draws(0, 1, 77, ids, starts, 0, RULES)] == [0, 0, 0]

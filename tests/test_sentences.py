@@ -1,0 +1,82 @@
+"""Sentences: ended where a Chinese sentence ends, never inside a number or an address, and nothing is lost."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.sentences import split_sentences
+
+
+@pytest.mark.parametrize(
+    "sentences",
+    [
+        ["今天天气很好。", "我们去公园吧！", "你去吗？", "不去；", "在家。"],
+        ["他说：“你好！”", "我没回答。", "“真的吗？！”", "他问。"],
+        ["（他已经走了。）", "后来呢？", "《再见！》", "是一本书。"],
+        ["我想……", "算了…", "走吧。。。", "好！！！", "行"],
+        ["第一行没有句号", "第二行也没有", "第三行"],
+        ["他走了...", "我也走了"],
+        ['"你好。"', "他说。", '"再见！"', "她走了。"],
+        ["他说。", '"你好"是常用语。'],
+        ["质量不错!", "很喜欢!!", "会再来的?", "会"],
+    ],
+)
+def test_chinese_sentences(sentences: list[str]) -> None:
+    separator = "\n" if sentences[0] == "第一行没有句号" else ""
+    assert split_sentences(separator.join(sentences)) == sentences
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "圆周率是3.14159，不是3.",
+        "版本1.2.3发布，增长6.5%",
+        "1. 引言",
+        "见http://a.cn/b.html?x=1&y=2!z的说明",
+        "写信给li.ming@pku.edu.cn即可",
+        "Mr. Smith和Dr. Wang在U.S. Congress见面",
+        "J. K. Rowling写的书，e.g. 哈利波特",
+        "文件在../data/a...b里",
+    ],
+)
+def test_stops_inside_numbers_addresses_and_abbreviations_end_nothing(text: str) -> None:
+    assert split_sentences(text) == [text]
+
+
+def test_english_sentences_end_before_white_space() -> None:
+    assert split_sentences('It rained. "Really?" he asked. Yes! ok') == ["It rained.", '"Really?"', "he asked.", "Yes!", "ok"]
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r\n", "\n\n\n", "\u2028", " \n\u3000"])
+def test_line_breaks_end_sentences(line_break: str) -> None:
+    assert split_sentences(f"标题{line_break}　　正文") == ["标题", "正文"]
+
+
+def test_long_sentences_are_cut_after_a_pause() -> None:
+    assert split_sentences("春天来了，花开了，鸟叫了，人也出来走了。", limit=12) == [
+        "春天来了，花开了，",
+        "鸟叫了，人也出来走了。",
+    ]
+
+
+def test_long_sentences_without_a_pause_are_cut_hard() -> None:
+    assert split_sentences("哈" * 25, limit=10) == ["哈" * 10, "哈" * 10, "哈" * 5]
+
+
+def test_a_comma_inside_a_number_is_no_pause() -> None:
+    assert split_sentences("人口达到一个多亿为1,411,778人", limit=14) == ["人口达到一个多亿为1,411", ",778人"]
+
+
+TEXT = st.text(
+    st.sampled_from("中文好1a9.!?。！？；…”’」』）】\"')]，、：,: \n\r\t\u3000\u2028\x85\x1c“（Mr") | st.characters(),
+    max_size=120,
+)
+
+
+@settings(deadline=None)
+@given(TEXT, st.integers(2, 40))
+def test_nothing_but_white_space_is_lost(text: str, limit: int) -> None:
+    sentences = split_sentences(text, limit)
+    assert "".join("".join(sentences).split()) == "".join(text.split())
+    assert all(sentence == sentence.strip() != "" for sentence in sentences)
+    assert all(len(sentence) <= limit for sentence in sentences)
