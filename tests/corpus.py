@@ -4,10 +4,14 @@
 The generated sentences are made from a fixed list of words by a fixed generator: the same on every machine.
 """
 
+import atexit
+import functools
 import hashlib
 import json
 import lzma
 import random
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +29,7 @@ from pipeline.vocabulary import vocabulary
 REAL = Path(__file__).parents[2] / "shared" / "data"
 needs_real_data = pytest.mark.skipif(not REAL.exists(), reason="the real corpora are not here (../shared/data)")
 
-WORDS = (
+WORDS = (  # noqa: SIM905
     "北京 上海 长江 大学 学生 老师 研究 科学 技术 经济 发展 改革 市场 公司 产品 质量 服务 酒店 房间 早餐 音乐 电影 历史 文化 "
     "国家 人民 政府 会议 报告 问题 方法 工作 生活 时间 今天 明天 春天 我们 他们 认为 提出 解决 喜欢 参观 学习 建设 开始 继续 "
     "NEZHA BERT 2019 很 也 都 正在 已经 非常 的 了 在 和 与"
@@ -119,3 +123,49 @@ def digests(stages: dict[str, Finished]) -> dict[str, str]:
         for stage in stages.values()
         for name in ("manifest.json", *(entry["name"] for entry in stage.manifest["files"]))
     }
+
+
+@functools.cache
+def folder() -> Path:
+    """One temporary folder for all that this process prepares."""
+    path = Path(tempfile.mkdtemp(prefix="nezha-pipe-corpus-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
+
+
+@functools.cache
+def generated() -> CorpusConfig:
+    """A text and a news source of generated text."""
+    return config(str(write_text(folder() / "text")), str(write_news(folder() / "news")))
+
+
+@functools.cache
+def real() -> CorpusConfig:
+    """A text and a news source of real text, with the released vocabulary."""
+    text, news = write_real(folder() / "real")
+    return config(str(text), str(news), vocabulary=VocabularyConfig(url=str(REAL / "vocab/vocab.txt")))
+
+
+@functools.cache
+def prepared(which: str = "generated", workers: int = 1, task_bytes: int = 1 << 24) -> dict[str, Finished]:
+    """All stages of one of the two, run once for all tests of this process."""
+    root = str(folder() / f"runs-{which}-{workers}-{task_bytes}")
+    return prepare({"generated": generated, "real": real}[which](), root, workers=workers, task_bytes=task_bytes)
+
+
+def same_bytes(one: dict[str, Finished], other: dict[str, Finished], prefix: str) -> int:
+    """Assert that the stages whose name begins so are equal file by file; the number of files."""
+    left, right = (
+        digests({name: stage for name, stage in stages.items() if name.startswith(prefix)}) for stages in (one, other)
+    )
+    assert left == right, next(name for name in {**left, **right} if left.get(name) != right.get(name))
+    return len(left)
+
+
+LAYOUTS = [
+    pytest.param(("generated", 2, 1 << 24), id="two workers"),
+    pytest.param(("generated", 1, 3_000), id="small tasks"),
+    pytest.param(("real", 1, 20_000), id="real text, small tasks", marks=needs_real_data),
+    pytest.param(("real", 2, 1 << 24), id="real text, two workers", marks=[needs_real_data, pytest.mark.slow]),
+]
+"""Other ways to cut the same work, for `prepared`."""

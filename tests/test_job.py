@@ -28,7 +28,7 @@ def test_two_workers_give_what_one_gives(tmp_path: Path) -> None:
 
 def test_a_task_without_rows_and_a_job_without_tasks_are_no_error(tmp_path: Path) -> None:
     empty = steps.job(tmp_path, tasks=2)
-    files, counts = job.run(job.Job(empty.name, empty.folder, [*empty.tasks, steps.Numbers(900, 900)], empty.map, empty.reduce))
+    _, counts = job.run(job.Job(empty.name, empty.folder, [*empty.tasks, steps.Numbers(900, 900)], empty.map, empty.reduce))
     assert counts == {"mapped": 20, "reduced": 20}
     assert job.run(steps.job(tmp_path, "none", tasks=0)) == ([], {})
 

@@ -96,16 +96,16 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_what_was_there(tiny_disk: Pa
 
 
 def test_errors_of_the_device_are_told_with_the_place() -> None:
-    with pytest.raises(StorageError, match="^here: no space left"), storage.explained("here"):
+    with pytest.raises(StorageError, match=r"^here: no space left"), storage.explained("here"):
         raise OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(StorageError, match="^here: .*Input/output error$"), storage.explained("here"):
+    with pytest.raises(StorageError, match=r"^here: .*Input/output error$"), storage.explained("here"):
         raise OSError(errno.EIO, "Input/output error")
 
 
 def test_errors_of_store_clients_are_told_in_one_line() -> None:
     from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 
-    with pytest.raises(StorageError, match="^s3://b/k: Unable to locate credentials$"), storage.explained("s3://b/k"):
+    with pytest.raises(StorageError, match=r"^s3://b/k: Unable to locate credentials$"), storage.explained("s3://b/k"):
         raise NoCredentialsError
     with pytest.raises(StorageError, match="Could not connect"), storage.explained("s3://b/k"):
         raise EndpointConnectionError(endpoint_url="http://nowhere")
@@ -118,7 +118,7 @@ def test_our_own_bugs_keep_their_traceback() -> None:
 
 def test_an_unknown_protocol_is_told_in_one_line() -> None:
     for use in (storage.read_bytes, storage.exists, lambda url: storage.write_bytes(url, b"")):
-        with pytest.raises(StorageError, match="^s4://bucket/x: .*s4"):
+        with pytest.raises(StorageError, match=r"^s4://bucket/x: .*s4"):
             use("s4://bucket/x")
 
 

@@ -1,0 +1,133 @@
+"""Documents: the same bytes however the work is cut, counts that hold, bad input refused in one line."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline import documents as module
+from pipeline import storage
+from pipeline.config import SourceConfig
+from pipeline.documents import document_id, documents, number_of_parts, part_of, read_part
+from pipeline.errors import CorpusError
+from pipeline.stages import Finished
+from tests import corpus
+
+
+def rows(stage: Finished) -> list[dict[str, Any]]:
+    return [row for entry in stage.files("part-") for row in read_part(stage, entry["name"]).to_pylist()]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("layout", corpus.LAYOUTS)
+def test_the_same_bytes_however_the_work_is_cut(layout: tuple[str, int, int]) -> None:
+    assert corpus.same_bytes(corpus.prepared(layout[0]), corpus.prepared(*layout), "documents") > 20
+
+
+@pytest.mark.parametrize("which", ["generated", pytest.param("real", marks=corpus.needs_real_data)])
+def test_counts_of_the_manifest_are_those_of_the_rows(which: str) -> None:
+    stages = corpus.prepared(which)
+    for name, kind in (("text", "text"), ("news", "news")):
+        stage = stages[f"documents_{name}"]
+        found, counts = rows(stage), stage.manifest["counts"]
+        assert (stage.manifest["source"], stage.manifest["kind"]) == (name, kind)
+        assert counts["kept"] == len(found) == counts["read"] - counts["bad"] - counts["empty"]
+        assert counts["characters"] == sum(row["characters"] for row in found)
+        assert sum(stage.manifest["characters_histogram"].values()) == len(found)
+        assert [entry["rows"] for entry in stage.files("part-")] == [
+            read_part(stage, entry["name"]).num_rows for entry in stage.files("part-")
+        ]
+        assert len({row["id"] for row in found}) == len(found)
+        assert [row["id"] for row in found] == sorted(row["id"] for row in found), "parts are ranges of ids, sorted"
+        assert all(row["id"] == document_id(name, row["origin"]) for row in found)
+
+
+def test_what_stands_in_a_document() -> None:
+    found = {row["origin"]: row for row in rows(corpus.prepared()["documents_news"])}
+    first = found["news.jsonl#0"]
+    assert (first["title"], first["url"], first["source"]) == ("第0条新闻", "http://n/0", "news")
+    assert first["text"] == corpus.text_documents(1, 1)[0]
+    assert first["characters"] == len(first["text"].replace("\n", ""))
+    assert 0.5 < first["chinese_share"] < 1
+    assert corpus.prepared()["documents_news"].manifest["changed"] == {"html": 60}
+
+
+def test_a_moved_corpus_and_operational_settings_are_the_same_stage(tmp_path: Path) -> None:
+    one, two = corpus.write_text(tmp_path / "one", 9), corpus.write_text(tmp_path / "two", 9)
+    root = str(tmp_path / "runs")
+    first = documents(SourceConfig(name="t", kind="text", input=(str(one),)), root)
+    again = documents(SourceConfig(name="t", kind="text", input=(f"{two}/*",), priority=9, max_bad=0.5), root, task_bytes=100)
+    assert (again.url, again.fresh) == (first.url, False)
+    (two / "a.txt").write_text("别的")
+    assert documents(SourceConfig(name="t", kind="text", input=(str(two),)), root).url != first.url
+
+
+def test_a_rerun_reads_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = SourceConfig(name="t", kind="text", input=(str(corpus.write_text(tmp_path / "in", 9)),))
+    first = documents(source, str(tmp_path / "runs"))
+    read: list[str] = []
+    whole: Callable[..., Any] = storage.open_read
+    monkeypatch.setattr(storage, "open_read", lambda url, *rest, **more: read.append(url) or whole(url, *rest, **more))
+    assert documents(source, str(tmp_path / "runs")).manifest == first.manifest
+    assert {storage.base_name(url) for url in read} == {"digests.json", "manifest.json"}
+
+
+def test_too_many_bad_records_are_refused_and_a_higher_limit_reads_nothing_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = "\n\n".join(corpus.text_documents(4, 9)).encode()
+    (tmp_path / "in.txt").write_bytes(good + "\n\n北京大学的学生。".encode("gb18030"))
+    root = str(tmp_path / "runs")
+
+    def source(max_bad: float) -> SourceConfig:
+        return SourceConfig(name="t", kind="text", input=(str(tmp_path / "in.txt"),), max_bad=max_bad)
+
+    with pytest.raises(CorpusError) as error:
+        documents(source(0.01), root)
+    assert "1 of 10 records cannot be read, max_bad allows 1.00% (in.txt#" in str(error.value)
+    assert str(error.value).endswith("not UTF-8); is it GB18030? iconv -f gb18030 -t utf-8 converts it")
+    monkeypatch.setattr(module.ReadDocuments, "_records", None)  # whoever reads again fails
+    done = documents(source(0.1), root)
+    assert done.manifest["counts"]["bad"] == 1
+    assert done.manifest["bad"] == {"not UTF-8": 1}
+    assert done.manifest["samples"]["bad"][0]["text"] == "北京大学的学生。"
+    with pytest.raises(CorpusError, match="1 of 10 records"):  # finished, but not good enough for a lower limit
+        documents(source(0.01), root)
+
+
+@pytest.mark.parametrize("content", ["", "\n\n \n", "\u200b\n\n\ufeff\n"])
+def test_a_source_without_a_document_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "in.txt").write_text(content)
+    with pytest.raises(CorpusError, match="source 't': no document in its input; check the files and the kind 'text'"):
+        documents(SourceConfig(name="t", kind="text", input=(str(tmp_path / "in.txt"),)), str(tmp_path / "runs"))
+
+
+def test_an_empty_file_among_others_is_no_error(tmp_path: Path) -> None:
+    folder = corpus.write_text(tmp_path / "in", 9)
+    (folder / "empty.txt").touch()
+    (folder / "blank.txt").write_text("\n\n")
+    done = documents(SourceConfig(name="t", kind="text", input=(str(folder),)), str(tmp_path / "runs"))
+    assert done.manifest["counts"]["kept"] == 9
+
+
+def test_a_source_without_input_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="source 't' of kind 'text' has no input; name files, folders or globs"):
+        documents(SourceConfig(name="t", kind="text"), str(tmp_path))
+
+
+def test_parts_are_equal_ranges_of_all_ids() -> None:
+    ids = np.array([0, 1, (1 << 63) - 1, 1 << 63, (1 << 64) - 1], np.uint64)
+    assert part_of(ids, 2).tolist() == [0, 0, 0, 1, 1]
+    assert part_of(ids, 1).tolist() == [0] * 5
+    assert part_of(ids, 16).tolist() == [0, 0, 7, 8, 15]
+    assert part_of(ids, 7).max() == 6
+    assert (number_of_parts(0), number_of_parts(10 << 30)) == (16, 320)
+
+
+def test_parts_are_readable_by_column() -> None:
+    stage = corpus.prepared()["documents_text"]
+    table = read_part(stage, stage.files("part-")[0]["name"], ["id", "text"])
+    assert table.schema == pa.schema([module.SCHEMA.field("id"), module.SCHEMA.field("text")])

@@ -1,0 +1,100 @@
+"""Inputs: what files, folders and globs name, and digests that are not taken twice."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline import inputs, storage
+from pipeline.errors import CorpusError
+
+
+def make(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"内容 {name}")
+    return folder
+
+
+def names(*urls: object) -> list[str]:
+    return [file.name for file in inputs.expand([str(url) for url in urls])]
+
+
+def test_files_folders_and_globs(tmp_path: Path) -> None:
+    make(tmp_path, "a/2.txt", "a/1.txt", "a/deep/3.jsonl", "a/.hidden", "a/_SUCCESS", "b/4.txt")
+    assert names(tmp_path / "a/1.txt") == ["1.txt"]
+    assert names(tmp_path / "a") == ["1.txt", "2.txt", "deep/3.jsonl"]
+    assert names(tmp_path / "a/*.txt") == ["1.txt", "2.txt"]
+    assert names(tmp_path / "*/*.txt") == ["a/1.txt", "a/2.txt", "b/4.txt"]
+    assert names(tmp_path / "a/**/*.jsonl") == ["deep/3.jsonl"]
+    assert names(tmp_path / "a", tmp_path / "b") == ["1.txt", "2.txt", "4.txt", "deep/3.jsonl"]
+
+
+def test_the_same_from_a_store() -> None:
+    for name in ("a/1.txt", "a/deep/2.txt"):
+        storage.write_bytes(f"memory://inputs/{name}", name.encode())
+    found = inputs.expand(["memory://inputs/a"])
+    assert [(file.name, file.size) for file in found] == [("1.txt", 7), ("deep/2.txt", 12)]
+    assert storage.read_bytes(found[0].url) == b"a/1.txt"
+    assert names("memory://inputs/*/*.txt") == ["a/1.txt"]
+
+
+def test_a_relative_path_and_a_name_with_signs_of_a_glob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "x/[2019]news.txt", "x/中文 文件.txt")
+    monkeypatch.chdir(tmp_path)
+    assert names("x") == ["[2019]news.txt", "中文 文件.txt"]
+    (file,) = inputs.expand(["x/[2019]news.txt"])
+    assert storage.read_bytes(file.url) == "内容 x/[2019]news.txt".encode()
+
+
+def test_files_of_one_name_are_told_apart_by_their_place(tmp_path: Path) -> None:
+    make(tmp_path, "a/1.txt", "b/1.txt")
+    assert len(set(names(tmp_path / "a", tmp_path / "b"))) == 2
+    with pytest.raises(CorpusError, match="named twice"):
+        inputs.expand([str(tmp_path / "a"), str(tmp_path / "a/1.txt")])
+
+
+@pytest.mark.parametrize("url", ["{tmp}/none", "{tmp}/none/*.txt", "{tmp}/empty", "memory://none/x"])
+def test_an_input_that_names_nothing_is_refused(tmp_path: Path, url: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CorpusError, match="no such file, or nothing in it; check the input"):
+        inputs.expand([url.format(tmp=tmp_path)])
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xd6\xd0.txt")).write_text("中")
+    with pytest.raises(CorpusError, match="a name that is not UTF-8.*rename it"):
+        inputs.expand([str(tmp_path)])
+
+
+def test_a_digest_stands_for_names_and_contents_not_for_places(tmp_path: Path) -> None:
+    one, two = make(tmp_path / "one", "x/1.txt", "x/2.txt"), make(tmp_path / "two", "x/1.txt", "x/2.txt")
+    root = str(tmp_path / "root")
+    first = inputs.digest(inputs.expand([str(one)]), root)
+    assert inputs.digest(inputs.expand([str(two)]), root) == first
+    (two / "x/2.txt").rename(two / "x/3.txt")
+    assert inputs.digest(inputs.expand([str(two)]), root) != first
+    (one / "x/2.txt").write_text("other")
+    assert inputs.digest(inputs.expand([str(one)]), root) != first
+
+
+def test_a_digest_is_taken_again_only_of_a_changed_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "in", "1.txt", "2.txt")
+    taken: list[str] = []
+    whole = storage.sha256
+    monkeypatch.setattr(storage, "sha256", lambda url: taken.append(storage.base_name(url)) or whole(url))
+
+    def digest() -> dict[str, str]:
+        taken.clear()
+        return inputs.digests(inputs.expand([str(tmp_path / "in")]), str(tmp_path / "root"))
+
+    first = digest()
+    assert sorted(taken) == ["1.txt", "2.txt"]
+    assert (digest(), taken) == (first, [])
+    os.utime(tmp_path / "in/1.txt", (1, 1))
+    assert (digest(), taken) == (first, ["1.txt"])
+    (tmp_path / "in/2.txt").write_text("longer than before")
+    assert digest()["2.txt"] != first["2.txt"]
+    assert taken == ["2.txt"]
+    (tmp_path / "root" / inputs.CACHE).write_text("{ damaged")
+    assert digest()["1.txt"] == first["1.txt"]
