@@ -9,7 +9,6 @@ Words and pieces are matched by where they stand in the text, never by what they
 part of one there, and a piece such as [UNK] says nothing.
 """
 
-import logging
 import warnings
 from functools import cache
 from typing import TYPE_CHECKING, Literal
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from jieba import Tokenizer
+    from pipeline.dictionary import Dictionary
 
 LONGEST_UNIT = 16
 """Pieces. Longer "words" are serial numbers and addresses; hidden whole, one would use up the budget of a sequence."""
@@ -34,7 +33,7 @@ class Segmenter:
         """(characters of the text,): True where a word begins."""
         starts = np.zeros(len(text), dtype=np.bool_)
         if text:
-            ends = np.cumsum(np.fromiter(map(len, _jieba().cut(text)), dtype=np.intp))
+            ends = np.cumsum(np.fromiter(map(len, _dictionary().cut(text)), dtype=np.intp))
             assert ends[-1] == len(text), f"jieba gave {ends[-1]} of {len(text)} characters"
             starts[0] = True
             starts[ends[:-1]] = True
@@ -42,16 +41,11 @@ class Segmenter:
 
 
 @cache
-def _jieba() -> "Tokenizer":
+def _dictionary() -> "Dictionary":
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # jieba's sources hold old escapes, and it imports pkg_resources where there is one
-        import jieba
-    jieba.setLogLevel(logging.WARNING)
-    # Not jieba.initialize(): it reads and writes a cache at one fixed place in /tmp, which users and versions of jieba share.
-    tokenizer = jieba.Tokenizer()
-    tokenizer.FREQ, tokenizer.total = tokenizer.gen_pfdict(tokenizer.get_dict_file())
-    tokenizer.initialized = True
-    return tokenizer
+        from pipeline.dictionary import Dictionary
+    return Dictionary()
 
 
 def unit_starts(

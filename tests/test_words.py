@@ -39,7 +39,7 @@ def plain_jieba(tmp_path_factory: pytest.TempPathFactory) -> jieba.Tokenizer:
 
 
 def test_words_are_those_of_jieba_with_its_hidden_markov_model(plain_jieba: jieba.Tokenizer) -> None:
-    for text in demo_text.articles(15):
+    for text in (*demo_text.articles(60), *demo_text.reviews(200)):
         assert words(text) == list(plain_jieba.cut(text, HMM=True))
     assert "杭研" in words("他来到了网易杭研大厦")  # not in the dictionary
 
