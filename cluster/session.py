@@ -23,8 +23,9 @@ from pipeline.errors import ClusterError
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder that holds our rooms: workers import them from here."""
-EXCLUDES = ["/runs/", "/data/", "/tests/", "/docs/", ".git/", ".venv/", "__pycache__/"]
-"""What other machines need no copy of."""
+EXCLUDES = ["/*", "!/.", "!/pipeline", "!/model", "!/cluster", "__pycache__"]
+"""What of it workers on other machines need no copy of, as in .gitignore: all but the rooms that they import. A list of what to
+leave out would miss the next folder of gigabytes, and Ray refuses more than 512 MB."""
 TOKEN = secrets.token_hex(32)
 """Of our own Rays in this process, so that no other user of the machine can send them work. Ray reads it once a process."""
 _folder: str | None = None
@@ -52,9 +53,9 @@ def connected(cluster: ClusterConfig) -> Iterator[str | None]:
                 yield None
         else:
             refuse_too_little(cluster, {"CPU": _cpus(), "GPU": math.inf}, "this machine")
-            with _own(cluster) as logs:
+            with _own(cluster) as folder:
                 refuse_too_little(cluster, _resources(), "this machine")
-                yield logs
+                yield folder
 
 
 def refuse_too_little(cluster: ClusterConfig, resources: Mapping[str, float], where: str) -> None:

@@ -304,6 +304,10 @@ def test_a_run_in_a_cluster_that_is_there_ships_the_rooms_and_leaves_the_cluster
             assert (process.returncode, out) == (0, b""), errors.decode()
             assert list(losses(run.output)) == list(range(1, 21))
             assert "ray" not in os.listdir(run.output)
+            # On one machine Ray also hands the driver's sys.path on, so that the workers' imports alone prove nothing.
+            (shipped,) = Path(folder).glob("session_2*/runtime_resources/working_dir_files/_ray_pkg_*/")
+            assert {path.name for path in shipped.iterdir()} == {"pipeline", "model", "cluster"}
+            assert (shipped / "model" / "training.py").read_bytes() == (ROOT / "model" / "training.py").read_bytes()
             assert head.poll() is None
         finally:
             head.terminate()
