@@ -70,7 +70,12 @@ def test_a_rerun_reads_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     first = documents(source, str(tmp_path / "runs"))
     read: list[str] = []
     whole: Callable[..., Any] = storage.open_read
-    monkeypatch.setattr(storage, "open_read", lambda url, *rest, **more: read.append(url) or whole(url, *rest, **more))
+
+    def noting(url: str, *rest: Any, **more: Any) -> Any:
+        read.append(url)
+        return whole(url, *rest, **more)
+
+    monkeypatch.setattr(storage, "open_read", noting)
     assert documents(source, str(tmp_path / "runs")).manifest == first.manifest
     assert {storage.base_name(url) for url in read} == {"digests.json", "manifest.json"}
 

@@ -5,6 +5,7 @@ import gzip
 import json
 import lzma
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def read(path: Path, data: bytes, *cuts: int, kind: Kind = "text") -> list[Recor
     """The records of a file that is read in pieces."""
     path.write_bytes(data)
     edges = [0, *cuts, None]
-    tasks = [ReadTask(str(path), "f", start or 0, end, n) for n, (start, end) in enumerate(zip(edges, edges[1:], strict=False))]
+    tasks = [ReadTask(str(path), "f", start or 0, end, n) for n, (start, end) in enumerate(pairwise(edges))]
     return [record for task in tasks for record in records(kind, task)]
 
 

@@ -103,7 +103,7 @@ def test_errors_of_the_device_are_told_with_the_place() -> None:
 
 
 def test_errors_of_store_clients_are_told_in_one_line() -> None:
-    from botocore.exceptions import EndpointConnectionError, NoCredentialsError
+    from botocore.exceptions import EndpointConnectionError, NoCredentialsError  # type: ignore[import-untyped]
 
     with pytest.raises(StorageError, match=r"^s3://b/k: Unable to locate credentials$"), storage.explained("s3://b/k"):
         raise NoCredentialsError

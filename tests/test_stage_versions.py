@@ -1,0 +1,53 @@
+"""A stage that could write other bytes must have another version, or finished folders would pass for what they are not."""
+
+import ast
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+
+from tests import stage_sources
+from tests.stage_sources import GOLDEN, STAGES, code_hash, current
+
+
+@pytest.mark.parametrize("place", STAGES)
+def test_a_changed_source_calls_for_a_look_at_the_version(place: str) -> None:
+    golden = json.loads(GOLDEN.read_text())
+    assert place in golden, "run `python -m tests.stage_sources`"
+    now, before = current()[place], golden[place]
+    changed = [source for source, code in now["sources"].items() if before["sources"].get(source) != code]
+    if changed or now["version"] != before["version"]:
+        module, _, name = place.rpartition(".")
+        pytest.fail(
+            f"{', '.join(changed) or 'the version'} changed: bump {name} in {module.replace('.', '/')}.py "
+            "if the bytes can change, then run `python -m tests.stage_sources`"
+        )
+
+
+def test_every_stage_version_is_in_the_table() -> None:
+    declared = {
+        f"pipeline.{path.stem}.{target.id}"
+        for path in (stage_sources.ROOT / "pipeline").glob("*.py")
+        for node in ast.parse(path.read_bytes()).body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name) and target.id in ("STAGE_VERSION", "TASKS_VERSION")
+    }
+    assert declared == set(STAGES)
+    for modules in STAGES.values():
+        for module in modules:
+            importlib.import_module(module)
+
+
+def test_the_hash_is_of_the_code_not_of_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage_sources, "ROOT", tmp_path)
+
+    def hash_of(source: str) -> str:
+        (tmp_path / "m.py").write_text(source)
+        return code_hash("m")
+
+    first = hash_of('"""Doc."""\n\nA = 1\n"""Of A."""\n\ndef f(x: int) -> int:\n    """Doc."""\n    return x + A  # why\n')
+    assert hash_of("A = 1\ndef f(x: int) -> int:\n    return (x +\n            A)\n") == first
+    assert hash_of("A = 2\ndef f(x: int) -> int:\n    return x + A\n") != first
+    assert hash_of('A = 1\ndef f(x: int) -> int:\n    return x + A + len("Doc.")\n') != first
