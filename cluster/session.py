@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -165,6 +166,7 @@ def _connection(cluster: ClusterConfig) -> Iterator[None]:
     """A connection to a Ray that runs already. Its workers get our rooms as they are here, also where others are installed."""
     import ray
 
+    reach(cluster.address)
     ship = (
         ROOT / "pyproject.toml"
     ).exists() and "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ  # a job has shipped them already
@@ -185,6 +187,18 @@ def _connection(cluster: ClusterConfig) -> Iterator[None]:
                 yield
         finally:
             ray.shutdown()
+
+
+def reach(address: str) -> None:
+    """`ClusterError` if nothing listens at `host:port`; Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError as error:
+            raise ClusterError(
+                f"nothing answers at {address} ({error}): start Ray there, or leave `address` empty for one of our own"
+            ) from error
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from cluster.config import ClusterConfig
-from cluster.session import connected, refuse_too_little
+from cluster.session import connected, reach, refuse_too_little
 from model import checkpoint
 from model.config import PhaseConfig
 from model.run import PretrainRun
@@ -209,6 +210,14 @@ def test_more_workers_than_the_machine_has_room_for_are_refused_at_once(corpus: 
         pretrain(pretrain_run(corpus, tmp_path), ClusterConfig(workers=1000, cpus_per_worker=4))
 
 
+def test_an_address_where_no_cluster_is_is_refused_at_once() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # ours, and nobody listens
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(ClusterError, match=f"nothing answers at {address} .*: start Ray there, or leave `address` empty"):
+            reach(address)
+
+
 def test_workers_without_a_gpu_for_each_are_refused() -> None:
     with pytest.raises(ClusterError, match="2 workers with 1 GPU each need 2, the cluster has 1: lower workers"):
         refuse_too_little(ClusterConfig(workers=2, gpus_per_worker=1), {"CPU": 8.0, "GPU": 1.0}, "the cluster")
@@ -274,7 +283,6 @@ def test_the_workers_end_with_the_driver(corpus: tiny.Corpus, tmp_path: Path, nu
 def test_a_run_in_a_cluster_that_is_there_ships_the_rooms_and_leaves_the_cluster_alone(
     corpus: tiny.Corpus, tmp_path: Path
 ) -> None:
-    import socket
     import tempfile
 
     with socket.socket() as probe:
