@@ -1,0 +1,63 @@
+"""Benchmarks against peers: `python -m benchmarks NAME [--json PATH]`; NAME: prepare, step, startup or all.
+
+Prints a table, and writes one JSON object a line: {"name", "value", "unit", "baseline", "ratio", "workers", "machine"}; a ratio
+above 1 means that ours is better. Peers are installed into `.venv-bench` at first use and measured in the same call.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks import rows
+from benchmarks.rows import Row
+
+NAMES = ("prepare", "step", "startup")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", choices=[*NAMES, "all"], help="what to measure")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the rows here, as JSON lines")
+    parser.add_argument("--megabytes", type=float, default=32, help="text that `prepare` reads (default: %(default)s)")
+    parser.add_argument(
+        "--big",
+        type=float,
+        nargs="?",
+        const=1000,
+        metavar="MEGABYTES",
+        help="`prepare`: also the memory that so much text takes (1000 when no number follows; long)",
+    )
+    parser.add_argument("--data", metavar="FOLDER", help="`step`: output of `nezha-pipe prepare` with lengths 128 and 512")
+    parser.add_argument("--peer-python", metavar="PATH", help="a Python that has the peers, in place of .venv-bench")
+    given = parser.parse_args(arguments)
+    measured = []
+    for row in measure(given):
+        measured.append(row)
+        print(f"{row.name}: {row.value:,.4g} {row.unit}", file=sys.stderr)
+        if given.json:
+            given.json.write_text("".join(one.to_json() + "\n" for one in measured), encoding="utf-8")
+    rows.show(measured)
+
+
+def measure(given: argparse.Namespace) -> Iterator[Row]:
+    """The rows asked for. What a benchmark needs is imported when its turn comes."""
+    for name in NAMES if given.name == "all" else (given.name,):
+        if name == "prepare":
+            from benchmarks import prepare
+
+            yield from prepare.rows(given.megabytes, given.big, given.peer_python)
+        elif name == "step":
+            from benchmarks import step
+
+            yield from step.rows(given.data, given.peer_python)
+        else:
+            from benchmarks import startup
+
+            yield from startup.rows()
+
+
+if __name__ == "__main__":
+    main()

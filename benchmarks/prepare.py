@@ -1,0 +1,117 @@
+"""How fast, and in how much memory, text becomes shards: JSON lines in, masked training examples of 128 pieces out.
+
+    prepare/all-stages/1-worker     MB/s     baseline: a plain script with jieba and the BERT tokenizer (peer_prepare.py)
+    prepare/all-stages/2-workers    MB/s     baseline: ours with one worker, so 2 would be perfect
+    prepare/peak-memory/1GB         GB       no baseline; of all processes together, with 2 workers
+
+A MB is a million UTF-8 bytes of clean text. Seconds are those of the whole command, from its start to its end, the report on
+the data included; the peer's likewise. Both are given the vocabulary. All take turns, and the median of the turns counts.
+"""
+
+import statistics
+import subprocess
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks import corpus, peers
+from benchmarks.command import COMMAND, ROOT, timed
+from benchmarks.corpus import Corpus
+from benchmarks.rows import Row
+from pipeline import storage
+
+TURNS = 3
+SECONDS_BETWEEN_SAMPLES = 0.2
+
+
+def rows(megabytes: float, big: float | None = None, python: str | None = None) -> Iterator[Row]:
+    """The speeds over `megabytes` of text and, if `big` is given, the memory that so many megabytes take."""
+    with tempfile.TemporaryDirectory(prefix="nezha-bench-") as folder:
+        yield from _speeds(corpus.write(Path(folder), megabytes), Path(folder), python)
+    if big:
+        with tempfile.TemporaryDirectory(prefix="nezha-bench-") as folder:
+            yield _memory(corpus.write(Path(folder), big), Path(folder), big)
+
+
+def arguments(text: Corpus, output: Path, workers: int) -> list[str]:
+    """Of `nezha-pipe`, to prepare a corpus."""
+    named = {"--corpus": "news", "--input": text.file, "--vocab": text.vocabulary, "--output": output, "--workers": workers}
+    return ["prepare", "--sequence-length", "128", *(str(word) for pair in named.items() for word in pair)]
+
+
+def _speeds(text: Corpus, folder: Path, python: str | None) -> Iterator[Row]:
+    seconds: dict[str | int, list[float]] = defaultdict(list)
+    missing = stages = ""
+    for turn in range(TURNS):
+        for workers in (1, 2):
+            output = folder / f"{workers}-{turn}"
+            seconds[workers].append(timed(*arguments(text, output, workers))[0])
+            stages = stages or _stage_seconds(output)
+            storage.remove(str(output))
+        if not missing:
+            try:
+                seconds["peer"].append(_peer_seconds(text, folder / "peer.arrow", python))
+            except peers.PeerMissing as error:
+                missing = str(error)
+    one, two, peer = (text.megabytes / statistics.median(seconds[who]) if seconds[who] else None for who in (1, 2, "peer"))
+    assert one and two
+    about = f"{text.megabytes:.0f} MB, {text.documents:,} documents of the embedded corpus ({text.copies} copies)"
+    note = f"{missing or 'baseline: a plain script with jieba and BertTokenizerFast'}; {about}; {stages}"
+    yield Row(name="prepare/all-stages/1-worker", value=one, unit="MB/s", baseline=peer, note=note)
+    note = "baseline: ours with one worker" + (f"; {two / peer:.3g} times the peer" if peer else "")
+    yield Row(name="prepare/all-stages/2-workers", value=two, unit="MB/s", baseline=one, workers=2, note=note)
+
+
+def _peer_seconds(text: Corpus, output: Path, python: str | None) -> float:
+    path = peers.environment(python)
+    started = time.perf_counter()
+    peers.ask(path, "peer_prepare.py", str(text.file), str(text.vocabulary), str(output))
+    return time.perf_counter() - started
+
+
+def _stage_seconds(output: Path) -> str:
+    """`documents 3.1 s, duplicates 0.6 s, ...`: what the stages themselves say of the first turn."""
+    told = [
+        (entry.parent.name.partition("_")[0].partition("-")[0], storage.read_json(str(entry))["seconds"])
+        for entry in sorted(output.glob("*/run.json"), key=lambda entry: entry.stat().st_mtime)
+    ]
+    return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in told)
+
+
+def _memory(text: Corpus, folder: Path, megabytes: float) -> Row:
+    size = f"{megabytes / 1000:g}GB" if megabytes >= 1000 else f"{megabytes:g}MB"
+    started = time.perf_counter()
+    command = [*COMMAND, *arguments(text, folder / "out", 2)]
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=errors)
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, _proportional_bytes(process.pid))
+            time.sleep(SECONDS_BETWEEN_SAMPLES)
+        errors.seek(0)
+        assert process.returncode == 0, errors.read()
+    note = f"{text.megabytes:.0f} MB of text in {time.perf_counter() - started:.0f} s; sum of PSS over all processes"
+    return Row(name=f"prepare/peak-memory/{size}", value=peak / 1e9, unit="GB", workers=2, note=note)
+
+
+def _proportional_bytes(root: int) -> int:
+    """Memory of a process and all below it; what several share is counted once (PSS, proc(5))."""
+    children = defaultdict(list)
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            after_name = entry.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has just ended
+        children[int(after_name[1])].append(int(entry.parent.name))
+    total, waiting = 0, [root]
+    while waiting:
+        process = waiting.pop()
+        waiting += children[process]
+        try:
+            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
+    return total

@@ -1,0 +1,99 @@
+"""What a benchmark tells: one row a measurement.
+
+    Row(name="prepare/all-stages/1-worker", value=1.42, unit="MB/s", baseline=0.61)     ratio 2.33: more is better
+    Row(name="run/second", value=2.0, unit="s", baseline=3.0)                           ratio 1.5: less is better
+
+The ratio is ours / baseline, and for seconds and memory baseline / ours, so that more than 1 always means that ours is better.
+Names are stable: figures of different days are compared by them.
+"""
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+LESS_IS_BETTER = frozenset({"s", "GB"})
+MORE_IS_BETTER = frozenset({"MB/s", "tokens/s"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One measurement."""
+
+    name: str
+    value: float
+    unit: str
+    baseline: float | None = None
+    """The same measured of a peer, in the same call. None: there is none, or it could not be had; then `note` says why."""
+    workers: int = 1
+    """Processes of ours that shared the work."""
+    note: str = ""
+    """What a reader of the table must know; not in the JSON."""
+
+    def __post_init__(self) -> None:
+        assert self.unit in LESS_IS_BETTER | MORE_IS_BETTER, f"is more or less of {self.unit} better?"
+
+    @property
+    def ratio(self) -> float | None:
+        """Above 1: ours is better."""
+        if self.baseline is None:
+            return None
+        return self.baseline / self.value if self.unit in LESS_IS_BETTER else self.value / self.baseline
+
+    def to_json(self) -> str:
+        """One line; numbers with four digits."""
+        content = {
+            "name": self.name,
+            "value": _digits(self.value),
+            "unit": self.unit,
+            "baseline": _digits(self.baseline),
+            "ratio": _digits(self.ratio),
+            "workers": self.workers,
+            "machine": machine(),
+        }
+        return json.dumps(content, ensure_ascii=False)
+
+
+def _digits(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
+
+
+@cache
+def machine() -> str:
+    """`AMD EPYC, 2 cores, Python 3.11.7`, and the GPU where there is one."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    processor = " ".join((named[0] if named else platform.processor() or platform.machine()).split())
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return ", ".join([processor, f"{cores} cores", f"Python {platform.python_version()}", *_gpus()])
+
+
+def _gpus() -> list[str]:
+    """Names of the GPUs, as the driver lists them: torch would take a second to ask."""
+    folder = Path("/proc/driver/nvidia/gpus")
+    entries = sorted(folder.glob("*/information")) if folder.is_dir() else []
+    lines = [line for entry in entries for line in entry.read_text().splitlines()]
+    return [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
+
+
+def show(rows: Sequence[Row]) -> None:
+    """Print the table, and below it what must be known of each row."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    view = Table("name", title=machine(), box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    for column in ("value", "unit", "baseline", "ratio", "workers"):
+        view.add_column(column, justify="left" if column == "unit" else "right")
+    for row in rows:
+        numbers = ("-" if number is None else f"{number:,.4g}" for number in (row.baseline, row.ratio))
+        view.add_row(row.name, f"{row.value:,.4g}", row.unit, *numbers, str(row.workers))
+    console = Console(markup=False, highlight=False)
+    console.print(view)
+    for row in rows:
+        if row.note:
+            console.print(f"{row.name}: {row.note}", soft_wrap=True)

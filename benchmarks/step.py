@@ -1,0 +1,190 @@
+"""One training step of NEZHA-base: forward, backward, update, on the GPU where there is one, else on the processor.
+
+    step/base/128     tokens/s      baseline: Hugging Face's NEZHA on the same rows (peer_step.py)
+    step/base/512     tokens/s
+
+Tokens are pieces without padding. The rows come from shards of the embedded news (or of `--data`), so that their lengths are
+real. Each side goes about them as its users do. Ours: `model.steps.Learner` as the training loop calls it, rows sorted by
+length into micro-batches of a token budget, LAMB, deterministic. The peer: one batch padded to its longest row, AdamW. Both
+compute in the precision that `auto` picks here and take turns; the median step counts. Reading and masking are not in it.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import peers
+from benchmarks.command import timed
+from benchmarks.rows import Row
+from model import batches, workers
+from model.batches import Batch, Rows
+from model.config import EncoderConfig, OptimizerConfig, TrainingConfig
+from model.heads import PretrainingModel
+from model.lamb import Lamb, parameter_groups
+from model.order import Order
+from model.steps import Learner
+from pipeline import stages, storage
+from pipeline.vocab import Vocab
+
+VOCABULARY = 21_128
+"""Pieces of the released models. A vocabulary of little text is smaller, and its head would cost less than in earnest."""
+BATCH_ROWS = {"cpu": {128: 32, 512: 8}, "cuda": {128: 256, 512: 64}}
+TIMED_STEPS = {"cpu": 3, "cuda": 10}
+PEAK_TFLOPS = {"A100": 312, "H100": 989, "H200": 989}
+"""Dense bf16, from NVIDIA's data sheets (SXM)."""
+SEED = 1
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What both sides compute: for each step its micro-batches."""
+
+    micro_batches: list[list[Batch]]
+
+    def tokens(self, step: int) -> int:
+        return sum(batch.tokens for batch in self.micro_batches[step])
+
+
+def rows(data: str | None = None, python: str | None = None) -> Iterator[Row]:
+    """Both lengths. `data`: an output folder of `nezha-pipe prepare` with shards of 128 and 512 pieces."""
+    device = workers.device()
+    with tempfile.TemporaryDirectory(prefix="nezha-bench-") as folder:
+        if data is None:
+            data = str(Path(folder) / "data")
+            lengths = ("--sequence-length", "128", "--sequence-length", "512")
+            timed("prepare", "--corpus", "demo", "--input", "news", *lengths, "--output", data)
+        for length, batch_rows in BATCH_ROWS[device.type].items():
+            count = 1 + TIMED_STEPS[device.type]  # the first one is not counted
+            steps = read(data, length, batch_rows, count)
+            for step, parts in enumerate(steps.micro_batches):
+                np.savez(Path(folder) / f"step-{step}.npz", allow_pickle=False, **padded_together(parts))
+            yield _row(length, steps, device, Path(folder), python)
+
+
+def read(data: str, length: int, batch_rows: int, count: int) -> Steps:
+    """The first steps of training on shards of one length, cut into micro-batches of half a full batch."""
+    pointer = storage.read_json(storage.join(data, "data.json"))
+    urls = [url for name, url in pointer["shards"].items() if name.endswith(f"/{length}")]
+    shards = {str(done.manifest["source"]): done for done in (stages.load(storage.join(data, url)) for url in urls)}
+    vocabulary = storage.join(data, pointer["vocabulary"], "vocab.txt")
+    order = Order({name: done.manifest["counts"]["train"]["rows"] for name, done in shards.items()}, {}, SEED)
+    vocab = Vocab.from_bytes(storage.read_bytes(vocabulary), vocabulary)
+    read = Rows([shards[name] for name in order.sources], "train", vocab, SEED)
+    samples = [(start * batch_rows, (start + 1) * batch_rows) for start in range(count)]
+    return Steps([list(step.micro_batches) for step in batches.steps(read, order, samples, batch_rows * length // 2)])
+
+
+def padded_together(parts: Sequence[Batch]) -> dict[str, np.ndarray[Any, Any]]:
+    """The rows of some micro-batches as one batch, padded to the longest row, under the names of Hugging Face's arguments."""
+    longest = max(int(part.attention_mask.sum(1).max()) for part in parts)
+
+    def together(name: str, padding: int) -> np.ndarray[Any, Any]:
+        wide = [
+            torch.nn.functional.pad(tensor, (0, max(0, longest - tensor.shape[1])), value=padding) for tensor in tensors[name]
+        ]
+        return torch.cat([tensor[:, :longest] for tensor in wide]).numpy()
+
+    tensors = {
+        "input_ids": [part.input_ids for part in parts],
+        "attention_mask": [part.attention_mask.long() for part in parts],
+        "token_type_ids": [part.token_type_ids for part in parts],
+        "labels": [_labels(part) for part in parts],
+    }
+    arrays = {name: together(name, batches.NO_LABEL if name == "labels" else 0) for name in tensors}
+    return {**arrays, "next_sentence_label": torch.cat([part.pair_labels for part in parts]).numpy()}
+
+
+def _labels(part: Batch) -> torch.Tensor:
+    """(B, L): the original piece where one is masked, elsewhere -100."""
+    labels = torch.full_like(part.input_ids, batches.NO_LABEL)
+    labels.view(-1)[part.mask_positions] = part.mask_labels
+    return labels
+
+
+def _row(length: int, steps: Steps, device: torch.device, folder: Path, python: str | None) -> Row:
+    learner = _learner(device)
+    ours, theirs, missing = [], [], ""
+    with ExitStack() as stack:
+        try:
+            arguments = ["--vocab-size", str(VOCABULARY), "--device", device.type, *(["--bf16"] if learner.bf16 else [])]
+            ask = stack.enter_context(peers.dialogue(peers.environment(python), "peer_step.py", str(folder), *arguments))
+        except peers.PeerMissing as error:
+            missing = str(error)
+        for step, parts in enumerate(steps.micro_batches):
+            ours.append(steps.tokens(step) / _seconds(learner, step, parts))
+            if not missing:
+                try:
+                    theirs.append(steps.tokens(step) / ask(str(step))["seconds"])
+                except peers.PeerMissing as error:
+                    missing = str(error)
+    value = statistics.median(ours[1:])
+    baseline = None if missing else statistics.median(theirs[1:])
+    note = "; ".join([missing or "baseline: NEZHA of transformers 4.57.6", *_about(steps, learner.bf16, device, value)])
+    return Row(name=f"step/base/{length}", value=value, unit="tokens/s", baseline=baseline, note=note)
+
+
+def _learner(device: torch.device) -> Learner:
+    torch.manual_seed(SEED)
+    settings = OptimizerConfig()
+    network = PretrainingModel(EncoderConfig(), VOCABULARY).to(device)
+    optimizer = Lamb(parameter_groups(network, settings.weight_decay), lr=0.0, weight_decay=settings.weight_decay)
+    return Learner(network, optimizer, TrainingConfig(), settings.max_grad_norm, SEED)
+
+
+def _seconds(learner: Learner, number: int, parts: Sequence[Batch]) -> float:
+    """Of one step of ours."""
+    moved = [part.to(learner.device) for part in parts]
+    _wait(learner.device)
+    started = time.perf_counter()
+    with workers.deterministic():
+        outcome = learner.step(number, moved, 1e-4)
+    _wait(learner.device)
+    assert outcome.updated, "the loss is not finite"
+    return time.perf_counter() - started
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _about(steps: Steps, bf16: bool, device: torch.device, tokens_per_second: float) -> Iterator[str]:
+    """What was computed, and how much arithmetic it is."""
+    parts = [part for micro_batches in steps.micro_batches[1:] for part in micro_batches]
+    tokens = sum(part.tokens for part in parts)
+    ours = sum(part.input_ids.numel() for part in parts)
+    theirs = sum(padded_together(micro_batches)["input_ids"].size for micro_batches in steps.micro_batches[1:])
+    rows_a_step = sum(len(part.input_ids) for part in steps.micro_batches[0])
+    yield f"{rows_a_step} rows a step, {'bf16' if bf16 else 'fp32'}, {torch.get_num_threads()} threads"
+    yield f"padding: ours {1 - tokens / ours:.0%}, the peer's {1 - tokens / theirs:.0%}"
+    with_relative, without = flop(parts)
+    rate = tokens_per_second / tokens / 1e9
+    yield f"{with_relative * rate:,.0f} GFLOP/s of the model ({without * rate:,.0f} without the relative terms)"
+    name = torch.cuda.get_device_name() if device.type == "cuda" else ""
+    for gpu, peak in PEAK_TFLOPS.items():
+        if gpu in name:
+            yield f"MFU {with_relative * rate / peak / 1e3:.1%} ({without * rate / peak / 1e3:.1%})"
+
+
+def flop(parts: Sequence[Batch]) -> tuple[float, float]:
+    """Arithmetic that some rows need, forward and backward, with the relative terms and without; padding is not counted.
+
+    A multiplication with its addition counts 2, the backward pass twice the forward. A layer and L pieces of width D: 4
+    matrices D x D and 2 of D x F a piece; L x L scores and as many weighted values; the relative terms as much again. The
+    head: a matrix D x D and V pieces to compare with, for each masked piece.
+    """
+    config = EncoderConfig()
+    d, f, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+    lengths = np.concatenate([part.attention_mask.sum(1).numpy() for part in parts]).astype(float)
+    masked = sum(part.masked for part in parts)
+    dense = layers * 2 * lengths.sum() * (4 * d * d + 2 * d * f) + 2 * masked * d * (d + VOCABULARY)
+    scores = layers * 4 * (lengths**2).sum() * d
+    return 3 * (dense + 2 * scores), 3 * (dense + scores)

@@ -1,0 +1,193 @@
+"""Benchmarks: the rows that they write, peers that are pinned and may be missing, batches that both sides share."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import command, corpus, peers, prepare, rows, startup, step
+from benchmarks.__main__ import main
+from benchmarks.rows import Row
+from model.batches import Batch, Rows
+from model.order import Order
+from pipeline import stages
+from tests import tiny
+
+FIELDS = ["name", "value", "unit", "baseline", "ratio", "workers", "machine"]
+NAMES = ["prepare/all-stages/1-worker", "prepare/all-stages/2-workers"]
+
+
+def pins(path: Path) -> dict[str, str]:
+    lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
+    return dict(line.split("==") for line in lines)
+
+
+@pytest.fixture
+def silent_peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripts of peers are taken from a folder of the test."""
+    monkeypatch.setattr(peers, "HERE", tmp_path)
+
+
+def test_a_row_is_one_line_of_json_with_the_fields_of_the_contract() -> None:
+    row = Row(name="prepare/all-stages/1-worker", value=1.23456, unit="MB/s", baseline=0.5, note="not written")
+    content = json.loads(row.to_json())
+    assert list(content) == FIELDS
+    assert content["value"] == 1.235
+    assert content["ratio"] == 2.469
+    assert content["workers"] == 1
+    assert "\n" not in row.to_json() and "not written" not in row.to_json()
+
+
+def test_a_row_without_a_peer_has_no_baseline_and_no_ratio() -> None:
+    content = json.loads(Row(name="startup/help", value=0.1, unit="s").to_json())
+    assert content["baseline"] is None and content["ratio"] is None
+
+
+@pytest.mark.parametrize(
+    ("unit", "ours", "theirs"), [("MB/s", 3.0, 2.0), ("tokens/s", 3.0, 2.0), ("s", 2.0, 3.0), ("GB", 2.0, 3.0)]
+)
+def test_a_ratio_above_one_means_that_ours_is_better(unit: str, ours: float, theirs: float) -> None:
+    assert Row(name="x", value=ours, unit=unit, baseline=theirs).ratio == 1.5
+
+
+def test_a_unit_must_say_whether_more_is_better() -> None:
+    with pytest.raises(AssertionError, match="parsecs"):
+        Row(name="x", value=1.0, unit="parsecs")
+
+
+def test_the_table_shows_every_row_and_its_note(capsys: pytest.CaptureFixture[str]) -> None:
+    rows.show(
+        [
+            Row(name="run/second", value=2.0, unit="s", baseline=3.0),
+            Row(name="startup/help", value=0.1, unit="s", note="imports click"),
+        ]
+    )
+    shown = capsys.readouterr().out
+    assert "run/second" in shown and "1.5" in shown
+    assert "startup/help: imports click" in shown
+
+
+def test_peers_are_pinned_with_torch_first_and_what_both_sides_use_alike() -> None:
+    wanted, ours = pins(peers.PINS), pins(command.ROOT / "constraints.txt")
+    assert next(iter(wanted)) == "torch"
+    for shared in ("torch", "numpy", "pyarrow", "jieba"):
+        assert wanted[shared] == ours[shared], shared
+    assert wanted["transformers"].startswith("4."), "release 5 has no NEZHA"
+
+
+def test_an_environment_that_cannot_be_made_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "peers.txt").write_text("torch==0.0.0.dev0\n")
+    monkeypatch.setattr(peers, "PINS", tmp_path / "peers.txt")
+    monkeypatch.setattr(peers, "FOLDER", tmp_path / "environment")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(peers.PeerMissing) as caught:
+        peers.environment()
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "environment" / "peers.txt").exists(), "half an environment would be taken for a whole one"
+
+
+@pytest.mark.usefixtures("silent_peer")
+def test_a_peer_that_fails_says_why(tmp_path: Path) -> None:
+    (tmp_path / "peer.py").write_text("import nezha_of_tomorrow")
+    with pytest.raises(peers.PeerMissing, match="No module named 'nezha_of_tomorrow'"):
+        peers.ask(sys.executable, "peer.py")
+    with peers.dialogue(sys.executable, "peer.py") as ask, pytest.raises(peers.PeerMissing, match="nezha_of_tomorrow"):
+        ask("0")
+
+
+@pytest.mark.usefixtures("silent_peer")
+def test_a_dialogue_answers_line_by_line(tmp_path: Path) -> None:
+    (tmp_path / "peer.py").write_text(
+        "import sys\nfor line in sys.stdin: print('{\"twice\": %d}' % (2 * int(line)), flush=True)"
+    )
+    with peers.dialogue(sys.executable, "peer.py") as ask:
+        assert [ask(str(number))["twice"] for number in (3, 4)] == [6, 8]
+
+
+def test_a_corpus_has_each_text_once_and_copies_that_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus, "texts", lambda: ["房间很干净，服务也好。", "房间太吵了，一夜没睡。"])
+    made = corpus.write(tmp_path, 150e-6)
+    contents = [json.loads(line)["content"] for line in made.file.read_text().splitlines()]
+    assert len(contents) == len(set(contents)) == made.documents
+    assert made.copies == 3
+    assert made.megabytes == sum(len(content.encode()) for content in contents) / 1e6 >= 150e-6
+    assert "房" in made.vocabulary.read_text().split("\n")
+
+
+@pytest.fixture
+def no_peer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without a package index, and a small corpus."""
+
+    def missing(python: str | None) -> str:
+        raise peers.PeerMissing("no peer: the index is out of reach")
+
+    monkeypatch.setattr(peers, "environment", missing)
+    monkeypatch.setattr(
+        corpus, "texts", lambda: [f"第{number}个房间很干净，服务也很好。我们还会再来。" for number in range(300)]
+    )
+
+
+@pytest.mark.usefixtures("no_peer")
+def test_a_missing_peer_leaves_rows_without_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter([4.0, 2.5, 2.0, 1.0, 3.0, 2.0])  # one worker and two workers, in turns
+    monkeypatch.setattr(prepare, "timed", lambda *arguments: (next(seconds), ""))
+    one, two = prepare.rows(0.03)
+    assert [one.name, two.name] == NAMES
+    assert one.baseline is None and "the index is out of reach" in one.note
+    assert one.value == pytest.approx(0.03 / 3.0, rel=0.01), "the median of the turns"
+    assert two.baseline == one.value and two.workers == 2 and two.ratio == pytest.approx(3.0 / 2.0)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_peer")
+def test_prepare_is_measured_and_so_is_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare, "TURNS", 1)
+    one, two, memory = prepare.rows(0.01, big=0.02)
+    assert one.value > 0 and two.value > 0
+    assert "documents" in one.note and "shards" in one.note, "seconds of each stage"
+    assert memory.name == "prepare/peak-memory/0.02MB" and memory.unit == "GB"
+    assert 0.05 < memory.value < 5, "several Python processes with pyarrow and Beam"
+
+
+def test_both_sides_get_the_same_rows(tmp_path: Path) -> None:
+    parts = micro_batches(tmp_path)
+    together = step.padded_together(parts)
+    assert len(parts) > 1
+    assert together["input_ids"].shape[1] == max(int(part.attention_mask.sum(1).max()) for part in parts)
+    assert together["attention_mask"].sum() == sum(part.tokens for part in parts)
+    assert (together["labels"] != -100).sum() == sum(part.masked for part in parts)
+    masked = np.concatenate([part.mask_labels.numpy() for part in parts])
+    assert sorted(together["labels"][together["labels"] != -100]) == sorted(masked)
+
+
+def test_arithmetic_of_a_full_row_is_that_of_the_cost_model(tmp_path: Path) -> None:
+    # base, 128 pieces, 15 % of them predicted: 70.8 GFLOP with the relative terms, which are 2.6 % of the rest.
+    row = micro_batches(tmp_path)[0]
+    full = Batch(**{**vars(row), "attention_mask": torch.ones(100, 128, dtype=torch.bool), "mask_labels": torch.zeros(1920)})
+    with_relative, without = step.flop([full])
+    assert with_relative / 100 / 1e9 == pytest.approx(70.8, abs=0.05)
+    assert with_relative / without == pytest.approx(1.026, abs=0.001)
+
+
+def micro_batches(folder: Path) -> list[Batch]:
+    made = tiny.prepare(folder)
+    shards = stages.load(made.shards["news/24"])
+    rows = Rows([shards], "train", tiny.VOCAB, 1)
+    places = Order({"news": shards.manifest["counts"]["train"]["rows"]}, {}, 1).locate(np.arange(16))
+    return list(rows.share(places, 160, 0, 1))
+
+
+def test_help_loads_click_and_nothing_else() -> None:
+    assert startup.imported() == ["click", "pipeline", "workflows"]
+
+
+@pytest.mark.slow
+def test_startup_is_measured_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["startup", "--json", str(tmp_path / "rows.jsonl")])
+    content = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert [row["name"] for row in content] == ["startup/help", "run/second"]
+    assert all(list(row) == FIELDS and row["value"] > 0 and row["unit"] == "s" for row in content)
+    assert "run/second" in capsys.readouterr().out
