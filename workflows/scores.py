@@ -110,7 +110,7 @@ def table(rows: Sequence[Summary]) -> str:
         view.add_row(row.model_id, row.task, row.metric, row.split, str(row.seeds), f"{row.mean:.3f}", deviation)
     page = io.StringIO()
     Console(file=page, width=160, color_system=None, markup=False, highlight=False).print(view)
-    return "\n".join(line.rstrip() for line in page.getvalue().strip("\n").split("\n"))
+    return "\n".join(line.rstrip() for line in page.getvalue().split("\n") if line.strip())
 
 
 def read_scores(url: str) -> list[Score]:

@@ -1,0 +1,198 @@
+"""Evaluation: scores are what a hand counts, runs repeat and go on after an interruption, and both models are scored."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.config import EncoderConfig
+from model.export import export_model
+from model.heads import PretrainingModel
+from pipeline import storage
+from pipeline.errors import TaskError
+from pipeline.pieces import PieceEncoder
+from pipeline.vocab import SPECIALS, Vocab
+from workflows import evaluation, tasks
+from workflows.evaluation import EvaluationConfig, encode, evaluate, file_entries, named
+from workflows.scores import UNTRAINED, Score, entity_f1, measure, read_scores, summary, table
+from workflows.tasks import Example, TaskData
+
+TINY = EncoderConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, max_relative_position=8)
+CHARACTERS = "房间很干净太吵了江泽民在京沪说好不的人"
+CONFIG = EvaluationConfig(seeds=2, epochs=2, batch_size=16, learning_rate=5e-3, max_length=16)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An export folder of a tiny network."""
+    folder = str(tmp_path_factory.mktemp("model") / "export-1")
+    torch.manual_seed(3)
+    vocab = Vocab((*SPECIALS, *CHARACTERS, "1", "9", "##9", "1998"))
+    network = PretrainingModel(TINY, len(vocab))
+    export_model(network, vocab.pieces, True, lambda name, data: storage.write_bytes(storage.join(folder, name), data), {})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Reviews are good where 好 is in them; 江泽民 is a person, 京 and 沪 are places."""
+    folder = str(tmp_path_factory.mktemp("data"))
+    rng = random.Random(5)
+    words = [("江泽民", "B-PER I-PER I-PER"), ("京", "B-LOC"), ("沪", "B-LOC"), ("说", "O")]
+    for split, count in (("train", 128), ("dev", 24), ("test", 32)):
+        rows, lines = ["label\ttext_a"], []
+        for number in range(count):
+            text = "".join(rng.choices("房间很干净太吵了", k=6))
+            rows.append(f"{number % 2}\t{text[:3]}{'好' if number % 2 else '不'}{text[3:]}")
+            for word, tags in rng.choices(words, k=4):
+                lines += [f"{character} {tag}" for character, tag in zip(word, tags.split(), strict=True)]
+            lines.append("")
+        storage.write_bytes(storage.join(folder, f"sentiment/{split}.tsv"), "\n".join(rows).encode())
+        storage.write_bytes(storage.join(folder, f"entities/{split}.txt"), "\n".join(lines).encode())
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("gold", "predicted", "f1"),
+    [
+        # 2 entities, 2 predicted, 1 with both ends and type right: precision 1/2, recall 1/2.
+        ("B-PER I-PER O B-LOC", "B-PER I-PER O B-ORG", 1 / 2),
+        # A wrong end is wrong, and the place is found: precision 1/2, recall 1/2.
+        ("B-PER I-PER I-PER B-LOC", "B-PER I-PER O B-LOC", 1 / 2),
+        # Two places side by side are two; as one they are none: precision 0/1.
+        ("B-LOC B-LOC", "B-LOC I-LOC", 0.0),
+        # Of 3 entities 2 are found, and 1 is made up: precision 2/3, recall 2/3.
+        ("B-LOC O B-PER I-PER B-ORG O", "B-LOC O B-PER I-PER O B-ORG", 2 / 3),
+        # Malformed: I- after O begins an entity, I- of another type begins one too. Gold 2, predicted 3, 2 right: 4/5.
+        ("B-PER I-PER O B-LOC O", "I-PER I-PER O B-LOC I-ORG", 4 / 5),
+        # 1 of 1 found and 3 made up: precision 1/4, recall 1.
+        ("O B-LOC O O O O", "B-PER B-LOC O B-PER O B-PER", 2 / 5),
+        ("O O", "O B-LOC", 0.0),
+        ("O O", "O O", 0.0),
+    ],
+)
+def test_entity_f1_is_what_a_hand_counts(gold: str, predicted: str, f1: float) -> None:
+    assert entity_f1([gold.split()], [predicted.split()]) == pytest.approx(f1)
+
+
+def test_entity_f1_counts_over_all_sentences_not_by_sentence() -> None:
+    gold = [["B-LOC"], ["B-PER", "I-PER", "O", "B-PER"], ["O"]]
+    predicted = [["B-LOC"], ["B-PER", "O", "O", "O"], ["O"]]
+    # 3 entities, 2 predicted, 1 right: precision 1/2, recall 1/3. The mean over sentences would be 1/2 or 1/3.
+    assert entity_f1(gold, predicted) == pytest.approx(2 * (1 / 2) * (1 / 3) / (1 / 2 + 1 / 3))
+
+
+def test_accuracy_is_the_share_of_texts_that_are_right() -> None:
+    gold = [Example(("好",), ("1",)), Example(("不好",), ("0",)), Example(("太好",), ("1",))]
+    assert measure("accuracy", gold, [["1"], ["1"], ["1"]]) == pytest.approx(2 / 3)
+
+
+def test_every_character_of_a_sentence_has_a_piece_of_its_own() -> None:
+    vocab = Vocab((*SPECIALS, *CHARACTERS, "1", "9", "##9", "1998"))
+    tokens = ("江", "1", "9", "9", "\u200b", "囧")
+    example = Example(tokens, ("B-PER", *["O"] * 5))
+    data = TaskData(tasks.find("entities"), ("B-PER", "O"), (example,), (example,), (example,))
+    (text,) = encode(data, PieceEncoder(vocab, do_lower_case=True)).train
+    assert [vocab.pieces[piece] for piece in text.pieces] == ["江", "1", "9", "9", "[UNK]"]
+    assert text.firsts is not None and text.firsts.tolist() == [0, 1, 2, 3, -1, 4]
+    assert text.labels.tolist() == [0, 1, 1, 1, 1, 1]
+    assert named(data.labels, [text.firsts.clip(max=0)]) == [["B-PER"] * 4 + ["O", "B-PER"]]  # -1 belongs to no entity
+
+
+def test_both_models_are_scored_on_every_task_and_seed(model: str, data: str, tmp_path: Path) -> None:
+    told: list[tuple[int, int, str]] = []
+    output = str(tmp_path)
+    scores = evaluate(model, data, CONFIG, output, threads=1, report=lambda *state: told.append(state))
+    runs = [(score.model_id, score.task, score.seed, score.split) for score in scores]
+    assert runs == [
+        (model_id, task, seed, split)
+        for model_id in ("export-1", UNTRAINED)
+        for task in ("sentiment", "entities")
+        for seed in (0, 1)
+        for split in ("dev", "test")
+    ]
+    assert {score.n for score in scores if score.split == "test"} == {32}
+    assert read_scores(storage.join(output, "scores.jsonl")) == scores
+    assert [done for done, _, _ in told] == list(range(1, 17)) and {total for _, total, _ in told} == {16}
+    for score in scores:
+        rows = [json.loads(line) for line in (tmp_path / score.predictions_uri).read_text().splitlines()]
+        if score.metric == "accuracy":
+            assert sum(row["gold"] == row["predicted"] for row in rows) / score.n == score.value
+        else:
+            assert entity_f1([row["gold"] for row in rows], [row["predicted"] for row in rows]) == score.value
+    assert max(score.value for score in scores if score.task == "entities") > 0.5
+    names = {entry.name for entry in file_entries(output, scores)}
+    assert names == {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_an_interrupted_evaluation_goes_on_and_ends_with_the_same_scores(
+    model: str, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = EvaluationConfig(tasks=("sentiment",), seeds=2, epochs=1, batch_size=16, max_length=16)
+    whole = evaluate(model, data, config, str(tmp_path / "whole"), threads=1)
+    started: list[str] = []
+    run_one = evaluation.run_one
+
+    def interrupted(run: evaluation.Run, progress: object = None) -> list[Score]:
+        if len(started) == 2:
+            raise KeyboardInterrupt
+        started.append(run.name)
+        return run_one(run)
+
+    monkeypatch.setattr(evaluation, "run_one", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(model, data, config, str(tmp_path / "parts"), threads=1)
+    started.clear()
+    assert evaluate(model, data, config, str(tmp_path / "parts"), threads=1) == whole
+    assert started == ["untrained-sentiment-0", "untrained-sentiment-1"]
+    first, second = ((tmp_path / name / "scores.jsonl").read_bytes() for name in ("whole", "parts"))
+    assert first == second and not (tmp_path / "parts" / "work").exists()
+
+
+def test_what_is_left_of_another_evaluation_is_not_taken(model: str, data: str, tmp_path: Path) -> None:
+    def first_run(**changed: int) -> evaluation.Run:
+        return evaluation._runs(model, data, EvaluationConfig(**changed), str(tmp_path), "m", 1)[0]  # type: ignore[arg-type]
+
+    assert first_run().part == first_run(seeds=5).part
+    assert len({first_run().part, first_run(epochs=7).part, first_run(train_examples=10).part}) == 3
+
+
+def test_processes_give_what_one_process_gives(model: str, data: str, tmp_path: Path) -> None:
+    config = EvaluationConfig(tasks=("sentiment",), seeds=1, epochs=1, batch_size=16, max_length=16, train_examples=32)
+    alone = evaluate(model, data, config, str(tmp_path / "one"), threads=1)
+    assert evaluate(model, data, config, str(tmp_path / "two"), threads=1, workers=2) == alone
+
+
+def test_missing_data_is_told_before_anything_is_trained(model: str, data: str, tmp_path: Path) -> None:
+    config = EvaluationConfig(tasks=("sentiment", "chnsenticorp"))
+    with pytest.raises(TaskError, match=r"chnsenticorp/train.tsv"):
+        evaluate(model, data, config, str(tmp_path), report=lambda *state: pytest.fail("trained"))
+
+
+def test_a_score_survives_json() -> None:
+    score = Score("导出-1", "entities", "entity_f1", "dev", 2, {"epochs": 3, "learning_rate": 3e-5}, 7, 1 / 3, "predictions/a")
+    assert "导出-1" in score.to_json()
+    storage.write_bytes("memory://scores/scores.jsonl", (score.to_json() + "\n").encode())
+    assert read_scores("memory://scores/scores.jsonl") == [score]
+
+
+def test_a_summary_has_mean_and_sample_deviation_over_seeds() -> None:
+    def score(model_id: str, seed: int, value: float) -> Score:
+        return Score(model_id, "sentiment", "accuracy", "test", seed, {}, 9, value, "p")
+
+    rows = summary([score("m", 0, 0.8), score("m", 1, 0.9), score(UNTRAINED, 0, 0.5), score("m", 2, 1.0)])
+    assert [(row.model_id, row.seeds) for row in rows] == [("m", 3), (UNTRAINED, 1)]
+    assert rows[0].mean == pytest.approx(0.9) and rows[0].deviation == pytest.approx(0.1)
+    assert rows[1].deviation is None
+    lines = table(rows).split("\n")
+    assert lines[0].split() == ["model", "task", "metric", "split", "seeds", "mean", "deviation"]
+    assert [lines[2].split()[-3:], lines[3].split()[-3:]] == [["3", "0.900", "0.100"], ["1", "0.500", "-"]]
+
+
+def test_settings_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match="did you mean sentiment"):
+        EvaluationConfig(tasks=("sentimant",))
+    with pytest.raises(ValueError, match="seeds 0"):
+        EvaluationConfig(seeds=0)
