@@ -171,6 +171,11 @@ def test_missing_data_is_told_before_anything_is_trained(model: str, data: str, 
         evaluate(model, data, config, str(tmp_path), report=lambda *state: pytest.fail("trained"))
 
 
+def test_a_model_that_bears_the_baselines_name_is_refused(model: str, data: str, tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="called 'untrained'"):
+        evaluate(model, data, CONFIG, str(tmp_path), model_id=UNTRAINED)
+
+
 def test_a_score_survives_json() -> None:
     score = Score("导出-1", "entities", "entity_f1", "dev", 2, {"epochs": 3, "learning_rate": 3e-5}, 7, 1 / 3, "predictions/a")
     assert "导出-1" in score.to_json()

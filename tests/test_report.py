@@ -196,6 +196,17 @@ def test_one_row_of_metrics_no_validation_one_seed_and_an_empty_source_make_a_pa
     assert "NaN" not in document and "nan" not in re.sub("[a-z]*nan[a-z]+|[a-z]+nan[a-z]*", "", document)
 
 
+def test_losses_that_were_not_finite_are_left_out(tmp_path: Path) -> None:
+    rows = [
+        train_row(10),
+        train_row(20, loss=None),
+        validation_row(20, "all", 4.0),
+        {**validation_row(30, "all", 0), "loss": None},
+    ]
+    training = figures(ReportInputs(recipe_name="n", key="k", recipe={}, metrics=rows))["training"]
+    assert len(training["loss"]) == 1 and training["best"]["step"] == 20
+
+
 def test_masks_drawn_while_training_have_no_share(tmp_path: Path) -> None:
     dynamic = shards(tmp_path, "news", 128)
     dynamic.manifest["masking"]["static_draws"] = 0

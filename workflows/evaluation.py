@@ -10,6 +10,7 @@ was interrupted goes on where it was.
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from model.finetune import Finetuned, Splits
     from pipeline.pieces import PieceEncoder
 
-STAGE_VERSION = 1
 SCORES = "scores.jsonl"
 
 
@@ -113,11 +113,16 @@ def evaluate(
 ) -> list[Score]:
     """Fine-tune and score the export folder `model_url` on tasks in `data_url`; scores.jsonl and predictions go to `output`.
 
-    Runs share `workers` processes, each computing with `threads` threads (None: what torch finds). Neither changes what is
-    computed, but another number of threads may round differently. Progress is told in epochs. Raises `TaskError`
+    Runs share `workers` processes, each computing with `threads` threads (None: the cores, shared out). Neither changes
+    what is computed, but another number of threads may round differently. Progress is told in epochs. Raises `TaskError`
     before anything is trained, when a task's files are missing or malformed.
     """
-    runs = _runs(model_url, data_url, config, output, model_id or storage.base_name(model_url), threads)
+    model_id = model_id or storage.base_name(model_url)
+    if model_id == UNTRAINED:
+        raise TaskError(f"the model is called {UNTRAINED!r}, as the baseline is; give it another name")
+    if workers > 1 and threads is None:
+        threads = max(1, (os.cpu_count() or 1) // workers)  # more threads than cores wait for each other, many times as long
+    runs = _runs(model_url, data_url, config, output, model_id, threads)
     total = len(runs) * config.epochs
     finished = {run: read_scores(run.part) for run in runs if storage.exists(run.part)}
     left = [run for run in runs if run not in finished]

@@ -198,7 +198,7 @@ def _training(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     train = [row for row in metrics if row["kind"] == "train"]
     validation = [row for row in metrics if row["kind"] == "validation"]
     sources = list(dict.fromkeys(row.get("source", "all") for row in validation))
-    everything = [row for row in validation if row.get("source", "all") == "all"]
+    everything = [row for row in validation if row.get("source", "all") == "all" and row["loss"] is not None]
     best = min(everything, key=lambda row: row["loss"], default=None)
 
     def of(source: str, name: str) -> Points:

@@ -15,7 +15,6 @@ from pipeline.stages import FileEntry
 from workflows.captions import words
 from workflows.figures import ReportInputs, figures
 
-STAGE_VERSION = 1
 PAGE, DATA = "report.html", "report.json"
 
 
