@@ -1,12 +1,12 @@
 """What a person can mend, drawn as a tree. Everything else is our bug and keeps its traceback.
 
-    UserError               one line: what is wrong, and how to mend it; the command exits with 2
-    +-- CorpusError         input text, vocabulary, shards
-    +-- StorageError        a folder or an object store that cannot be read or written
-    +-- RecipeError         a setting that cannot be
-    +-- CheckpointError     weights or a checkpoint folder that is not what it should be
-    +-- ClusterError        workers that cannot be had, or that failed too often
-    +-- TaskError           evaluation data that is missing or malformed
+UserError               one line: what is wrong, and how to mend it; the command exits with 2
++-- CorpusError         input text, vocabulary, shards
++-- StorageError        a folder or an object store that cannot be read or written
++-- RecipeError         a setting that cannot be
++-- CheckpointError     weights or a checkpoint folder that is not what it should be
++-- ClusterError        workers that cannot be had, or that failed too often
++-- TaskError           evaluation data that is missing or malformed
 """
 
 

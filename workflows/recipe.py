@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 from cluster.config import ClusterConfig
-
 from model.config import EncoderConfig, OptimizerConfig, PhaseConfig, PretrainConfig, TrainingConfig
 from pipeline.config import (
     CorpusConfig,
