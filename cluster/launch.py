@@ -3,12 +3,11 @@
 result = pretrain(run, ClusterConfig(workers=2), report)
 
 report(0, 400, "pretrain: starting 2 workers")
-report(120, 400, "pretrain: loss 5.204, 3,310 tokens/s")
+report(120, 400, "pretrain: step 120 of 400, loss 5.204, 3,310 tokens/s")
 report(120, 400, "pretrain: restarting after a failure (attempt 2)")
-report(400, 400, "pretrain: loss 4.117, 3,298 tokens/s")
+report(400, 400, "pretrain: step 400 of 400, loss 4.117, 3,298 tokens/s")
 """
 
-import math
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import replace
@@ -113,8 +112,9 @@ class Progress:
         if row.get("attempt") == newest and row["step"] != self.step:
             self.step = row["step"]
             # A step without a finite loss has none, and the first ones have no speed yet.
-            loss, speed = row["loss"] or math.nan, row["tokens_per_second"] or math.nan
-            self.report(self.step, self.steps, f"pretrain: loss {loss:.3f}, {speed:,.0f} tokens/s")
+            loss = f"loss {row['loss']:.3f}" if row["loss"] is not None else "no finite loss"
+            speed = f", {row['tokens_per_second']:,.0f} tokens/s" if row["tokens_per_second"] else ""
+            self.report(self.step, self.steps, f"pretrain: step {self.step:,} of {self.steps:,}, {loss}{speed}")
 
 
 def _explained(error: Exception, run: "PretrainRun", cluster: ClusterConfig, folder: str | None) -> UserError:

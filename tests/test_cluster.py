@@ -127,7 +127,7 @@ def test_the_report_goes_from_the_start_to_the_last_step(together: tuple[str, li
     assert reports[0] == (0, STEPS, "pretrain: starting 2 workers")
     done, steps, what = reports[-1]
     assert (done, steps) == (STEPS, STEPS)
-    assert what.startswith("pretrain: loss ") and what.endswith(" tokens/s")
+    assert what.startswith(f"pretrain: step {STEPS} of {STEPS}, loss ") and what.endswith(" tokens/s")
     assert [done for done, _, _ in reports] == sorted(done for done, _, _ in reports)
 
 

@@ -70,7 +70,7 @@ def figures(inputs: ReportInputs) -> dict[str, Any]:
         ],
         "hyperparameters": _hyperparameters(inputs.scores),
         "stages": _stage_times(inputs),
-        "licences": _licences(inputs.documents, funnel),
+        "licences": _licences(inputs.documents, funnel, inputs.recipe),
     }
     return {**content, "captions": captions(content)}
 
@@ -256,14 +256,17 @@ def _stage_times(inputs: ReportInputs) -> list[dict[str, Any]]:
     return [{**entry, "share": _share(entry["seconds"], longest) or 0} for _, entry in sorted(times, key=lambda item: item[0])]
 
 
-def _licences(documents: Sequence[Finished], funnel: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Whose text it is."""
+def _licences(
+    documents: Sequence[Finished], funnel: Sequence[Mapping[str, Any]], recipe: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Whose text it is. Where it was read is the recipe's to say: a stage knows its input by digest alone."""
+    inputs = {source["name"]: source.get("input", []) for source in recipe.get("source", [])}
     total = sum(row["characters"] for row in funnel)
     return [
         {
             "source": stage.manifest["source"],
             "kind": stage.manifest["kind"],
-            "input": stage.manifest.get("settings", {}).get("source", {}).get("input", []),
+            "input": inputs.get(stage.manifest["source"], []),
             "licence": stage.manifest["licence"],
             "documents": row["kept"],
             "share": _share(row["characters"], total),
