@@ -22,7 +22,8 @@ def cli() -> str:
 
 
 def _help(name: str, command: click.Command, title: str = "") -> str:
-    context = click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
+    # The settings of the outermost command hold for all, as when they are run.
+    context = click.Context(command, info_name=name, terminal_width=100, **main.context_settings)
     text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
     return f"{title}\n```\n{text}\n```\n"
 
