@@ -274,9 +274,12 @@ def test_the_workers_end_with_the_driver(corpus: tiny.Corpus, tmp_path: Path, nu
     workers = worker_processes(process.pid)
     assert len(workers) == 2
     process.send_signal(number)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=120)
     assert (process.returncode, out) == (code, b"")
-    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+    gone_by = time.monotonic() + 60  # Ray ends them when it notices; a busy machine takes its time
+    while left := [pid for pid in workers if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < gone_by, f"workers {left} outlived their driver"
+        time.sleep(0.2)
 
 
 @pytest.mark.slow
