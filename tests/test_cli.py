@@ -29,6 +29,7 @@ def test_h_is_help() -> None:
         (["prepare", "--output", "out"], "give either a RECIPE or --corpus"),
         (["prepare", "--corpus", "text", "--output", "out"], "has no input; name files, folders or globs"),
         (["prepare", "--corpus", "text", "--input", "missing.txt", "--output", "out"], "missing.txt: no such file"),
+        (["prepare", "--corpus", "demo", "--set", "filters.min_chars=3", "--output", "out"], "unknown key 'min_chars'"),
         (["prepare", "--corpus", "wiki", "--output", "out"], "'wiki' is not one of"),
         (["pretrain", "tiny", "--data", "missing", "--output", "out"], "missing/data.json: not found"),
         (["export", "missing", "--output", "out"], "neither a checkpoint"),

@@ -347,7 +347,7 @@ def _data_chain(
         else:
             sources = [{"name": corpus, "kind": corpus, "input": list(inputs)}]
         content = {"name": corpus, "source": sources, "vocabulary": {"url": vocab}}
-        loaded = recipes.build(content, f"--corpus {corpus}")
+        loaded = recipes.build(content, f"--corpus {corpus}", settings)
     return Chain(loaded, output, workers=workers or 1, sequence_lengths=tuple(lengths))
 
 

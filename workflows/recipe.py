@@ -126,15 +126,15 @@ def load(recipe: str, settings: typing.Sequence[str] = ()) -> Recipe:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{recipe}: not valid TOML: {error}") from error
-    for setting in settings:
-        _change(content, setting)
-    return build(content, recipe)
+    return build(content, recipe, settings)
 
 
-def build(content: dict[str, Any], name: str) -> Recipe:
-    """A recipe from parsed TOML; `name` is what errors call it."""
+def build(content: dict[str, Any], name: str, settings: typing.Sequence[str] = ()) -> Recipe:
+    """A recipe from parsed TOML, with some settings changed in it; `name` is what errors call it."""
     import pydantic
 
+    for setting in settings:
+        _change(content, setting)
     _refuse_unknown_keys(content, Recipe, name, "")
     try:
         # As JSON, so that types are held to strictly, yet arrays may become tuples and 1 may stand for 1.0.
