@@ -4,11 +4,13 @@ Every field changes the bytes that `prepare` writes, so every field is part of a
 the size of a task) is an argument of the stages, never a field here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["demo", "text", "news"]
-PairTask = Literal["nsp", "none"]
+Kind = Literal["demo", "text", "news", "baike", "wiki"]
+PairTask = Literal["nsp", "sop", "none"]
+Variant = Literal["auto", "none", "zh-cn", "zh-sg", "zh-my", "zh-tw", "zh-hk", "zh-mo", "zh-hans", "zh-hant"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,15 +20,29 @@ class SourceConfig:
     name: str
     """A short name: folders, weights of phases and reports use it."""
     kind: Kind
-    """How to read it: `demo` (the embedded corpus), `text` (plain text), `news` (JSON lines of title and content)."""
+    """What it is: `demo` (the embedded corpus), `wiki` (a MediaWiki dump), `baike` (records of an encyclopedia), `news`, `text`.
+    The layout of files (JSON, Parquet, plain text, compressed or not) is recognised by their content."""
     input: tuple[str, ...] = ()
-    """Files, folders or globs, any fsspec URL. For `demo`: the part to take, `news` or `reviews`."""
+    """Files, folders or globs, any fsspec URL. For `demo`: the part to take, `news` or `reviews`. For `wiki` without input: the
+    latest dump of the Chinese Wikipedia is downloaded."""
     priority: int = 0
     """Of the same document in two sources, the source with the higher priority keeps it."""
     licence: str = "unknown"
     """Under what terms the text may be used; it travels into manifests and the model card."""
     max_bad: float = 0.01
     """Share of records that may be unreadable before the source is refused."""
+    text_field: tuple[str, ...] = ()
+    """Fields of a record that hold its text, in their order; empty: known layouts are recognised."""
+    encoding: Literal["auto", "utf-8", "gb18030", "utf-16"] = "auto"
+    """Of text files; `auto`: UTF-8, UTF-16 by its mark, and GB18030 where a file is not UTF-8 but is that."""
+    variant: Variant = "auto"
+    """The Chinese that documents are converted to: `none` leaves both scripts; `auto` is `zh-cn` for `wiki`, else `none`."""
+    list_items: bool = True
+    """Of `wiki`: whether items of lists are kept."""
+    personal_data: Literal["auto", "mask", "keep"] = "auto"
+    """Mail addresses, phone, identity card and IP numbers: masked or kept; `auto` masks in `text`."""
+    filters: Mapping[str, float] = field(default_factory=dict)
+    """Thresholds of `[filters]` that are others for this source."""
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or not self.name.isascii():

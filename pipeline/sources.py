@@ -48,6 +48,13 @@ class Bad:
 
 
 @dataclass(frozen=True)
+class Skipped:
+    """A record that is no document by its nature (a redirect, a page of another namespace); counted by reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class ReadTask:
     """A byte range of an input file: records that start in [start, end)."""
 
