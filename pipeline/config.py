@@ -20,7 +20,7 @@ class SourceConfig:
     name: str
     """A short name: folders, weights of phases and reports use it."""
     kind: Kind
-    """What it is: `demo` (the embedded corpus), `wiki` (a MediaWiki dump), `baike` (records of an encyclopedia), `news`, `text`.
+    """What it is: `demo` (the embedded corpus), `wiki` (a MediaWiki dump), `baike` (an encyclopedia), `news` or `text`.
     The layout of files (JSON, Parquet, plain text, compressed or not) is recognised by their content."""
     input: tuple[str, ...] = ()
     """Files, folders or globs, any fsspec URL. For `demo`: the part to take, `news` or `reviews`. For `wiki` without input: the

@@ -1,32 +1,30 @@
 """The one Beam graph that every stage of prepare runs: tasks -> spill files -> buckets -> finished files.
 
-    Create(tasks) | map: a task writes one spill file | GroupByKey(bucket) | reduce: a bucket becomes one finished file
+    Create(tasks) | map: a task writes spill files | GroupByKey(bucket) | reduce: a bucket becomes one finished file
+    Create(tasks) | map: a task becomes finished files                                    (a job without a reduce)
 
 Elements are descriptors: Beam moves task names and byte ranges, text never passes through it (its local runner would hold all
 of it in memory). Each finished task and bucket leaves a small JSON file in the work folder. These make a killed job go on where
 it was, they are how progress is seen, and their sums are compared at the end, so that a record lost on the way is an error.
+
+Steps are plain callables over descriptors, so that others than Beam can run them too: see `executed_by`.
 """
 
+import contextlib
 import hashlib
-import logging
-import os
-import pickle
-import subprocess
-import sys
-import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline import storage, tally
+from pipeline import processes, storage, tally
 from pipeline.errors import CorpusError, StorageError, UserError
-from pipeline.runner import WORKER_DIED, exit_when_a_worker_dies, exit_with, import_beam, local_runner
+from pipeline.runner import import_beam, local_runner
 from pipeline.spill import SpillRange, read_spills, write_spill
 from pipeline.stages import WORK, FileEntry, Report, silent
 from pipeline.tally import Tally
@@ -41,7 +39,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Mapped:
-    """What a task made: rows, the bucket of each, and what was counted on the way."""
+    """What a task made, or a piece of it: rows, the bucket of each, and what was counted on the way."""
 
     table: pa.Table
     buckets: npt.NDArray[np.integer]
@@ -50,7 +48,7 @@ class Mapped:
 
 @dataclass(frozen=True)
 class Reduced:
-    """What became of a bucket: finished files and what was counted."""
+    """What became of a bucket (or, without a reduce, of a task): finished files and what was counted."""
 
     files: tuple[FileEntry, ...]
     counts: Tally
@@ -64,14 +62,31 @@ class Job:
     folder: str
     """The stage's folder: finished files go here, spill files into `work-<plan>` below it."""
     tasks: Sequence[Task]
-    map: Callable[[Any], Mapped]
-    reduce: Callable[[int, pa.Table], Reduced]
+    map: Callable[[Any], Mapped | Iterable[Mapped] | Reduced]
+    """Of a task: rows at once, or piece by piece where a task is too large to be held; without `reduce`, finished files."""
+    reduce: Callable[[int, pa.Table], Reduced] | None = None
 
     @property
     def work(self) -> str:
         """Folder of unfinished business. Another plan (other tasks) has another, so that parts never mix."""
         plan = hashlib.blake2b("\n".join(task.name for task in self.tasks).encode(), digest_size=6).hexdigest()
         return storage.join(self.folder, f"{WORK}{plan}")
+
+
+Executor = Callable[[Job, int], None]
+"""Runs the steps of a job (what is not finished of them) with so many workers."""
+
+_executor: ContextVar[Executor | None] = ContextVar("executor", default=None)
+
+
+@contextlib.contextmanager
+def executed_by(executor: Executor | None) -> Iterator[None]:
+    """Inside, jobs are run by `executor`; None: by Beam on this machine. What they write is the same."""
+    token = _executor.set(executor)
+    try:
+        yield
+    finally:
+        _executor.reset(token)
 
 
 def run(job: Job, workers: int = 1, report: Report = silent) -> tuple[list[FileEntry], Tally]:
@@ -81,50 +96,55 @@ def run(job: Job, workers: int = 1, report: Report = silent) -> tuple[list[FileE
     """
     storage.remove(storage.join(job.work, "error.json"))
     with _watched(job, report):
-        if workers == 1:
-            _run_here(job, 1)
-        else:
-            _run_in_a_process(job, workers)
+        try:
+            (_executor.get() or _run_on_this_machine)(job, workers)
+        except Exception:
+            _raise_what_a_task_said(job)
+            raise
     return _collect(job)
 
 
-def _run_here(job: Job, workers: int) -> None:
+def run_beam(job: Job, runner: Any, options: Any, spread: bool = False) -> None:
+    """Run a job as a Beam pipeline, a task an element. `spread` parts them where a runner would fuse all into one step."""
     beam = import_beam()
-    runner, options = local_runner(workers)
-    try:
-        with beam.Pipeline(runner=runner, options=options) as pipeline:
-            (
-                pipeline
-                | "tasks" >> beam.Create(list(job.tasks))
-                | "map" >> beam.FlatMap(_MapStep(job.name, job.work, job.map))
-                | "gather by bucket" >> beam.GroupByKey()
-                | "reduce" >> beam.Map(_ReduceStep(job.name, job.work, job.reduce))
-            )
-    except Exception:
-        _raise_what_a_task_said(job)
-        raise
+    with beam.Pipeline(runner=runner, options=options) as pipeline:
+        tasks = pipeline | "tasks" >> beam.Create(list(job.tasks))
+        if spread:
+            tasks |= "spread" >> beam.Reshuffle()
+        mapped = tasks | "map" >> beam.FlatMap(MapStep(job.work, job.map))
+        if job.reduce is not None:
+            mapped | "gather by bucket" >> beam.GroupByKey() | "reduce" >> beam.FlatMap(ReduceStep(job.work, job.reduce))
 
 
-def _run_in_a_process(job: Job, workers: int) -> None:
-    """Several workers: a process of its own, because the guard against dead workers ends the process it is in."""
-    with tempfile.TemporaryDirectory() as folder:
-        specification = Path(folder) / "job.pickle"
-        specification.write_bytes(pickle.dumps((job, workers, os.getpid())))
-        log = Path(folder) / "log"
-        # Workers of Beam are started as `python`: it must be this one, and find these rooms.
-        places = {"PATH": str(Path(sys.executable).parent), "PYTHONPATH": str(Path(__file__).parents[1])}
-        found = {name: os.pathsep.join(filter(None, [place, os.environ.get(name)])) for name, place in places.items()}
-        with log.open("wb") as output:
-            command = [sys.executable, "-m", "pipeline.job", str(specification)]
-            code = subprocess.run(command, stdout=output, stderr=output, env={**os.environ, **found}).returncode
-        if code:
-            _raise_what_a_task_said(job)
-            if code in (WORKER_DIED, -9):
-                raise CorpusError(
-                    f"{job.name}: a worker process was killed (out of memory?); run again, finished parts are kept, "
-                    "or use fewer --workers"
-                )
-            raise RuntimeError(f"{job.name}: the pipeline process ended with {code}\n{log.read_text(errors='replace')[-4000:]}")
+def _run_on_this_machine(job: Job, workers: int) -> None:
+    """With several workers, an element is a list of all tasks (or buckets), and its step shares them out."""
+    if workers == 1 or not job.tasks:
+        return run_beam(job, *local_runner())
+    beam = import_beam()
+    runner, options = local_runner()
+    with beam.Pipeline(runner=runner, options=options) as pipeline:
+        tasks = pipeline | "tasks" >> beam.Create([list(job.tasks)])
+        mapped = tasks | "map" >> beam.FlatMap(_Shared(MapStep(job.work, job.map), workers))
+        if job.reduce is not None:
+            buckets = mapped | "gather by bucket" >> beam.GroupByKey() | "all" >> beam.combiners.ToList()
+            buckets | "reduce" >> beam.FlatMap(_Shared(ReduceStep(job.work, job.reduce), workers))
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """A step over a list, in worker processes."""
+
+    step: Callable[[Any], list[Any]]
+    workers: int
+
+    def __call__(self, elements: Sequence[Any]) -> Iterator[Any]:
+        for results in processes.each(self.step, [_plain(element) for element in elements], self.workers):
+            yield from results
+
+
+def _plain(element: Any) -> Any:
+    """A task as it is, a bucket with its ranges as a list (Beam's own type knows its pipeline)."""
+    return (element[0], list(element[1])) if isinstance(element, tuple) else element
 
 
 def _raise_what_a_task_said(job: Job) -> None:
@@ -135,30 +155,47 @@ def _raise_what_a_task_said(job: Job) -> None:
 
 
 @dataclass(frozen=True)
-class _MapStep:
-    job: str
-    work: str
-    map: Callable[[Any], Mapped]
+class MapStep:
+    """A task, unless it is done: its rows go into spill files, its counts and their places into `map-<task>.json`."""
 
-    def __call__(self, task: Any) -> Iterator[tuple[int, SpillRange]]:
-        done, spill = (storage.join(self.work, name) for name in (f"map-{task.name}.json", f"spill-{task.name}.arrow"))
+    work: str
+    map: Callable[[Any], Mapped | Iterable[Mapped] | Reduced]
+
+    def __call__(self, task: Any) -> list[tuple[int, SpillRange]]:
+        done = storage.join(self.work, f"map-{task.name}.json")
         if not storage.exists(done):
             with _noting_errors(self.work):
-                mapped = self.map(task)
-                ranges = write_spill(spill, mapped.table, mapped.buckets)
-                places = {str(bucket): (place.start, place.end, place.rows) for bucket, place in ranges.items()}
-                storage.write_json(done, {"ranges": places, "counts": mapped.counts})
-        for bucket, place in storage.read_json(done)["ranges"].items():
-            yield int(bucket), SpillRange(spill, *place)
+                storage.write_json(done, self._content(task))
+        return [
+            (int(bucket), SpillRange(self._spill(task, number), *place))
+            for bucket, places in storage.read_json(done)["ranges"].items()
+            for number, *place in places
+        ]
+
+    def _spill(self, task: Any, number: int) -> str:
+        return storage.join(self.work, f"spill-{task.name}-{number}.arrow")
+
+    def _content(self, task: Any) -> dict[str, Any]:
+        mapped = self.map(task)
+        if isinstance(mapped, Reduced):
+            return {"ranges": {}, "files": [asdict(entry) for entry in mapped.files], "counts": mapped.counts}
+        ranges: dict[str, list[tuple[int, ...]]] = {}
+        counts: Tally = {}
+        for number, piece in enumerate([mapped] if isinstance(mapped, Mapped) else mapped):
+            for bucket, place in write_spill(self._spill(task, number), piece.table, piece.buckets).items():
+                ranges.setdefault(str(bucket), []).append((number, place.start, place.end, place.rows))
+            counts = tally.add(counts, piece.counts)
+        return {"ranges": ranges, "files": [], "counts": counts}
 
 
 @dataclass(frozen=True)
-class _ReduceStep:
-    job: str
+class ReduceStep:
+    """A bucket, unless it is done: the rows of its ranges become finished files, noted in `reduce-<bucket>.json`."""
+
     work: str
     reduce: Callable[[int, pa.Table], Reduced]
 
-    def __call__(self, element: tuple[int, Any]) -> int:
+    def __call__(self, element: tuple[int, Any]) -> list[int]:
         bucket, ranges = element
         done = storage.join(self.work, f"reduce-{bucket:05d}.json")
         if not storage.exists(done):
@@ -167,7 +204,7 @@ class _ReduceStep:
                 reduced = self.reduce(bucket, table)
                 files = [asdict(entry) for entry in reduced.files]
                 storage.write_json(done, {"rows": table.num_rows, "files": files, "counts": reduced.counts})
-        return bucket
+        return [bucket]
 
 
 class _noting_errors:
@@ -188,8 +225,8 @@ def _collect(job: Job) -> tuple[list[FileEntry], Tally]:
     maps = [storage.read_json(storage.join(job.work, f"map-{task.name}.json")) for task in job.tasks]
     wrote: dict[int, int] = {}
     for content in maps:
-        for bucket, (_, _, rows) in content["ranges"].items():
-            wrote[int(bucket)] = wrote.get(int(bucket), 0) + rows
+        for bucket, places in content["ranges"].items():
+            wrote[int(bucket)] = wrote.get(int(bucket), 0) + sum(place[-1] for place in places)
     reduces: dict[int, Any] = {}
     for bucket in sorted(wrote):
         url = storage.join(job.work, f"reduce-{bucket:05d}.json")
@@ -199,8 +236,9 @@ def _collect(job: Job) -> tuple[list[FileEntry], Tally]:
                 f"{job.name}: bucket {bucket} received {reduces[bucket]['rows']:,} of {wrote[bucket]:,} rows; "
                 f"nothing was committed: remove {job.work} and run again"
             )
-    files = [FileEntry(**fields) for content in reduces.values() for fields in content["files"]]
-    return files, tally.total(content["counts"] for content in [*maps, *reduces.values()])
+    contents = [*maps, *reduces.values()]
+    files = [FileEntry(**fields) for content in contents for fields in content["files"]]
+    return files, tally.total(content["counts"] for content in contents)
 
 
 class _watched:
@@ -235,19 +273,3 @@ class _watched:
         maps = sum(name.startswith("map-") for name in names)
         reduces = sum(name.startswith("reduce-") for name in names)
         self.report(maps, total, f"{self.job.name}: {maps} of {total} parts read, {reduces} written")
-
-
-def main(specification: str) -> None:
-    """Run a pickled job with several workers: `python -m pipeline.job FILE`."""
-    logging.basicConfig(level=logging.WARNING)
-    job, workers, parent = pickle.loads(Path(specification).read_bytes())
-    exit_with(parent)
-    exit_when_a_worker_dies()
-    # This file is running as __main__; what workers unpickle must come from the module that they can import.
-    from pipeline import job as this_module
-
-    this_module._run_here(job, workers)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -1,23 +1,32 @@
-"""Beam's local runner, guarded. Everything that touches Beam's inner modules is in this file, with apache-beam pinned.
+"""Where Beam runs a job: here, guarded, or on a cluster. Everything that touches Beam's inner modules is in this file.
 
-Beam 2.77 as it comes loses data here, without a word (measured; tests/test_runner.py holds the guard):
+Beam 2.77 as it comes loses data on one machine, without a word (measured; tests/test_runner.py):
 
 - Its bare `DirectRunner` tries to download another engine first. We name the engine: `FnApiRunner`.
-- A timer flushes the driver's buffers once a second while another thread writes to them; what arrives between reading and
-  clearing is gone. The guard turns the timer off, so that buffers flush by size.
-- A worker process that dies (the out-of-memory killer) leaves the pipeline waiting for ever. `exit_when_a_worker_dies` ends
-  the process instead; a pipeline with several workers therefore runs in a process of its own (pipeline/job.py).
+- With several workers, and in its own job service, a timer flushes the driver's buffers once a second while another thread
+  writes to them; what arrives between reading and clearing is gone. Here Beam runs in one process, and hands steps to worker
+  processes of ours (pipeline/processes.py); where its job service runs in this process, the timer is turned off.
 """
 
 import logging
-import os
-import sys
-import threading
-import time
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
-WORKER_DIED = 70
-"""Exit code of a pipeline process that lost a worker."""
+from pipeline import storage
+from pipeline.errors import CorpusError
+
+RunnerName = Literal["portable", "flink", "spark", "dataflow", "dask"]
+
+_CLASSES: dict[RunnerName, str] = {
+    "portable": "PortableRunner",
+    "flink": "FlinkRunner",
+    "spark": "SparkRunner",
+    "dataflow": "DataflowRunner",
+    "dask": "apache_beam.runners.dask.dask_runner.DaskRunner",
+}
+_LOCAL_SIGNS = ("LOOPBACK", "localhost", "127.0.0.1", "embed")
+"""Found in the options of a runner whose workers are on this machine, and may be given local paths."""
 
 
 def import_beam() -> Any:
@@ -30,43 +39,53 @@ def import_beam() -> Any:
     return apache_beam
 
 
-def local_runner(workers: int) -> tuple[Any, Any]:
-    """The guarded runner and its options: in this process for one worker, in that many processes for more."""
+def local_runner() -> tuple[Any, Any]:
+    """Beam's engine in this process, and its options."""
     from apache_beam.options.pipeline_options import PipelineOptions
-    from apache_beam.portability.api import beam_provision_api_pb2
-    from apache_beam.runners.portability.fn_api_runner import fn_runner, worker_handlers
-    from apache_beam.runners.portability.portable_runner import JobServiceHandle
+    from apache_beam.runners.portability.fn_api_runner import fn_runner
+
+    options = PipelineOptions([], direct_running_mode="in_memory", pickle_library="cloudpickle", save_main_session=False)
+    return fn_runner.FnApiRunner(), options
+
+
+@dataclass(frozen=True)
+class RemoteBeam:
+    """A Beam runner that has its workers elsewhere; an executor of jobs (pipeline/job.py)."""
+
+    name: RunnerName
+    options: tuple[str, ...] = ()
+    """Beam's own, as on its command line: `--job_endpoint=localhost:8099`."""
+
+    def __call__(self, job: Any, workers: int) -> None:
+        from pipeline.job import run_beam
+
+        import_beam()
+        from apache_beam.options.pipeline_options import PipelineOptions
+        from apache_beam.runners.runner import create_runner
+
+        _turn_off_timed_flushes()
+        arguments = list(self.options)
+        if self.name == "dask":  # by itself it puts 128 tasks into one partition: no two at a time
+            arguments.append(f"--dask_npartitions={max(1, len(job.tasks))}")
+        options = PipelineOptions(arguments, pickle_library="cloudpickle", save_main_session=False)
+        try:
+            runner = create_runner(_CLASSES[self.name])
+        except ImportError as error:
+            raise CorpusError(f"runner {self.name}: {error}; install apache-beam[{self.name}]") from error
+        run_beam(job, runner, options, spread=self.name != "dask")
+
+    def refuse_local(self, urls: Sequence[str]) -> None:
+        """Raise CorpusError for a path that only this machine has, where the workers are on others."""
+        if any(sign in option for option in self.options for sign in _LOCAL_SIGNS):
+            return
+        for url in urls:
+            if storage.is_local(url):
+                raise CorpusError(
+                    f"runner {self.name}: its workers cannot see the local path {url}; give a URL (s3://, gs://, hdfs://)"
+                )
+
+
+def _turn_off_timed_flushes() -> None:
+    from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
     worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = -1
-    mode = "in_memory" if workers == 1 else "multi_processing"
-    options = PipelineOptions(
-        [], direct_num_workers=workers, direct_running_mode=mode, pickle_library="cloudpickle", save_main_session=False
-    )
-    # Named directly, FnApiRunner hands workers empty options; they travel in the provision information.
-    encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
-    provision = fn_runner.ExtendedProvisionInfo(beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded))
-    return fn_runner.FnApiRunner(provision_info=provision), options
-
-
-def exit_when_a_worker_dies() -> None:
-    """End this process with code 70 when a worker process of Beam's ends before its work is done."""
-    previous = threading.excepthook
-
-    def watch(arguments: threading.ExceptHookArgs) -> None:
-        previous(arguments)
-        if "Worker subprocess exited" in str(arguments.exc_value):
-            print("a worker process died before its work was done", file=sys.stderr, flush=True)
-            os._exit(WORKER_DIED)
-
-    threading.excepthook = watch
-
-
-def exit_with(parent: int) -> None:
-    """End this process when the process `parent`, which started it, is gone: it would write where the next run may be."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(WORKER_DIED)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -1,6 +1,7 @@
-"""The guard around Beam's local runner: no record lost, no pipeline that waits for a dead worker."""
+"""Where jobs run: nothing lost in Beam's own buffers, the same bytes through its job service, no wait for a dead worker."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -12,12 +13,10 @@ import pytest
 
 from pipeline import job
 from pipeline.errors import CorpusError
-from pipeline.runner import import_beam, local_runner
+from pipeline.runner import RemoteBeam, import_beam
 from tests import steps
 
 ROOT = Path(__file__).parents[1]
-LONG = 8_000
-"""Characters of a record: long ones make the driver write for longer than its timer."""
 
 
 def test_beams_timed_buffer_still_loses_what_is_written_while_it_flushes() -> None:
@@ -43,54 +42,46 @@ def test_beams_timed_buffer_still_loses_what_is_written_while_it_flushes() -> No
     assert b"second" not in b"".join(arrived)
 
 
-def test_the_guard_turns_the_timer_off() -> None:
+def test_a_job_service_in_this_process_has_its_timer_off(tmp_path: Path) -> None:
     import_beam()
     from apache_beam.runners.portability.fn_api_runner import worker_handlers
     from apache_beam.runners.worker.data_plane import ClosableOutputStream, TimeBasedBufferingClosableOutputStream
 
     worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 5
-    local_runner(2)
-    limit = worker_handlers.DATA_BUFFER_TIME_LIMIT_MS
-    stream = ClosableOutputStream.create(None, None, limit)
+    with job.executed_by(RemoteBeam("portable", ("--job_endpoint=embed", "--environment_type=LOOPBACK"))):
+        assert job.run(steps.job(tmp_path))[1] == {"mapped": 60, "reduced": 60}
+    stream = ClosableOutputStream.create(None, None, worker_handlers.DATA_BUFFER_TIME_LIMIT_MS)
     assert not isinstance(stream, TimeBasedBufferingClosableOutputStream)
 
 
-COUNT = """
-import sys
-from pipeline import runner
-beam = runner.import_beam()
-from apache_beam.runners.portability.fn_api_runner import worker_handlers
-limit, number, length, output = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 5
-built, options = runner.local_runner(2)
-if limit:
-    worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = limit
-def records(k):
-    return ((k, j, "长" * length) for j in range(number))
-def save(count):
-    open(output, "w").write(str(count))
-with beam.Pipeline(runner=built, options=options) as p:
-    branches = [p | f"tasks {i}" >> beam.Create(range(16)) | f"records {i}" >> beam.FlatMap(records) for i in range(2)]
-    branches | beam.Flatten() | "count" >> beam.combiners.Count.Globally() | "save" >> beam.Map(save)
-"""
+@pytest.mark.timeout(120)
+def test_a_job_through_beams_job_service_writes_the_same_bytes(tmp_path: Path) -> None:
+    here = job.run(steps.job(tmp_path, "here"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    module = "apache_beam.runners.portability.local_job_service_main"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    service = subprocess.Popen([sys.executable, "-m", module, "--port", str(port)], env=environment, stderr=subprocess.DEVNULL)
+    try:
+        options = (f"--job_endpoint=localhost:{port}", "--environment_type=LOOPBACK", "--job_server_timeout=60")
+        with job.executed_by(RemoteBeam("portable", options)):
+            assert job.run(steps.job(tmp_path, "there")) == here
+    finally:
+        service.kill()
+        service.wait()
 
 
-def count_in_two_processes(tmp_path: Path, limit: int, number: int) -> int:
-    """Records that reach the end of a Beam pipeline, of 32 * `number`; limit 0 leaves the guard's setting."""
-    output = tmp_path / "count"
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", COUNT, str(limit), str(number), str(LONG), str(output)]
-    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
-    return int(output.read_text())
+@pytest.mark.parametrize("options", [("--flink_master=flink:8081",), ()])
+def test_workers_elsewhere_are_not_given_local_paths(options: tuple[str, ...]) -> None:
+    runner = RemoteBeam("flink", options)
+    with pytest.raises(CorpusError, match=r"cannot see the local path /data/a; give a URL"):
+        runner.refuse_local(["s3://bucket/a", "/data/a"])
+    runner.refuse_local(["s3://bucket/a"])
 
 
-def test_with_the_guard_every_record_arrives(tmp_path: Path) -> None:
-    assert count_in_two_processes(tmp_path, limit=0, number=100) == 3_200
-
-
-@pytest.mark.slow
-def test_without_the_guard_records_are_lost(tmp_path: Path) -> None:
-    assert count_in_two_processes(tmp_path, limit=5, number=800) < 25_600
+def test_workers_on_this_machine_may_read_local_paths() -> None:
+    RemoteBeam("portable", ("--job_endpoint=localhost:8099", "--environment_type=LOOPBACK")).refuse_local(["/data/a"])
 
 
 def processes_with(mark: str) -> list[int]:
@@ -145,7 +136,7 @@ def test_workers_end_with_the_program_that_started_them(tmp_path: Path) -> None:
     while not list(tmp_path.glob("calls/000030.*")):
         assert caller.poll() is None
         time.sleep(0.1)
-    assert len(processes_with(mark)) >= 4  # the caller, the pipeline, two workers
+    assert len(processes_with(mark)) >= 3  # the caller and two workers
     caller.kill()
     caller.wait()
     assert gone(mark), "a killed program leaves its pipeline running"

@@ -1,0 +1,72 @@
+"""Jobs of `prepare` as Ray tasks: `nezha-pipe prepare --runner ray`.
+
+    with connected(cluster), executed_by(RayTasks()):
+        chain.prepare()
+
+A step of a job (pipeline/job.py) is a plain callable over a descriptor, so it runs as a Ray task as it is, and what it writes
+is the same to the byte. Ray carries descriptors; documents go through the storage that all machines see.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import ClusterError
+from pipeline.job import Job, MapStep, ReduceStep
+from pipeline.spill import SpillRange
+
+ATTEMPTS = 3
+"""Of a task whose machine or process died; steps write whole files to fixed names, so that a second attempt harms nothing."""
+
+
+@dataclass(frozen=True)
+class RayTasks:
+    """An executor of jobs: each task, and then each bucket, is a Ray task. Needs a connection (cluster/session.py)."""
+
+    cpus: float = 1.0
+    """Of a machine, that one task is given."""
+
+    def __call__(self, job: Job, workers: int) -> None:
+        buckets: dict[int, list[SpillRange]] = defaultdict(list)
+        for bucket, place in self._each(MapStep(job.work, job.map), job.tasks, workers):
+            buckets[bucket].append(place)
+        if job.reduce is not None:
+            self._each(ReduceStep(job.work, job.reduce), sorted(buckets.items()), workers)
+
+    def _each(self, step: Any, elements: Sequence[Any], workers: int) -> list[Any]:
+        """Results of a step, of all elements together, in their order; as many at a time as there are workers."""
+        import ray
+
+        remote = ray.remote(num_cpus=self.cpus, max_retries=ATTEMPTS)(_apply)
+        shared = ray.put(step)
+        running: dict[Any, int] = {}
+        results: dict[int, list[Any]] = {}
+        try:
+            for number, element in enumerate(elements):
+                if len(running) >= workers:
+                    self._collect(running, results)
+                running[remote.remote(shared, element)] = number
+            while running:
+                self._collect(running, results)
+        except ray.exceptions.RayTaskError as error:
+            for task in running:
+                ray.cancel(task, force=True)
+            cause: Any = error.as_instanceof_cause  # what the step raised, as `except` knows it
+            raise cause() from error
+        except ray.exceptions.RayError as error:
+            raise ClusterError(
+                f"Ray lost a task {ATTEMPTS} times ({type(error).__name__}); run again, finished parts are kept"
+            ) from error
+        return [one for number in sorted(results) for one in results[number]]
+
+    @staticmethod
+    def _collect(running: dict[Any, int], results: dict[int, list[Any]]) -> None:
+        import ray
+
+        (done, *_), _ = ray.wait(list(running), num_returns=1)
+        results[running.pop(done)] = ray.get(done)
+
+
+def _apply(step: Any, element: Any) -> Any:
+    return step(element)

@@ -1,0 +1,45 @@
+"""Jobs of prepare as Ray tasks: the same bytes, errors in one line, a killed worker tried again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.config import ClusterConfig
+from cluster.session import connected
+from cluster.tasks import RayTasks
+from pipeline import job
+from pipeline.errors import CorpusError
+from tests import steps
+
+
+@pytest.fixture(scope="module")
+def ray_tasks() -> Iterator[RayTasks]:
+    with connected(ClusterConfig(workers=2)), job.executed_by(tasks := RayTasks()):
+        yield tasks
+
+
+@pytest.mark.timeout(120)
+def test_a_job_on_ray_writes_what_it_writes_here(ray_tasks: RayTasks, tmp_path: Path) -> None:
+    there = job.run(steps.job(tmp_path, "there"), workers=2)
+    with job.executed_by(None):
+        assert job.run(steps.job(tmp_path, "here")) == there
+    assert there[1] == {"mapped": 60, "reduced": 60}
+
+
+@pytest.mark.timeout(120)
+def test_the_error_of_a_task_arrives_as_its_one_line(ray_tasks: RayTasks, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError) as error:
+        job.run(steps.job(tmp_path, refuse_at="000030"), workers=2)
+    assert str(error.value) == "task 000030: no space left; free some"
+
+
+@pytest.mark.timeout(120)
+def test_a_killed_worker_is_tried_again(ray_tasks: RayTasks, tmp_path: Path) -> None:
+    assert job.run(steps.job(tmp_path, kill_at="000050"), workers=2)[1] == {"mapped": 60, "reduced": 60}
+    assert steps.calls(str(tmp_path / "calls"), "000050") == ["000050"] * 2
+
+
+@pytest.mark.timeout(120)
+def test_a_job_without_tasks_is_no_error(ray_tasks: RayTasks, tmp_path: Path) -> None:
+    assert job.run(steps.job(tmp_path, tasks=0), workers=2) == ([], {})
