@@ -13,6 +13,7 @@ import click
 
 from pipeline import storage
 from pipeline.errors import RecipeError, UserError
+from workflows.preparing import corpus_options, runner_options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -122,40 +123,37 @@ def plan(recipe: str, settings: Sequence[str], output: str | None, as_json: bool
 @main.command()
 @click.argument("recipe", required=False)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting of the recipe.")
-@click.option("--corpus", type=click.Choice(["demo", "text", "news"]), help="Without RECIPE: the kind of corpus.")
-@click.option("--input", "inputs", multiple=True, metavar="URL", help="Without RECIPE: files, folders or globs of the corpus.")
-@click.option("--vocab", default="", metavar="URL", help="A vocab.txt to use; without one it is built from the documents.")
-@click.option(
-    "--sequence-length", "lengths", type=click.IntRange(8), multiple=True, metavar="N", help="Longest example, in pieces."
-)
+@corpus_options
 @output_option()
-@click.option("--runner", type=click.Choice(["direct"]), default="direct", help="Where Beam runs: direct = this machine.")
+@runner_options
 @workers_option
 @json_option
 def prepare(
     recipe: str | None,
     settings: Sequence[str],
-    corpus: str | None,
-    inputs: Sequence[str],
-    vocab: str,
-    lengths: Sequence[int],
     output: str,
     runner: str,
+    runner_settings: Sequence[str],
     workers: int | None,
     as_json: bool,
+    **corpus: Any,
 ) -> None:
     """Turn corpora into masked training shards, with a report on what was kept and dropped.
 
     \b
     Examples:
       nezha-pipe prepare --corpus demo --output data
+      nezha-pipe prepare --corpus wiki --input zhwiki-latest-pages-articles-multistream.xml.bz2 --output data --workers 8
       nezha-pipe prepare --corpus news --input 'news/*.jsonl.gz' --vocab vocab.txt --output s3://bucket/data --workers 4
-      nezha-pipe prepare my.toml --output data
+      nezha-pipe prepare my.toml --output data --runner ray --runner-option address=head:6379
     """
-    chain = _data_chain(recipe, settings, corpus, inputs, vocab, lengths, output, workers)
+    from workflows.preparing import data_chain, running_on
+
+    chain = data_chain(recipe, settings, output, workers, **corpus)
     steps = chain.data_steps()
-    _run_steps(chain, steps, lambda chain, tell: _call_steps(chain, steps, tell))
-    pointer = {**chain.prepare(), "output": chain.root, "report": chain.data_report().file("report.html")}
+    with running_on(runner, runner_settings, chain):
+        _run_steps(chain, steps, lambda chain, tell: _call_steps(chain, steps, tell))
+        pointer = {**chain.prepare(), "output": chain.root, "report": chain.data_report().file("report.html")}
     click.echo(json.dumps(pointer, ensure_ascii=False) if as_json else pointer["report"])
 
 
@@ -316,39 +314,6 @@ def _chain(recipe: str, settings: Sequence[str], output: str | None, workers: in
 
     loaded = recipes.load(recipe, settings)
     return Chain(loaded, output or f"runs/{loaded.name}", workers=workers or loaded.cluster.workers)
-
-
-def _data_chain(
-    recipe: str | None,
-    settings: Sequence[str],
-    corpus: str | None,
-    inputs: Sequence[str],
-    vocab: str,
-    lengths: Sequence[int],
-    output: str,
-    workers: int | None,
-) -> Any:
-    """The chain of a recipe, or of a corpus named by options."""
-    from workflows import recipe as recipes
-    from workflows.chain import Chain
-
-    if (recipe is None) == (corpus is None):
-        raise UserMistake("give either a RECIPE or --corpus")
-    if recipe is not None:
-        if inputs or lengths:
-            raise UserMistake(
-                "--input and --sequence-length go with --corpus; in a RECIPE they stand in [[source]] and [[phase]]"
-            )
-        loaded = recipes.load(recipe, [*settings, *([f"vocabulary.url={json.dumps(vocab)}"] if vocab else [])])
-    else:
-        sources: list[dict[str, Any]]
-        if corpus == "demo":
-            sources = [{"name": part, "kind": "demo", "input": [part]} for part in inputs or ("news", "reviews")]
-        else:
-            sources = [{"name": corpus, "kind": corpus, "input": list(inputs)}]
-        content = {"name": corpus, "source": sources, "vocabulary": {"url": vocab}}
-        loaded = recipes.build(content, f"--corpus {corpus}", settings)
-    return Chain(loaded, output, workers=workers or 1, sequence_lengths=tuple(lengths))
 
 
 def _run_steps(chain: Any, steps: list[str], execute: Callable[..., None]) -> list[str]:
