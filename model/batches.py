@@ -23,7 +23,7 @@ from torch import Tensor
 
 from model.order import Integers, Located, Order
 from pipeline import masking
-from pipeline.masking import MaskingRules
+from pipeline.masking import MaskingRules, Sequences
 from pipeline.shards import Row, ShardSet
 from pipeline.stages import Finished
 from pipeline.vocab import Vocab
@@ -125,7 +125,7 @@ class Rows:
     def batch(self, number: int, places: Located) -> Batch:
         """Read, mask and pad some rows."""
         rows = [self.sets[source].row(row) for source, row in zip(places.source.tolist(), places.row.tolist(), strict=True)]
-        masks = [self._mask(*one) for one in zip(rows, places.source.tolist(), places.epoch.tolist(), strict=True)]
+        masks = self._masks(rows, places)
         lengths = np.array([len(row.input_ids) for row in rows])
         length = padded(int(lengths.max()))
         column = np.arange(length)
@@ -152,13 +152,22 @@ class Rows:
             pairs=int((pair_labels != NO_LABEL).sum()),
         )
 
-    def _mask(self, row: Row, source: int, epoch: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Positions and replacements: the stored draw of the epoch, or a fresh one where none are stored."""
-        if row.draws:
-            return row.draws[epoch % len(row.draws)]
-        rng = masking.generator(self.seed, epoch, row.example_id)
-        drawn = masking.draw(rng, row.input_ids, row.unit_starts, row.second_start, self.rules[source])
-        return drawn.positions, drawn.replacements
+    def _masks(self, rows: list[Row], places: Located) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
+        """Positions and replacements of each row: the stored draw of its epoch, or a fresh one where none are stored."""
+        epochs = places.epoch.tolist()
+        masks = [row.draws[epoch % len(row.draws)] if row.draws else None for row, epoch in zip(rows, epochs, strict=True)]
+        fresh = np.flatnonzero([mask is None for mask in masks])
+        for source in np.unique(places.source[fresh]).tolist():
+            here = fresh[places.source[fresh] == source]
+            some = [rows[i] for i in here]
+            ids, units = [row.input_ids for row in some], [row.unit_starts for row in some]
+            sequences = Sequences.join([row.example_id for row in some], ids, units, [row.second_start for row in some])
+            drawn = masking.draw(self.seed, places.epoch[here, None], sequences, self.rules[source])
+            ends = drawn.lengths[:, 0].cumsum()[:-1]
+            parts = zip(here.tolist(), np.split(drawn.positions, ends), np.split(drawn.replacements, ends), strict=True)
+            for i, positions, replacements in parts:
+                masks[i] = positions, replacements
+        return [mask for mask in masks if mask is not None]
 
 
 def steps(

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.masking import generator
 from pipeline.next_sentence import Draws, Stretch, fit, pairs
 from pipeline.sentences import split_sentences
+from pipeline.streams import generator
 from pipeline.vocab import Vocab
 from pipeline.words import Segmenter, unit_starts
 

@@ -15,6 +15,7 @@ from model.order import Located, Order
 from pipeline import masking, stages
 from pipeline.shards import Row
 from tests import tiny
+from tests.single_masks import single_mask
 
 BUDGET = 128
 
@@ -94,17 +95,21 @@ def test_a_batch_is_its_rows_with_the_draw_of_the_epoch(static: tiny.Corpus, epo
 
 def test_dynamic_masks_are_those_of_seed_epoch_and_example(dynamic: tiny.Corpus) -> None:
     rows, _ = opened(dynamic, seed=11)
-    rules = masking.MaskingRules.of(tiny.VOCAB)
-    seen = set()
-    for epoch in range(4):
-        batch = rows.batch(0, Located(np.array([1]), np.array([epoch]), np.array([42])))
-        row = rows.sets[1].row(42)
-        rng = masking.generator(11, epoch, row.example_id)
-        drawn = masking.draw(rng, row.input_ids, row.unit_starts, row.second_start, rules)
-        assert batch.mask_positions.tolist() == drawn.positions.tolist()
-        assert batch.input_ids[0, drawn.positions.astype(int)].tolist() == drawn.replacements.tolist()
-        seen.add(tuple(drawn.positions.tolist()))
-    assert len(seen) > 1
+    # Each source has its own rules, and rows of both stand in one batch.
+    rows.rules = [masking.MaskingRules.of(tiny.VOCAB, rate) for rate in (0.15, 0.5)]
+    sources, epochs, picked = np.array([1, 0, 1, 0, 1]), np.array([0, 3, 3, 0, 1]), np.array([42, 42, 7, 9, 42])
+    batch = rows.batch(0, Located(sources, epochs, picked))
+    length = batch.input_ids.shape[1]
+    places, shown = [], []
+    for i, (source, epoch, number) in enumerate(zip(sources.tolist(), epochs.tolist(), picked.tolist(), strict=True)):
+        row = rows.sets[source].row(number)
+        drawn = single_mask(11, epoch, row.example_id, row.input_ids, row.unit_starts, row.second_start, rows.rules[source])
+        places += [i * length + position for position in drawn.positions.tolist()]
+        shown += drawn.replacements.tolist()
+    assert batch.mask_positions.tolist() == places
+    assert batch.input_ids.reshape(-1)[batch.mask_positions].tolist() == shown
+    in_epochs = (np.array(places) // length == row for row in (0, 4))  # the same row in two epochs
+    assert len({tuple((np.array(places)[here] % length).tolist()) for here in in_epochs}) == 2
 
 
 def test_rows_without_pair_have_no_label(tmp_path: Path) -> None:

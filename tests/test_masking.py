@@ -6,10 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.masking import Draw, Ids, MaskingRules, draw, draws, generator, replacement_ids
+from pipeline.masking import Ids, MaskingRules, Masks, Sequences, draw, replacement_ids, static_masks
 from pipeline.pairs import Example, build_examples
+from pipeline.streams import generator, numbers
 from pipeline.vocab import SPECIALS, Vocab
 from tests import demo_text
+from tests.single_masks import Draw, single_mask
 
 CLS, SEP, MASK = 2, 3, 4
 RULES = MaskingRules(MASK, np.arange(100, 200))
@@ -45,14 +47,31 @@ def news() -> list[Example]:
     return list(found)
 
 
+def joined(layouts: list[tuple[Ids, NDArray[np.bool_], int]]) -> Sequences:
+    """Sequences with the ids 0, 1, 2..."""
+    ids, starts, second_starts = zip(*layouts, strict=True)
+    return Sequences.join(range(len(layouts)), ids, starts, second_starts)
+
+
+def single(masks: Masks) -> list[Draw]:
+    """The first draw of every sequence, the only one."""
+    assert masks.lengths.shape[1] == 1
+    ends = masks.lengths[:, 0].cumsum()[:-1]
+    return [Draw(*one) for one in zip(np.split(masks.positions, ends), np.split(masks.replacements, ends), strict=True)]
+
+
+def mask_one(seed: int, ids: Ids, starts: NDArray[np.bool_], second_start: int, rules: MaskingRules) -> Draw:
+    return single(draw(seed, np.zeros((1, 1), np.int64), joined([(ids, starts, second_start)]), rules))[0]
+
+
 def masks(examples: list[Example], rules: MaskingRules) -> list[Draw]:
-    return [draw(generator(1, 0, one.example_id), one.input_ids, one.unit_starts, one.second_start, rules) for one in examples]
+    columns = zip(*((one.example_id, one.input_ids, one.unit_starts, one.second_start) for one in examples), strict=True)
+    return single(static_masks(1, 1, Sequences.join(*columns), rules))
 
 
 def test_the_golden_random_numbers_of_an_example() -> None:
     """Fixed for ever: epochs resumed on another machine must draw the same masks."""
-    numbers = generator(seed=12_345, epoch=3, example_id=0xFEDC_BA98_7654_3210).random(3).tolist()
-    assert numbers == GOLDEN_NUMBERS
+    assert generator(seed=12_345, epoch=3, number=0xFEDC_BA98_7654_3210).random(3).tolist() == GOLDEN_NUMBERS
 
 
 GOLDEN_NUMBERS = [0.34422019924102887, 0.18676122063407208, 0.4094592307836511]
@@ -97,10 +116,9 @@ def test_real_words_are_hidden_whole_and_specials_never(news: list[Example]) -> 
 def test_long_words_are_hidden_as_often_as_short_ones() -> None:
     ids, starts, _ = example([1, 2, 3, 4, 1, 6] * 7)
     firsts, lengths = np.flatnonzero(starts)[1:-1], np.tile([1, 2, 3, 4, 1, 6], 7)
-    hidden = np.zeros(len(firsts))
     number = 4_000
-    for seed in range(number):
-        hidden += np.isin(firsts, draw(generator(seed, 0, 0), ids, starts, 0, RULES).positions)
+    drawn = static_masks(1, 1, joined([(ids, starts, 0)] * number), RULES)
+    hidden = np.bincount(drawn.positions, minlength=len(ids))[firsts]
     expected = 0.15 * len(ids) / lengths.sum()  # the specials' share falls to the others
     for length in (1, 2, 3, 4, 6):
         assert (hidden[lengths == length] / number).mean() == pytest.approx(expected, abs=0.006)
@@ -108,8 +126,8 @@ def test_long_words_are_hidden_as_often_as_short_ones() -> None:
 
 def test_single_pieces_are_hidden_by_the_budget() -> None:
     ids, starts, _ = example([1] * 126)
-    numbers = {len(draw(generator(seed, 0, 0), ids, starts, 0, RULES).positions) for seed in range(100)}
-    assert numbers == {19, 20}  # 0.15 x 128 = 19.2
+    drawn = static_masks(1, 1, joined([(ids, starts, 0)] * 100), RULES)
+    assert set(drawn.lengths[:, 0].tolist()) == {19, 20}  # 0.15 x 128 = 19.2
 
 
 LAYOUTS = st.lists(st.integers(1, 16), min_size=1, max_size=40)
@@ -122,7 +140,7 @@ def test_what_holds_for_every_mask(
 ) -> None:
     ids, starts, second_start = example(first, second)
     before = ids.copy()
-    mask = draw(generator(seed, 0, 0), ids, starts, second_start, MaskingRules(MASK, RULES.replacements, rate, max_predictions))
+    mask = mask_one(seed, ids, starts, second_start, MaskingRules(MASK, RULES.replacements, rate, max_predictions))
     assert whole_units(starts, mask)
     assert not specials(ids, second_start) & set(mask.positions.tolist())
     assert len(mask.positions) >= 1 or max_predictions == 1  # no word of one piece may have come up
@@ -138,13 +156,13 @@ def test_specials_are_known_by_place_not_by_id() -> None:
     ids, starts, second_start = example([1] * 6, [1] * 6)
     ids[1:7] = CLS, SEP, MASK, SEP, CLS, MASK
     everything = MaskingRules(MASK, RULES.replacements, rate=0.999)
-    assert draw(generator(1, 0, 0), ids, starts, second_start, everything).positions.tolist() == [*range(1, 7), *range(8, 14)]
+    assert mask_one(1, ids, starts, second_start, everything).positions.tolist() == [*range(1, 7), *range(8, 14)]
 
 
 def test_every_replacement_can_come_up_and_no_other() -> None:
     ids, starts, _ = example([1] * 100)
     rules = MaskingRules(MASK, np.array([7, 8, 9]), rate=0.5)
-    shown = np.concatenate([draw(generator(seed, 0, 0), ids, starts, 0, rules).replacements for seed in range(100)])
+    shown = static_masks(1, 1, joined([(ids, starts, 0)] * 100), rules).replacements
     swapped, numbers = np.unique(shown[(shown < 1_000) & (shown != MASK)], return_counts=True)
     assert swapped.tolist() == [7, 8, 9]
     assert numbers.min() > 0.8 * numbers.max()
@@ -155,17 +173,75 @@ def test_replacements_can_begin_a_word() -> None:
     assert [vocab.pieces[number] for number in replacement_ids(vocab)] == ["中", "[", "<", "#", "bert"]
 
 
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(LAYOUTS, st.none() | LAYOUTS), min_size=1, max_size=8),
+    st.integers(-(2**63), 2**64 - 1),
+    st.sampled_from([0.15, 0.01, 0.99]),
+    st.sampled_from([0, 1, 5, 20]),
+)
+def test_many_masks_at_once_are_those_drawn_one_by_one(
+    layouts: list[tuple[list[int], list[int] | None]], seed: int, rate: float, max_predictions: int
+) -> None:
+    sequences = joined([example(*layout) for layout in layouts])
+    rules = MaskingRules(MASK, RULES.replacements, rate, max_predictions)
+    epochs = np.array([[0, 7, 1 << 40]] * len(sequences))
+    many = draw(seed, epochs, sequences, rules)
+    singles = []
+    for number, layout in enumerate(layouts):
+        ids, starts, second_start = example(*layout)
+        singles += [single_mask(seed, epoch, number, ids, starts, second_start, rules) for epoch in epochs[number].tolist()]
+    assert many.lengths.tolist() == np.reshape([len(one.positions) for one in singles], epochs.shape).tolist()
+    assert many.positions.tolist() == [place for one in singles for place in one.positions.tolist()]
+    assert many.replacements.tolist() == [piece for one in singles for piece in one.replacements.tolist()]
+
+
+def test_real_masks_are_those_drawn_one_by_one(news: list[Example]) -> None:
+    """More sequences than are masked at a time, of all lengths."""
+    rules = MaskingRules.of(demo_text.vocabulary(), max_predictions=20)
+    for one, mask in zip(news, masks(news, rules), strict=True):
+        other = single_mask(1, 0, one.example_id, one.input_ids, one.unit_starts, one.second_start, rules)
+        assert mask.positions.tolist() == other.positions.tolist()
+        assert mask.replacements.tolist() == other.replacements.tolist()
+
+
+def test_a_very_long_sequence_is_masked_as_any_other() -> None:
+    ids, starts, second_start = example([1, 2, 1] * 2_000, [1] * 300)
+    mask, other = mask_one(3, ids, starts, second_start, RULES), single_mask(3, 0, 0, ids, starts, second_start, RULES)
+    assert mask.positions.tolist() == other.positions.tolist()
+    assert len(mask.positions) == pytest.approx(0.15 * len(ids), abs=2)
+
+
+def test_streams_read_together_are_the_same_streams() -> None:
+    epochs, names, counts = np.array([0, 3, 3]), np.array([5, 5, 2**64 - 1], np.uint64), np.array([4, 0, 7])
+    together = numbers(-1, epochs, names, counts, 2)
+    parts = zip(epochs.tolist(), names.tolist(), counts.tolist(), strict=True)
+    assert together.tolist() == [
+        x for epoch, name, count in parts for x in generator(-1, epoch, name, 2).random(count).tolist()
+    ]
+
+
 def test_static_draws_are_the_masks_of_the_first_epochs() -> None:
-    ids, starts, second_start = example([2, 1, 3] * 8, [2] * 8)
-    positions, replacements, lengths = draws(3, 1, 77, ids, starts, second_start, RULES)
-    ends = np.cumsum(lengths).tolist()
-    assert ends[-1] == len(positions) == len(replacements)
-    each = [draw(generator(1, epoch, 77), ids, starts, second_start, RULES) for epoch in range(3)]
-    assert [part.tolist() for part in np.split(positions, ends[:-1])] == [one.positions.tolist() for one in each]
-    assert [part.tolist() for part in np.split(replacements, ends[:-1])] == [one.replacements.tolist() for one in each]
-    assert len({tuple(one.positions.tolist()) for one in each}) == 3
+    sequences = joined([example([2, 1, 3] * 8, [2] * 8), example([1] * 40)])
+    static = static_masks(3, 1, sequences, RULES)
+    ends = static.lengths.ravel().cumsum().tolist()
+    assert ends[-1] == len(static.positions) == len(static.replacements)
+    parts = np.split(static.positions, ends[:-1])
+    for epoch in range(3):
+        fresh = single(draw(1, np.full((2, 1), epoch), sequences, RULES))
+        assert [parts[epoch].tolist(), parts[3 + epoch].tolist()] == [one.positions.tolist() for one in fresh]
+    assert len({tuple(part.tolist()) for part in parts}) == 6
 
 
 def test_no_static_draw_is_an_empty_row() -> None:
-    ids, starts, _ = example([1, 2])
-    assert [len(column) for column in draws(0, 1, 77, ids, starts, 0, RULES)] == [0, 0, 0]
+    none = static_masks(0, 1, joined([example([1, 2])] * 2), RULES)
+    assert (len(none.positions), len(none.replacements), none.lengths.shape) == (0, 0, (2, 0))
+    assert none.replacements.dtype == np.uint16
+
+
+def test_no_sequences_have_no_masks() -> None:
+    nothing = Sequences(
+        np.empty(0, np.uint64), np.empty(0, np.uint16), np.empty(0, np.bool_), np.zeros(1, np.int64), np.empty(0, np.int64)
+    )
+    none = static_masks(2, 1, nothing, RULES)
+    assert (len(none.positions), none.lengths.shape) == (0, (0, 2))
