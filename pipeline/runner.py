@@ -8,6 +8,7 @@ Beam 2.77 as it comes loses data on one machine, without a word (measured; tests
   processes of ours (pipeline/processes.py); where its job service runs in this process, the timer is turned off.
 """
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,7 +73,11 @@ class RemoteBeam:
             runner = create_runner(_CLASSES[self.name])
         except ImportError as error:
             raise CorpusError(f"runner {self.name}: {error}; install apache-beam[{self.name}]") from error
-        run_beam(job, runner, options, spread=self.name != "dask")
+        try:
+            run_beam(job, runner, options, spread=self.name != "dask")
+        finally:
+            if self.name == "dask":
+                _close_dask()
 
     def refuse_local(self, urls: Sequence[str]) -> None:
         """Raise CorpusError for a path that only this machine has, where the workers are on others."""
@@ -83,6 +88,15 @@ class RemoteBeam:
                 raise CorpusError(
                     f"runner {self.name}: its workers cannot see the local path {url}; give a URL (s3://, gs://, hdfs://)"
                 )
+
+
+def _close_dask() -> None:
+    """Beam's runner leaves its client open, which then looks for the cluster for as long as this process lives."""
+    import distributed
+
+    client: Any = distributed.default_client
+    with contextlib.suppress(ValueError):  # there is none
+        client().close()
 
 
 def _turn_off_timed_flushes() -> None:

@@ -140,3 +140,13 @@ def test_workers_end_with_the_program_that_started_them(tmp_path: Path) -> None:
     caller.kill()
     caller.wait()
     assert gone(mark), "a killed program leaves its pipeline running"
+
+
+@pytest.mark.timeout(120)
+def test_a_job_on_dask_writes_the_same_bytes(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed", reason="pip install 'apache-beam[dask]'")
+    here = job.run(steps.job(tmp_path, "here"))
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        runner = RemoteBeam("dask", (f"--dask_client_address={cluster.scheduler_address}",))
+        with job.executed_by(runner):
+            assert job.run(steps.job(tmp_path, "there")) == here
