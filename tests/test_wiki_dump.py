@@ -1,0 +1,261 @@
+"""Dumps: every page once, however a file is packed and cut; what is damaged says so; what is no dump is refused."""
+
+import bz2
+import gzip
+import itertools
+import lzma
+import random
+import re
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pyarrow as pa
+import pytest
+
+from pipeline.errors import CorpusError
+from pipeline.inputs import InputFile, expand
+from pipeline.sources import Bad, ReadTask
+from pipeline.wiki import bzip2, dump
+from pipeline.wiki.dump import Page
+from tests.wiki_dumps import CLOSING, HEAD, REAL, SINGLE, ZH, Draft, multistream, read, written, xml
+
+
+def _drafts(number: int) -> list[Draft]:
+    """Pages of text that bzip2 can do little with, so that even small dumps have several blocks."""
+    letters = random.Random(5)
+    common = "的一是不了人我在有他这为之大来以个中上们" * 20 + "".join(map(chr, range(0x4E00, 0x5E00)))
+    return [
+        Draft(f"第{page}条", "".join(letters.choices(common, k=letters.randrange(40, 4000))) + ' <ref name="甲">&nbsp;</ref>')
+        for page in range(number)
+    ]
+
+
+DRAFTS = _drafts(300)
+EXPECTED = [Page(draft.title, 0, number, "", "wikitext", draft.text) for number, draft in enumerate(DRAFTS, 1)]
+
+
+def _zst(data: bytes) -> bytes:
+    with pa.BufferOutputStream() as sink:
+        with pa.CompressedOutputStream(sink, "zstd") as stream:
+            stream.write(data)
+        return bytes(sink.getvalue())
+
+
+PACKED: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    ".bz2": bz2.compress,
+    ".gz": gzip.compress,
+    ".xz": lzma.compress,
+    ".zst": _zst,
+}
+
+
+@pytest.mark.parametrize("ending", PACKED)
+def test_pages_are_the_same_however_a_dump_is_packed(tmp_path: Path, ending: str) -> None:
+    assert read(written(tmp_path / f"zhwiki.xml{ending}", PACKED[ending](xml(DRAFTS)))) == EXPECTED
+
+
+@pytest.mark.parametrize("task_bytes", [50_000, 200_000, 1 << 20])
+def test_pages_do_not_depend_on_how_a_dump_is_cut(tmp_path: Path, task_bytes: int) -> None:
+    dumps = {"plain.xml": xml(DRAFTS), "single.xml.bz2": bz2.compress(xml(DRAFTS)), "multi.xml.bz2": multistream(DRAFTS, 20)[0]}
+    for name, data in dumps.items():
+        file = written(tmp_path / name, data)
+        tasks = dump.split(file, task_bytes)
+        assert len(tasks) == -(-len(data) // (task_bytes if name == "plain.xml" else task_bytes // 4))
+        assert [page for task in tasks for page in dump.pages(task)] == EXPECTED, name
+
+
+def test_a_cut_through_every_byte_of_a_tag_loses_no_page(tmp_path: Path) -> None:
+    data = xml(DRAFTS[:3])
+    file = written(tmp_path / "zhwiki.xml", data)
+    tag = data.index(b"<page>", data.index(b"<page>") + 1)
+    for cut in range(tag - 3, tag + 9):
+        tasks = [ReadTask(file.url, file.name, 0, cut, 0), ReadTask(file.url, file.name, cut, None, 1)]
+        assert [page for task in tasks for page in dump.pages(task)] == EXPECTED[:3]
+
+
+def test_a_cut_through_the_closing_tag_is_no_error(tmp_path: Path) -> None:
+    data = xml(DRAFTS[:2])
+    file = written(tmp_path / "zhwiki.xml", data)
+    for cut in range(len(data) - len(CLOSING) - 2, len(data)):
+        tasks = [ReadTask(file.url, file.name, 0, cut, 0), ReadTask(file.url, file.name, cut, None, 1)]
+        assert [page for task in tasks for page in dump.pages(task)] == EXPECTED[:2]
+
+
+def test_one_stream_of_bzip2_feeds_several_tasks(tmp_path: Path) -> None:
+    file = written(tmp_path / "zhwiki.xml.bz2", bz2.compress(xml(DRAFTS), compresslevel=1))
+    shares = [len(list(dump.pages(task))) for task in dump.split(file, 4 * file.size // 4)]
+    assert sum(shares) == len(DRAFTS)
+    assert sum(share > 0 for share in shares) >= 3
+
+
+def test_a_mark_of_a_block_inside_a_block_is_seen_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The 48 bits stand by chance in compressed data once in ten thousand dumps: a false mark is put among those found."""
+    path = tmp_path / "text.bz2"
+    text = xml(DRAFTS)
+    path.write_bytes(bz2.compress(text, compresslevel=1))
+    true_find, false_mark = bzip2._find, 8 * 150_000 + 3
+
+    def find(data: bytes, marks: object, magic: int, start: int = 0) -> list[int]:
+        found = true_find(data, marks, magic, start)  # type: ignore[arg-type]
+        return sorted([*found, false_mark]) if magic == bzip2._BLOCK else found
+
+    monkeypatch.setattr(bzip2, "_find", find)
+    assert b"".join(block for _, block in bzip2.blocks(str(path))) == text
+
+
+def test_the_index_beside_a_dump_is_no_dump_and_cannot_mislead(tmp_path: Path) -> None:
+    data, _ = multistream(DRAFTS, 20)
+    written(tmp_path / "zhwiki-pages-articles-multistream-index.txt.bz2", bz2.compress(b"12:1:wrong\n999999999:2:too far\n"))
+    written(tmp_path / "zhwiki-pages-articles-multistream.xml.bz2", data)
+    index, file = expand([str(tmp_path)])
+    assert dump.is_index(index.name)
+    assert not dump.is_index(file.name)
+    assert dump.is_index("zhwiki-20250801-pages-articles-multistream-index1.txt-p1p187712.bz2")
+    assert read(file, 1 << 16) == EXPECTED
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_a_truncated_bzip2_file_is_refused_before_any_work(tmp_path: Path, single: bool) -> None:
+    data = bz2.compress(xml(DRAFTS)) if single else multistream(DRAFTS, 20)[0]
+    for size in (len(data) - 5, len(data) // 2, 100):
+        file = written(tmp_path / f"{size}.xml.bz2", data[:size])
+        with pytest.raises(CorpusError, match=rf"{size}\.xml\.bz2: .*cut short.*fetch it again"):
+            dump.split(file, 1 << 16)
+
+
+def test_a_dump_that_ends_between_two_streams_is_cut_short(tmp_path: Path) -> None:
+    data, _ = multistream(DRAFTS, 20)
+    file = written(tmp_path / "zhwiki.xml.bz2", data.removesuffix(bz2.compress(CLOSING.encode())))
+    with pytest.raises(CorpusError, match="does not end with </mediawiki>"):
+        read(file, 1 << 16)
+
+
+@pytest.mark.parametrize("ending", ["", ".gz", ".xz", ".zst"])
+def test_other_truncated_dumps_are_cut_short_too(tmp_path: Path, ending: str) -> None:
+    packed = PACKED[ending](xml(DRAFTS))
+    file = written(tmp_path / f"cut.xml{ending}", packed[: len(packed) * 2 // 3])
+    with pytest.raises(Exception, match=r"cut\.xml.*(cut short|runcated|ended before|end-of-stream)"):
+        read(file, 1 << 18)
+
+
+def test_a_damaged_block_is_named_by_its_place(tmp_path: Path) -> None:
+    data = bytearray(bz2.compress(xml(DRAFTS), compresslevel=1))
+    data[len(data) // 2] ^= 0xFF
+    file = written(tmp_path / "zhwiki.xml.bz2", bytes(data))
+    with pytest.raises(CorpusError, match=r"zhwiki\.xml\.bz2: .*damaged after byte [\d,]+; fetch it again"):
+        read(file)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"<!DOCTYPE html><html><body>404 Not Found</body></html>", "not a MediaWiki dump .*DOCTYPE"),
+        (b'{"title": "\xe6\x9f\x8f\xe6\x9e\x97"}\n', "not a MediaWiki dump"),
+        (bz2.compress(b"12:1:title\n"), "not a MediaWiki dump"),
+        (b"", "empty file"),
+        (xml(DRAFTS[:1]).decode().encode("utf-16"), "UTF-16; convert it first"),
+        (bz2.compress(xml(DRAFTS[:1]).decode().encode("utf-16-be")), "UTF-16; convert it first"),
+    ],
+)
+def test_what_is_no_dump_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
+    with pytest.raises(CorpusError, match=message):
+        dump.split(written(tmp_path / "zhwiki.xml", data), 1 << 20)
+
+
+@pytest.mark.parametrize(("megabytes", "packed"), [(50, False), (20, True)])
+def test_a_page_of_50_megabytes_costs_itself_and_little_memory(tmp_path: Path, megabytes: int, packed: bool) -> None:
+    before, after = (HEAD + Draft("前").xml(1)).encode(), (Draft("后").xml(3) + CLOSING).encode()
+    begin, _, end = Draft("巨", "@").xml(2).partition("@")
+    compressor = bz2.BZ2Compressor(1)
+    nested = "".join(random.Random(3).choices("{深", k=500_000)).encode()  # 1 MB
+    with (tmp_path / "zhwiki.xml").open("wb") as file:
+        for piece in (before, begin.encode(), *[nested] * megabytes, end.encode(), after):
+            file.write(compressor.compress(piece) if packed else piece)
+        file.write(compressor.flush() if packed else b"")
+    [file_of_it] = expand([str(tmp_path / "zhwiki.xml")])
+    tracemalloc.start()
+    pages = read(file_of_it)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    too_large = Bad("zhwiki.xml#2", "page too large", "巨")
+    assert [page.title if isinstance(page, Page) else page for page in pages] == ["前", too_large, "后"]
+    assert peak < 3 * dump.MOST_BYTES
+
+
+def test_entities_of_xml_are_undone_once(tmp_path: Path) -> None:
+    text = "&lt;ref&gt;&quot;甲&#039;乙&#x4E19;&quot; &amp;nbsp; &amp;lt; &#38;lt; &#xD800;&apos;\r\n行"
+    data = xml([Draft("A", "@")]).replace(b">@<", f">{text}<".encode()).replace(b"<title>A<", b"<title>AT&amp;T<")
+    [page] = read(written(tmp_path / "zhwiki.xml", data))
+    assert isinstance(page, Page)
+    assert page.title == "AT&T"
+    assert page.text == "<ref>\"甲'乙丙\" &nbsp; &lt; &lt; \ufffd'\n行"
+
+
+def test_pages_without_text_and_with_several_revisions(tmp_path: Path) -> None:
+    data = xml([Draft("空", "@"), Draft("史", "旧"), Draft("坏", "@坏")])
+    data = re.sub(rb"<text [^>]*>@</text>", b'<text bytes="0" sha1="x" />', data)
+    old = re.search("<revision>(?:(?!<revision>).)*旧.*?</revision>".encode(), data, re.DOTALL)
+    assert old
+    data = data.replace(old[0], old[0] + b"\n" + old[0].replace("旧".encode(), "新".encode()))
+    data = data.replace("@坏".encode(), b"\xb0\xa1\xff")
+    pages = read(written(tmp_path / "zhwiki.xml", data))
+    assert [page.text for page in pages if isinstance(page, Page)] == ["", "新"]
+    assert pages[2] == Bad("zhwiki.xml#3", "not UTF-8", "坏")
+
+
+def test_texts_of_other_namespaces_are_not_decoded(tmp_path: Path) -> None:
+    file = written(tmp_path / "zhwiki.xml", xml([Draft("柏林", "甲"), Draft("Template:Le", "乙", 10, "Template:Link-en")]))
+    [task] = dump.split(file, 1 << 20)
+    assert list(dump.pages(task, {10})) == [
+        Page("柏林", 0, 1, "", "wikitext", ""),
+        Page("Template:Le", 10, 2, "Template:Link-en", "wikitext", "乙"),
+    ]
+
+
+def test_dumps_are_read_from_any_file_system(tmp_path: Path) -> None:
+    import fsspec
+
+    fsspec.filesystem("memory").pipe_file("/dumps/zhwiki.xml.bz2", multistream(DRAFTS, 20)[0])
+    [file] = expand(["memory://dumps/zhwiki.xml.bz2"])
+    assert read(file, 1 << 16) == EXPECTED
+
+
+def _real(path: Path) -> InputFile:
+    if not path.exists():
+        pytest.skip(f"no {path}: the real dumps are not here")
+    return expand([str(path)])[0]
+
+
+def test_real_dumps_are_read_as_an_xml_parser_reads_them() -> None:
+    for path in (SINGLE, ZH, ZH.with_suffix("")):
+        file = _real(path)
+        data = path.read_bytes()
+        root = ElementTree.fromstring(bz2.decompress(data) if data.startswith(b"BZh") else data)
+        expected = [
+            (page.findtext("{*}title"), page.findtext("{*}revision/{*}text"), int(page.findtext("{*}id") or 0))
+            for page in root.iter("{http://www.mediawiki.org/xml/export-0.10/}page")
+        ]
+        for task_bytes in (1 << 40, 1 << 21):
+            pages = [page for page in read(file, task_bytes) if isinstance(page, Page)]
+            assert [(page.title, page.text, page.page_id) for page in pages] == expected
+
+
+def test_the_real_dump_in_utf_16_is_refused() -> None:
+    file = _real(next(iter(REAL.rglob("bgwiki*")), REAL / "bgwiki"))
+    with pytest.raises(CorpusError, match="UTF-16"):
+        dump.split(file, 1 << 20)
+
+
+def test_blocks_of_any_range_follow_each_other(tmp_path: Path) -> None:
+    data, _ = multistream(DRAFTS, 20)
+    path = tmp_path / "zhwiki.xml.bz2"
+    path.write_bytes(bz2.compress(b"") + data + bz2.compress(b""))
+    whole = list(bzip2.blocks(str(path)))
+    assert b"".join(text for _, text in whole) == bz2.decompress(data)
+    starts = [start for start, _ in whole]
+    assert all(first < second for first, second in itertools.pairwise(starts))
+    for start in (0, starts[1], starts[1] + 1, starts[-1], starts[-1] + 1):
+        assert list(bzip2.blocks(str(path), start)) == [block for block in whole if block[0] >= start]
