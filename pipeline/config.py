@@ -10,6 +10,8 @@ from typing import Literal
 
 Kind = Literal["demo", "text", "news", "baike", "wiki"]
 PairTask = Literal["nsp", "sop", "none"]
+Layout = Literal["segments", "sentences", "full_sentences", "document_sentences"]
+MaskingPolicy = Literal["word", "piece", "span", "entity"]
 Variant = Literal["auto", "none", "zh-cn", "zh-sg", "zh-my", "zh-tw", "zh-hk", "zh-mo", "zh-hans", "zh-hant"]
 
 
@@ -51,7 +53,11 @@ class SourceConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FilterConfig:
-    """`[filters]`: which documents are too poor to train on. Decided after reading, so a change reads nothing again."""
+    """`[filters]`: which documents are too poor to train on. Decided after reading, so a change reads nothing again.
+
+    What is measured, and how, is in pipeline/quality.py. The values published for web pages are named with each field; where
+    they would drop good news, laws, articles or reviews, the default is milder. 0 switches a `min_` off, 1 a `max_` of a share.
+    """
 
     min_characters: int = 10
     """Shortest document, in characters without white space."""
@@ -59,12 +65,57 @@ class FilterConfig:
     """Longest document, in characters."""
     min_chinese_share: float = 0.3
     """Least share of Chinese characters among those that are not white space (0.3: ChineseWebText)."""
+    languages: tuple[str, ...] = ("zh", "yue", "lzh", "none")
+    """Languages that are kept: Mandarin, Cantonese, classical Chinese; `none` is text without letters. Empty: all."""
+    judge_from_characters: int = 100
+    """The rules below judge no shorter documents: they were made for documents of 50 words and more (Gopher)."""
+    judge_from_lines: int = 5
+    """The rules about lines judge no documents of fewer lines: a review of one line ends as it likes."""
+    min_stopwords: int = 2
+    """How many of the 20 commonest words of one character a document has at least (2: FineWeb-2, cmn_Hani)."""
+    max_sign_share: float = 0.4
+    """Largest share of punctuation and other signs (0.4: data-juicer asks for 60 % letters and digits in its wiki recipe)."""
+    max_symbol_share: float = 0.2
+    """Largest share of signs that no sentence has (#, =, arrows, emoji). Gopher: 0.1 for each word; code and markup have more."""
+    max_digit_share: float = 0.5
+    """Largest share of numerals: more is a table. Of our own."""
+    max_top_3: float = 0.256
+    """Largest share of the commonest 3 letters (0.256 for 2 words: FineWeb-2)."""
+    max_top_5: float = 0.3
+    """Largest share of the commonest 5 letters (FineWeb-2: 0.201 for 3 words; news that list companies have 0.27)."""
+    max_top_7: float = 0.35
+    """Largest share of the commonest 7 letters (FineWeb-2: 0.171 for 4 words; short articles have 0.3 with their subject)."""
+    max_repeated_8: float = 0.7
+    """Largest share of letters in 8 letters that stood further up (FineWeb-2: 0.198 for 5 words; most laws have more)."""
+    max_repeated_10: float = 0.6
+    """The same for 10 letters (0.6: data-juicer's recipe for Chinese; FineWeb-2: 0.182 for 6 words)."""
+    max_repeated_13: float = 0.5
+    """The same for 13 letters (0.5: ChineseWebText; FineWeb-2: 0.154 for 8 words)."""
+    max_repeated_17: float = 0.5
+    """The same for 17 letters (FineWeb-2: 0.127 for 10 words)."""
+    min_mean_line_length: float = 5.0
+    """Least characters of a line on average (ChineseWebText: 10, which drops poems)."""
+    min_ended_line_share: float = 0.02
+    """Least share of lines with punctuation at their end (FineWeb-2: 0.106, which drops poems)."""
+    max_short_line_share: float = 1.0
+    """Largest share of lines of fewer than 10 characters. Off, as in FineWeb-2."""
+    max_bullet_line_share: float = 0.9
+    """Largest share of lines that begin with a bullet (0.9: Gopher)."""
+    max_ellipsis_line_share: float = 0.3
+    """Largest share of lines that end with an ellipsis (0.3: Gopher)."""
+    max_duplicate_line_share: float = 0.5
+    """Largest share of lines equal to one further up (FineWeb-2: 0.287, which drops articles with code)."""
+    max_duplicate_line_characters: float = 0.2
+    """Largest share of characters in such lines (0.2: Gopher; FineWeb-2: 0.1)."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_chinese_share <= 1:
             raise ValueError(f"min_chinese_share {self.min_chinese_share} is not between 0 and 1")
         if self.min_characters > self.max_characters:
             raise ValueError(f"min_characters {self.min_characters} is above max_characters {self.max_characters}")
+        for name in ("sign_share", "symbol_share", "digit_share", "bullet_line_share", "ellipsis_line_share"):
+            if not 0 <= (value := getattr(self, f"max_{name}")) <= 1:
+                raise ValueError(f"max_{name} {value} is not between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +124,56 @@ class DedupConfig:
 
     exact: bool = True
     """Drop documents whose text is the same but for width, case, punctuation and white space."""
+    near: bool = True
+    """Drop documents that are nearly the same: runs of letters are compared by MinHash."""
+    similarity: float = 0.75
+    """Least similarity of near duplicates (Jaccard, of their sets of runs; estimated to about 0.04). 0 = who shares a band."""
+    shingle: int = 5
+    """Letters of a run. Chinese needs fewer than English: 5 (data-juicer) is about three words."""
+    bands: int = 14
+    """Bands of the signature: more find more pairs. Half of the pairs of similarity (1 / bands) ** (1 / rows) are compared:
+    0.72 for 14 x 8 (datatrove), 0.79 for 20 x 13 (NeMo Curator)."""
+    rows: int = 8
+    """Hashes of a band: more find fewer pairs."""
+    paragraph_letters: int = 30
+    """A line of at least so many letters that stood in a document before is taken out. 0 = lines are not compared."""
+    withdrawn: str = ""
+    """URL of a list of ids of documents, one a line, that must not be used; copies of them go too."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.similarity <= 1:
+            raise ValueError(f"similarity {self.similarity} is not between 0 and 1")
+        for name in ("shingle", "bands", "rows"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} is below 1")
+        if self.bands * self.rows > 4_096:
+            raise ValueError(f"bands {self.bands} x rows {self.rows} are more than 4,096 hashes a document")
+        if 0 < self.paragraph_letters < 10:
+            raise ValueError(f"paragraph_letters {self.paragraph_letters} is below 10: common phrases would go")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecontaminationConfig:
+    """`[decontamination]`: documents that hold texts of evaluation sets are taken out."""
+
+    inputs: tuple[str, ...] = ()
+    """Evaluation files, folders or globs, any fsspec URL: tables (tsv), JSON, JSON lines, characters with tags, plain lines."""
+    enabled: bool = True
+    """Off: nothing is compared, and evaluation texts may be trained on."""
+    letters: int = 13
+    """Letters of a run (n-gram) that is looked for."""
+    share: float = 0.5
+    """A document that holds this share of the runs of one evaluation text is dropped."""
+    runs: int = 30
+    """A document that holds so many runs of one evaluation text is dropped too, however long that text is."""
+
+    def __post_init__(self) -> None:
+        if self.letters < 5:
+            raise ValueError(f"letters {self.letters} is below 5: common phrases would count as leaks")
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share {self.share} is not between 0 and 1")
+        if self.runs < 1:
+            raise ValueError(f"runs {self.runs} is below 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +198,11 @@ class VocabularyConfig:
 class MaskingConfig:
     """`[masking]`: what is hidden from the model. Names as in BERT's create_pretraining_data where it has them."""
 
-    policy: Literal["word", "piece"] = "word"
-    """What is hidden as a whole: a jieba word, or a single piece."""
+    policy: MaskingPolicy = "word"
+    """What is hidden as a whole: `word`, a word; `piece`, a single piece; `span`, up to ten words in a row (SpanBERT); `entity`,
+    a phrase of the list `phrases` where one stands, else a word."""
+    phrases: str = ""
+    """A list of phrases for `entity`, one a line, any fsspec URL."""
     masked_lm_prob: float = 0.15
     """Share of pieces that are predicted."""
     max_predictions_per_seq: int = 0
@@ -109,6 +213,16 @@ class MaskingConfig:
     def __post_init__(self) -> None:
         if not 0 < self.masked_lm_prob < 1:
             raise ValueError(f"masked_lm_prob {self.masked_lm_prob} is not between 0 and 1")
+        if self.max_predictions_per_seq < 0:
+            raise ValueError(
+                f"max_predictions_per_seq {self.max_predictions_per_seq} is below 0; 0 = as many as the share asks for"
+            )
+        if self.static_draws < 0:
+            raise ValueError(f"static_draws {self.static_draws} is below 0; 0 = masks are drawn while training")
+        if self.policy == "entity" and not self.phrases:
+            raise ValueError("policy 'entity' needs phrases: the URL of a list of phrases, one a line")
+        if self.phrases and self.policy != "entity":
+            raise ValueError(f"phrases are used by policy 'entity' only, not by {self.policy!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +230,12 @@ class PairsConfig:
     """`[pairs]`: how sentences of a document become one or two segments."""
 
     task: PairTask = "nsp"
-    """`nsp`: two segments, does B follow A? `none`: one segment of whole sentences."""
+    """`nsp`: two segments, does B follow A? `sop`: two segments that follow one another, are they in their order (ALBERT)?
+    `none`: one segment."""
+    layout: Layout = "segments"
+    """What a sequence is made of. `segments`: as much text of a document as there is room for. `sentences`: a pair of single
+    sentences, or with task `none` one sentence. With task `none` alone: `document_sentences`, whole sentences of a document
+    (so is `segments` there); `full_sentences`, whole sentences that go on over the ends of documents, with [SEP] between."""
     short_seq_prob: float = 0.1
     """Share of sequences cut shorter than they could be, so that short ones are known too."""
     dupe_factor: int = 1
@@ -125,6 +244,10 @@ class PairsConfig:
     def __post_init__(self) -> None:
         if self.dupe_factor < 1:
             raise ValueError(f"dupe_factor {self.dupe_factor} is below 1")
+        if not 0 <= self.short_seq_prob <= 1:
+            raise ValueError(f"short_seq_prob {self.short_seq_prob} is not between 0 and 1")
+        if self.task != "none" and self.layout in ("full_sentences", "document_sentences"):
+            raise ValueError(f"layout {self.layout!r} makes one segment, task {self.task!r} needs two; set task = 'none'")
 
 
 @dataclass(frozen=True, kw_only=True)

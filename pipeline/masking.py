@@ -192,16 +192,16 @@ def _draw(seed: int, epochs: NDArray[np.int64], sequences: Sequences, rules: Mas
     hidden = _draw_units(random, at, lengths, counts, windows, rules.max_predictions)
     row, column = np.nonzero(hidden)
     taken = lengths[row, column]
-    places = _ranges(units.firsts[rows[row], column], taken)
+    places = ranges(units.firsts[rows[row], column], taken)
     row = np.repeat(row, taken)
     number = np.bincount(row, minlength=len(rows))
     labels = sequences.input_ids[places]
-    fates = random[_ranges(at + counts + 1, number)]
+    fates = random[ranges(at + counts + 1, number)]
     positions = (places - sequences.offsets[rows[row]]).astype(np.uint16)
     return Masks(positions, _replace(fates, labels, rules), number.reshape(epochs.shape))
 
 
-def _ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+def ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """Whole numbers from each start on, so many: starts 5 9, lengths 2 3 -> 5 6 9 10 11."""
     shifts = starts - np.cumsum(lengths) + lengths
     return np.repeat(shifts, lengths) + np.arange(int(lengths.sum()))

@@ -3,54 +3,187 @@
     document     习近平出席会议。 | 会议强调改革。 | 与会者表示赞同。 | 天气晴。            (sentences)
     nsp          [CLS] 习近平出席会议。会议强调改革。 [SEP] 与会者表示赞同。天气晴。 [SEP]     label 0: B follows A
                  [CLS] 习近平出席会议。 [SEP] 这本书很好看。 [SEP]                           label 1: B is from elsewhere
+    sop          [CLS] 与会者表示赞同。天气晴。 [SEP] 习近平出席会议。会议强调改革。 [SEP]     label 1: they changed places
     none         [CLS] 习近平出席会议。会议强调改革。与会者表示赞同。天气晴。 [SEP]             no label
 
-No text is lost: what does not fit goes into the next sequence. How pairs are made is in next_sentence.py.
+No text is lost: what does not fit goes into the next sequence. A whole part is worked on at once: segments.py walks through its
+documents, next_sentence.py finds the B's of label 1, and here the rows of all examples are gathered.
 """
 
-import hashlib
-import struct
-from bisect import bisect_right
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.next_sentence import Draws, Stretch, fit, pairs
-from pipeline.sentences import split_sentences
-from pipeline.streams import generator
+from pipeline.config import Layout, PairsConfig, PairTask
+from pipeline.masking import Sequences, ranges
+from pipeline.next_sentence import second_segments
+from pipeline.segments import NO_LABEL, Documents, Flags, Ids, PairCounts, Places, walk
+from pipeline.streams import WORD
 from pipeline.vocab import Vocab
-from pipeline.words import Segmenter, unit_starts
 
 if TYPE_CHECKING:
     from pipeline.pieces import PieceEncoder
+    from pipeline.words import Segmenter
 
-_PURPOSE = 1  # of random numbers; masks have 0
+__all__ = ["NO_LABEL", "Documents", "Example", "Examples", "PairCounts", "build", "build_examples"]
 
-Ids = NDArray[np.unsignedinteger[Any]]
-Flags = NDArray[np.bool_]
+CHUNK_PIECES = 1 << 20
+"""Examples are gathered by so many pieces at a time, which bounds the memory that it takes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Examples laid end to end, in the order of their documents."""
+
+    sequences: Sequences
+    """Pieces, units, where B begins; the ids are hashes of document, ordinal and seed, and key the shuffle and the masks."""
+    document_ids: NDArray[np.uint64]
+    """(n,) of A; where a sequence goes on over the ends of documents, of the first."""
+    ordinals: Places
+    """(n,) counts the examples of a document, over all its repetitions."""
+    pair_labels: NDArray[np.uint8]
+    """(n,) nsp: 0 = B follows A, 1 = B is from another document. sop: 1 = A and B have changed places. 255 = no pair."""
+
+    def __len__(self) -> int:
+        return len(self.document_ids)
+
+    def packed_units(self) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        """Unit starts as shards hold them: bytes of little-endian bits, each row in bytes of its own; and (n + 1,) offsets."""
+        lengths = np.diff(self.sequences.offsets)
+        ends = np.cumsum(-(-lengths // 8))
+        starts = np.concatenate(([0], ends))
+        bits = np.zeros(8 * int(starts[-1]), np.bool_)
+        bits[ranges(8 * starts[:-1], lengths)] = self.sequences.unit_starts
+        return np.packbits(bits, bitorder="little"), starts.astype(np.int32)
+
+
+def build(
+    documents: Documents, *, length: int, pairs: PairsConfig, seed: int, vocab: Vocab, counts: PairCounts
+) -> Iterator[Examples]:
+    """All examples of some documents, `dupe_factor` times over, each time paired anew; some thousands at a time.
+
+    The examples of a document depend on the list (the other documents for label 1 come from it) and the seed, on nothing else.
+
+    Args:
+        length: most pieces of an example, [CLS] and [SEP] counted; at least 8.
+        pairs: `short_seq_prob` is drawn for each sequence (BERT draws it for a document, which makes all sequences of a long
+            one short).
+        counts: added to.
+    """
+    assert length >= 8, f"length {length} has no room for pairs"
+    counts.pieces += pairs.dupe_factor * len(documents.ids)
+    room = length - (2 if pairs.task == "none" else 3)
+    whole, separators = documents, np.empty(0, np.int64)
+    if pairs.layout == "full_sentences" and len(documents.ids):
+        whole, separators = documents.joined(vocab.sep_id)
+    made = np.zeros(len(documents), np.int64)  # examples of each document so far
+    for dupe in range(pairs.dupe_factor):
+        stretches = walk(whole, pairs, room, seed, dupe, frozenset(separators.tolist()), counts)
+        owners = stretches[:, 0]
+        if whole is not documents:
+            owners = np.flatnonzero(np.diff(documents.document_starts))[separators.searchsorted(stretches[:, 1])]
+        here = np.bincount(owners, minlength=len(documents))
+        ordinals = made[owners] + np.arange(len(owners)) - (np.cumsum(here) - here)[owners]
+        made += here
+        segments = _segments(whole, stretches, pairs, room, seed, dupe)
+        _count(whole, stretches, segments, pairs, counts)
+        ids = documents.document_ids[owners]
+        for start, end in _chunks(segments):
+            some = slice(start, end)
+            example_ids = _example_ids(ids[some], ordinals[some], seed)
+            sequences = _gather(whole, segments[some], example_ids, vocab)
+            yield Examples(sequences, ids[some], ordinals[some], stretches[some, 4].astype(np.uint8))
+
+
+def _segments(documents: Documents, stretches: Places, pairs: PairsConfig, room: int, seed: int, dupe: int) -> Places:
+    """(n, 4): where A begins and ends, and where B does; B of a single segment is empty."""
+    segments = stretches[:, [1, 2, 2, 3]]
+    second = np.flatnonzero(stretches[:, 4] == 1)
+    if pairs.task == "sop":
+        segments[second] = segments[second][:, [2, 3, 0, 1]]
+    elif len(second):
+        single = pairs.layout == "sentences"
+        segments[second, 2], segments[second, 3] = second_segments(documents, stretches[second], room, single, seed, dupe)
+    return segments
+
+
+def _count(documents: Documents, stretches: Places, segments: Places, pairs: PairsConfig, counts: PairCounts) -> None:
+    labels = stretches[:, 4]
+    kept = labels != 1 if pairs.task == "nsp" else np.ones(len(labels), np.bool_)  # with label 1 of nsp the walk goes back
+    counts.examples += len(labels)
+    counts.cut_sentences += int((~documents.begins_sentence(stretches[kept, 3])).sum())
+    if pairs.task == "nsp":
+        counts.random_next += int((~kept).sum())
+        counts.borrowed_pieces += int((segments[~kept, 3] - segments[~kept, 2]).sum())
+    elif pairs.task == "sop":
+        counts.swapped += int((labels == 1).sum())
+        counts.single += int((labels == NO_LABEL).sum())
+
+
+def _chunks(segments: Places) -> Iterator[tuple[int, int]]:
+    """Ranges of examples that have about CHUNK_PIECES pieces together."""
+    total = np.cumsum(segments[:, 1] - segments[:, 0] + segments[:, 3] - segments[:, 2])
+    ends = np.flatnonzero(np.diff(total // CHUNK_PIECES)) + 1
+    return zip([0, *ends.tolist()], [*ends.tolist(), len(total)], strict=True)
+
+
+def _gather(documents: Documents, segments: Places, example_ids: NDArray[np.uint64], vocab: Vocab) -> Sequences:
+    """[CLS] A [SEP], or [CLS] A [SEP] B [SEP]."""
+    first_lengths, second_lengths = segments[:, 1] - segments[:, 0], segments[:, 3] - segments[:, 2]
+    offsets = np.zeros(len(segments) + 1, np.int64)
+    np.cumsum(first_lengths + 2 + second_lengths + (second_lengths > 0), out=offsets[1:])
+    second_starts = first_lengths + 2
+    ids = np.full(int(offsets[-1]), vocab.sep_id, documents.ids.dtype)
+    ids[offsets[:-1]] = vocab.cls_id
+    units = np.ones(len(ids), np.bool_)
+    for to, start, lengths in (
+        (offsets[:-1] + 1, segments[:, 0], first_lengths),
+        (offsets[:-1] + second_starts, segments[:, 2], second_lengths),
+    ):
+        target, source = ranges(to, lengths), ranges(start, lengths)
+        ids[target] = documents.ids[source]
+        units[target] = documents.unit_starts[source]
+        units[to[lengths > 0]] = True  # it may go on inside a word that is longer than a whole sequence
+    return Sequences(example_ids, ids, units, offsets, np.where(second_lengths > 0, second_starts, 0))
+
+
+def _example_ids(document_ids: NDArray[np.uint64], ordinals: Places, seed: int) -> NDArray[np.uint64]:
+    """Hashes of document, ordinal and seed; those of one document are all different."""
+    mixed = _mix(document_ids ^ _mix(np.full(1, seed & WORD, np.uint64)))
+    return _mix(mixed + ordinals.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+
+
+def _mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of SplitMix64 (Steele, Lea and Flood, Fast splittable pseudorandom number generators, 2014)."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(words ^ (words >> np.uint64(31)))
+
+
+# What the stage of shards calls as long as it makes one document at a time.
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentPieces:
-    """A document as pieces, all its sentences in a row: a sequence of sentences is then a slice."""
+    """A document as pieces, all its sentences in a row."""
 
     document_id: int
-    """uint64"""
     ids: Ids
-    """(pieces,)"""
     unit_starts: Flags
-    """(pieces,) True where a masking unit begins; every sentence begins one."""
     sentence_ends: list[int]
-    """Rising; where each sentence ends in `ids`. The last is the number of pieces."""
 
 
 def document_pieces(
-    document_id: int, text: str, encoder: "PieceEncoder", segmenter: Segmenter, policy: Literal["word", "piece"] = "word"
+    document_id: int, text: str, encoder: "PieceEncoder", segmenter: "Segmenter", policy: Literal["word", "piece"] = "word"
 ) -> DocumentPieces:
     """Splits a document into sentences, words and pieces. A document without a single piece has no sentences."""
+    from pipeline.sentences import split_sentences
+    from pipeline.words import unit_starts
+
     sentences = split_sentences(text)
     # One call for all sentences. A line break is a boundary for jieba and WordPiece alike, so this is as if one by one.
     joined = "\n".join(sentences)
@@ -64,109 +197,53 @@ def document_pieces(
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One sequence, unpadded."""
+    """One sequence, unpadded; see `Examples`."""
 
     document_id: int
     ordinal: int
-    """Counts the examples of a document, over all its repetitions."""
     example_id: int
-    """uint64, made of the document, the ordinal and the seed: the shuffle key and the mask key."""
     input_ids: Ids
-    """(pieces,) with [CLS] and [SEP]."""
     unit_starts: Flags
-    """(pieces,) specials are units of their own."""
     second_start: int
-    """Where segment B begins, just after its [SEP]; 0 = one segment."""
     pair_label: int | None
-    """0 = B follows A, 1 = B is from another document, None = no pairs."""
 
 
-@dataclass(slots=True)
-class PairCounts:
-    """What became of the documents, for the report. `pieces` - `lost_pieces` = pieces that stand in examples, each once."""
-
-    examples: int = 0
-    random_next: int = 0
-    """Examples with label 1."""
-    pieces: int = 0
-    """Of all documents, each repetition counted."""
-    borrowed_pieces: int = 0
-    """Pieces of the B's of label 1."""
-    cut_sentences: int = 0
-    """Sequences that end inside a sentence; the next one goes on there."""
-    lost_pieces: int = 0
-    """A last word that could not be made a pair, because there was no other document to pair it with."""
+def join_documents(documents: Sequence[DocumentPieces]) -> Documents:
+    """Documents end to end."""
+    starts = np.zeros(len(documents) + 1, np.int64)
+    np.cumsum([len(one.ids) for one in documents], out=starts[1:])
+    ends = [np.array(one.sentence_ends, np.int64) + start for one, start in zip(documents, starts[:-1], strict=True)]
+    ids = np.array([one.document_id for one in documents], np.uint64)
+    pieces = np.concatenate([one.ids for one in documents] or [np.empty(0, np.uint16)])
+    units = np.concatenate([one.unit_starts for one in documents] or [np.empty(0, np.bool_)])
+    return Documents(pieces, units, np.concatenate(ends or [np.empty(0, np.int64)]), starts, ids)
 
 
 def build_examples(
     documents: Sequence[DocumentPieces],
     *,
     length: int,
-    task: Literal["nsp", "none"],
+    task: PairTask,
     short_seq_prob: float,
     seed: int,
     vocab: Vocab,
     dupe_factor: int = 1,
     counts: PairCounts | None = None,
+    layout: Layout = "segments",
 ) -> Iterator[Example]:
-    """All examples of some documents, `dupe_factor` times over, each time paired anew.
-
-    The examples of a document depend on the list (the other documents for label 1 come from it) and the seed, on nothing else.
-
-    Args:
-        documents: with different ids; those without pieces are passed over.
-        length: most pieces of an example, [CLS] and [SEP] counted; at least 8.
-        task: `nsp`: two segments, half of them with label 1 if there are two documents. `none`: whole sentences, one segment.
-        short_seq_prob: share of sequences that aim at a random shorter length. Drawn for each sequence (BERT draws it for a
-            document, which makes all sequences of a long one short).
-        counts: added to.
-    """
-    assert length >= 8, f"length {length} has no room for pairs"
+    """`build`, example by example."""
+    pairs = PairsConfig(task=task, short_seq_prob=short_seq_prob, dupe_factor=dupe_factor, layout=layout)
     counts = counts if counts is not None else PairCounts()
-    full = [document for document in documents if document.sentence_ends]
-    for index, document in enumerate(full):
-        ordinal = 0
-        for dupe in range(dupe_factor):
-            rng = generator(seed, dupe, document.document_id, _PURPOSE)
-            draws = Draws(rng, length - (3 if task == "nsp" else 2), short_seq_prob)
-            counts.pieces += len(document.ids)
-            segments = pairs(full, index, draws, counts) if task == "nsp" else _singles(document, draws, counts)
-            for first, second, label in segments:
-                counts.examples += 1
-                yield _example(ordinal, seed, vocab, first, second, label)
-                ordinal += 1
-
-
-def _singles(document: DocumentPieces, draws: Draws, counts: PairCounts) -> Iterator[tuple[Stretch, None, None]]:
-    """As many whole sentences as there is room for; a longer sentence is cut into several examples."""
-    at, ends = 0, document.sentence_ends
-    while at < ends[-1]:
-        last = bisect_right(ends, at + draws.target()) - 1
-        sentence_end = ends[last] if last >= 0 and ends[last] > at else ends[bisect_right(ends, at)]
-        end = fit(document, at, sentence_end, draws.room)
-        counts.cut_sentences += end < sentence_end
-        yield Stretch(document, at, end), None, None
-        at = end
-
-
-def _example(ordinal: int, seed: int, vocab: Vocab, first: Stretch, second: Stretch | None, label: int | None) -> Example:
-    """[CLS] A [SEP], or [CLS] A [SEP] B [SEP]."""
-    document = first.document
-    second_start = first.end - first.start + 2
-    length = second_start + (second.end - second.start + 1 if second else 0)
-    ids = np.full(length, vocab.sep_id, dtype=document.ids.dtype)
-    units = np.ones(length, dtype=np.bool_)
-    ids[0] = vocab.cls_id
-    for start, stretch in ((1, first), (second_start, second)):
-        if stretch is not None:
-            end = start + stretch.end - stretch.start
-            ids[start:end] = stretch.document.ids[stretch.start : stretch.end]
-            units[start:end] = stretch.document.unit_starts[stretch.start : stretch.end]
-            units[start] = True  # it may go on inside a word that is longer than a whole sequence
-    example_id = _example_id(document.document_id, ordinal, seed)
-    return Example(document.document_id, ordinal, example_id, ids, units, second_start if second else 0, label)
-
-
-def _example_id(document_id: int, ordinal: int, seed: int) -> int:
-    content = struct.pack("<QQQ", document_id, ordinal, seed & ((1 << 64) - 1))
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+    for many in build(join_documents(documents), length=length, pairs=pairs, seed=seed, vocab=vocab, counts=counts):
+        sequences = many.sequences
+        for i, (start, end) in enumerate(itertools.pairwise(sequences.offsets.tolist())):
+            label = int(many.pair_labels[i])
+            yield Example(
+                int(many.document_ids[i]),
+                int(many.ordinals[i]),
+                int(sequences.example_ids[i]),
+                sequences.input_ids[start:end],
+                sequences.unit_starts[start:end],
+                int(sequences.second_starts[i]),
+                None if label == NO_LABEL else label,
+            )

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.masking import Ids, MaskingRules, Masks, Sequences, draw, replacement_ids, static_masks
-from pipeline.pairs import Example, build_examples
 from pipeline.streams import generator, numbers
 from pipeline.vocab import SPECIALS, Vocab
-from tests import demo_text
+from tests import demo_text, parts
+from tests.parts import Example
 from tests.single_masks import Draw, single_mask
 
 CLS, SEP, MASK = 2, 3, 4
@@ -41,10 +41,7 @@ def whole_units(starts: NDArray[np.bool_], one: Draw) -> bool:
 @pytest.fixture(scope="module")
 def news() -> list[Example]:
     """Examples of real news: more than 100,000 pieces."""
-    found = build_examples(
-        demo_text.article_documents(), length=128, task="nsp", short_seq_prob=0.1, seed=1, vocab=demo_text.vocabulary()
-    )
-    return list(found)
+    return parts.build(demo_text.article_documents(), length=128, vocab=demo_text.vocabulary())
 
 
 def joined(layouts: list[tuple[Ids, NDArray[np.bool_], int]]) -> Sequences:

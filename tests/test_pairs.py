@@ -1,35 +1,42 @@
 """Pairs: B follows A or comes from elsewhere, half and half; no piece is lost; words stay whole; nothing else tells labels."""
 
+import itertools
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.pairs import DocumentPieces, Example, PairCounts, build_examples, document_pieces
+from pipeline import pairs
+from pipeline.config import PairsConfig
+from pipeline.pairs import PairCounts, document_pieces
 from pipeline.pieces import PieceEncoder
+from pipeline.segments import _endless
 from pipeline.sentences import split_sentences
+from pipeline.shards import pack_units
+from pipeline.streams import PAIRS, generator
 from pipeline.vocab import SPECIALS, Vocab
 from pipeline.words import Segmenter, unit_starts
-from tests import demo_text
+from tests import demo_text, parts
+from tests.parts import Document, Example
 
 VOCAB = Vocab((*SPECIALS, "中"))
 CLS, SEP = VOCAB.cls_id, VOCAB.sep_id
 
 
-def document(number: int, sentences: list[list[int]]) -> DocumentPieces:
+def document(number: int, sentences: list[list[int]]) -> Document:
     """A document of sentences given as lengths of their words. Every piece of the test has an id of its own."""
     words = [word for sentence in sentences for word in sentence]
     starts = np.zeros(sum(words), np.bool_)
     starts[np.cumsum([0, *words[:-1]])] = True
     ends = np.cumsum([sum(sentence) for sentence in sentences]).tolist()
-    return DocumentPieces(number, np.arange(sum(words), dtype=np.uint32) + 10_000 * (number + 1), starts, ends)
+    return Document(number, np.arange(sum(words), dtype=np.uint32) + 10_000 * (number + 1), starts, ends)
 
 
-def build(documents: list[DocumentPieces], task: str = "nsp", length: int = 32, **changed: object) -> list[Example]:
-    arguments = {"short_seq_prob": 0.1, "seed": 1, "vocab": VOCAB, **changed}
-    return list(build_examples(documents, length=length, task=task, **arguments))  # type: ignore[arg-type]
+def build(documents: list[Any], task: str = "nsp", length: int = 32, **changed: Any) -> list[Example]:
+    return parts.build(documents, length=length, task=task, **{"vocab": VOCAB, **changed})
 
 
 def segments(example: Example) -> tuple[list[int], list[int]]:
@@ -53,21 +60,23 @@ CORPORA = st.lists(SENTENCES, min_size=1, max_size=5)
 
 @settings(deadline=None)
 @given(
-    CORPORA, st.integers(8, 64), st.sampled_from(["nsp", "none"]), st.sampled_from([0.0, 0.1, 1.0]), st.integers(0, 2**64 - 1)
+    CORPORA,
+    st.integers(8, 64),
+    st.sampled_from([("nsp", "segments"), ("nsp", "sentences"), ("none", "segments"), ("none", "sentences")]),
+    st.sampled_from([0.0, 0.1, 1.0]),
+    st.integers(0, 2**64 - 1),
 )
-def test_what_holds_for_every_corpus(corpus: list[list[list[int]]], length: int, task: str, short: float, seed: int) -> None:
+def test_what_holds_for_every_corpus(
+    corpus: list[list[list[int]]], length: int, mode: tuple[str, str], short: float, seed: int
+) -> None:
+    task, layout = mode
     documents = [document(number, sentences) for number, sentences in enumerate(corpus)]
     counts = PairCounts()
-    examples = build(documents, task, length, short_seq_prob=short, seed=seed, counts=counts)
+    examples = build(documents, task, length, layout=layout, short_seq_prob=short, seed=seed, counts=counts)
     for example in examples:
-        assert len(example.input_ids) == len(example.unit_starts) <= length
         first, second = segments(example)
-        assert first and bool(second) == (example.second_start > 0) == (task == "nsp")
-        places = [0, len(first) + 1, *([len(example.input_ids) - 1] if second else [])]
-        assert example.input_ids[places].tolist() == [CLS, SEP, SEP][: len(places)]
-        assert example.unit_starts[[*places, *(place + 1 for place in places[:-1])]].all()
-        assert np.diff(first).tolist() == [1] * (len(first) - 1)  # a stretch of one document
-        assert np.diff(second).tolist() == [1] * (len(second) - 1 if second else 0)
+        assert bool(second) == (task == "nsp")
+        check_specials(example, length)
         source = first[0] // 10_000 - 1
         assert source == example.document_id
         if task == "none":
@@ -84,7 +93,119 @@ def test_what_holds_for_every_corpus(corpus: list[list[list[int]]], length: int,
         assert lost == 0
         assert held == {one.document_id: one.ids.tolist() for one in documents}
     assert counts.examples == len(examples)
+    assert counts.random_next == sum(one.pair_label == 1 for one in examples)
     assert counts.pieces == sum(len(one.ids) for one in documents)
+
+
+def check_specials(example: Example, length: int) -> None:
+    """[CLS] A [SEP] or [CLS] A [SEP] B [SEP], specials and beginnings of segments are units, segments are stretches."""
+    assert len(example.input_ids) == len(example.unit_starts) <= length
+    first, second = segments(example)
+    assert first and bool(second) == (example.second_start > 0)
+    places = [0, len(first) + 1, *([len(example.input_ids) - 1] if second else [])]
+    assert example.input_ids[places].tolist() == [CLS, SEP, SEP][: len(places)]
+    assert example.unit_starts[[*places, *(place + 1 for place in places[:-1])]].all()
+    assert np.diff(first).tolist() == [1] * (len(first) - 1)
+    assert np.diff(second).tolist() == [1] * (len(second) - 1 if second else 0)
+
+
+@settings(deadline=None)
+@given(CORPORA, st.integers(8, 64), st.sampled_from(["segments", "sentences"]), st.sampled_from([0.0, 1.0]), st.integers(0, 9))
+def test_what_holds_for_every_corpus_of_sop(
+    corpus: list[list[list[int]]], length: int, layout: str, short: float, seed: int
+) -> None:
+    documents = [document(number, sentences) for number, sentences in enumerate(corpus)]
+    counts = PairCounts()
+    examples = build(documents, "sop", length, layout=layout, short_seq_prob=short, seed=seed, counts=counts)
+    found: dict[int, list[int]] = {}
+    for example in examples:
+        check_specials(example, length)
+        first, second = segments(example)
+        begins = {0, *documents[example.document_id].sentence_ends}
+        places = [number - 10_000 * (example.document_id + 1) for number in (first[0], first[-1] + 1)]
+        if example.pair_label is None:
+            assert not second and sum(place in begins for place in range(places[0] + 1, places[1])) == 0
+        else:  # whole sentences only, or the cut would tell the order
+            places += [number - 10_000 * (example.document_id + 1) for number in (second[0], second[-1] + 1)]
+            assert set(places) <= begins
+        found.setdefault(example.document_id, []).extend(second + first if example.pair_label == 1 else first + second)
+    assert found == {one.document_id: one.ids.tolist() for one in documents}
+    assert counts.swapped == sum(one.pair_label == 1 for one in examples)
+    assert counts.single == sum(one.pair_label is None for one in examples)
+    assert counts.lost_pieces == counts.random_next == 0
+
+
+@settings(deadline=None)
+@given(CORPORA, st.integers(8, 64), st.sampled_from([0.0, 0.1, 1.0]), st.integers(0, 9))
+def test_what_holds_for_every_corpus_of_full_sentences(
+    corpus: list[list[list[int]]], length: int, short: float, seed: int
+) -> None:
+    documents = [document(number, sentences) for number, sentences in enumerate(corpus)]
+    documents.insert(len(documents) // 2, Document(99, np.empty(0, np.uint32), np.empty(0, np.bool_), []))
+    examples = build(documents, "none", length, layout="full_sentences", short_seq_prob=short, seed=seed)
+    pieces: list[int] = []
+    for example in examples:
+        assert len(example.input_ids) <= length and example.pair_label is None and example.second_start == 0
+        ids = example.input_ids.tolist()
+        assert (ids[0], ids[-1]) == (CLS, SEP) and SEP not in (ids[1], ids[-2])
+        assert example.document_id == ids[1] // 10_000 - 1
+        assert all(example.unit_starts[place] for place in (0, 1))
+        for place, (left, right) in enumerate(itertools.pairwise(ids[1:-1]), start=2):
+            assert SEP in (left, right) or right == left + 1  # [SEP] stands wherever a document ends inside
+            assert SEP not in (left, right) or example.unit_starts[place]
+        pieces += [number for number in ids if number not in (CLS, SEP)]
+    assert pieces == [number for one in documents for number in one.ids.tolist()]
+    assert len({one.example_id for one in examples}) == len(examples)
+
+
+def test_full_sentences_go_on_over_the_ends_of_documents() -> None:
+    documents = [document(0, [[1] * 4]), document(1, [[1] * 3, [1] * 5]), document(2, [[1] * 30])]
+    examples = build(documents, "none", 16, layout="full_sentences", short_seq_prob=0)
+    own = [[number if number in (CLS, SEP) else number - 10_000 for number in one.input_ids.tolist()] for one in examples[:2]]
+    assert own[0] == [CLS, 0, 1, 2, 3, SEP, 10_000, 10_001, 10_002, 10_003, 10_004, 10_005, 10_006, 10_007, SEP]
+    assert own[1] == [CLS, *range(20_000, 20_014), SEP]
+    assert [one.document_id for one in examples] == [0, 2, 2, 2]
+
+
+def test_pairs_of_sentences_are_pairs_of_sentences() -> None:
+    documents = [document(number, [[1] * pieces for pieces in (3, 5, 4, 6) * 10]) for number in range(20)]
+    ends = [{0, *one.sentence_ends} for one in documents]
+    for one in build(documents, layout="sentences", length=64):
+        for segment in segments(one):
+            number, begin = divmod(segment[0] - 10_000, 10_000)
+            alone = begin >= max(ends[number]) - 6  # the last sentence, where no other follows, is parted
+            assert alone or ({begin, begin + len(segment)} <= ends[number] and len(segment) <= 6)
+
+
+def test_with_none_a_sentence_is_a_sequence() -> None:
+    examples = build([document(0, [[1] * 7, [1] * 3, [3] * 10])], "none", length=26, layout="sentences")
+    assert [len(segments(one)[0]) for one in examples] == [7, 3, 24, 6]
+
+
+def test_half_of_the_orders_are_swapped() -> None:
+    documents = [document(number, [[1] * 4] * 200) for number in range(5)]
+    examples = build(documents, "sop", length=40)
+    assert len(examples) > 100
+    assert np.mean([one.pair_label == 1 for one in examples]) == pytest.approx(0.5, abs=0.08)
+
+
+@pytest.mark.parametrize("task", ["nsp", "sop"])
+@pytest.mark.parametrize("layout", ["full_sentences", "document_sentences"])
+def test_layouts_of_one_segment_have_no_pairs(task: str, layout: str) -> None:
+    with pytest.raises(ValueError, match="needs two; set task = 'none'"):
+        PairsConfig(task=task, layout=layout)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("field", [{"dupe_factor": 0}, {"short_seq_prob": 1.5}, {"short_seq_prob": -0.1}])
+def test_settings_that_cannot_be_are_refused(field: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(field))):
+        PairsConfig(**field)
+
+
+def test_document_sentences_are_what_segments_without_pairs_are() -> None:
+    documents = [document(number, [[1] * 9] * 30) for number in range(3)]
+    one, other = (build(documents, "none", layout=layout) for layout in ("segments", "document_sentences"))
+    assert [example.input_ids.tolist() for example in one] == [example.input_ids.tolist() for example in other]
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +247,7 @@ def test_a_sentence_that_is_parted_is_parted_between_words_near_the_middle() -> 
     assert [segments(one) for one in examples] == [(list(range(10_000, 10_005)), list(range(10_005, 10_014)))]
 
 
-def random_next(documents: list[DocumentPieces], length: int) -> list[tuple[list[int], list[int]]]:
+def random_next(documents: list[Document], length: int) -> list[tuple[list[int], list[int]]]:
     """A and B of label 1, B as places in its document; without A's of one piece, which are not parted."""
     examples = build(documents, length=length, short_seq_prob=0)
     found = [segments(one) for one in examples if one.pair_label == 1]
@@ -228,7 +349,7 @@ def test_a_single_word_among_others_is_kept_with_a_random_next() -> None:
 
 
 def test_documents_without_pieces_are_passed_over() -> None:
-    empty = DocumentPieces(9, np.empty(0, np.uint32), np.empty(0, np.bool_), [])
+    empty = Document(9, np.empty(0, np.uint32), np.empty(0, np.bool_), [])
     full = [document(0, [[1] * 9] * 4), document(1, [[1] * 9] * 4)]
     with_empty = build([full[0], empty, full[1]])
     assert [one.input_ids.tolist() for one in with_empty] == [one.input_ids.tolist() for one in build(full)]
@@ -247,13 +368,57 @@ def test_repetitions_pair_anew_and_number_on() -> None:
     assert len({one.example_id for one in thrice}) == len(thrice)
 
 
+@pytest.mark.parametrize("mode", [{}, {"task": "sop"}, {"task": "none", "layout": "full_sentences"}])
+def test_examples_do_not_depend_on_how_many_are_gathered_at_a_time(
+    mode: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = [document(number, [[1, 2] * 4] * 20) for number in range(6)]
+    whole = build(documents, dupe_factor=2, **mode)
+    monkeypatch.setattr(pairs, "CHUNK_PIECES", 50)
+    for one, other in zip(whole, build(documents, dupe_factor=2, **mode), strict=True):
+        assert (one.example_id, one.pair_label, one.ordinal) == (other.example_id, other.pair_label, other.ordinal)
+        assert one.input_ids.tolist() == other.input_ids.tolist()
+
+
+def test_a_document_has_numbers_without_end() -> None:
+    """The first are drawn for all documents at once; a document that needs more goes on in its stream."""
+    stream = generator(7, 2, 5, PAIRS).random(200).tolist()
+    assert list(itertools.islice(_endless(stream[:3], 7, 2, 5), 200)) == stream
+
+
+def test_units_are_packed_as_shards_hold_them() -> None:
+    documents = parts.join([document(number, [[1, 2, 3] * 3] * 7) for number in range(4)])
+    found = list(pairs.build(documents, length=32, pairs=PairsConfig(), seed=1, vocab=VOCAB, counts=PairCounts()))
+    packed, offsets = found[0].packed_units()
+    sequences = found[0].sequences
+    for row, (start, end) in enumerate(itertools.pairwise(sequences.offsets.tolist())):
+        assert packed[offsets[row] : offsets[row + 1]].tobytes() == pack_units(sequences.unit_starts[start:end])
+    assert offsets[-1] == len(packed)
+
+
+@given(st.lists(st.tuples(SENTENCES, st.booleans()), max_size=6))
+def test_some_documents_are_selected(corpus: list[tuple[list[list[int]], bool]]) -> None:
+    documents = [document(number, sentences) for number, (sentences, _) in enumerate(corpus)]
+    documents.append(Document(99, np.empty(0, np.uint32), np.empty(0, np.bool_), []))
+    kept = np.array([*(kept for _, kept in corpus), True])
+    found, expected = parts.join(documents).select(kept), parts.join(list(itertools.compress(documents, kept)))
+    for name in ("ids", "unit_starts", "sentence_ends", "document_starts", "document_ids"):
+        assert getattr(found, name).tolist() == getattr(expected, name).tolist()
+
+
+def test_nothing_makes_no_examples() -> None:
+    empty = Document(9, np.empty(0, np.uint32), np.empty(0, np.bool_), [])
+    for nothing in ([], [empty, empty._replace(document_id=8)]):
+        assert build(nothing) == build(nothing, "none", layout="full_sentences") == []
+
+
 def test_an_example_id_is_golden_and_depends_on_the_seed() -> None:
     documents = [document(0, [[1] * 9] * 2)]
     assert build(documents, "none", 64, seed=12_345)[0].example_id == GOLDEN_ID
     assert build(documents, "none", 64, seed=12_346)[0].example_id != GOLDEN_ID
 
 
-GOLDEN_ID = 6_514_447_636_428_795_158
+GOLDEN_ID = 2_180_530_181_649_698_327
 
 
 def test_examples_depend_on_the_list_and_the_seed_only() -> None:

@@ -1,0 +1,92 @@
+"""Documents and examples one by one, for tests: parts are joined for pipeline.pairs, what it builds is taken apart again."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import pairs
+from pipeline.config import PairsConfig
+from pipeline.pairs import Documents, PairCounts
+from pipeline.vocab import Vocab
+
+
+class Pieces(Protocol):
+    """A document as pieces; sentence ends count from its own beginning."""
+
+    @property
+    def document_id(self) -> int: ...
+    @property
+    def ids(self) -> NDArray[Any]: ...
+    @property
+    def unit_starts(self) -> NDArray[np.bool_]: ...
+    @property
+    def sentence_ends(self) -> list[int]: ...
+
+
+class Document(NamedTuple):
+    """A document of a test."""
+
+    document_id: int
+    ids: NDArray[Any]
+    unit_starts: NDArray[np.bool_]
+    sentence_ends: list[int]
+
+
+class Example(NamedTuple):
+    """One sequence, unpadded."""
+
+    document_id: int
+    ordinal: int
+    example_id: int
+    input_ids: NDArray[Any]
+    unit_starts: NDArray[np.bool_]
+    second_start: int
+    pair_label: int | None
+
+
+def join(documents: Sequence[Pieces]) -> Documents:
+    """Documents end to end."""
+    starts = np.zeros(len(documents) + 1, np.int64)
+    np.cumsum([len(one.ids) for one in documents], out=starts[1:])
+    ends = [np.array(one.sentence_ends, np.int64) + start for one, start in zip(documents, starts[:-1], strict=True)]
+    return Documents(
+        np.concatenate([np.empty(0, np.uint16), *(one.ids for one in documents)]),
+        np.concatenate([np.empty(0, np.bool_), *(one.unit_starts for one in documents)]),
+        np.concatenate([np.empty(0, np.int64), *ends]),
+        starts,
+        np.array([one.document_id for one in documents], np.uint64),
+    )
+
+
+def build(
+    documents: Sequence[Pieces],
+    *,
+    length: int,
+    vocab: Vocab,
+    seed: int = 1,
+    counts: PairCounts | None = None,
+    **settings: Any,
+) -> list[Example]:
+    """Examples of documents; `settings` are those of `[pairs]`."""
+    config = PairsConfig(**settings)
+    result = []
+    counts = counts if counts is not None else PairCounts()
+    for many in pairs.build(join(documents), length=length, pairs=config, seed=seed, vocab=vocab, counts=counts):
+        sequences = many.sequences
+        for i, (start, end) in enumerate(itertools.pairwise(sequences.offsets.tolist())):
+            label = int(many.pair_labels[i])
+            result.append(
+                Example(
+                    int(many.document_ids[i]),
+                    int(many.ordinals[i]),
+                    int(sequences.example_ids[i]),
+                    sequences.input_ids[start:end],
+                    sequences.unit_starts[start:end],
+                    int(sequences.second_starts[i]),
+                    None if label == pairs.NO_LABEL else label,
+                )
+            )
+    return result
