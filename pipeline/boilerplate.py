@@ -7,8 +7,8 @@
     正文第二段。
 
 A line goes when all of it has one of the forms below, never for a word inside it: prose about editors, copyright or QR codes
-(“版权所有者应当……”, “乘客扫描二维码即可进站。”) has none of them. A form that could be a sentence asks for the colon, the number
-or the end of line that only the furniture of a page has. Every form stands beside a line that it takes.
+(“版权所有者应当……”, “乘客扫描二维码即可进站。”) has none of them. A form that could be a sentence asks for the colon, the
+number or the end of line that only the furniture of a page has. Every form stands beside a line that it takes.
 """
 
 import re
@@ -17,7 +17,10 @@ _REST = r"[^。！？；\n]{0,60}"
 _NAMES = r"[\w·•、/ （）()]{0,24}"
 _DATE = r"(?:\d{4}[-年/.]\d{1,2}[-月/.]\d{1,2}日? ?)?(?:\d{1,2}:\d{2}(?::\d{2})? ?)?"
 _EDITORS = "责任编辑|责编|实习编辑|值班编辑|网络编辑|见习编辑|本文编辑|执行编辑|本期编辑|编审|校审|责校"
-_OUTLETS = "网|社|报|台|刊|志|在线|新闻|客户端|公众号|微博|微信|论坛|博客|频道|中心|[.]com|[.]cn|[.]net|未知|互联网|网络|综合|转载|整理"
+_OUTLETS = (
+    "网|社|报|台|刊|志|在线|新闻|客户端|公众号|微博|微信|论坛|博客|频道|中心|"
+    "[.]com|[.]cn|[.]net|未知|互联网|网络|综合|转载|整理"
+)
 _PLACES = "京津沪渝冀晋蒙辽吉黑苏浙皖闽赣鲁豫鄂湘粤桂琼川蜀黔贵滇云藏陕甘陇青宁新港澳台"
 _NETWORKS = "微信|微博|新浪|腾讯|朋友圈|好友|QQ空间|QQ|人人网|豆瓣|开心网|百度|贴吧|网易|搜狐|[Ff]acebook|[Tt]witter"
 _LICENCES = (
@@ -38,7 +41,8 @@ FORMS: tuple[tuple[str, str], ...] = (
     ("（编辑：王小明、李四）", rf"[（(\[【](?:{_EDITORS}|编辑|校对|审核|监制)[:：]{_NAMES}[)）\]】]"),
     (
         "2019-07-20 10:15 来源：新华网",
-        rf"[（(\[【]?{_DATE}(?:文章|信息|新闻|稿件|本文)?(?:来源|稿源)[:：] ?(?:[^。！？；，\n]{{0,24}}(?:{_OUTLETS}))?[)）\]】]?",
+        rf"[（(\[【]?{_DATE}(?:文章|信息|新闻|稿件|本文)?(?:来源|稿源)[:：] ?"
+        rf"(?:[^。！？；，\n]{{0,24}}(?:{_OUTLETS}))?[)）\]】]?",
     ),
     ("版权所有：新华网", rf"版权所有(?:(?: |[:：©]|[，,].{{0,20}}必究){_REST}。?)?"),
     (
@@ -99,7 +103,8 @@ FORMS: tuple[tuple[str, str], ...] = (
     ),
     (
         "网友评论（12）",
-        r"(?:网友评论|我要评论|发表评论|我来说两句|最新评论|全部评论|请登录后(?:发表)?评论)(?: ?[(（:：] ?\d+ ?[条人]?[)）]?)?[ >:：]*"
+        r"(?:网友评论|我要评论|发表评论|我来说两句|最新评论|全部评论|请登录后(?:发表)?评论)"
+        r"(?: ?[(（:：] ?\d+ ?[条人]?[)）]?)?[ >:：]*"
         r"|评论 ?[(（:：] ?\d+ ?[条人]?[)）]?|共有? ?\d+ ?条评论[ >]*|已有 ?\d+ ?人(?:参与|评论)[ >]*",
     ),
     (
@@ -128,7 +133,7 @@ _SEPARATORS = re.compile(rf"\n(?=[{_SIGNS} ]++(?:\n|\Z))[{_SIGNS} ]*?([{_SIGNS}]
 
 
 def without_boilerplate(text: str) -> tuple[str, int, int]:
-    """The text without such lines, and how many of them were boilerplate, how many separators. Its lines are trimmed already."""
+    """The text without such lines, and how many of them were boilerplate and how many separators. Its lines must be trimmed."""
     # Each line is looked for with the break before it: a literal that the search for a match can jump to.
     text, boilerplate = _LINES.subn("", "\n" + text)
     text, separators = _SEPARATORS.subn("", text)

@@ -7,8 +7,8 @@
     classes()[batch.points]
                     HAN  在   END SPACE LATIN LATIN SPACE
 
-Every character is of one class. The commonest words of Chinese prose (`STOPWORDS`) are classes of their own, so that one count of
-classes answers all questions about shares of characters: ideographs are `HAN` and all classes from `STOPWORD` on.
+Every character is of one class. The commonest words of Chinese prose (`STOPWORDS`) are classes of their own, so that one count
+of classes answers all questions about shares of characters: ideographs are `HAN` and all classes from `STOPWORD` on.
 """
 
 import functools
@@ -50,7 +50,7 @@ class Class(IntEnum):
 CLASSES = int(Class.STOPWORD) + len(STOPWORDS)
 
 _ENDS = "。．.！!？?；;：:…”’』」）)】》〉〕］］]～~"
-_SYMBOLS = "#*/\\_|~^`<>=+@&$＃＊／＼＿｜＾｀＜＞＝＋＠＆＄"
+_SYMBOLS = "#*/\\_|^`<>=+@&$＃＊／＼＿｜＾｀＜＞＝＋＠＆＄"
 _HAN = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3134F))
 _KANA = ((0x3041, 0x30FF), (0x31F0, 0x31FF), (0xFF66, 0xFF9F))
 _HANGUL = ((0x1100, 0x11FF), (0x3131, 0x318E), (0xA960, 0xA97F), (0xAC00, 0xD7FF))
