@@ -1,0 +1,110 @@
+"""Pages of a dump become records: those of the article namespace, as prose in one variant of Chinese.
+
+    Page("QUIC", text="{{NoteTA|G1=IT}}'''快速UDP網路連-{zh-hans:接;zh-hant:線}-'''（{{lang-en|...}}）...")
+    ->  Record("zhwiki.xml.bz2#4189276", "QUIC", "快速UDP网络连接（英语：...）...", "https://zh.wikipedia.org/wiki/QUIC")
+
+Redirects, disambiguations and pages of other namespaces are `Skipped`, by reason. A page that the parser cannot do costs that
+page alone: it is `Bad`, with the reason. Counted on the way: templates lost (by characters), templates that gave text,
+conversions, and what had to be mended.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+from pipeline import tally
+from pipeline.config import SourceConfig
+from pipeline.sources import Bad, ReadTask, Record, Skipped
+from pipeline.stages import Finished
+from pipeline.tally import Tally
+from pipeline.wiki import dump, side
+from pipeline.wiki.conversion import Converted, Converter
+from pipeline.wiki.dump import Page
+from pipeline.wiki.groups import Groups
+from pipeline.wiki.markup import MarkupError, Rendered, mend, render
+from pipeline.wiki.side import Side
+
+ARTICLES = 0
+# Of zhwiki's magic words, and what writers type for them; MediaWiki has put the target into <redirect> in all but broken ones.
+_REDIRECT = re.compile(r"\s*[#＃]\s*(?:REDIRECT|重定向|重新導向|重新导向)", re.IGNORECASE)
+_DISAMBIGUATION_TITLE = re.compile(r"[(（]\s*(?:消歧义|消歧義|disambiguation)\s*[)）]\s*$", re.IGNORECASE)
+_DISAMBIGUATION_CATEGORY = re.compile(r"\[\[\s*(?:category|cat|分类|分類)\s*:\s*(?:全部)?(?:消歧义|消歧義)", re.IGNORECASE)
+
+
+def records(
+    source: SourceConfig, task: ReadTask, side_input: Finished | None, counts: Tally
+) -> Iterator[Record | Bad | Skipped]:
+    """The articles that start in the range of a task.
+
+    `side_input`: the stage of side.py over the same dumps; without it, redirects of templates and public groups are not known.
+    Raises: CorpusError for a file that is cut short or damaged.
+    """
+    side_url = side_input.url if side_input else ""
+    site = _side(side_url).sites.get(task.file, "")
+    wanted = "zh-cn" if source.variant == "auto" else source.variant
+    for page in dump.pages(task, {ARTICLES}):
+        if isinstance(page, Bad):
+            yield page
+        elif reason := _no_article(page):
+            yield Skipped(reason)
+        else:
+            yield _record(f"{task.file}#{page.page_id}", page, wanted, source.list_items, side_url, site, counts)
+
+
+def _no_article(page: Page) -> str:
+    """Why a page is none, told without parsing it; empty for one that may be."""
+    if page.namespace != ARTICLES:
+        return "other namespace"
+    if page.redirect or _REDIRECT.match(page.text):
+        return "redirect"
+    if page.model != "wikitext":
+        return "no wikitext"
+    if _DISAMBIGUATION_TITLE.search(page.title) or _DISAMBIGUATION_CATEGORY.search(page.text):
+        return "disambiguation"
+    return ""
+
+
+def _record(
+    origin: str, page: Page, wanted: str, list_items: bool, side_url: str, site: str, counts: Tally
+) -> Record | Bad | Skipped:
+    try:
+        rendered = render(page.text, title=page.title, list_items=list_items, redirects=_side(side_url).redirects)
+        if rendered.disambiguation:
+            return Skipped("disambiguation")
+        converter = _converter(wanted if rendered.converts else "none", side_url)
+        converted = converter.convert(rendered.text, title=page.title, note_ta=rendered.note_ta)
+        text, mended = mend(converted.text)
+    except MarkupError as error:
+        return Bad(origin, f"markup: {error}", _excerpt(page))
+    except Exception as error:  # of any kind: one page in a million must not end a night's work, and is kept aside to be seen
+        return Bad(origin, f"the parser failed: {type(error).__name__}", _excerpt(page))
+    _count(rendered, converted, mended, counts)
+    return Record(origin, converted.title, text, _url(site, page.title))
+
+
+def _side(url: str) -> Side:
+    return side.load(url) if url else Side({}, {}, {})
+
+
+@lru_cache(maxsize=8)
+def _converter(wanted: str, side_url: str) -> Converter:
+    """One in a process: groups that pages have asked for stay ready."""
+    return Converter(wanted, Groups(_side(side_url).groups))
+
+
+def _count(rendered: Rendered, converted: Converted, mended: int, counts: Tally) -> None:
+    """What was done to a page; of what was left out, the characters."""
+    for table, found in (("templates", rendered.lost), ("templates_kept", rendered.kept), ("left_out", rendered.dropped)):
+        for name, number in found.items():
+            tally.count(counts, table, name, number=number)
+    tally.count(counts, "repairs", number=rendered.repairs + mended)
+    counts["conversions"] = tally.add(counts.get("conversions", {}), converted.counts)
+
+
+def _excerpt(page: Page) -> str:
+    return f"{page.title}: {page.text[:100]}"
+
+
+def _url(site: str, title: str) -> str:
+    """As browsers show it: `https://zh.wikipedia.org/wiki/柏林_(消歧义)`."""
+    return site + title.replace(" ", "_").replace("%", "%25").replace("?", "%3F") if site else ""
