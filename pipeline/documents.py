@@ -88,7 +88,7 @@ def documents(
             job.Job(
                 name=f"documents of {source.name}",
                 folder=folder,
-                tasks=_tasks(source, files, task_bytes),
+                tasks=sources.plan(source, files, task_bytes),
                 map=ReadDocuments(source, parts),
                 reduce=WritePart(folder),
             ),
@@ -115,18 +115,6 @@ def _demo_part(source: SourceConfig) -> str:
     if len(source.input) != 1:
         raise CorpusError(f"source {source.name!r}: kind 'demo' takes one input, the part: {' or '.join(demo.PARTS)}")
     return source.input[0]
-
-
-def _tasks(source: SourceConfig, files: list[inputs.InputFile], task_bytes: int) -> list[sources.ReadTask]:
-    if source.kind == "demo":
-        return [sources.ReadTask("", _demo_part(source), 0, None, 0)]
-    tasks: list[sources.ReadTask] = []
-    for file in files:
-        whole = not sources.splittable(file.url) or file.size <= task_bytes
-        for start in [0] if whole else range(0, file.size, task_bytes):
-            end = None if whole or start + task_bytes >= file.size else start + task_bytes
-            tasks.append(sources.ReadTask(file.url, file.name, start, end, len(tasks)))
-    return tasks
 
 
 def _check(source: SourceConfig, facts: Mapping[str, Any]) -> None:
@@ -165,10 +153,10 @@ class ReadDocuments:
     def __call__(self, task: sources.ReadTask) -> job.Mapped:
         counts: Tally = {}
         rows: list[dict[str, Any]] = []
-        for record in self._records(task):
+        for record in self._records(task, counts):
             tally.count(counts, "read")
-            if record is None:
-                tally.count(counts, "split_off")
+            if isinstance(record, sources.Skipped):
+                tally.count(counts, record.reason)
             elif isinstance(record, sources.Bad):
                 tally.count(counts, "bad")
                 tally.count(counts, "reasons", record.reason)
@@ -179,13 +167,12 @@ class ReadDocuments:
         table = pa.Table.from_pylist(rows, schema=SCHEMA)
         return job.Mapped(table, part_of(table["id"].to_numpy(), self.parts), counts)
 
-    def _records(self, task: sources.ReadTask) -> Iterator[sources.Record | sources.Bad | None]:
-        return demo.records(task.file) if self.source.kind == "demo" else sources.records(self.source.kind, task)
+    def _records(self, task: sources.ReadTask, counts: Tally) -> Iterator[sources.Record | sources.Bad | sources.Skipped]:
+        return sources.records(self.source, task, counts)
 
     def _document(self, record: sources.Record, counts: Tally) -> Iterator[dict[str, Any]]:
-        markup = self.source.kind == "news"
-        text, changed = cleaning.clean(record.text, markup)
-        title, _ = cleaning.clean(record.title, markup)
+        text, changed = cleaning.clean(record.text, record.markup)
+        title, _ = cleaning.clean(record.title, record.markup)
         for rule in sorted(changed):
             tally.count(counts, "changed", rule)
         characters = cleaning.visible(text)

@@ -1,185 +1,160 @@
-"""Reading: a byte range of an input file becomes records. Nothing is judged here, and nothing is lost without a word.
+"""Reading: the files of a source become tasks, a task becomes records. Nothing is judged, nothing is lost without a word.
 
-    text   documents parted by blank lines (the layout of BERT's data: a sentence a line); a file without any is one document,
-           or, above 1 MiB, a document a line; JSON lines with a `text` field are recognised by their first byte
-    news   JSON lines in the layout of news2016zh: `title`, `content` (or `text`), optional `desc`, `url`
-    demo   the embedded corpus (pipeline/demo.py)
+    plan(source, files, 16 MiB)      news.jsonl, 40 MiB    -> [0, 16 Mi), [16 Mi, 32 Mi), [32 Mi, end)
+                                     0001.txt ... 8000.txt -> one task of many small files
+                                     part.parquet          -> row groups [0, 3), [3, 6)
+    records(source, task, counts)    -> Record("news.jsonl#412", "外宾来访", "国家主席在北京会见外宾。"), Bad(...), Skipped(...)
 
-Files may be gz, bz2, xz or zst. A record that cannot be read is a `Bad`, counted and shown, and a few of them fail nothing.
+What a file is (layout, compression, encoding) is told by its content: pipeline/layouts/. The identity of a record never depends
+on how files were cut into tasks. Kinds with readers of their own: `demo` (pipeline/demo.py) and MediaWiki dumps of `wiki`.
 """
 
-import json
-import lzma
-import re
-import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import IO
 
-from pipeline import storage
+from pipeline import tally
+from pipeline.config import SourceConfig
 from pipeline.errors import CorpusError
+from pipeline.inputs import InputFile
+from pipeline.layouts import form as forms
+from pipeline.layouts import json_values, parquet, plain
+from pipeline.layouts.form import Form
+from pipeline.layouts.lines import Range
+from pipeline.records import Bad, Record, Skipped
+from pipeline.stages import Finished
+from pipeline.tally import Tally
 
-COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
-_LINE_DOCUMENTS_FROM = 1 << 20
-_BLANK_LINE = re.compile(rb"\n[ \t\r]*\n")
-_JSON_ARRAY = re.compile(rb"\s*\[\s*[{\[\"]")
-_LONE_SURROGATES = re.compile("[\ud800-\udfff]+")
+__all__ = ["Bad", "ReadTask", "Record", "Skipped", "plan", "records"]
 
-
-@dataclass(frozen=True)
-class Record:
-    """A document as its source has it."""
-
-    origin: str
-    """Where it stands: `file#byte`; the identity of the document."""
-    title: str
-    text: str
-    url: str = ""
-
-
-@dataclass(frozen=True)
-class Bad:
-    """A record that could not be read."""
-
-    origin: str
-    reason: str
-    excerpt: str
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A record that is no document by its nature (a redirect, a page of another namespace); counted by reason."""
-
-    reason: str
+_LOOKING = 8
+"""Files whose beginnings are looked at at the same time: they may lie in a store."""
 
 
 @dataclass(frozen=True)
 class ReadTask:
-    """A byte range of an input file: records that start in [start, end)."""
+    """A range of one input file, or some small files, whole."""
 
     url: str
     file: str
     """The file's name in its source."""
     start: int
     end: int | None
-    """None: to the end; always so for compressed files, which cannot be entered in the middle."""
+    """Records that begin in bytes [start, end), or in row groups [start, end) of Parquet; None: to the end of the file."""
     number: int
+    form: Form | None = None
+    """What the file is, where that was looked up; else it is when the task is read."""
+    following: tuple[tuple[str, str], ...] = ()
+    """URL and name of further files, read whole after this one."""
 
     @property
     def name(self) -> str:
-        return f"{self.number:06d}-{self.start:x}-{self.end or 0:x}"
+        return f"{self.number:06d}-{self.start:x}-{self.end or 0:x}-{len(self.following)}"
 
 
-def splittable(url: str) -> bool:
-    """Whether ranges of the file can be read by themselves."""
-    return not url.endswith(COMPRESSED)
+def plan(source: SourceConfig, files: Sequence[InputFile], task_bytes: int) -> list[ReadTask]:
+    """Tasks of about `task_bytes` each: large files are cut where that can be done, small ones are read together.
 
-
-def records(kind: str, task: ReadTask) -> Iterator[Record | Bad]:
-    """The records of one task.
-
-    Raises: CorpusError for a file that is truncated or in a form that is not text at all.
+    Raises: CorpusError for a large file that is damaged, or nothing that can be read.
     """
-    try:
-        with storage.open_read(task.url, compression="infer") as file:
-            head = _head(task)
-            if kind == "news" or head.lstrip().startswith(b"{"):
-                yield from _json_lines(file, task)
-            elif _BLANK_LINE.search(head) or len(head) < _LINE_DOCUMENTS_FROM:
-                yield from _paragraphs(file, task)
-            else:
-                yield from _lines(file, task)
-    except (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile) as error:
-        raise CorpusError(f"{task.url}: the compressed file is cut short or damaged ({error}); fetch it again") from error
+    if source.kind == "demo":
+        return [ReadTask("", source.input[0], 0, None, 0)]
+    if source.kind == "wiki":
+        from pipeline.wiki import dump
+
+        files = [file for file in files if not dump.is_index(file.name)]
+    unknown = [file for file in files if file.size > task_bytes or source.kind == "wiki"]
+    with ThreadPoolExecutor(_LOOKING) as pool:
+        known = dict(zip(unknown, pool.map(lambda file: forms.form(file.url, source.encoding), unknown), strict=True))
+    dumps = {file for file, form in known.items() if form.layout == "MediaWiki dump"}
+    tasks: list[ReadTask] = []
+    for first, *rest in _groups(files, task_bytes, dumps):
+        following = tuple((file.url, file.name) for file in rest)
+        for start, end in _ranges(first, known.get(first), task_bytes):
+            tasks.append(ReadTask(first.url, first.name, start, end, len(tasks), known.get(first), following))
+    return tasks
 
 
-def _head(task: ReadTask) -> bytes:
-    """The first bytes of the file, whatever the range: all tasks of a file must see it alike."""
-    mark = b"\xef\xbb\xbf"
-    with storage.open_read(task.url, compression="infer") as file:
-        head = file.read(_LINE_DOCUMENTS_FROM + len(mark)).removeprefix(mark)
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise CorpusError(f"{task.url}: UTF-16; convert it first: iconv -f utf-16 -t utf-8")
-    if b"\0" in head[:4096]:
-        raise CorpusError(f"{task.url}: not text (it holds zero bytes); check what the input names")
-    if _JSON_ARRAY.match(head):
-        raise CorpusError(f"{task.url}: one JSON array; write it as JSON lines first: jq -c '.[]'")
-    return head
+def _groups(files: Sequence[InputFile], task_bytes: int, alone: Container[InputFile]) -> Iterator[list[InputFile]]:
+    """Files that are read together, in their order: small ones up to `task_bytes`; large ones, and `alone`, by themselves."""
+    group: list[InputFile] = []
+    size = 0
+    for file in files:
+        size += file.size
+        if group and (size > task_bytes or file in alone):
+            yield group
+            group, size = [], file.size
+        group.append(file)
+        if file in alone:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
-def _numbered_lines(file: IO[bytes], task: ReadTask) -> Iterator[tuple[int, bytes]]:
-    """Lines with their offsets, from the first that starts at or after the start of the range, to the end of the file."""
-    position = task.start
-    if task.start:
-        file.seek(task.start - 1)
-        position += len(file.readline()) - 1
-    for line in file:
-        yield position, line
-        position += len(line)
+def _ranges(file: InputFile, form: Form | None, task_bytes: int) -> list[tuple[int, int | None]]:
+    """The ranges that a file is read in."""
+    if form is not None and form.layout == "MediaWiki dump":
+        from pipeline.wiki import dump
+
+        return [(task.start, task.end) for task in dump.split(file, task_bytes)]
+    if form is not None and form.layout == "Parquet":
+        return [*parquet.ranges(file.url, task_bytes)]
+    if form is None or not form.splittable:
+        return [(0, None)]
+    starts = range(0, file.size, task_bytes)
+    return [(start, start + task_bytes if start != starts[-1] else None) for start in starts]
 
 
-def _json_lines(file: IO[bytes], task: ReadTask) -> Iterator[Record | Bad]:
-    for position, line in _numbered_lines(file, task):
-        if task.end is not None and position >= task.end:
-            return
-        if line.strip():
-            yield _json_record(line, f"{task.file}#{position}")
+def records(
+    source: SourceConfig, task: ReadTask, counts: Tally, side: Finished | None = None
+) -> Iterator[Record | Bad | Skipped]:
+    """The records of one task. `counts` takes what files are; `side` is what pages of a wiki need of other pages.
+
+    Raises: CorpusError for a file that is cut short, damaged, or in a form that cannot be read.
+    """
+    if source.kind == "demo":
+        from pipeline import demo
+
+        for record in demo.records(task.file):
+            yield record or Skipped("split_off")
+        return
+    yield from _of_a_file(source, task, counts, side)
+    for number, (url, file) in enumerate(task.following):
+        yield from _of_a_file(source, ReadTask(url, file, 0, None, number), counts, side)
 
 
-def _json_record(line: bytes, origin: str) -> Record | Bad:
-    try:
-        fields = json.loads(line.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        return Bad(origin, "not UTF-8", line[:80].decode(errors="replace"))
-    except (ValueError, RecursionError):
-        return Bad(origin, "not JSON", line[:80].decode(errors="replace"))
-    named = [fields.get(name) for name in ("content", "text")] if isinstance(fields, dict) else []
-    texts = [text for text in named if isinstance(text, str)]
-    if not texts:
-        return Bad(origin, "no text or content field", line[:80].decode(errors="replace"))
-    text = next(filter(None, texts), "")
-    # JSON can say "\ud83d", half of an emoji cut in two, which no encoding can write.
-    title, text, url = (
-        _LONE_SURROGATES.sub("", part) for part in (str(fields.get("title") or ""), text, str(fields.get("url") or ""))
-    )
-    return Record(origin, title, text, url)
+def _of_a_file(source: SourceConfig, task: ReadTask, counts: Tally, side: Finished | None) -> Iterator[Record | Bad | Skipped]:
+    form = task.form or forms.form(task.url, source.encoding)
+    if task.start == 0:
+        tally.count(counts, "files", str(form))
+    if form.layout == "MediaWiki dump":
+        yield from _pages(source, task, counts, side)
+        return
+    part, encoding = Range(task.file, task.start, task.end), forms.codec(form)
+    with forms.opened(task.url, form) as file:
+        match form.layout:
+            case "JSON lines":
+                yield from json_values.lines(file, part, encoding, source)
+            case "JSON values":
+                yield from json_values.values(file, part, form.encoding, task.url, source)
+            case "Parquet":
+                yield from parquet.rows(file, part, task.url, source)
+            case "<doc> files":
+                yield from plain.elements(file, part, encoding, task.url)
+            case "documents":
+                yield from plain.documents(file, part, encoding)
+            case "a document":
+                yield from plain.document(file, part, encoding)
+            case "lines":
+                yield from plain.lines(file, part, encoding)
 
 
-def _lines(file: IO[bytes], task: ReadTask) -> Iterator[Record | Bad]:
-    for position, line in _numbered_lines(file, task):
-        if task.end is not None and position >= task.end:
-            return
-        if line.strip():
-            yield _text_record(line, f"{task.file}#{position}")
+def _pages(source: SourceConfig, task: ReadTask, counts: Tally, side: Finished | None) -> Iterator[Record | Bad | Skipped]:
+    if source.kind != "wiki":
+        raise CorpusError(
+            f"{task.url}: a MediaWiki dump; source {source.name!r} must be of the kind 'wiki', not {source.kind!r}"
+        )
+    from pipeline.wiki import pages
 
-
-def _paragraphs(file: IO[bytes], task: ReadTask) -> Iterator[Record | Bad]:
-    """Documents parted by blank lines. A document belongs to the range that holds the last blank line before it."""
-    separator = 0 if task.start == 0 else -1
-    lines: list[bytes] = []
-    first = 0
-    for position, line in _numbered_lines(file, task):
-        if line.strip():
-            if not lines:
-                if task.end is not None and separator >= task.end:
-                    return
-                first = position
-            if separator >= 0:
-                lines.append(line)
-        else:
-            if lines:
-                yield _text_record(b"".join(lines), f"{task.file}#{first}")
-                lines = []
-            separator = position
-            if task.end is not None and separator >= task.end:
-                return
-    if lines:
-        yield _text_record(b"".join(lines), f"{task.file}#{first}")
-
-
-def _text_record(data: bytes, origin: str) -> Record | Bad:
-    try:
-        return Record(origin, "", data.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        return Bad(origin, "not UTF-8", data[:80].decode("gb18030", errors="replace"))
+    yield from pages.records(source, task, side, counts)

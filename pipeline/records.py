@@ -1,0 +1,48 @@
+"""What reading gives: a record, a record that could not be read, or one that is no document by its nature.
+
+Record("news.jsonl#0", "外宾来访", "<p>国家主席在北京会见外宾。</p>", "http://n/1", markup=True)
+Bad("news.jsonl#412", "not UTF-8", '{"title": "北京大学')
+Skipped("redirect")
+"""
+
+from dataclasses import dataclass
+
+EXCERPT = 80
+"""Bytes shown of a record that could not be read."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A document as its source has it."""
+
+    origin: str
+    """Where it stands: `file#byte` or `file#number`; the identity of the document, whatever the tasks it was read by."""
+    title: str
+    text: str
+    url: str = ""
+    markup: bool = False
+    """Whether the text may hold HTML: tags or entities were seen in a field where crawlers leave them."""
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A record that could not be read."""
+
+    origin: str
+    reason: str
+    excerpt: str
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A record that is no document by its nature (a redirect, a page of another namespace); counted by reason."""
+
+    reason: str
+
+
+def excerpt(data: bytes) -> str:
+    """The beginning of bytes that could not be read, as well as it can be shown."""
+    head = data[:EXCERPT]
+    readable = head.decode(errors="replace")
+    # Bytes of no UTF-8 in a Chinese corpus are GBK more often than not; the cut at the end spoils a character of either.
+    return head.decode("gb18030", errors="replace") if "\ufffd" in readable[:-1] else readable
