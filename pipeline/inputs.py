@@ -57,14 +57,16 @@ def _files(url: str) -> Iterable[InputFile]:
         else:
             found = {path: file_system.info(path)} if file_system.exists(path) else {}
             base = path.rpartition("/")[0]
-        entries = [(name, info) for name, info in found.items() if info["type"] == "file" and not _hidden(name)]
+        entries = [(name, info) for name, info in found.items() if info["type"] == "file" and not _hidden(name, path, base)]
     if not entries:
         raise CorpusError(f"{url}: no such file, or nothing in it; check the input of the recipe")
     return [_input(file_system, name, info, base) for name, info in entries]
 
 
-def _hidden(name: str) -> bool:
-    return storage.base_name(name).startswith((".", "_"))
+def _hidden(name: str, named: str, base: str) -> bool:
+    """Whether a file, or a folder that holds it below what was named, begins with . or _: a tool's own business (`_SUCCESS`,
+    `.cache/` of the Hugging Face hub). What is named itself is meant."""
+    return name != named and any(part.startswith((".", "_")) for part in name.removeprefix(base).split("/"))
 
 
 def _input(file_system: Any, name: str, info: dict[str, Any], base: str) -> InputFile:

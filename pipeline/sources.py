@@ -9,7 +9,7 @@ What a file is (layout, compression, encoding) is told by its content: pipeline/
 on how files were cut into tasks. Kinds with readers of their own: `demo` (pipeline/demo.py) and MediaWiki dumps of `wiki`.
 """
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -63,16 +63,29 @@ def plan(source: SourceConfig, files: Sequence[InputFile], task_bytes: int) -> l
         from pipeline.wiki import dump
 
         files = [file for file in files if not dump.is_index(file.name)]
-    unknown = [file for file in files if file.size > task_bytes or source.kind == "wiki"]
-    with ThreadPoolExecutor(_LOOKING) as pool:
-        known = dict(zip(unknown, pool.map(lambda file: forms.form(file.url, source.encoding), unknown), strict=True))
-    dumps = {file for file, form in known.items() if form.layout == "MediaWiki dump"}
+    known = _forms(source, [file for file in files if file.size > task_bytes or source.kind == "wiki"])
     tasks: list[ReadTask] = []
-    for first, *rest in _groups(files, task_bytes, dumps):
+    for first, *rest in _groups(files, task_bytes, _dumps(known)):
         following = tuple((file.url, file.name) for file in rest)
         for start, end in _ranges(first, known.get(first), task_bytes):
             tasks.append(ReadTask(first.url, first.name, start, end, len(tasks), known.get(first), following))
     return tasks
+
+
+def dumps(source: SourceConfig, files: Sequence[InputFile]) -> list[InputFile]:
+    """Those files of a source of the kind `wiki` that are MediaWiki dumps: others may be what wikiextractor made of one."""
+    from pipeline.wiki import dump
+
+    return _dumps(_forms(source, [file for file in files if not dump.is_index(file.name)]))
+
+
+def _forms(source: SourceConfig, files: Sequence[InputFile]) -> dict[InputFile, Form]:
+    with ThreadPoolExecutor(_LOOKING) as pool:
+        return dict(zip(files, pool.map(lambda file: forms.form(file.url, source.encoding), files), strict=True))
+
+
+def _dumps(known: Mapping[InputFile, Form]) -> list[InputFile]:
+    return [file for file, form in known.items() if form.layout == "MediaWiki dump"]
 
 
 def _groups(files: Sequence[InputFile], task_bytes: int, alone: Container[InputFile]) -> Iterator[list[InputFile]]:

@@ -22,7 +22,10 @@ def names(*urls: object) -> list[str]:
 
 def test_files_folders_and_globs(tmp_path: Path) -> None:
     make(tmp_path, "a/2.txt", "a/1.txt", "a/deep/3.jsonl", "a/.hidden", "a/_SUCCESS", "b/4.txt")
+    make(tmp_path, "a/.cache/huggingface/1.txt.metadata", "a/_temporary/0/part.txt")
     assert names(tmp_path / "a/1.txt") == ["1.txt"]
+    assert names(tmp_path / "a/.hidden") == [".hidden"], "what is named is meant"
+    assert names(tmp_path / "a/_temporary/0") == ["part.txt"]
     assert names(tmp_path / "a") == ["1.txt", "2.txt", "deep/3.jsonl"]
     assert names(tmp_path / "a/*.txt") == ["1.txt", "2.txt"]
     assert names(tmp_path / "*/*.txt") == ["a/1.txt", "a/2.txt", "b/4.txt"]

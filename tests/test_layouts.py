@@ -166,6 +166,11 @@ def test_a_file_in_one_piece_has_its_first_line_as_title(tmp_path: Path) -> None
     assert read_data(tmp_path / "f", "只有一行的标题\n".encode()) == [Record("f#0", "", "只有一行的标题\n")]
 
 
+def test_a_page_of_the_web_may_hold_markup(tmp_path: Path) -> None:
+    page = "\n<!DOCTYPE html>\n<html><head><title>题</title></head>\n\n<body><p>文。</p></body></html>\n"
+    assert read_data(tmp_path / "f", page.encode()) == [Record("f#0", "", page, markup=True)]
+
+
 def test_doc_files_of_wikiextractor(tmp_path: Path) -> None:
     data = (
         '<doc id="13" url="https://zh.wikipedia.org/wiki?curid=13" title="数学">\n数学\n\n数量 &lt; 结构。\n\n\n</doc>\n'

@@ -1,5 +1,6 @@
 """Reading: every record once however files are cut, small files together, each unreadable input told in one line."""
 
+import bz2
 import gzip
 import json
 import re
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline import demo, sources, storage
+from pipeline import demo, inputs, sources, storage
 from pipeline.documents import documents, read_part
 from pipeline.errors import CorpusError
 from pipeline.layouts import lines
@@ -227,6 +228,24 @@ def test_a_dump_of_a_wiki_is_refused_in_another_kind(tmp_path: Path) -> None:
     dump = b'<?xml version="1.0"?>\n<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/">\n</mediawiki>\n'
     with pytest.raises(CorpusError, match="a MediaWiki dump; source 's' must be of the kind 'wiki', not 'text'"):
         read_data(tmp_path / "f", dump)
+
+
+def test_a_folder_of_a_wiki_may_hold_dumps_indexes_and_extracted_articles(tmp_path: Path) -> None:
+    page = "<page><title>{0}</title><ns>0</ns><id>1</id><revision><id>2</id><text>{0}是[[城市]]。</text></revision></page>\n"
+    dump = "<mediawiki xmlns='http://www.mediawiki.org/xml/export-0.11/'>\n" + "".join(map(page.format, "京沪穗"))
+    (tmp_path / "z-pages-articles-multistream.xml").write_text(dump + "</mediawiki>\n")
+    (tmp_path / "z-pages-articles-multistream-index.txt.bz2").write_bytes(bz2.compress(b"600:1:x\n"))
+    (tmp_path / "AA").mkdir()
+    for number in range(3):
+        (tmp_path / f"AA/wiki_0{number}").write_bytes(
+            corpus.json_lines([{"id": "1", "title": "甲", "text": f"甲\n\n乙{number}"}])
+        )
+    source = config(tmp_path, kind="wiki")
+    assert [file.name for file in sources.dumps(source, inputs.expand(source.input))] == ["z-pages-articles-multistream.xml"]
+    assert [len(task.following) for task in planned(tmp_path, kind="wiki")] == [2, 0]
+    whole = read(tmp_path, kind="wiki")
+    assert texts(whole) == ["乙0", "乙1", "乙2", "京是城市。", "沪是城市。", "穗是城市。"]
+    assert read(tmp_path, kind="wiki", task_bytes=100) == whole
 
 
 @pytest.mark.parametrize("data", [b"PK\x03\x04\0\0\0", b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 9, b"text\0text"])

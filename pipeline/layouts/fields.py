@@ -9,6 +9,7 @@ aplmikex/deduplication_mnbvc, pleisto/wikipedia-cn-20230720-filtered, BAAI WuDao
 CASIA-LM/ChineseWebText, HuggingFaceFW/fineweb-2, attardi/wikiextractor).
 """
 
+import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -82,13 +83,19 @@ def record(origin: str, value: Any, source: SourceConfig) -> Record | Bad:
 
 def _known(fields: Mapping[str, Any]) -> tuple[str, str]:
     """Title and text of a record in a known layout."""
-    layout = next((known for known in KNOWN if all(name in fields for name in known.told_by)), None)
+    layout = _layout(tuple(fields))
     if layout is None:
         raise _NoText(NO_TEXT)
     parts = [_text(fields.get(name), name) for name in layout.text]
     text = "\n".join(filter(None, parts)) or next(filter(None, (_text(fields.get(name), name) for name in _FALLBACKS)), "")
     title = _line(fields, layout.title) if layout.title else ""
     return title, without_title(text, title)
+
+
+@functools.lru_cache(maxsize=1_024)
+def _layout(names: tuple[str, ...]) -> Known | None:
+    """The layout that the names of fields tell: the same few names come again and again."""
+    return next((known for known in KNOWN if all(name in names for name in known.told_by)), None)
 
 
 def without_title(text: str, title: str) -> str:

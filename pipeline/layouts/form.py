@@ -6,7 +6,7 @@
     <doc id="13" url="..." title="数学">       <doc> files, as wikiextractor writes them
     <mediawiki xmlns=...                       a MediaWiki dump
     句子。\\n句子。\\n\\n句子。\\n             documents: a sentence a line, a blank line between them (as BERT's data)
-    标题\\n　　段落。\\n　　段落。             a document: Markdown; a title, then paragraphs; any short text
+    标题\\n　　段落。\\n　　段落。             a document: Markdown; HTML; a title, then paragraphs; any short text
     句子。\\n句子。\\n ... no blank line       lines: a document each
 
 A file of less than 1 MiB whose paragraphs are parted by blank lines could be many documents or one. It is one where it shows
@@ -40,6 +40,7 @@ _JSON_LINE = re.compile(r"\s*\{\s*[\"}]")
 _JSON_ARRAY = re.compile(r"\[\s*(?:\{\s*[\"}]|\"|\]\s*$)")
 _DOC = re.compile(r"<doc\s[^>\n]*>")
 _DUMP = re.compile(r"(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?<mediawiki\b", re.DOTALL)
+_HTML_PAGE = re.compile(r"<!doctype html\b|<html\b", re.IGNORECASE)
 _BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
 _HEADING = re.compile(r"(?:\A|\n[ \t\r]*\n)#{1,6} \S")
 _MARKDOWN_BEGINS = re.compile(r"#{1,6} \S|---[ \t]*\r?\n\w+:|[^\n]{1,99}\n={3,}\s*\n")
@@ -139,7 +140,7 @@ def layout(head: str, complete: bool) -> Layout:
         return "JSON lines"
     if _JSON_LINE.match(text) and _spans_lines(text):
         return "JSON values"
-    if complete and (_is_markdown(text) or _is_one_document(lines, text)):
+    if complete and (is_html(text) or _is_markdown(text) or _is_one_document(lines, text)):
         return "a document"
     if _BLANK_LINE.search(text):
         return "documents"
@@ -170,6 +171,11 @@ def _is_one_document(lines: list[str], text: str) -> bool:
     blocks = len(_BLANK_LINE.findall(text.rstrip())) + 1
     ended = sum(line.rstrip().endswith(_SENTENCE_ENDS) for line in body)
     return blocks == len(lines) and 2 * ended > len(body)
+
+
+def is_html(text: str) -> bool:
+    """Whether a text is a page of the web."""
+    return _HTML_PAGE.match(text.lstrip(_TEXT_BEGINS)) is not None
 
 
 def is_headline(line: str) -> bool:

@@ -14,7 +14,7 @@ from typing import IO
 from pipeline.errors import CorpusError
 from pipeline.layouts import encodings, fields
 from pipeline.layouts.encodings import Encoding
-from pipeline.layouts.form import is_headline
+from pipeline.layouts.form import is_headline, is_html
 from pipeline.layouts.lines import LONGEST, TOO_LONG, Range, numbered_lines
 from pipeline.records import Bad, Record, excerpt
 
@@ -61,6 +61,8 @@ def document(file: IO[bytes], part: Range, encoding: Encoding) -> Iterator[Recor
 
 
 def _titled(record: Record) -> Record:
+    if is_html(record.text):
+        return Record(record.origin, "", record.text, markup=True)
     first, _, rest = record.text.lstrip().partition("\n")
     title = _HASHES.sub("", first).strip()
     return Record(record.origin, title, rest.lstrip("\r\n")) if rest.strip() and is_headline(title) else record
