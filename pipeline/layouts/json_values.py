@@ -139,9 +139,11 @@ class _Stream:
         while (following := _NEXT_RECORD.search(self._text, self._place)) is None and not self._ended:
             self._place = max(self._place, len(self._text) - _CHUNK // 2)
             self._more()
-        # No other record: what is left is the end of the array, or of the file.
-        last = self._text.rstrip()
-        self._place = following.end() if following else len(last) - 1 if last.endswith("]") else len(self._text)
+        if following:
+            self._place = following.end()
+        else:  # what is left is the end of the array, or of the file
+            last = self._text.rstrip()
+            self._place = len(last) - 1 if last.endswith("]") else len(self._text)
         return bad
 
     def _excerpt(self, place: int) -> str:
