@@ -23,6 +23,7 @@ from torch import Tensor
 
 from model.order import Integers, Located, Order
 from pipeline import masking
+from pipeline.config import MaskingConfig, PairsConfig
 from pipeline.masking import MaskingRules, Sequences
 from pipeline.shards import Row, ShardSet
 from pipeline.stages import Finished
@@ -104,8 +105,8 @@ class Rows:
 
     def __init__(self, sources: Sequence[Finished], split: str, vocab: Vocab, seed: int) -> None:
         self.sets = [ShardSet(source, split) for source in sources]
-        settings = [source.manifest["masking"] for source in sources]
-        self.rules = [MaskingRules.of(vocab, one["masked_lm_prob"], one["max_predictions_per_seq"]) for one in settings]
+        settings = [(MaskingConfig(**one.manifest["masking"]), PairsConfig(**one.manifest["pairs"])) for one in sources]
+        self.rules = [MaskingRules.of(vocab, *one) for one in settings]
         self.seed = seed
 
     def lengths(self, places: Located) -> Integers:

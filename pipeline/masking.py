@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import streams
+from pipeline.config import MaskingConfig, PairsConfig
+from pipeline.units import Units, units_of_spans, units_on_a_circle
 
 if TYPE_CHECKING:
     from pipeline.vocab import Vocab
 
 CHUNK_PIECES = 1 << 15
 """Sequences are masked by so many pieces at a time: the arrays then stay in the processor's cache."""
-_PLACE_BITS = 10  # 53 bits of a random number and these: one bit is to spare for the 1.0 of places without a unit
 
 Ids = NDArray[np.unsignedinteger[Any]]
 
@@ -40,11 +41,17 @@ class MaskingRules:
     """Share of pieces, [CLS] and [SEP] counted (as BERT counts), that are predicted."""
     max_predictions: int = 0
     """Most pieces predicted in an example; 0 = no limit."""
+    spans: bool = False
+    """Units are joined to spans of up to ten before they are drawn, and a span is replaced as a whole (SpanBERT)."""
+    separator: int = -1
+    """The piece that parts documents inside a sequence, if they are parted; it is never hidden."""
 
     @classmethod
-    def of(cls, vocab: "Vocab", rate: float = 0.15, max_predictions: int = 0) -> "MaskingRules":
-        """The rules for a vocabulary."""
-        return cls(vocab.mask_id, replacement_ids(vocab), rate, max_predictions)
+    def of(cls, vocab: "Vocab", masking: MaskingConfig, pairs: PairsConfig) -> "MaskingRules":
+        """The rules of a recipe, or of the manifest of shards."""
+        separator = vocab.sep_id if pairs.layout == "full_sentences" else -1
+        spans, most = masking.policy == "span", masking.max_predictions_per_seq
+        return cls(vocab.mask_id, replacement_ids(vocab), masking.masked_lm_prob, most, spans, separator)
 
 
 def replacement_ids(vocab: "Vocab") -> NDArray[np.int64]:
@@ -148,57 +155,54 @@ def draw(seed: int, epochs: NDArray[np.int64], sequences: Sequences, rules: Mask
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Units:
-    """The units of some sequences, without [CLS] and the last [SEP], as a matrix of one row a sequence."""
-
-    firsts: NDArray[np.int64]
-    """(n, most) first piece, in the flat arrays."""
-    lengths: NDArray[np.int64]
-    """(n, most) pieces; 0 after the last unit, and for the middle [SEP]: it takes part in the draw but hides nothing."""
-    counts: NDArray[np.int64]
-    """(n,) units, the middle [SEP] counted."""
-
-    @classmethod
-    def of(cls, sequences: Sequences) -> "_Units":
-        firsts = np.flatnonzero(sequences.unit_starts)
-        rows = firsts.searchsorted(sequences.offsets)
-        second = np.flatnonzero(sequences.second_starts)
-        seps = sequences.offsets[second] + sequences.second_starts[second] - 1
-        special = firsts.searchsorted(seps)
-        assert (np.diff(rows) > 2).all() and (firsts[rows[1:] - 1] == sequences.offsets[1:] - 1).all(), "specials must be units"
-        assert (firsts[special] == seps).all() and (firsts[special + 1] == seps + 1).all(), "the middle [SEP] must be a unit"
-        lengths = np.diff(firsts, append=len(sequences.unit_starts))
-        lengths[special] = 0
-        counts = np.diff(rows) - 2
-        column = np.arange(counts.max())
-        inside = column < counts[:, None]
-        index = np.minimum(rows[:-1, None] + 1 + column, len(firsts) - 1)
-        return cls(firsts[index], lengths[index] * inside, counts)
-
-
 def _draw(seed: int, epochs: NDArray[np.int64], sequences: Sequences, rules: MaskingRules) -> Masks:
     """`draw` for as many sequences as fit in the processor's cache."""
-    units = _Units.of(sequences)
     rows = np.repeat(np.arange(len(sequences)), epochs.shape[1])  # one a draw from here on
-    lengths, counts = units.lengths[rows], units.counts[rows]
+    names, epoch = sequences.example_ids[rows], epochs.ravel()
+    units = Units.of(sequences, rules.separator).take(rows)
     budgets = rules.rate * np.diff(sequences.offsets)[rows]
     if rules.max_predictions:
         budgets = np.minimum(budgets, rules.max_predictions)
-    windows = np.minimum(budgets, lengths.sum(axis=1))
-    most = windows.astype(np.int64) + 1 + lengths.max(axis=1)  # pieces that may be hidden, each of which needs a number
-    random = streams.numbers(seed, epochs.ravel(), sequences.example_ids[rows], counts + 1 + most)
-    at = np.cumsum(counts + 1 + most) - (counts + 1 + most)
-    hidden = _draw_units(random, at, lengths, counts, windows, rules.max_predictions)
+    windows = np.minimum(budgets, units.lengths.sum(axis=1))
+    most = windows.astype(np.int64) + 1 + units.lengths.max(axis=1)  # pieces that may be hidden, each of which needs a number
+    counts = units.counts + 1 + most
+    random, at = streams.numbers(seed, epoch, names, counts), np.cumsum(counts) - counts
+    order = _rows(random, at, units)
+    if rules.spans:
+        spans, fate_of_span = _spans(seed, epoch, names, units)
+        order = np.take_along_axis(order, spans, axis=1)
+    choose = units_of_spans if rules.spans else units_on_a_circle
+    hidden = choose(order, random[at + units.counts], units.lengths, windows, rules.max_predictions)
     row, column = np.nonzero(hidden)
-    taken = lengths[row, column]
-    places = ranges(units.firsts[rows[row], column], taken)
-    row = np.repeat(row, taken)
-    number = np.bincount(row, minlength=len(rows))
-    labels = sequences.input_ids[places]
-    fates = random[ranges(at + counts + 1, number)]
-    positions = (places - sequences.offsets[rows[row]]).astype(np.uint16)
-    return Masks(positions, _replace(fates, labels, rules), number.reshape(epochs.shape))
+    taken = units.lengths[row, column]
+    places = ranges(units.firsts[row, column], taken)
+    number = np.bincount(row, weights=taken, minlength=len(rows)).astype(np.int64)
+    own = random[ranges(at + units.counts + 1, number)]
+    if rules.spans:
+        fates = np.repeat(fate_of_span[row, spans[row, column]], taken)
+        choices = own * len(rules.replacements)
+    else:
+        # The same number again: given that it is in [0.9, 1), it is as random as a new one.
+        fates, choices = own, (own - 0.9) * (10 * len(rules.replacements))
+    replacements = _replace(fates, choices, sequences.input_ids[places], rules)
+    positions = (places - np.repeat(sequences.offsets[rows[row]], taken)).astype(np.uint16)
+    return Masks(positions, replacements, number.reshape(epochs.shape))
+
+
+def _rows(random: NDArray[np.float64], at: NDArray[np.int64], units: Units) -> NDArray[np.float64]:
+    """(n, most) the numbers of each row from `at` on, one a unit; 1.0 where there is none."""
+    column = np.arange(units.lengths.shape[1])
+    numbers = random[np.minimum(at[:, None] + column, len(random) - 1)]
+    return np.where(column < units.counts[:, None], numbers, 1.0)
+
+
+def _spans(
+    seed: int, epoch: NDArray[np.int64], names: NDArray[np.uint64], units: Units
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """(n, most) the first word of each word's span, and (n, most) numbers for the fates of spans."""
+    counts = 2 * units.counts
+    random, at = streams.numbers(seed, epoch, names, counts, streams.SPANS), np.cumsum(counts) - counts
+    return units.spans(_rows(random, at, units)), _rows(random, at + units.counts, units)
 
 
 def ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -207,58 +211,15 @@ def ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.
     return np.repeat(shifts, lengths) + np.arange(int(lengths.sum()))
 
 
-def _draw_units(
-    random: NDArray[np.float64],
-    at: NDArray[np.int64],
-    lengths: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    windows: NDArray[np.float64],
-    max_predictions: int,
-) -> NDArray[np.bool_]:
-    """(n, most) which units to hide. The numbers of row i begin at `random[at[i]]`: one a unit, then one for the window."""
-    column = np.arange(lengths.shape[1])
-    order = _order(np.where(column < counts[:, None], random[np.minimum(at[:, None] + column, len(random) - 1)], 1.0))
-    lengths = np.take_along_axis(lengths, order, axis=1)
-    ends = lengths.cumsum(axis=1)
-    totals = ends[:, -1:]
-    # Where each unit begins, seen from the start of the window.
-    begins = ends - lengths - random[at + counts][:, None] * totals
-    begins += np.where(begins < 0, totals, 0)
-    hides = lengths > 0
-    inside = hides & (begins < windows[:, None])
-    if (none := np.flatnonzero(~inside.any(axis=1))).size:
-        # The unit that began last before the window.
-        inside[none, np.where(hides[none], begins[none], -1).argmax(axis=1)] = True
-    if max_predictions:
-        full = np.flatnonzero((lengths * inside).sum(axis=1) > max_predictions)
-        first = np.where(inside[full], begins[full], np.inf).min(axis=1, keepdims=True)
-        # Units of the window follow one another on the circle, so that these are whole numbers.
-        inside[full] &= np.rint(begins[full] - first) + lengths[full] <= max_predictions
-    hidden: NDArray[np.bool_] = np.zeros_like(inside)
-    np.put_along_axis(hidden, order, inside, axis=1)
-    return hidden
+def _replace(fates: NDArray[np.float64], choices: NDArray[np.float64], labels: Ids, rules: MaskingRules) -> Ids:
+    """80 % [MASK], 10 % the piece itself, 10 % a random piece (BERT paper, section 3.1): by the fate of each piece.
 
-
-def _order(random: NDArray[np.float64]) -> NDArray[np.int64]:
-    """`random.argsort(axis=1, kind="stable")` of numbers of 53 bits in [0, 1], twenty times as fast.
-
-    Whole numbers of 53 bits, and the place in the bits below: sorting these sorts the places along.
+    `choices`: which of the replacements it would be, 0 <= choice <= their number.
     """
-    if random.shape[1] > 1 << _PLACE_BITS:
-        return random.argsort(axis=1, kind="stable")
-    keys = (random * (1 << 53)).astype(np.uint64) << np.uint64(_PLACE_BITS)
-    keys |= np.arange(random.shape[1], dtype=np.uint64)
-    keys.sort(axis=1)
-    return (keys & np.uint64((1 << _PLACE_BITS) - 1)).astype(np.int64)
-
-
-def _replace(random: NDArray[np.float64], labels: Ids, rules: MaskingRules) -> Ids:
-    """80 % [MASK], 10 % the piece itself, 10 % a random piece, for each piece by itself (BERT paper, section 3.1)."""
-    replacements = np.where(random < 0.8, labels.dtype.type(rules.mask_id), labels)
-    swapped = np.flatnonzero(random >= 0.9)
-    # The same number again: given that it is in [0.9, 1), it is as random as a new one.
-    places = ((random[swapped] - 0.9) * (10 * len(rules.replacements))).astype(np.int64)
-    replacements[swapped] = rules.replacements[np.minimum(places, len(rules.replacements) - 1)]
+    replacements = np.where(fates < 0.8, labels.dtype.type(rules.mask_id), labels)
+    swapped = np.flatnonzero(fates >= 0.9)
+    places = np.minimum(choices[swapped].astype(np.int64), len(rules.replacements) - 1)
+    replacements[swapped] = rules.replacements[places]
     return replacements
 
 

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import vocab
-from pipeline.masking import MaskingRules, draws
-from pipeline.pairs import Example, build_examples, document_pieces
+from pipeline.config import MaskingConfig, PairsConfig
+from pipeline.masking import MaskingRules, Sequences, static_masks
+from pipeline.pairs import document_pieces
 from pipeline.pieces import PieceEncoder
 from pipeline.vocab import Vocab
 from pipeline.words import Segmenter
+from tests import parts
+from tests.parts import Example
 
 FOLDER = Path(__file__).parent / "golden"
 SEED = 12_345
@@ -31,28 +34,25 @@ DOCUMENTS = (
 
 
 def examples() -> list[dict[str, Any]]:
-    """All examples of DOCUMENTS, both tasks, each with two masks, as a person can read them."""
+    """All examples of DOCUMENTS, all tasks, each with two masks, as a person can read them."""
     pieces = vocab.build(*vocab.count("".join(DOCUMENTS).replace("龘", "")), size=400, min_count=1)
     encoder, segmenter = PieceEncoder(pieces, do_lower_case=True), Segmenter()
     documents = [document_pieces(number, text, encoder, segmenter) for number, text in enumerate(DOCUMENTS)]
-    rules = MaskingRules.of(pieces)
+    rules = MaskingRules.of(pieces, MaskingConfig(), PairsConfig())
     return [
         {"task": task, **_readable(example, pieces, rules)}
-        for task in ("nsp", "none")
-        for example in build_examples(
-            documents, length=LENGTH, task=task, short_seq_prob=0.1, seed=SEED, vocab=pieces, dupe_factor=2
-        )
+        for task in ("nsp", "sop", "none")
+        for example in parts.build(documents, length=LENGTH, task=task, seed=SEED, vocab=pieces, dupe_factor=2)
     ]
 
 
 def _readable(example: Example, pieces: Vocab, rules: MaskingRules) -> dict[str, Any]:
-    positions, replacements, lengths = draws(
-        2, SEED, example.example_id, example.input_ids, example.unit_starts, example.second_start, rules
-    )
+    sequences = Sequences.join([example.example_id], [example.input_ids], [example.unit_starts], [example.second_start])
+    masks = static_masks(2, SEED, sequences, rules)
     first: list[str] = []
     second: list[str] = []
-    for number, (position, replacement) in enumerate(zip(positions.tolist(), replacements.tolist(), strict=True)):
-        mask = first if number < lengths[0] else second
+    for number, (position, replacement) in enumerate(zip(masks.positions.tolist(), masks.replacements.tolist(), strict=True)):
+        mask = first if number < masks.lengths[0, 0] else second
         mask.append(f"{position} {pieces.pieces[example.input_ids[position]]} -> {pieces.pieces[replacement]}")
     units = zip(example.input_ids.tolist(), example.unit_starts.tolist(), strict=True)
     return {

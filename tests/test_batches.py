@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from model.batches import NO_LABEL, Batch, Rows, micro_batches, padded, steps
 from model.order import Located, Order
-from pipeline import masking, stages
+from pipeline import stages
+from pipeline.config import MaskingConfig, PairsConfig
+from pipeline.masking import MaskingRules
 from pipeline.shards import Row
 from tests import tiny
 from tests.single_masks import single_mask
@@ -96,7 +98,8 @@ def test_a_batch_is_its_rows_with_the_draw_of_the_epoch(static: tiny.Corpus, epo
 def test_dynamic_masks_are_those_of_seed_epoch_and_example(dynamic: tiny.Corpus) -> None:
     rows, _ = opened(dynamic, seed=11)
     # Each source has its own rules, and rows of both stand in one batch.
-    rows.rules = [masking.MaskingRules.of(tiny.VOCAB, rate) for rate in (0.15, 0.5)]
+    settings = (MaskingConfig(), MaskingConfig(masked_lm_prob=0.5, policy="span"))
+    rows.rules = [MaskingRules.of(tiny.VOCAB, one, PairsConfig()) for one in settings]
     sources, epochs, picked = np.array([1, 0, 1, 0, 1]), np.array([0, 3, 3, 0, 1]), np.array([42, 42, 7, 9, 42])
     batch = rows.batch(0, Located(sources, epochs, picked))
     length = batch.input_ids.shape[1]

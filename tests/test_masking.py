@@ -1,13 +1,18 @@
 """Masks: 15 % of the pieces, 80/10/10, whole words whatever their length, never a special, and the same ones everywhere."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pipeline.config import MaskingConfig, MaskingPolicy, PairsConfig
 from pipeline.masking import Ids, MaskingRules, Masks, Sequences, draw, replacement_ids, static_masks
 from pipeline.streams import generator, numbers
+from pipeline.units import Units
 from pipeline.vocab import SPECIALS, Vocab
 from tests import demo_text, parts
 from tests.parts import Example
@@ -26,6 +31,10 @@ def example(lengths: list[int], second: list[int] | None = None) -> tuple[Ids, N
     ids = np.arange(1_000, 1_000 + len(starts), dtype=np.uint16)
     ids[[0, first_end, -1]] = CLS, SEP, SEP
     return ids, starts, first_end + 1 if second else 0
+
+
+def of_vocabulary() -> MaskingRules:
+    return MaskingRules.of(demo_text.vocabulary(), MaskingConfig(), PairsConfig())
 
 
 def specials(ids: Ids, second_start: int) -> set[int]:
@@ -87,14 +96,14 @@ def test_a_negative_seed_is_a_seed() -> None:
 @pytest.mark.parametrize("rate", [0.15, 0.4])
 def test_the_share_of_real_news_is_what_was_asked_for(news: list[Example], rate: float) -> None:
     pieces = sum(len(one.input_ids) for one in news)
-    hidden = sum(len(one.positions) for one in masks(news, MaskingRules.of(demo_text.vocabulary(), rate)))
+    hidden = sum(len(one.positions) for one in masks(news, replace(of_vocabulary(), rate=rate)))
     assert pieces > 100_000
     assert hidden / pieces == pytest.approx(rate, abs=0.002)
 
 
 def test_eight_of_ten_are_masked_one_kept_one_swapped(news: list[Example]) -> None:
     vocab = demo_text.vocabulary()
-    drawn = masks(news, MaskingRules.of(vocab))
+    drawn = masks(news, of_vocabulary())
     labels = np.concatenate([one.input_ids[mask.positions] for one, mask in zip(news, drawn, strict=True)])
     shown = np.concatenate([mask.replacements for mask in drawn])
     assert np.mean(shown == vocab.mask_id) == pytest.approx(0.8, abs=0.01)
@@ -105,7 +114,7 @@ def test_eight_of_ten_are_masked_one_kept_one_swapped(news: list[Example]) -> No
 
 
 def test_real_words_are_hidden_whole_and_specials_never(news: list[Example]) -> None:
-    for one, mask in zip(news, masks(news, MaskingRules.of(demo_text.vocabulary())), strict=True):
+    for one, mask in zip(news, masks(news, of_vocabulary()), strict=True):
         assert whole_units(one.unit_starts, mask)
         assert not specials(one.input_ids, one.second_start) & set(mask.positions.tolist())
 
@@ -176,12 +185,20 @@ def test_replacements_can_begin_a_word() -> None:
     st.integers(-(2**63), 2**64 - 1),
     st.sampled_from([0.15, 0.01, 0.99]),
     st.sampled_from([0, 1, 5, 20]),
+    st.booleans(),
+    st.sampled_from([-1, 1_003]),
 )
 def test_many_masks_at_once_are_those_drawn_one_by_one(
-    layouts: list[tuple[list[int], list[int] | None]], seed: int, rate: float, max_predictions: int
+    layouts: list[tuple[list[int], list[int] | None]],
+    seed: int,
+    rate: float,
+    max_predictions: int,
+    spans: bool,
+    separator: int,
 ) -> None:
+    layouts = [layout for layout in layouts if separator < 0 or layout[0][:4] == [1] * 4] or [([1] * 4, None)]
     sequences = joined([example(*layout) for layout in layouts])
-    rules = MaskingRules(MASK, RULES.replacements, rate, max_predictions)
+    rules = MaskingRules(MASK, RULES.replacements, rate, max_predictions, spans, separator)
     epochs = np.array([[0, 7, 1 << 40]] * len(sequences))
     many = draw(seed, epochs, sequences, rules)
     singles = []
@@ -195,7 +212,7 @@ def test_many_masks_at_once_are_those_drawn_one_by_one(
 
 def test_real_masks_are_those_drawn_one_by_one(news: list[Example]) -> None:
     """More sequences than are masked at a time, of all lengths."""
-    rules = MaskingRules.of(demo_text.vocabulary(), max_predictions=20)
+    rules = replace(of_vocabulary(), max_predictions=20)
     for one, mask in zip(news, masks(news, rules), strict=True):
         other = single_mask(1, 0, one.example_id, one.input_ids, one.unit_starts, one.second_start, rules)
         assert mask.positions.tolist() == other.positions.tolist()
@@ -242,3 +259,93 @@ def test_no_sequences_have_no_masks() -> None:
     )
     none = static_masks(2, 1, nothing, RULES)
     assert (len(none.positions), none.lengths.shape) == (0, (0, 2))
+
+
+@pytest.mark.parametrize("policy", ["word", "piece", "span"])
+@pytest.mark.parametrize("max_predictions", [0, 20])
+def test_the_share_hidden_by_each_policy(news: list[Example], policy: MaskingPolicy, max_predictions: int) -> None:
+    """BERT's script hides fewer pieces where words are long, since it skips the word that overflows the budget."""
+    if policy == "piece":
+        news = [one._replace(unit_starts=np.ones(len(one.input_ids), np.bool_)) for one in news]
+    settings = MaskingConfig(policy=policy, max_predictions_per_seq=max_predictions)
+    rules = MaskingRules.of(demo_text.vocabulary(), settings, PairsConfig())
+    drawn = masks(news, rules)
+    share = sum(len(one.positions) for one in drawn) / sum(len(one.input_ids) for one in news)
+    assert share == pytest.approx(0.15, abs=0.002 if not max_predictions else 0.004)
+    labels = np.concatenate([one.input_ids[mask.positions] for one, mask in zip(news, drawn, strict=True)])
+    shown = np.concatenate([mask.replacements for mask in drawn])
+    assert np.mean(shown == demo_text.vocabulary().mask_id) == pytest.approx(0.8, abs=0.015)
+    assert np.mean(shown == labels) == pytest.approx(0.1, abs=0.012)
+
+
+def test_spans_are_spans_of_words_as_long_as_in_spanbert() -> None:
+    ids, starts, _ = example([2, 1, 3] * 100)
+    rules = replace(RULES, spans=True)
+    drawn = single(static_masks(1, 1, joined([(ids, starts, 0)] * 300), rules))
+    words = []
+    for mask in drawn:
+        assert whole_units(starts, mask)
+        hidden = np.isin(np.flatnonzero(starts)[1:-1], mask.positions)  # a flag a word
+        edges = np.flatnonzero(np.diff(hidden, prepend=False, append=False))
+        words += np.diff(edges.reshape(-1, 2), axis=1)[:, 0].tolist()
+    # 3.8 words a span; some lie side by side, the last one is cut by the budget. Single words would give 1.2.
+    assert 3.4 < np.mean(words) < 4.6
+    assert np.mean(np.array(words) == 1) == pytest.approx(0.22, abs=0.06)  # 0.224 of the distribution
+
+
+def test_a_span_ends_with_its_segment() -> None:
+    """Spans of A and B have fates of their own, though the words stand side by side but for [SEP]."""
+    random = np.full((1, 6), 0.99)  # as long as can be
+    units = Units.of(joined([example([1, 1, 1], [1, 1])]))
+    assert units.lengths.tolist() == [[1, 1, 1, 0, 1, 1]]
+    assert units.spans(random).tolist() == [[0, 0, 0, 3, 4, 4]]
+    assert Units.of(joined([example([1] * 14)])).spans(np.full((1, 14), 0.99)).tolist() == [[0] * 10 + [10] * 4]
+
+
+def test_a_span_has_one_fate() -> None:
+    ids, starts, _ = example([1] * 60)
+    rules = MaskingRules(MASK, np.arange(100, 200), rate=0.05, spans=True)  # 3.1 pieces: mostly of one span
+    fates = []
+    for mask in single(static_masks(1, 1, joined([(ids, starts, 0)] * 500), rules)):
+        if len(mask.positions) == 3 and mask.positions[2] == mask.positions[0] + 2:
+            kinds = [
+                "mask" if p == MASK else "same" if p == q else "other"
+                for p, q in zip(mask.replacements, ids[mask.positions], strict=True)
+            ]
+            fates.append(len(set(kinds)) == 1)
+    assert len(fates) > 100
+    assert np.mean(fates) > 0.9  # a few are two spans side by side; of pieces by themselves half would be
+
+
+def test_separators_of_documents_are_never_hidden() -> None:
+    vocab = demo_text.vocabulary()
+    pairs = PairsConfig(task="none", layout="full_sentences")
+    rules = MaskingRules.of(vocab, MaskingConfig(masked_lm_prob=0.9), pairs)
+    examples = parts.build(demo_text.review_documents(), length=128, vocab=vocab, task="none", layout="full_sentences")
+    labels = [one.input_ids[mask.positions] for one, mask in zip(examples, masks(examples, rules), strict=True)]
+    inside = sum(int((one.input_ids[1:-1] == vocab.sep_id).sum()) for one in examples)
+    assert inside > 200
+    assert vocab.sep_id not in np.concatenate(labels)
+    assert len(np.concatenate(labels)) / sum(len(one.input_ids) for one in examples) == pytest.approx(0.9, abs=0.02)
+
+
+def test_an_entity_is_hidden_whole() -> None:
+    """Units are whatever the unit starts say: a phrase of several words is one unit."""
+    ids, starts, second_start = example([7, 1, 1, 1] * 10, [9, 1] * 4)
+    for mask in single(static_masks(1, 1, joined([(ids, starts, second_start)] * 50), RULES)):
+        assert whole_units(starts, mask)
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ({"masked_lm_prob": 0.0}, "masked_lm_prob 0.0 is not between 0 and 1"),
+        ({"max_predictions_per_seq": -1}, "max_predictions_per_seq -1 is below 0"),
+        ({"static_draws": -2}, "static_draws -2 is below 0"),
+        ({"policy": "entity"}, "policy 'entity' needs phrases"),
+        ({"phrases": "names.txt"}, "phrases are used by policy 'entity' only, not by 'word'"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(field: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MaskingConfig(**field)
