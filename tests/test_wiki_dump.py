@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pyarrow as pa
 import pytest
 
-from pipeline.errors import CorpusError
+from pipeline.errors import CorpusError, UserError
 from pipeline.inputs import InputFile, expand
 from pipeline.sources import Bad, ReadTask
 from pipeline.wiki import bzip2, dump
@@ -137,7 +137,7 @@ def test_a_dump_that_ends_between_two_streams_is_cut_short(tmp_path: Path) -> No
 def test_other_truncated_dumps_are_cut_short_too(tmp_path: Path, ending: str) -> None:
     packed = PACKED[ending](xml(DRAFTS))
     file = written(tmp_path / f"cut.xml{ending}", packed[: len(packed) * 2 // 3])
-    with pytest.raises(Exception, match=r"cut\.xml.*(cut short|runcated|ended before|end-of-stream)"):
+    with pytest.raises(UserError, match=r"cut\.xml.*(cut short|runcated|ended before|end-of-stream)"):
         read(file, 1 << 18)
 
 
