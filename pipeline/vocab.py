@@ -33,6 +33,27 @@ _IDEOGRAPHS = (
     (0xF900, 0xFAFF),
     (0x2F800, 0x2FA1F),
 )
+_SUBSTITUTES = (
+    ("“„‟", '"「'),
+    ("”", '"」'),
+    ("‘‛`", "'『"),
+    ("’", "'』"),
+    ("—–―‒‐‑⸺", "-－"),  # the Chinese dash —— is two
+    ("…‥", ".。"),  # the Chinese ellipsis …… is two
+    ("「﹁", '「“"'),
+    ("」﹂", '」”"'),
+    ("『﹃", "『‘'"),
+    ("』﹄", "』’'"),
+    ("《〈", "《〈<"),
+    ("》〉", "》〉>"),
+    ("【〔［", "[［(（"),
+    ("】〕］", "]］)）"),
+    ("·・•", "·・•."),
+    ("，、‚", ",，"),
+    *(tuple(pair) for pair in ("。.", "；;", "：:", "？?", "！!", "（(", "）)", "｛{", "｝}", "％%", '＂"', "＇'", "－-")),
+)
+"""Punctuation marks, and what may stand for them, the best first. A mark is one piece by itself, and so is what stands for it:
+pieces end where they did."""
 _LATIN_WORD = re.compile("[0-9A-Za-z\u00c0-\u024f０-９Ａ-Ｚａ-ｚ]+")
 
 
@@ -108,6 +129,16 @@ def _check(pieces: tuple[str, ...], name: str) -> None:
             raise CorpusError(f"{name}: {piece!r} stands on lines {first} and {line}; every piece must be there once")
     if missing := [special for special in SPECIALS if special not in lines]:
         raise CorpusError(f"{name} lacks {' '.join(missing)}; is it a vocab.txt of a BERT model, one piece a line?")
+
+
+def punctuation_map(vocab: Vocab) -> dict[str, str]:
+    """Punctuation that the vocabulary lacks -> what it has for it: {"“": '"', "—": "-", "…": "."} for Google's Chinese one.
+
+    Without, all these are [UNK], 0.8 % of the pieces of news. What the vocabulary has stays as it is.
+    """
+    lacking = [(mark, known) for marks, known in _SUBSTITUTES for mark in marks if mark not in vocab.ids]
+    found = {mark: next((sign for sign in known if sign in vocab.ids), "") for mark, known in lacking}
+    return {mark: sign for mark, sign in found.items() if sign}
 
 
 def count(text: str) -> tuple[Counter[str], Counter[str]]:
