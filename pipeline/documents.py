@@ -1,6 +1,7 @@
 """The stage `documents_<source>`: records of one source become cleaned, measured documents in Parquet.
 
     part-00000.parquet ... part-00015.parquet       documents sorted by id; a part is a range of ids
+    bad.jsonl                                       records that could not be read, each with the reason
 
 An id is a hash of where the document stands, so parts are shuffled documents, and stay the same however the input was cut into
 tasks. What is measured (length, share of Chinese) stands beside the text; whether that is good enough is decided later, in
@@ -8,7 +9,8 @@ pipeline/duplicates.py, so that a changed threshold reads nothing again.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,19 +19,25 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import cleaning, demo, inputs, job, sources, storage, tally
+from pipeline import demo, inputs, job, quality, sources, storage, tally
 from pipeline.config import SourceConfig
 from pipeline.errors import CorpusError
 from pipeline.stages import FileEntry, Finished, Report, Stage, silent
 from pipeline.stages import run as run_stage
 from pipeline.tally import Tally
 
-STAGE_VERSION = 1
-PART_BYTES = 32 << 20
+STAGE_VERSION = 2
+PART_BYTES = 16 << 20
 """Input of a part: small enough to hold a part and what becomes of it in memory."""
 LEAST_PARTS = 16
 """Parts of even the smallest source, so that several workers share the work on it."""
 TASK_BYTES = 16 << 20
+MOST_TASK_BYTES = 256 << 20
+TASKS = 256
+"""Of a large source: more, and their many small spill ranges would cost more than they spread."""
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+UNPACKED = 4
+"""Times that text is larger than its compressed file, about: for the number of parts alone."""
 
 SCHEMA = pa.schema(
     [
@@ -39,11 +47,17 @@ SCHEMA = pa.schema(
         pa.field("title", pa.string(), nullable=False),
         pa.field("text", pa.string(), nullable=False),
         pa.field("url", pa.string(), nullable=False),
-        pa.field("characters", pa.int32(), nullable=False),
-        pa.field("chinese_share", pa.float32(), nullable=False),
+        pa.field("language", pa.string(), nullable=False),
+        pa.field("script", pa.string(), nullable=False),
         pa.field("fingerprint", pa.binary(16), nullable=False),
+        *(pa.field(name, kind, nullable=False) for name, kind in quality.COLUMNS),
     ]
 )
+BAD_SCHEMA = pa.schema([(name, pa.string()) for name in ("origin", "reason", "excerpt")])
+BAD_FILE = "bad.jsonl"
+"""Records that could not be read, with the reason."""
+MOST_TEMPLATES = 200
+"""Of a wiki's templates whose text is lost, that the manifest lists."""
 
 
 def document_id(source: str, origin: str) -> int:
@@ -57,8 +71,9 @@ def part_of(ids: npt.NDArray[np.uint64], parts: int) -> npt.NDArray[np.int64]:
     return (ids // np.uint64(width)).astype(np.int64) if parts > 1 else np.zeros(len(ids), np.int64)
 
 
-def number_of_parts(input_bytes: int) -> int:
+def number_of_parts(files: Sequence[inputs.InputFile]) -> int:
     """How many parts a source has: a matter of the input alone, never of workers."""
+    input_bytes = sum(file.size * (UNPACKED if file.url.endswith(COMPRESSED) else 1) for file in files)
     return max(LEAST_PARTS, -(-input_bytes // PART_BYTES))
 
 
@@ -67,30 +82,38 @@ def documents(
     root: str,
     *,
     workers: int = 1,
-    task_bytes: int = TASK_BYTES,
+    task_bytes: int = 0,
     report: Report = silent,
 ) -> Finished:
     """Read and clean one source.
 
+    Args:
+        task_bytes: input of a task; 0 = by the size of the source. Changes nothing in what is written.
+
     Raises: CorpusError when the input is missing or not text, or too many records of it cannot be read.
     """
-    files = inputs.expand(demo.files(_demo_part(source)) if source.kind == "demo" else _inputs(source))
+    files, side = _inputs(source, root, workers, report)
     # Where the input lies does not change what it is: its digest stands for it. Priority matters to duplicates alone, and
     # how many bad records are too many is asked of a finished stage too, so that a higher limit reads nothing again.
-    named = source.input if source.kind == "demo" else ()
-    settings = {"source": {"name": source.name, "kind": source.kind, "licence": source.licence, "input": named}}
-    stage = Stage(f"documents_{source.name}", STAGE_VERSION, settings, {"input": inputs.digest(files, root)})
+    settings = {name: getattr(source, name) for name in READING_SETTINGS}
+    if source.kind == "demo":
+        settings["input"] = source.input
+    digests = {"input": inputs.digest(files, root), **({"side": side.digest} if side else {})}
+    stage = Stage(f"documents_{source.name}", STAGE_VERSION, {"source": settings}, digests)
 
     def body(folder: str) -> dict[str, Any]:
+        from pipeline.reading import ReadDocuments
+
         input_bytes = sum(file.size for file in files)
-        parts = number_of_parts(input_bytes)
+        parts = number_of_parts(files)
+        size = task_bytes or max(TASK_BYTES, min(MOST_TASK_BYTES, input_bytes // TASKS))
         entries, counts = job.run(
             job.Job(
                 name=f"documents of {source.name}",
                 folder=folder,
-                tasks=sources.plan(source, files, task_bytes),
-                map=ReadDocuments(source, parts),
-                reduce=WritePart(folder),
+                tasks=sources.plan(source, files, size),
+                map=ReadDocuments(source, parts, side),
+                reduce=WritePart(folder, parts),
             ),
             workers,
             report,
@@ -105,10 +128,25 @@ def documents(
     return finished
 
 
-def _inputs(source: SourceConfig) -> tuple[str, ...]:
-    if not source.input:
-        raise CorpusError(f"source {source.name!r} of kind {source.kind!r} has no input; name files, folders or globs")
-    return source.input
+READING_SETTINGS = ("name", "kind", "licence", "text_field", "encoding", "variant", "list_items", "personal_data")
+"""Of a source, that decide what its documents are."""
+
+
+def _inputs(source: SourceConfig, root: str, workers: int, report: Report) -> tuple[list[inputs.InputFile], Finished | None]:
+    """The files of a source; of a wiki also what its pages need of others, read in a pass before."""
+    if source.kind == "demo":
+        return inputs.expand(demo.files(_demo_part(source))), None
+    if source.kind != "wiki":
+        if not source.input:
+            raise CorpusError(f"source {source.name!r} of kind {source.kind!r} has no input; name files, folders or globs")
+        return inputs.expand(source.input), None
+    from pipeline.wiki import download, side
+
+    downloaded = [] if source.input else [download.download(root, report=report)]
+    named = source.input or tuple(done.file(entry["name"]) for done in downloaded for entry in done.files())
+    files = inputs.expand(named)
+    dumps = sources.dumps(source, files)
+    return files, side.side_input(source, dumps, root, workers=workers, report=report) if dumps else None
 
 
 def _demo_part(source: SourceConfig) -> str:
@@ -131,68 +169,22 @@ def _check(source: SourceConfig, facts: Mapping[str, Any]) -> None:
         raise CorpusError(f"source {source.name!r}: no document in its input; check the files and the kind {source.kind!r}")
 
 
+COUNTED = ("skipped", "changed", "personal_data", "languages", "scripts", "templates_kept", "left_out", "conversions")
+"""Tables of numbers that go into the manifest as they are."""
+
+
 def _facts(counts: Tally, input_bytes: int) -> dict[str, Any]:
     """What the manifest says of the records."""
-    numbers = {name: counts.get(name, 0) for name in ("read", "bad", "empty", "split_off", "kept", "characters")}
+    numbers = {name: counts.get(name, 0) for name in ("read", "bad", "empty", "kept", "characters", "repairs")}
     return {
         "counts": {**numbers, "bytes_in": input_bytes},
-        "changed": counts.get("changed", {}),
+        "input_files": counts.get("files", {}),
         "bad": counts.get("reasons", {}),
         "characters_histogram": dict(sorted(counts.get("histogram", {}).items(), key=lambda item: int(item[0]))),
+        "templates_lost": tally.most_common(counts.get("templates", {}), MOST_TEMPLATES),
         "samples": counts.get("samples", {}),
+        **{name: counts.get(name, {}) for name in COUNTED},
     }
-
-
-@dataclass(frozen=True)
-class ReadDocuments:
-    """Map: one task's records, cleaned and measured."""
-
-    source: SourceConfig
-    parts: int
-
-    def __call__(self, task: sources.ReadTask) -> job.Mapped:
-        counts: Tally = {}
-        rows: list[dict[str, Any]] = []
-        for record in self._records(task, counts):
-            tally.count(counts, "read")
-            if isinstance(record, sources.Skipped):
-                tally.count(counts, record.reason)
-            elif isinstance(record, sources.Bad):
-                tally.count(counts, "bad")
-                tally.count(counts, "reasons", record.reason)
-                sample = {"origin": record.origin, "reason": record.reason, "text": record.excerpt}
-                tally.sample(counts, "bad", sample)
-            else:
-                rows.extend(self._document(record, counts))
-        table = pa.Table.from_pylist(rows, schema=SCHEMA)
-        return job.Mapped(table, part_of(table["id"].to_numpy(), self.parts), counts)
-
-    def _records(self, task: sources.ReadTask, counts: Tally) -> Iterator[sources.Record | sources.Bad | sources.Skipped]:
-        return sources.records(self.source, task, counts)
-
-    def _document(self, record: sources.Record, counts: Tally) -> Iterator[dict[str, Any]]:
-        text, changed = cleaning.clean(record.text, record.markup)
-        title, _ = cleaning.clean(record.title, record.markup)
-        for rule in sorted(changed):
-            tally.count(counts, "changed", rule)
-        characters = cleaning.visible(text)
-        if not characters:
-            tally.count(counts, "empty")
-            return
-        tally.count(counts, "kept")
-        tally.count(counts, "characters", number=characters)
-        tally.count(counts, "histogram", str(1 << (characters.bit_length() - 1)))
-        yield {
-            "id": document_id(self.source.name, record.origin),
-            "source": self.source.name,
-            "origin": record.origin,
-            "title": title,
-            "text": text,
-            "url": record.url,
-            "characters": characters,
-            "chinese_share": cleaning.chinese(text) / characters,
-            "fingerprint": cleaning.fingerprint(text),
-        }
 
 
 @dataclass(frozen=True)
@@ -200,14 +192,23 @@ class WritePart:
     """Reduce: one part, sorted by id."""
 
     folder: str
+    parts: int
 
     def __call__(self, part: int, table: pa.Table) -> job.Reduced:
+        if part == self.parts:
+            return self._bad(table)
         table = table.sort_by("id").combine_chunks()
         name = f"part-{part:05d}.parquet"
         with storage.open_write(storage.join(self.folder, name)) as file:
             # Row groups of 4,096 documents: a reader of some ids or columns skips the rest.
             pq.write_table(table, file, compression="zstd", row_group_size=4_096)
         return job.Reduced((FileEntry.of(self.folder, name, table.num_rows),), {})
+
+    def _bad(self, table: pa.Table) -> job.Reduced:
+        """What could not be read, kept aside."""
+        lines = [json.dumps(row, ensure_ascii=False) for row in table.sort_by("origin").to_pylist()]
+        storage.write_bytes(storage.join(self.folder, BAD_FILE), "".join(f"{line}\n" for line in lines).encode())
+        return job.Reduced((FileEntry.of(self.folder, BAD_FILE, len(lines)),), {})
 
 
 def read_part(stage: Finished, name: str, columns: list[str] | None = None) -> pa.Table:

@@ -49,8 +49,8 @@ def count(tally: Tally, *path: str, number: int = 1) -> None:
     tally[key] = tally.get(key, 0) + number
 
 
-def sample(tally: Tally, kind: str, what: Any) -> None:
+def sample(tally: Tally, kind: str, what: Any, most: int = MOST_SAMPLES) -> None:
     """Keep one of the first samples of a kind."""
     samples = tally.setdefault("samples", {}).setdefault(kind, [])
-    if len(samples) < MOST_SAMPLES:
+    if len(samples) < most:
         samples.append(what)

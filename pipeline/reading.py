@@ -1,0 +1,157 @@
+"""From records to documents, the work of one task of the stage `documents_<source>`: clean, convert, mask, measure.
+
+    record   {"title": "新闻", "content": "<p>他说：“你好”。</p>\\r\\n责任编辑：张三"}
+    document 他说：“你好”。      characters 7, chinese_share 0.57, language zh, script hans, ...; changed: html, boilerplate
+
+Records stream through in batches, so that a task is never in memory as a whole. What could not be read is kept aside with its
+reason. Nothing is judged here: measures stand beside the text, and pipeline/duplicates.py decides on them.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import cleaning, job, language, privacy, quality, sources, tally
+from pipeline.config import SourceConfig
+from pipeline.documents import BAD_SCHEMA, SCHEMA, document_id, part_of
+from pipeline.stages import Finished
+from pipeline.tally import Tally
+from pipeline.wiki import variants
+
+BATCH_RECORDS = 512
+BATCH_CHARACTERS = 1 << 20
+"""Records that are measured together: enough for numpy, little in memory."""
+SPILL_CHARACTERS = 8 << 20
+"""Of documents that are held before they go into a spill file."""
+SAMPLES = 3
+"""Shown of each rule that changed documents."""
+
+
+@dataclass(frozen=True)
+class ReadDocuments:
+    """Map: one task's records, cleaned and measured; a piece at a time."""
+
+    source: SourceConfig
+    parts: int
+    side: Finished | None = None
+    """Of a wiki: what its pages need of other pages."""
+
+    def __call__(self, task: sources.ReadTask) -> Iterator[job.Mapped]:
+        counts: Tally = {}
+        bad: list[sources.Bad] = []
+        held: list[pa.Table] = []
+        for batch in _batches(self._records(task, counts, bad)):
+            held.append(self._documents(batch, counts))
+            if sum(table.nbytes for table in held) > SPILL_CHARACTERS:
+                yield self._mapped(held, dict(counts))
+                counts.clear()  # and not another: the readers count into this one
+                held = []
+        yield self._mapped(held, counts)
+        if bad:
+            table = pa.Table.from_pylist([vars(one) for one in bad], schema=BAD_SCHEMA)
+            yield job.Mapped(table, np.full(len(bad), self.parts), {})
+
+    def _mapped(self, tables: list[pa.Table], counts: Tally) -> job.Mapped:
+        table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
+        return job.Mapped(table, part_of(table["id"].to_numpy(), self.parts), counts)
+
+    def _records(self, task: sources.ReadTask, counts: Tally, bad: list[sources.Bad]) -> Iterator[sources.Record]:
+        """Records that are documents; others are counted."""
+        for record in sources.records(self.source, task, counts, self.side):
+            tally.count(counts, "read")
+            if isinstance(record, sources.Record):
+                yield record
+            elif isinstance(record, sources.Skipped):
+                tally.count(counts, "skipped", record.reason)
+            else:
+                tally.count(counts, "bad")
+                tally.count(counts, "reasons", record.reason)
+                tally.sample(counts, "bad", {"origin": record.origin, "reason": record.reason, "text": record.excerpt})
+                bad.append(record)
+
+    def _documents(self, records: list[sources.Record], counts: Tally) -> pa.Table:
+        """The documents of a batch; those without any text are counted."""
+        kept: list[tuple[sources.Record, str, str]] = []
+        for record in records:
+            text = self._cleaned(record.text, record.markup, counts)
+            if text:
+                kept.append((record, self._cleaned(record.title, record.markup, {}), text))
+            else:
+                tally.count(counts, "empty")
+        texts = [text for _, _, text in kept]
+        measures = quality.measure(texts)
+        languages, scripts = language.detect(texts)
+        columns: dict[str, Any] = {
+            "id": np.array([document_id(self.source.name, record.origin) for record, _, _ in kept], np.uint64),
+            "source": [self.source.name] * len(kept),
+            "origin": [record.origin for record, _, _ in kept],
+            "title": [title for _, title, _ in kept],
+            "text": texts,
+            "url": [record.url for record, _, _ in kept],
+            "language": languages,
+            "script": scripts,
+            "fingerprint": cleaning.fingerprints(texts),
+            **measures,
+        }
+        _count(counts, measures["characters"], languages, scripts)
+        return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
+
+    def _cleaned(self, text: str, markup: bool, counts: Tally) -> str:
+        """A text after cleaning, conversion and masking, each of which is counted where it changed something."""
+        before = text
+        text, changed = cleaning.clean(text, markup)
+        if self._variant != "none":
+            converted = variants.to_variant(text, self._variant)
+            changed |= {"converted"} if converted != text else set()
+            text = converted
+        if self._masks:
+            text, found = privacy.mask(text)
+            for kind, number in found.items():
+                tally.count(counts, "personal_data", kind, number=number)
+            changed |= {"personal_data"} if found else set()
+        for rule in sorted(changed):
+            tally.count(counts, "changed", rule)
+            tally.sample(counts, f"changed_{rule}", _difference(before, text), SAMPLES)
+        return text
+
+    @property
+    def _variant(self) -> Any:
+        """What texts are converted to here; pages of a wiki are converted by their own rules."""
+        return "none" if self.source.kind == "wiki" or self.source.variant == "auto" else self.source.variant
+
+    @property
+    def _masks(self) -> bool:
+        automatic = "mask" if self.source.kind == "text" else "keep"
+        return (automatic if self.source.personal_data == "auto" else self.source.personal_data) == "mask"
+
+
+def _batches(records: Iterable[sources.Record]) -> Iterator[list[sources.Record]]:
+    batch: list[sources.Record] = []
+    characters = 0
+    for record in records:
+        batch.append(record)
+        characters += len(record.text)
+        if len(batch) >= BATCH_RECORDS or characters >= BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+def _count(counts: Tally, characters: Any, languages: Iterable[str], scripts: Iterable[str]) -> None:
+    tally.count(counts, "kept", number=len(characters))
+    tally.count(counts, "characters", number=int(characters.sum()))
+    lower_bounds = 1 << (np.frexp(characters)[1] - 1)  # the power of two at or below each length
+    for name, values in (("histogram", lower_bounds), ("languages", languages), ("scripts", scripts)):
+        for value, number in zip(*np.unique(np.asarray(values), return_counts=True), strict=True):
+            tally.count(counts, name, str(value), number=int(number))
+
+
+def _difference(before: str, after: str) -> dict[str, str]:
+    """Some characters around the first place where two texts differ."""
+    differ = (place for place, (one, other) in enumerate(zip(before, after, strict=False)) if one != other)
+    place = max(0, next(differ, min(len(before), len(after))) - 20)
+    return {"before": before[place : place + 80], "after": after[place : place + 80]}
