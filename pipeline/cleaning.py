@@ -22,7 +22,7 @@ import numpy.typing as npt
 from pipeline.boilerplate import without_boilerplate
 from pipeline.characters import Batch
 
-CHINESE = re.compile(r"[㐀-䶿一-鿿豈-﫿\U00020000-\U0003134F]+")
+CHINESE = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]+")
 _INVISIBLE = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe0e\ufe0f\ufeff"
     r"\ufff9-\uffff\ud800-\udfff\ue000-\uf8ff\U000e0000-\U000e00ff\U000f0000-\U0010ffff]+"

@@ -71,9 +71,9 @@ def detect(texts: Sequence[str]) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.s
 def _scripts(
     simplified: npt.NDArray[np.int64], traditional: npt.NDArray[np.int64], chinese: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.str_]:
-    """Mixed is a text whose rarer script has two characters and a tenth of those that tell."""
+    """Mixed is a text whose rarer script has three characters (a name is not enough) and a tenth of those that tell."""
     fewer = np.minimum(simplified, traditional)
-    mixed = (fewer >= 2) & (fewer >= 0.1 * (simplified + traditional))
+    mixed = (fewer >= 3) & (fewer >= 0.1 * (simplified + traditional))
     found = np.select(
         [~chinese | (simplified + traditional == 0), mixed, simplified >= traditional], ["none", "mixed", "hans"], "hant"
     )

@@ -1,13 +1,17 @@
 """Cleaning: what goes, and that nothing else does."""
 
+import importlib
 import json
 import lzma
+import re
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.cleaning import chinese, clean, fingerprint, folded, strip_markup, visible
+from pipeline.boilerplate import _FIRST, FORMS, without_boilerplate
+from pipeline.cleaning import chinese, clean, fingerprint, fingerprints, folded, strip_markup, visible
 from tests import corpus
 
 
@@ -36,6 +40,9 @@ def test_what_a_reader_sees_stays(text: str) -> None:
         ("一\r\n二\r三\u2028四\x85五\u2029六", "一\n二\n三\n四\n五\n六", set()),
         ("　　段首　空格\u00a0\t二  \n\n \n　三 ", "段首 空格 二\n三", set()),
         (" \n\u3000\u200b\n", "", {"invisible"}),
+        ("☎\ufe0f\ue004中\ud800文\ufffc", "☎中文", {"invisible"}),
+        ("一\n\n\n  \n二", "一\n二", set()),
+        ("一 " + " " * 1_000 + "二", "一 二", set()),
     ],
 )
 def test_what_no_reader_sees_goes(text: str, cleaned: str, rules: set[str]) -> None:
@@ -76,6 +83,21 @@ def test_signs_that_are_no_markup_stay(text: str) -> None:
     assert clean(f"<p>{text}</p>", markup=True) == (text, {"html"})
 
 
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ('<P class="a b" data-x=1>一</P><br clear=all />二', "一\n二"),
+        ("<img alt='a>b' src=x>图", "图"),
+        ("<<b>p>", "<p>"),
+        ("<p>一<!-- <p>注</p> -->二</p>", "一二"),
+        ("<p>一</p><script>document.write('<p>二</p>')</script>", "一"),
+    ],
+)
+def test_plain_tags_go_as_the_parser_would_have_it(html: str, text: str) -> None:
+    """Common tags are taken out without the parser; what is left goes through it."""
+    assert clean(html, markup=True) == (text, {"html"})
+
+
 def test_markup_in_plain_text_is_text() -> None:
     assert clean("<p>写成这样&nbsp;</p>") == ("<p>写成这样&nbsp;</p>", set())
 
@@ -96,9 +118,10 @@ def test_cleaning_twice_changes_nothing(text: str) -> None:
 
 
 def test_counts_of_characters() -> None:
-    text = "他 说\nNEZHA，㐀𠀀豈"
+    text = "他 说\nNEZHA，㐀𠀀\uf900"
     assert visible(text) == 11
     assert chinese(text) == 5
+    assert chinese("한국어 ꀀ \ue000 カナ") == 0
 
 
 def test_texts_alike_but_for_width_case_and_signs_share_a_fingerprint() -> None:
@@ -107,6 +130,118 @@ def test_texts_alike_but_for_width_case_and_signs_share_a_fingerprint() -> None:
     assert folded(same[0]) == "abc好的"
     assert fingerprint("abc好") != fingerprint("abc好的")
     assert len(fingerprint("")) == 16
+
+
+@pytest.mark.parametrize("line", [line for line, _ in FORMS])
+def test_boilerplate_lines_go(line: str) -> None:
+    assert clean(f"第一段。\n{line}\n第二段。\n{line}") == ("第一段。\n第二段。", {"boilerplate"})
+    assert clean(f"　　{line}　\r\n正文") == ("正文", {"boilerplate"})
+
+
+def first_signs(parsed: Any) -> tuple[set[str], bool]:
+    """The signs that a match of a parsed regular expression can begin with, and whether it can be empty."""
+    signs: set[str] = set()
+    for operation, argument in parsed:
+        name = str(operation)
+        if name == "LITERAL":
+            return signs | {chr(argument)}, False
+        if name == "IN":
+            for kind, value in argument:
+                digits_or_range = (
+                    range(48, 58)
+                    if str(kind) == "CATEGORY"
+                    else range(value[0], value[1] + 1)
+                    if str(kind) == "RANGE"
+                    else [value]
+                )
+                signs |= set(map(chr, digits_or_range))
+            return signs, False
+        if name == "ASSERT":
+            continue
+        inner = {"BRANCH": lambda a: a[1], "SUBPATTERN": lambda a: [a[-1]], "MAX_REPEAT": lambda a: [a[2]]}[name](argument)
+        found = [first_signs(part) for part in inner]
+        signs |= set().union(*(first for first, _ in found))
+        if not any(empty for _, empty in found) and not (name == "MAX_REPEAT" and argument[0] == 0):
+            return signs, False
+    return signs, True
+
+
+def test_lines_are_tried_that_begin_as_a_form_can() -> None:
+    """A sign missing from the list that lines are tried by would keep a form from ever being found."""
+    parse = importlib.import_module("re._parser").parse
+    for line, form in FORMS:
+        signs, empty = first_signs(parse(form))
+        assert not empty and signs, line
+        assert all(re.match(f"[{_FIRST}]", sign) for sign in signs - {" "}), line
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "责任编辑制度是出版业的基本制度。",
+        "编辑：你觉得这部小说怎么样？",
+        "版权所有者应当在三十日内提出异议。",
+        "未经许可，任何单位不得进入。",
+        "乘客扫描二维码即可进站。",
+        "市民扫描二维码可查疫苗信息",
+        "扫描",
+        "分享到的快乐才是真正的快乐",
+        "来源：本品为豆科植物甘草的干燥根。",
+        "上一篇文章我们介绍了分词。",
+        "下一章将讨论这个问题",
+        "相关报道引起了广泛关注",
+        "评论",
+        "阅读是一种习惯",
+        "点击率 3%",
+        "首页设计",
+        "第二十条 互联网新闻信息服务许可证由国家互联网信息办公室颁发。",
+        "京剧是国粹",
+        "声明：我不参加比赛了。",
+        "……",
+        "^_^",
+        "——",
+        "A - B - C",
+        "1-1-1",
+    ],
+)
+def test_prose_that_looks_like_boilerplate_stays(text: str) -> None:
+    assert clean(text) == (text, set())
+
+
+@pytest.mark.parametrize("line", ["-----", "* * *", "======", "━━━★━━━", "＊＊＊", "|-----|-----|", "~~~~", "———————"])
+def test_rulers_go(line: str) -> None:
+    assert clean(f"上\n{line}\n下") == ("上\n下", {"separators"})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "关于" * 3_000,
+        "首页 " * 3_000 + "。",
+        "- " * 50_000 + "中",
+        "—" * 50_000 + "。",
+        "QQ空间" * 3_000 + "。",
+        "打印 " * 3_000 + "。",
+    ],
+)
+def test_long_lines_take_time_in_proportion(line: str) -> None:
+    """A form that went back and forth would hang here."""
+    assert clean(line)[0] == line.strip()
+
+
+FOLDED = st.text(
+    st.one_of(
+        st.characters(exclude_categories=["Cs"]),
+        st.sampled_from("中文，。“”ＡＢａ１か\u3099ｶﾞﾊﾟ각\u1100\u1161\u11a8ㄱㅏé\u0301¨①㎏Σİ\uf900ﬁ\U00020000\n "),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(FOLDED, max_size=6))
+def test_fingerprints_of_many_are_those_of_each(texts: list[str]) -> None:
+    assert fingerprints(texts) == [fingerprint(text) for text in texts]
 
 
 @corpus.needs_real_data
@@ -118,3 +253,19 @@ def test_html_of_real_news_goes_and_its_characters_stay() -> None:
         assert "<p>" not in text and "</" not in text and "&nbsp;" not in text
         assert chinese(text) == chinese(content), "a Chinese character was lost or made"
         assert text.count("\n") + 1 >= len([part for part in content.split("</p>") if strip_markup(part).strip()])
+
+
+@corpus.needs_real_data
+def test_real_text_has_the_same_fingerprints_one_by_one_and_together() -> None:
+    text = (corpus.REAL / "corpora/text/cluecorpussmall_bert_sample.txt").read_text(encoding="utf-8")
+    documents = text.split("\n\n")[:1_000]
+    assert fingerprints(documents) == [fingerprint(document) for document in documents]
+
+
+@corpus.needs_real_data
+def test_boilerplate_of_real_text() -> None:
+    text = (corpus.REAL / "corpora/text/cluecorpussmall_bert_sample.txt").read_text(encoding="utf-8")
+    kept = without_boilerplate(text)[0]
+    gone = set(text.split("\n")) - set(kept.split("\n"))
+    assert {"文章来源：现代快报", "【编辑:王忠会】", "如需转载请注明作者及出处。"} <= gone
+    assert len(gone) < 12, "prose went"
