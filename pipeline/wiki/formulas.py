@@ -103,7 +103,7 @@ _SPACES = re.compile(r"\\[,;:! ]|\\q?quad(?![A-Za-z])|~|\s+")
 _STYLES = re.compile(
     r"\\(?:mathrm|mathbf|mathit|mathbb|mathcal|mathsf|text|textrm|operatorname|rm|bf|displaystyle|left|right)(?![A-Za-z])"
 )
-_COMMAND = re.compile(r"\\([A-Za-z]++)\s?")
+_COMMAND = re.compile(r"\\([A-Za-z]++)")
 _BRACES = re.compile(r"\{([^{}\\]*+)\}")
 _PLAIN = re.compile(r"[^\\{}&\n]{1,40}")
 

@@ -2,7 +2,7 @@
 
     inline("'''柏林'''的[http://berlin.de 网站]&nbsp;见 https://berlin.de/zh __NOTOC__", findings)     "柏林的网站 见 "
 
-Addresses go, labels stay. An odd `'` among quotes is an apostrophe, as in MediaWiki (`''L'''Osservatore''`). Entities come
+Addresses go, labels stay. An odd `'` among quotes is an apostrophe, as in MediaWiki (`L'''Osservatore''`). Entities come
 last of all: `&lt;ref&gt;` is text and no tag.
 """
 
@@ -16,7 +16,7 @@ _EXTERNAL = re.compile(
     r"|(?:mailto|news|tel|sms|sips?|magnet|bitcoin|geo|urn|xmpp):)[^\s\[\]<>\"]++[ \t]*+([^\[\]\n]*+)\]",
     re.IGNORECASE,
 )
-_ADDRESS = re.compile(r"(?<![\w/])(?:https?|ftp)://[!-;=?-Z\\^-z|~]++", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?<![A-Za-z0-9_/])(?:https?|ftp)://[!-;=?-Z\\^-z|~]++", re.IGNORECASE)
 _TRAILING = ".,;:!?'"
 _QUOTES = re.compile(r"'{2,}")
 _MAGIC = re.compile(r"__(?:[A-Z]{2,32}|[\u4e00-\u9fff]{2,8})__")
@@ -58,9 +58,4 @@ def _without_quotes(line: str) -> str:
             if len(match[0]) == 3 and match.start() and line[match.start() - 1] != " ":
                 line = line[: match.start()] + "''''" + line[match.end() :]  # four: an apostrophe, and marks
                 break
-    return _QUOTES.sub(lambda match: "'" * _apostrophes(len(match[0])), line)
-
-
-def _apostrophes(length: int) -> int:
-    """Of a run of quotes, how many are none: of four the first, and of more than five all but five."""
-    return 1 if length == 4 else max(0, length - 5)
+    return _QUOTES.sub(lambda match: "'" if len(match[0]) == 4 else "", line)

@@ -23,7 +23,7 @@ _LEADING = re.compile(
     r"([（「『《〈【〔])[ \t]*+[，、；：,;][ \t，、；：,;]*+|(?<![A-Za-z0-9_])(\()[ \t]*+[，、；,;][ \t，、；,;]*+"
 )
 _TRAILING = re.compile(r"(?<![ \t，、；,;])[ \t，、；,;]++(?=[）」』》〉】〕])|(?<![ \t，、；])[ \t，、；]++(?=\))")
-_DOUBLED = re.compile(r"[，、；：。](?:[ \t]*+[，、；：。！？])++")
+_DOUBLED = re.compile(r"(?<!。)(?!。。。)[，、；：。](?:[ \t]*+[，、；：。！？])++")
 _STRENGTH = "、，：；？！。"
 _SPACE_BEFORE = re.compile(r"(?<![ \t])[ \t]++(?=[，。、；：！？（「『《〈【〔）」』》〉】〕”’])")
 _SPACE_AFTER = re.compile(r"(?<=[（「『《〈【〔“‘，。、；：！？）」』》〉】〕])[ \t]++")
@@ -54,6 +54,5 @@ def mend(text: str) -> tuple[str, int]:
 
 
 def _strongest(match: re.Match[str]) -> str:
-    """Of several marks in a row the one that parts most; 。。。 is somebody's ellipsis."""
-    run = match[0].replace(" ", "").replace("\t", "")
-    return run if len(run) > 2 and set(run) == {"。"} else max(run, key=_STRENGTH.index)
+    """Of several marks in a row the one that parts most. (。。。 is somebody's ellipsis, and is not matched.)"""
+    return max(match[0].replace(" ", "").replace("\t", ""), key=_STRENGTH.index)

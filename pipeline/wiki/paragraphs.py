@@ -32,7 +32,7 @@ def paragraphs(text: str, findings: Findings, *, list_items: bool) -> list[str]:
     for line in text.split("\n"):
         stripped = line.strip(" \t\u3000")
         if not stripped:
-            lines.end()
+            lines.blank()
         elif stripped[0] in "=*#:;-|!{":
             lines.marked(stripped)
         else:
@@ -63,6 +63,11 @@ class _Lines:
             elif not (_ASIAN_END.search(before) and _ASIAN_START.match(line)):
                 self._open.append(" ")
         self._open.append(line)
+
+    def blank(self) -> None:
+        """An empty line ends paragraphs and lists."""
+        self._defines = False
+        self.end()
 
     def end(self) -> None:
         """The paragraph ends here."""

@@ -155,7 +155,7 @@ class _Stack:
             return
         content = "".join(self._pop().arguments[0])
         if "\n" in content:  # a rule is cut at no line; text in braces without rules is a paragraph a line
-            content = _BROKEN_RULE.sub(" " if ":" in content or "|" in content else "}-\n-{", content)
+            content = _BROKEN_RULE.sub(" " if ":" in content or "|" in content else "}-\n\n-{", content)
         self._replace("-{" + content + "}-")
 
     def close_templates(self, braces: int) -> int:

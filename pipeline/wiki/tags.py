@@ -1,6 +1,6 @@
-"""HTML in wikitext: tags go, their text stays, and those that begin a block begin a line.
+"""HTML in wikitext: tags go, their text stays, and those that make a block make a paragraph.
 
-    without_tags("10<sup>6</sup>个<br>H<sub>2</sub>O<div>图</div>", findings)     "10^6个⏎H2O\n图\n"     (⏎ is opaque.BREAK)
+    without_tags("10<sup>6</sup>个<br>H<sub>2</sub>O<div>图</div>", findings)     "10^6个⏎H2O\n\n图\n\n"     (⏎ is opaque.BREAK)
     without_tags("<ruby>漢字<rp>(</rp><rt>かんじ</rt><rp>)</rp></ruby>", findings)  "漢字"
 
 Of a ruby the base stays: readings between its characters would part words. `<table>` goes with all it holds, as `{| |}` does. A
@@ -22,7 +22,7 @@ _BLOCKS = """
     address article aside blockquote caption center dd details div dl dt figcaption figure footer h1 h2 h3 h4 h5 h6 header
     hr main nav ol p summary table tbody td tfoot th thead tr ul
 """
-_BECOMES = {name: "" for name in _INLINE.split()} | {name: "\n" for name in _BLOCKS.split()} | {"br": BREAK, "li": "\n*"}
+_BECOMES = {name: "" for name in _INLINE.split()} | {name: "\n\n" for name in _BLOCKS.split()} | {"br": BREAK, "li": "\n*"}
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*+)(?![A-Za-z0-9])[^<>]*+>")
 _READING = re.compile(r"<(rt|rp)(?![A-Za-z0-9])[^<>]*+>[^<]*+(?:</\1\s*+>)?+", re.IGNORECASE)
 _POWER = re.compile(r"(?<=\d)<sup>\s*+([+\-−]?\d{1,3})\s*+</sup>", re.IGNORECASE)

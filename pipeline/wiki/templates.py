@@ -27,6 +27,8 @@ _SPACES = re.compile(r"[\s_]+")
 _GREEN_LINK = re.compile(r"(?:link-|ilh/|internallinkhelper/)([a-z-]+)|([a-z-]+)-link")
 _LABELLED = re.compile(r"lang-([a-z-]+)")
 _PARAMETER = re.compile(r"\s*+[^=\n]{0,60}=")
+_NO_NAME = re.compile(r"[<\[]|//")
+"""What stands before the `=` of a tag or of an address is no name. MediaWiki takes it for one, and the text is lost."""
 _LONGEST_NAME = 200
 _NOTE_TA = "noteta"
 
@@ -89,8 +91,8 @@ def _named(arguments: list[list[str]]) -> Arguments:
     number = 0
     for argument in arguments:
         text = argument[0] if len(argument) == 1 else "".join(argument)
-        if argument and "=" in argument[0]:
-            name, _, value = text.partition("=")
+        name, equals, value = text.partition("=") if argument and "=" in argument[0] else (text, "", "")
+        if equals and not _NO_NAME.search(name):
             found[name.strip()] = value.strip()
         else:
             number += 1

@@ -70,7 +70,7 @@ def _with_language(arguments: Arguments) -> str:
 def _quotation(arguments: Arguments) -> str:
     """A quotation is a paragraph of its own; who said it stays away, as captions do."""
     text = chosen("1", "text", "quote", "content", "引用", "內容", "内容")(arguments)
-    return f"\n{text}\n" if text else ""
+    return f"\n\n{text}\n\n" if text else ""
 
 
 def _country(arguments: Arguments) -> str:
@@ -183,20 +183,20 @@ CONSTANTS = {
     "dot": "·",
     "bullet": "·",
     "middot": "·",
-    "nbsp": "",
-    "space": "",
-    "spaces": "",
-    "pad": "",
+    "nbsp": " ",
+    "space": " ",
+    "spaces": " ",
+    "pad": " ",
     "ndash": "–",
     "dash": "–",
     "en-dash": "–",
     "endash": "–",
     "mdash": "—",
     "emdash": "—",
-    "spacedndash": "–",
-    "spacedendash": "–",
-    "snd": "–",
-    "spnd": "–",
+    "spacedndash": " – ",
+    "spacedendash": " – ",
+    "snd": " – ",
+    "spnd": " – ",
     "破折号": "——",
     "破折號": "——",
     "minus": "−",
