@@ -190,8 +190,8 @@ class VocabularyConfig:
     do_lower_case: bool = True
     """Latin letters are lowered and lose their accents, as BERT's Chinese vocabulary expects."""
     map_punctuation: bool = True
-    """Punctuation that the vocabulary lacks becomes what it has: “ to ", — to -, … to . (Google's Chinese one lacks these, 0.8 %
-    of all news). The same in training, in the export and in use."""
+    """Punctuation that the vocabulary lacks becomes what it has: “ to ", — to -, … to . (Google's Chinese one lacks these,
+    0.8 % of news). The same in training, in the export and in use."""
 
     def __post_init__(self) -> None:
         if self.size < 200:
@@ -206,7 +206,7 @@ class WordsConfig:
     """Who finds words. `jieba`, as NEZHA; `given`: white space in the text parts them; or `module:function`, any function that
     can be imported and makes a list of words of each text of a list."""
     user_dictionary: tuple[str, ...] = ()
-    """Files of words that jieba does not know, any fsspec URL: a word a line and, if wanted, how often it occurs and its tag."""
+    """Files of words that jieba does not know, any fsspec URL: a word a line, and if wanted how often it occurs and its tag."""
 
     def __post_init__(self) -> None:
         module, _, function = self.segmenter.partition(":")
@@ -285,7 +285,8 @@ class CorpusConfig:
     """Share of documents (by hash) kept for validation, never trained on."""
     filters: FilterConfig = field(default_factory=FilterConfig)
     dedup: DedupConfig = field(default_factory=DedupConfig)
-    vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)
+    decontamination: DecontaminationConfig = field(default_factory=DecontaminationConfig)
     words: WordsConfig = field(default_factory=WordsConfig)
+    vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     pairs: PairsConfig = field(default_factory=PairsConfig)

@@ -54,11 +54,16 @@ def schema(vocabulary_size: int, metadata: Mapping[str, str] | None = None) -> p
     return pa.schema(fields, {"schema_version": str(SCHEMA_VERSION), **(metadata or {})})
 
 
-def write_shard(file: IO[bytes], table: pa.Table, metadata: Mapping[str, str]) -> None:
-    """Write rows as one shard. Equal rows give equal bytes."""
-    table = table.replace_schema_metadata({"schema_version": str(SCHEMA_VERSION), **metadata})
+def write_shard(
+    file: IO[bytes], table: pa.Table, metadata: Mapping[str, str], order: npt.NDArray[np.intp] | None = None
+) -> None:
+    """Write rows as one shard, in the order of `order` (indices of rows) where it is given. Equal rows give equal bytes."""
+    table = table.replace_schema_metadata({"schema_version": str(SCHEMA_VERSION), **metadata}).combine_chunks()
+    order = np.arange(len(table)) if order is None else order
     with pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table.combine_chunks(), max_chunksize=BATCH_ROWS)
+        # A batch at a time: all rows in their order at once would be a second copy of the shard in memory.
+        for start in range(0, len(table), BATCH_ROWS):
+            writer.write_table(table.take(pa.array(order[start : start + BATCH_ROWS])).combine_chunks())
 
 
 def pack_units(unit_starts: npt.NDArray[np.bool_]) -> bytes:

@@ -15,7 +15,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import cached_property
@@ -90,7 +90,13 @@ class Finished:
     @property
     def digest(self) -> str:
         """Digest of the content. Settings do not enter: a change that leaves the files as they were redoes nothing after it."""
-        files = sorted((entry["name"], entry["sha256"]) for entry in self.manifest["files"])
+        return self.digest_of(entry["name"] for entry in self.manifest["files"])
+
+    def digest_of(self, names: Iterable[str]) -> str:
+        """Digest of some of the files: what stands on these alone is not redone when others change."""
+        wanted = set(names)
+        files = sorted((entry["name"], entry["sha256"]) for entry in self.manifest["files"] if entry["name"] in wanted)
+        assert len(files) == len(wanted), f"{self.url} lacks {wanted - {name for name, _ in files}}"
         return hashlib.blake2b(json.dumps(files).encode(), digest_size=16).hexdigest()
 
     def file(self, name: str) -> str:

@@ -1,7 +1,7 @@
 """The chain: every stage of a run, each called with what stands before it.
 
-    tasks, documents (per source) -> duplicates -> vocabulary -> shards (per source and length)
-        -> checkpoint -> export -> scores -> report
+    tasks, documents, signatures, overlaps (per source) -> duplicates -> vocabulary -> pieces (per source)
+        -> shards (per source and length) -> checkpoint -> export -> scores -> report
 
 Each method calls a stage function of the room that owns it. A stage that is finished under `root` returns at once, so asking
 for the report asks for everything, and runs what is missing. Dagster's assets (workflows/assets.py) and the commands
@@ -103,13 +103,46 @@ class Chain:
         return documents(self.source(name), self.root, **self.operational)
 
     @remembered
+    def signatures(self, name: str) -> Finished:
+        """What copies of the documents of one source are found by."""
+        from pipeline.signatures import signatures
+
+        return signatures(self.source(name), self.documents(name), self.recipe.dedup, self.root, **self.operational)
+
+    @remembered
+    def overlaps(self, name: str) -> Finished:
+        """What the documents of one source have in common with evaluation texts."""
+        from pipeline.decontamination import overlaps
+
+        return overlaps(self.source(name), self.documents(name), self.recipe.decontamination, self.root, **self.operational)
+
+    @remembered
     def duplicates(self) -> Finished:
         """What is dropped, over all sources."""
+        from pipeline.decisions import read_withdrawn
         from pipeline.duplicates import duplicates
+        from pipeline.quality import filters_for
 
+        recipe = self.recipe
+        signs, compares = self._compares()
         return duplicates(
-            self.recipe.source, self._documents(), self.recipe.filters, self.recipe.dedup, self.root, **self.operational
+            recipe.source,
+            self._documents(),
+            [self.signatures(source.name) for source in recipe.source if signs],
+            [self.overlaps(source.name) for source in recipe.source if compares],
+            {source.name: filters_for(source, recipe.filters) for source in recipe.source},
+            recipe.dedup,
+            read_withdrawn(recipe.dedup.withdrawn) if recipe.dedup.withdrawn else (),
+            self.root,
+            decontamination=recipe.decontamination,
+            **self.operational,
         )
+
+    def _compares(self) -> tuple[bool, bool]:
+        """Whether documents are compared with one another by signatures, and with evaluation texts."""
+        from pipeline import decontamination, signatures
+
+        return signatures.needed(self.recipe.dedup), decontamination.needed(self.recipe.decontamination)
 
     @remembered
     def vocabulary(self) -> Finished:
@@ -119,19 +152,27 @@ class Chain:
         return vocabulary(self._documents(), self.duplicates(), self.recipe.vocabulary, self.root, **self.operational)
 
     @remembered
-    def shards(self, name: str, length: int) -> Finished:
-        """Training examples of one source at one length."""
-        from pipeline.examples import examples
+    def pieces(self, name: str) -> Finished:
+        """The kept documents of one source as pieces."""
+        from pipeline.encoding import pieces
 
-        return examples(
+        return pieces(
             self.source(name),
-            length,
             self.documents(name),
             self.duplicates(),
             self.vocabulary(),
             self.corpus,
             self.root,
             **self.operational,
+        )
+
+    @remembered
+    def shards(self, name: str, length: int) -> Finished:
+        """Training examples of one source at one length."""
+        from pipeline.examples import examples
+
+        return examples(
+            self.source(name), length, self.pieces(name), self.vocabulary(), self.corpus, self.root, **self.operational
         )
 
     def _documents(self) -> list[Finished]:
@@ -266,7 +307,15 @@ class Chain:
         steps: dict[str, Callable[[], Finished]] = {"tasks": self.tasks} if self.has_demo() else {}
         for source in self.recipe.source:
             steps[f"documents_{source.name}"] = _call(self.documents, source.name)
+        signs, compares = self._compares()
+        for source in self.recipe.source:
+            if signs:
+                steps[f"signatures_{source.name}"] = _call(self.signatures, source.name)
+            if compares:
+                steps[f"overlaps_{source.name}"] = _call(self.overlaps, source.name)
         steps |= {"duplicates": self.duplicates, "vocabulary": self.vocabulary}
+        for name in dict.fromkeys(name for name, _ in self.shard_sets()):
+            steps[f"pieces_{name}"] = _call(self.pieces, name)
         for name, length in self.shard_sets():
             steps[f"shards_{name}_{length}"] = _call(self.shards, name, length)
         if self.recipe.phase:
@@ -281,16 +330,22 @@ class Chain:
         names = list(self.steps())
         documents = [f"documents_{source.name}" for source in self.recipe.source]
         shards = [name for name in names if name.startswith("shards_")]
+        compared = [name for name in names if name.startswith(("signatures_", "overlaps_"))]
         table: Mapping[str, list[str]] = {
-            "duplicates": documents,
+            "duplicates": [*documents, *compared],
             "vocabulary": [*documents, "duplicates"],
             "checkpoint": [*shards, "vocabulary"],
             "export": ["checkpoint"],
             "scores": ["export", "tasks"],
             "report": [name for name in names if name != "report"],
         }
-        if step.startswith("shards_"):
-            return [f"documents_{step.split('_', 1)[1].rpartition('_')[0]}", "duplicates", "vocabulary"]
+        stage, _, source = step.partition("_")
+        if stage in ("signatures", "overlaps"):
+            return [f"documents_{source}"]
+        if stage == "pieces":
+            return [f"documents_{source}", "duplicates", "vocabulary"]
+        if stage == "shards":
+            return [f"pieces_{source.rpartition('_')[0]}", "vocabulary"]
         return table.get(step, [])
 
     def data_steps(self) -> list[str]:

@@ -72,11 +72,15 @@ def summary(done: Finished) -> str:
     name = done.name
     if name.startswith("documents_"):
         counts = facts["counts"]
-        kept_out = f", {counts['split_off']:,} kept out for tasks" if counts["split_off"] else ""
-        return f"{counts['kept']:,} of {counts['read']:,} records{kept_out}, {counts['characters']:,} characters"
+        skipped = sum(facts["skipped"].values())
+        passed = f", {skipped:,} passed by" if skipped else ""
+        return f"{counts['kept']:,} of {counts['read']:,} records{passed}, {counts['characters']:,} characters"
     if name == "duplicates":
         kept = sum(counts["kept"] for counts in facts["counts"].values())
         return f"{kept:,} kept of {sum(counts['documents'] for counts in facts['counts'].values()):,} documents"
+    if name.startswith("pieces_"):
+        counts = facts["counts"]
+        return f"{counts['pieces']:,} pieces, {counts['units']:,} words, {counts['sentences']:,} sentences"
     if name == "vocabulary":
         return f"{facts['size']:,} pieces"
     if name.startswith("shards_"):

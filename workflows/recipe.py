@@ -29,12 +29,14 @@ from cluster.config import ClusterConfig
 from model.config import EncoderConfig, OptimizerConfig, PhaseConfig, PretrainConfig, TrainingConfig
 from pipeline.config import (
     CorpusConfig,
+    DecontaminationConfig,
     DedupConfig,
     FilterConfig,
     MaskingConfig,
     PairsConfig,
     SourceConfig,
     VocabularyConfig,
+    WordsConfig,
 )
 from pipeline.errors import RecipeError
 from workflows.evaluation import EvaluationConfig
@@ -54,6 +56,8 @@ class Recipe:
     phase: tuple[PhaseConfig, ...] = ()
     filters: FilterConfig = field(default_factory=FilterConfig)
     dedup: DedupConfig = field(default_factory=DedupConfig)
+    decontamination: DecontaminationConfig = field(default_factory=DecontaminationConfig)
+    words: WordsConfig = field(default_factory=WordsConfig)
     vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     pairs: PairsConfig = field(default_factory=PairsConfig)
@@ -85,6 +89,8 @@ class Recipe:
             validation_share=self.validation_share,
             filters=self.filters,
             dedup=self.dedup,
+            decontamination=self.decontamination,
+            words=self.words,
             vocabulary=self.vocabulary,
             masking=self.masking,
             pairs=self.pairs,
