@@ -142,26 +142,22 @@ def first_signs(parsed: Any) -> tuple[set[str], bool]:
     """The signs that a match of a parsed regular expression can begin with, and whether it can be empty."""
     signs: set[str] = set()
     for operation, argument in parsed:
-        name = str(operation)
+        name, parts, empty = str(operation), [], False
         if name == "LITERAL":
-            return signs | {chr(argument)}, False
-        if name == "IN":
+            signs.add(chr(argument))
+        elif name == "IN":
             for kind, value in argument:
-                digits_or_range = (
-                    range(48, 58)
-                    if str(kind) == "CATEGORY"
-                    else range(value[0], value[1] + 1)
-                    if str(kind) == "RANGE"
-                    else [value]
-                )
-                signs |= set(map(chr, digits_or_range))
-            return signs, False
-        if name == "ASSERT":
-            continue
-        inner = {"BRANCH": lambda a: a[1], "SUBPATTERN": lambda a: [a[-1]], "MAX_REPEAT": lambda a: [a[2]]}[name](argument)
-        found = [first_signs(part) for part in inner]
-        signs |= set().union(*(first for first, _ in found))
-        if not any(empty for _, empty in found) and not (name == "MAX_REPEAT" and argument[0] == 0):
+                ranges = {"CATEGORY": (48, 57), "LITERAL": (value, value), "RANGE": value}
+                first, last = ranges[str(kind)]
+                signs |= set(map(chr, range(first, last + 1)))
+        elif name == "ASSERT":
+            empty = True
+        else:
+            parts = argument[1] if name == "BRANCH" else [argument[-1]]
+            found = [first_signs(part) for part in parts]
+            signs |= {sign for first, _ in found for sign in first}
+            empty = any(empty for _, empty in found) or (name == "MAX_REPEAT" and argument[0] == 0)
+        if not empty:
             return signs, False
     return signs, True
 

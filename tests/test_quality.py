@@ -225,6 +225,8 @@ def test_languages_are_kept_by_name() -> None:
     assert reasons([NEWS], language="ja", languages=()) == [""]
     assert reasons([NEWS], language="yue") == [""]
     assert decide(measure([NEWS]), FilterConfig(languages=())).tolist() == [""]
+    stored = {**measure([NEWS] * 3), "language": np.array(["zh", "ja", "none"], object)}
+    assert decide(stored, FilterConfig()).tolist() == ["", "language", ""]
 
 
 def test_every_threshold_has_a_rule_and_every_rule_a_column() -> None:
