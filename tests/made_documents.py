@@ -1,0 +1,86 @@
+"""Stages of documents made from texts at hand, as `documents` would leave them: for tests of what comes after."""
+
+import json
+import lzma
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import cleaning, job, quality, stages, storage
+from pipeline.documents import document_id, part_of
+from pipeline.spill import SpillRange
+from pipeline.stages import FileEntry, Finished
+
+PARTS = 4
+REAL = Path(__file__).parents[2] / "shared" / "data"
+needs_real_data = pytest.mark.skipif(not REAL.exists(), reason="the real corpora are not here (../shared/data)")
+
+
+def generated(seed: int, number: int, sentences: int = 6) -> list[str]:
+    """Texts in which no two runs of letters are alike but by chance, with the words that filters look for."""
+    chance = random.Random(seed)
+
+    def sentence() -> str:
+        words = ["".join(chr(chance.randrange(0x4E00, 0x5E00)) for _ in range(2)) for _ in range(chance.randint(4, 9))]
+        return chance.choice("的在是和有").join(words) + "。"
+
+    return ["\n".join(sentence() for _ in range(chance.randint(max(2, sentences // 2), sentences))) for _ in range(number)]
+
+
+def real_news(number: int) -> list[str]:
+    """The first articles of a real news source, cleaned."""
+    with lzma.open(REAL / "corpora/news/xinwenlianbo.jsonl.xz") as file:
+        texts = [cleaning.clean(json.loads(file.readline())["content"], True)[0] for _ in range(number)]
+    return [text for text in texts if text]
+
+
+def made(root: str, name: str, texts: Sequence[str] | Mapping[str, str], parts: int = PARTS) -> Finished:
+    """The documents of a source: texts by their origin, or in a list (origins 0, 1, ...)."""
+    by_origin = texts if isinstance(texts, Mapping) else {str(number): text for number, text in enumerate(texts)}
+    rows = sorted((document_id(name, origin), origin, text) for origin, text in by_origin.items())
+    content = [text for _, _, text in rows]
+    ids = np.array([number for number, _, _ in rows], np.uint64)
+    columns = {
+        "id": pa.array(ids),
+        "origin": pa.array([origin for _, origin, _ in rows], pa.string()),
+        "title": pa.array([""] * len(rows), pa.string()),
+        "text": pa.array(content, pa.string()),
+        "language": pa.array(["zh"] * len(rows), pa.string()),
+        "fingerprint": pa.array([cleaning.fingerprint(text) for text in content], pa.binary(16)),
+        **{column: pa.array(values) for column, values in quality.measure(content).items()},
+    }
+    table = pa.table(columns)
+    stage = stages.Stage(f"documents_{name}", 1, {"texts": content, "parts": parts}, {})
+
+    def body(folder: str) -> dict[str, object]:
+        entries = []
+        places = part_of(ids, parts)
+        for part in np.unique(places).tolist():
+            file_name = f"part-{part:05d}.parquet"
+            with storage.open_write(storage.join(folder, file_name)) as file:
+                pq.write_table(table.filter(pa.array(places == part)), file)
+            entries.append(FileEntry.of(folder, file_name, int((places == part).sum())))
+        return {"files": entries, "source": name, "parts": parts, "counts": {"kept": len(rows)}}
+
+    return stages.run(root, stage, body)
+
+
+def identity(name: str, origin: int | str) -> int:
+    """The id of one of the documents of `made`."""
+    return document_id(name, str(origin))
+
+
+def plainly(work: job.Job, workers: int) -> None:
+    """Runs a job by two loops (see `job.executed_by`): Beam takes a third of a second to begin."""
+    buckets: dict[int, list[SpillRange]] = {}
+    for task in work.tasks:
+        for bucket, place in job.MapStep(work.work, work.map)(task):
+            buckets.setdefault(bucket, []).append(place)
+    if work.reduce is not None:
+        for bucket, places in buckets.items():
+            job.ReduceStep(work.work, work.reduce)((bucket, places))

@@ -1,0 +1,184 @@
+"""Decontamination: what evaluation files hold, and which documents hold it; beside sets of strings, and on real tasks."""
+
+import gzip
+import json
+import lzma
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import cleaning, job
+from pipeline.config import DecontaminationConfig, SourceConfig
+from pipeline.decontamination import LEAST_RUNS, Index, evaluation, needed, overlaps, strings
+from pipeline.documents import read_part
+from pipeline.errors import CorpusError
+from pipeline.stages import Finished
+from tests.made_documents import REAL, generated, identity, made, needs_real_data, plainly, real_news
+
+SQUAD = {
+    "version": "v1",
+    "data": [
+        {
+            "title": "北京大学",
+            "paragraphs": [
+                {
+                    "context": "北京大学在海淀。",
+                    "qas": [{"id": 3, "question": "在哪里？", "answers": [{"text": "海淀", "answer_start": 5}]}],
+                }
+            ],
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        ("label\ttext_a\r\n1\t房间很好\r\n", ["label", "text_a", "1", "房间很好"]),
+        ('{"a": "他在", "n": 3}\n\n{"b": ["这里", {"c": "那里"}]}\n', ["他在", "这里", "那里"]),
+        ('{"a": "他在"}\nnot JSON\n', ["他在", "not JSON"]),
+        (json.dumps(SQUAD, indent=1), ["v1", "北京大学", "北京大学在海淀。", "在哪里？", "海淀"]),
+        ('["一", ["二"]]', ["一", "二"]),
+        ("北 B-LOC\n京 I-LOC\n\n\n他 O\n，\tO\n好 S-PER", ["北京", "他，好"]),
+        ("\ufeff第一行\n第二行\n", ["第一行", "第二行"]),
+        ("", []),
+    ],
+)
+def test_every_string_of_an_evaluation_file(tmp_path: Path, content: str, texts: list[str]) -> None:
+    for name, data in (("a.txt", content.encode()), ("a.txt.gz", gzip.compress(content.encode()))):
+        (tmp_path / name).write_bytes(data)
+        assert list(strings(str(tmp_path / name))) == texts
+
+
+def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_bytes("中文".encode("gb18030"))
+    with pytest.raises(CorpusError, match=r"a.tsv: not UTF-8 .* convert it first"):
+        list(strings(str(tmp_path / "a.tsv")))
+    with pytest.raises(CorpusError, match="no such file"):
+        evaluation(DecontaminationConfig(inputs=(str(tmp_path / "missing"),)), str(tmp_path / "runs"))
+
+
+def runs_of(text: str, length: int) -> set[str]:
+    letters = cleaning.folded(text)
+    return {letters[i : i + length] for i in range(len(letters) - length + 1)}
+
+
+def plain(documents: list[str], files: dict[str, list[str]], length: int) -> list[tuple[int, str, int, float]]:
+    """The same with sets of strings."""
+    found = []
+    for number, document in enumerate(documents):
+        have = runs_of(document, length)
+        for name in sorted(files):
+            both = [
+                (len(have & wanted), len(wanted)) for text in files[name] if len(wanted := runs_of(text, length)) >= LEAST_RUNS
+            ]
+            if any(common for common, _ in both):
+                found.append((number, name, max(n for n, _ in both), max(n / of for n, of in both)))
+    return found
+
+
+def index_of(tmp_path: Path, files: dict[str, list[str]], length: int) -> Index:
+    for name, texts in files.items():
+        (tmp_path / "scored").mkdir(exist_ok=True)
+        (tmp_path / "scored" / name).write_text("\n".join(text.replace("\n", "") for text in texts))
+    config = DecontaminationConfig(inputs=(str(tmp_path / "scored"),), letters=length)
+    return Index.load(evaluation(config, str(tmp_path / "runs")).url)
+
+
+@pytest.mark.parametrize("length", [5, 13])
+def test_overlaps_are_those_of_sets_of_strings(tmp_path: Path, length: int) -> None:
+    chance = random.Random(length)
+    texts = generated(1, 40)
+    files = {"a.tsv": [*texts[:15], texts[0][:20], texts[30]], "b.tsv": texts[10:20], "c.txt": ["短", texts[3][5:70]]}
+    documents = generated(2, 30)
+    for number in range(0, 30, 2):
+        source = texts[chance.randrange(40)]
+        start = chance.randrange(len(source) // 2)
+        documents[number] += source[start : start + chance.randrange(10, 80)]
+    documents[3] = texts[30]
+    documents[5] = ""
+    found = index_of(tmp_path, files, length).overlaps(np.arange(30, dtype=np.uint64), documents, length)
+    rows = [(row["id"], row["file"], row["runs"], round(row["share"], 5)) for row in found.to_pylist()]
+    assert rows == [(*row, round(share, 5)) for *row, share in plain(documents, files, length)]
+    assert len({number for number, *_ in rows}) >= 8
+
+
+def test_the_text_that_is_shown_is_the_one_with_the_greatest_share(tmp_path: Path) -> None:
+    long, short = generated(3, 1, 30)[0].replace("\n", ""), generated(4, 1)[0].replace("\n", "")[:40]
+    index = index_of(tmp_path, {"a.tsv": [long, short]}, 13)
+    found = index.overlaps(np.array([7], np.uint64), [long[:120] + "另外" + short], 13)
+    (row,) = found.to_pylist()
+    assert (row["id"], row["share"], row["text"]) == (7, 1.0, short)
+    assert row["runs"] > len(runs_of(short, 13))
+
+
+def compare(root: Path, texts: list[str], scored: Path, workers: int = 1, **config: Any) -> Finished:
+    documents = made(str(root), "a", texts)
+    leaks = DecontaminationConfig(inputs=(str(scored),), **config)
+    with job.executed_by(None if workers > 1 else plainly):
+        return overlaps(SourceConfig(name="a", kind="text"), documents, leaks, str(root), workers=workers)
+
+
+def rows_of(stage: Finished) -> list[dict[str, Any]]:
+    return [row for entry in stage.files("part-") for row in read_part(stage, entry["name"]).to_pylist()]
+
+
+def test_the_stage_lists_documents_and_files(tmp_path: Path) -> None:
+    text = generated(5, 1)[0].replace("\n", "")
+    (tmp_path / "dev.tsv").write_text(f"1\t{text}\n")
+    done = compare(tmp_path, ["前言" + text, "无关的文章", text[:50]], tmp_path / "dev.tsv")
+    number = len(runs_of(text, 13))
+    assert sorted((row["id"], row["file"], row["runs"]) for row in rows_of(done)) == sorted(
+        [(identity("a", 0), "dev.tsv", number), (identity("a", 2), "dev.tsv", len(runs_of(text[:50], 13)))]
+    )
+    assert done.manifest["counts"] == {"documents": 2}
+
+
+def test_the_same_bytes_with_two_workers_and_other_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = generated(6, 40)
+    (tmp_path / "dev.tsv").write_text("\n".join(texts[:10]))
+    digests = {compare(tmp_path / str(n), texts, tmp_path / "dev.tsv", workers=n).digest for n in (1, 2)}
+    monkeypatch.setattr("pipeline.signatures.BATCH_CHARACTERS", 200)
+    assert digests == {compare(tmp_path / "3", texts, tmp_path / "dev.tsv").digest}
+
+
+def test_a_new_threshold_compares_nothing_again_but_new_files_do(tmp_path: Path) -> None:
+    (tmp_path / "dev.tsv").write_text("\n".join(generated(7, 3)))
+    one = compare(tmp_path, ["甲乙"], tmp_path / "dev.tsv")
+    assert compare(tmp_path, ["甲乙"], tmp_path / "dev.tsv", share=0.9, runs=3).url == one.url
+    assert compare(tmp_path, ["甲乙"], tmp_path / "dev.tsv", letters=14).url != one.url
+    (tmp_path / "dev.tsv").write_text("\n".join(generated(8, 3)))
+    assert compare(tmp_path, ["甲乙"], tmp_path / "dev.tsv").url != one.url
+
+
+def test_an_evaluation_set_of_short_strings_alone(tmp_path: Path) -> None:
+    (tmp_path / "dev.tsv").write_text("1\t好\n0\t不好\n")
+    assert rows_of(compare(tmp_path, ["好的不好的"], tmp_path / "dev.tsv")) == []
+
+
+def test_whether_anything_is_compared() -> None:
+    assert not needed(DecontaminationConfig())
+    assert needed(DecontaminationConfig(inputs=("dev.tsv",)))
+    assert not needed(DecontaminationConfig(inputs=("dev.tsv",), enabled=False))
+
+
+def leaking(root: Path, texts: list[str], scored: Path) -> int:
+    default = DecontaminationConfig()
+    rows = rows_of(compare(root, texts, scored))
+    return len({row["id"] for row in rows if row["share"] >= default.share or row["runs"] >= default.runs})
+
+
+@needs_real_data
+def test_encyclopedia_made_of_evaluation_passages_is_found(tmp_path: Path) -> None:
+    with lzma.open(REAL / "corpora/baike/baike_records_from_cmrc_train.jsonl.xz") as file:
+        records = [json.loads(file.readline()) for _ in range(200)]
+    texts = ["\n".join(section["content"] or "" for section in record["sections"]) for record in records]
+    assert leaking(tmp_path, texts, REAL / "tasks/cmrc2018") == 200
+
+
+@needs_real_data
+def test_news_is_seldom_taken_for_evaluation_texts(tmp_path: Path) -> None:
+    assert leaking(tmp_path, real_news(1_000), REAL / "tasks") <= 5

@@ -1,0 +1,105 @@
+"""Where a document went: every stage that knows it says so."""
+
+import pyarrow as pa
+import pytest
+
+from pipeline import job, shards, stages, storage
+from pipeline.config import DecontaminationConfig, DedupConfig, FilterConfig, SourceConfig
+from pipeline.decontamination import overlaps
+from pipeline.duplicates import duplicates
+from pipeline.errors import CorpusError
+from pipeline.provenance import where
+from pipeline.signatures import signatures
+from pipeline.stages import FileEntry, Stage
+from tests.made_documents import generated, identity, made, plainly
+
+LINE = "本文由某某翻译小组的译者原创编译，在某某中国网站荣誉推出，转载时请注明作者和出处以及译者的名字"
+TEXTS = generated(1, 6, 14)
+
+
+def write_shards(root: str, source: str, documents: list[int]) -> None:
+    """One shard with a row for each id."""
+    schema = shards.schema(100)
+    empty = {"list": [], "binary": b"", "uint": 0}
+    rows: list[dict[str, Any]] = []
+    for place, number in enumerate(documents):
+        row = {field.name: next(value for kind, value in empty.items() if str(field.type).startswith(kind)) for field in schema}
+        rows.append({**row, "document_id": number, "example_id": place})
+
+    def body(folder: str) -> dict[str, object]:
+        with (
+            storage.open_write(storage.join(folder, "train-00000.arrow")) as file,
+            pa.ipc.new_file(file, schema) as writer,
+        ):
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema), max_chunksize=2)
+        return {"files": [FileEntry.of(folder, "train-00000.arrow", len(rows))]}
+
+    stages.run(root, Stage(f"shards_{source}_64", 1, {"documents": documents}, {}), body)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("provenance")
+    url = str(folder / "runs")
+    (folder / "dev.tsv").write_text(TEXTS[4].replace("\n", ""))
+    texts = {"a": [TEXTS[0], f"{LINE}\n{TEXTS[1]}"], "b": [TEXTS[0][:-3], f"{TEXTS[2]}\n{LINE}", TEXTS[4], TEXTS[3]]}
+    sources = [SourceConfig(name=name, kind="text") for name in texts]
+    leaks, dedup = DecontaminationConfig(inputs=(str(folder / "dev.tsv"),)), DedupConfig()
+    with job.executed_by(plainly):
+        read = [made(url, name, content) for name, content in texts.items()]
+        signed = [signatures(s, d, dedup, url) for s, d in zip(sources, read, strict=True)]
+        found = [overlaps(s, d, leaks, url) for s, d in zip(sources, read, strict=True)]
+        off = dict.fromkeys(texts, FilterConfig(judge_from_characters=10**9))
+        duplicates(sources, read, signed, found, off, dedup, [], url, decontamination=leaks)
+    write_shards(url, "a", [identity("a", 0), 5, identity("a", 0), identity("a", 1)])
+    write_shards(url, "b", [identity("b", 1)])
+    storage.write_bytes(storage.join(url, "shards_b_64-unfinished", "train-00000.arrow"), b"")
+    return url
+
+
+def told(root: str, source: str, number: int) -> list[tuple[str, str]]:
+    return [(fact.kind, fact.text) for fact in where(root, identity(source, number))]
+
+
+def test_a_document_that_stays_for_another(root: str) -> None:
+    facts = told(root, "a", 0)
+    assert [kind for kind, _ in facts] == ["document", "kept", "cluster", "shard"]
+    beginning = " ".join(TEXTS[0][:200].split())
+    assert facts[0][1].startswith("0 (part-0000") and facts[0][1].endswith(beginning)
+    assert facts[2:] == [
+        ("cluster", "one of 2 copies, it stays for them"),
+        ("shard", "train-00000.arrow: 2 examples (rows 0, 2)"),
+    ]
+
+
+def test_a_near_duplicate(root: str) -> None:
+    kept = f"{identity('a', 0):016x}"
+    assert told(root, "b", 0)[1:] == [
+        ("dropped", f"dropped: near_duplicate of {kept}"),
+        ("cluster", f"one of 2 copies, {kept} stays"),
+    ]
+    (document, *_) = where(root, identity("b", 0))
+    assert document.details["source"] == "b"
+    assert document.stage.startswith("documents_b-")
+
+
+def test_a_document_that_loses_a_line(root: str) -> None:
+    lines = TEXTS[2].count("\n") + 1
+    assert told(root, "b", 1)[1:] == [
+        ("kept", "kept"),
+        ("paragraphs", f"1 lines go: {lines} (as in {identity('a', 1):016x})"),
+        ("shard", "train-00000.arrow: 1 examples (rows 0)"),
+    ]
+
+
+def test_a_document_that_holds_an_evaluation_text(root: str) -> None:
+    facts = told(root, "b", 2)
+    assert [kind for kind, _ in facts] == ["document", "overlap", "dropped", "contaminated"]
+    assert facts[1][1].startswith("dev.tsv: ")
+    assert facts[2][1] == "dropped: contaminated"
+    assert "100% of a text of dev.tsv" in facts[3][1]
+
+
+def test_an_unknown_document_is_an_error_that_says_what_ids_are(root: str) -> None:
+    with pytest.raises(CorpusError, match="no finished stage holds document 0000000000000011; ids are 16 hexadecimal digits"):
+        where(root, 17)
