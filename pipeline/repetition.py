@@ -78,7 +78,7 @@ def first_equal(keys: npt.NDArray[np.uint64]) -> Indices:
     left = np.arange(len(keys), dtype=np.int32)
     odd = _ODD
     while len(left):
-        mine = keys[left]
+        mine = keys[left] if len(left) < len(keys) else keys
         place = ((mine * np.uint64(odd)) >> np.uint64(64 - bits)).view(np.int64)
         slots[place[::-1]] = left[::-1]
         winner = slots[place]

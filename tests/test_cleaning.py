@@ -142,7 +142,7 @@ def first_signs(parsed: Any) -> tuple[set[str], bool]:
     """The signs that a match of a parsed regular expression can begin with, and whether it can be empty."""
     signs: set[str] = set()
     for operation, argument in parsed:
-        name, parts, empty = str(operation), [], False
+        name, empty = str(operation), False
         if name == "LITERAL":
             signs.add(chr(argument))
         elif name == "IN":
