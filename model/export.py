@@ -25,7 +25,7 @@ from model.config import EncoderConfig
 from model.heads import PretrainingModel
 from pipeline import storage
 from pipeline.errors import CheckpointError, CorpusError
-from pipeline.vocab import CLS, MASK, PAD, SEP, UNK, Vocab
+from pipeline.vocab import CLS, MASK, PAD, SEP, UNK, Vocab, punctuation_map
 
 CODE = ("configuration_nezha.py", "modeling_nezha.py")
 NEEDED = ("config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors")
@@ -45,11 +45,13 @@ def export_model(
     do_lower_case: bool,
     write: Callable[[str, bytes], None],
     facts: Mapping[str, Any],
+    map_punctuation: bool = False,
 ) -> None:
     """Writes the files of an export through `write(name, content)`.
 
-    `vocab_pieces` are in the order of their ids. `facts` go into the model card, each if it is there: `name`, `licences` (by
-    source), `training` (`step`, `config`). Raises CheckpointError if the vocabulary is not that of the model.
+    `vocab_pieces` are in the order of their ids. `do_lower_case` and `map_punctuation` are those of training. `facts` go into
+    the model card, each if it is there: `name`, `licences` (by source), `training` (`step`, `config`). Raises CheckpointError
+    if the vocabulary is not that of the model.
     """
     rows = model.nezha.embeddings.word_embeddings.num_embeddings
     if rows != len(vocab_pieces):
@@ -61,16 +63,25 @@ def export_model(
     vocab = Vocab(tuple(vocab_pieces))
     weights = {name: weight.detach().float().cpu().contiguous() for name, weight in model.state_dict().items()}
     specials = {"unk_token": UNK, "sep_token": SEP, "pad_token": PAD, "cls_token": CLS, "mask_token": MASK}
-    tokenizer = {"tokenizer_class": "BertTokenizer", "do_lower_case": do_lower_case, "strip_accents": None}
+    mapped = punctuation_map(vocab) if map_punctuation else {}
+    tokenizer = {
+        # BertTokenizer makes its rules from vocab.txt (transformers 5), the other takes them from tokenizer.json.
+        "tokenizer_class": "PreTrainedTokenizerFast" if mapped else "BertTokenizer",
+        "do_lower_case": do_lower_case,
+        "map_punctuation": map_punctuation,
+        "strip_accents": None,
+        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+    }
+    file = build_tokenizer(vocab, do_lower_case, map_punctuation, special_pieces=True).to_str(pretty=True)
     write("config.json", storage.json_bytes(hugging_face_config(model.nezha.config, vocab)))
     for name in CODE:
         write(name, (Path(__file__).parent / "exported" / name).read_bytes())
     write("vocab.txt", vocab.to_bytes())
-    write("tokenizer.json", build_tokenizer(vocab, do_lower_case, special_pieces=True).to_str(pretty=True).encode())
+    write("tokenizer.json", file.encode())
     write("tokenizer_config.json", storage.json_bytes({**tokenizer, "tokenize_chinese_chars": True, **specials}))
     write("special_tokens_map.json", storage.json_bytes(specials))
     write("model.safetensors", safetensors.torch.save(weights, {"format": "pt"}))
-    write("README.md", model_card(model, facts).encode())
+    write("README.md", model_card(model, {**facts, "punctuation": mapped}).encode())
 
 
 def hugging_face_config(config: EncoderConfig, vocab: Vocab) -> dict[str, Any]:
@@ -124,6 +135,9 @@ def model_card(model: PretrainingModel, facts: Mapping[str, Any]) -> str:
         lines += ["## Training data", "", "| source | licence |", "|---|---|"]
         lines += [f"| {cell(source)} | {cell(licence)} |" for source, licence in sorted(licences.items())]
         lines += ["", "The terms of the sources apply to what is made from them.", ""]
+    if mapped := facts.get("punctuation"):
+        lines += ["## Text", "", "The vocabulary lacks some punctuation; `tokenizer.json` reads it as what there is:", ""]
+        lines += [" ".join(f"{mark} as {known}," for mark, known in mapped.items()).rstrip(",") + ".", ""]
     if training := facts.get("training"):
         lines += ["## Training", "", *training_lines(training), ""]
     return "\n".join(lines)
@@ -148,8 +162,9 @@ def cell(text: object) -> str:
     return str(text).replace("|", "\\|").replace("\n", " ")
 
 
-def load_export(folder: str) -> tuple[PretrainingModel, EncoderConfig, list[str], bool]:
-    """Opens an export, at any fsspec URL: the network in float32, its configuration, the pieces by id, and do_lower_case.
+def load_export(folder: str) -> tuple[PretrainingModel, EncoderConfig, list[str], dict[str, bool]]:
+    """Opens an export, at any fsspec URL: the network in float32, its configuration, the pieces by id, and how text becomes
+    pieces: `do_lower_case` and `map_punctuation`, as PieceEncoder takes them.
 
     Raises CheckpointError, which names the file and what is wrong with it: missing files, another architecture, weights that
     are missing, unknown or of the wrong shape, a vocabulary of another size.
@@ -166,10 +181,18 @@ def load_export(folder: str) -> tuple[PretrainingModel, EncoderConfig, list[str]
         raise CheckpointError(
             f"{url['vocab.txt']}: {len(vocab):,} pieces, config.json says {vocab_size:,}; export the model again"
         )
-    do_lower_case = read_object(url["tokenizer_config.json"]).get("do_lower_case")
-    if not isinstance(do_lower_case, bool):
-        raise CheckpointError(f"{url['tokenizer_config.json']}: do_lower_case is not true or false; export the model again")
-    return read_model(url["model.safetensors"], config, vocab_size), config, list(vocab.pieces), do_lower_case
+    rules = read_rules(url["tokenizer_config.json"])
+    return read_model(url["model.safetensors"], config, vocab_size), config, list(vocab.pieces), rules
+
+
+def read_rules(url: str) -> dict[str, bool]:
+    """How text becomes pieces, out of a tokenizer_config.json; exports of others say nothing of punctuation, and map none."""
+    content = read_object(url)
+    rules = {"do_lower_case": content.get("do_lower_case"), "map_punctuation": content.get("map_punctuation", False)}
+    for name, value in rules.items():
+        if not isinstance(value, bool):
+            raise CheckpointError(f"{url}: {name} is not true or false; export the model again")
+    return rules
 
 
 def read_object(url: str) -> dict[str, Any]:

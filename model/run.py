@@ -62,7 +62,8 @@ class Inputs:
 
     vocab: Vocab
     shards: dict[str, Finished]
-    do_lower_case: bool
+    text_rules: dict[str, bool]
+    """How text became pieces: what an export must do with text too."""
 
     @staticmethod
     def of(run: PretrainRun) -> "Inputs":
@@ -72,7 +73,9 @@ class Inputs:
         for stage in shards.values():
             if stage.manifest["vocabulary"]["sha256"] != vocab.sha256:
                 raise CorpusError(f"{stage.url} was made with another vocabulary than {run.vocabulary}; run prepare again")
-        inputs = Inputs(vocab, shards, all(stage.manifest["vocabulary"]["do_lower_case"] for stage in shards.values()))
+        facts = [stage.manifest["vocabulary"] for stage in shards.values()]
+        rules = {name: all(fact.get(name, False) for fact in facts) for name in ("do_lower_case", "map_punctuation")}
+        inputs = Inputs(vocab, shards, rules)
         for phase in run.config.phases:
             if not inputs.sources(phase):
                 lengths = sorted({name.partition("/")[2] for name in shards}, key=int)
@@ -91,7 +94,7 @@ class Inputs:
         return {
             **stages.plain(config),
             "shards": {name: stage.digest for name, stage in self.shards.items()},
-            "vocabulary": {"sha256": self.vocab.sha256, "size": len(self.vocab), "do_lower_case": self.do_lower_case},
+            "vocabulary": {"sha256": self.vocab.sha256, "size": len(self.vocab), **self.text_rules},
         }
 
 

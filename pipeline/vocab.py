@@ -72,7 +72,7 @@ class Vocab:
         lines, or lacks one of [PAD] [UNK] [CLS] [SEP] [MASK].
         """
         try:
-            text = data.decode("utf-8").replace("\r\n", "\n")
+            text = data.decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
             line = data[: error.start].count(b"\n") + 1
             raise CorpusError(f"{name}: line {line} is not UTF-8; save the vocabulary as UTF-8, one piece a line") from error
@@ -143,7 +143,12 @@ def punctuation_map(vocab: Vocab) -> dict[str, str]:
 
 def count(text: str) -> tuple[Counter[str], Counter[str]]:
     """Characters, and Latin or digit words, of a text: what `build` wants, summed over all documents."""
-    return Counter(text), Counter(_LATIN_WORD.findall(text))
+    return Counter(text), Counter(find_words(text))
+
+
+def find_words(text: str) -> list[str]:
+    """The Latin and digit words of a text."""
+    return _LATIN_WORD.findall(text)
 
 
 def build(

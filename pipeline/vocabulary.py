@@ -17,7 +17,7 @@ from pipeline.config import VocabularyConfig
 from pipeline.duplicates import PartTask, kept_documents
 from pipeline.stages import FileEntry, Finished, Report, Stage, silent
 from pipeline.stages import run as run_stage
-from pipeline.vocab import Vocab, build, count
+from pipeline.vocab import Vocab, build, find_words, punctuation_map
 
 STAGE_VERSION = 1
 FILE = "vocab.txt"
@@ -38,7 +38,7 @@ def vocabulary(
     """
     if config.url:
         data = storage.read_bytes(config.url)
-        settings = {"do_lower_case": config.do_lower_case}
+        settings = {"do_lower_case": config.do_lower_case, "map_punctuation": config.map_punctuation}
         stage = Stage("vocabulary", STAGE_VERSION, settings, {"vocab.txt": storage.bytes_digest(data)})
         return run_stage(root, stage, lambda folder: _write(folder, Vocab.from_bytes(data, config.url), data, config))
 
@@ -63,7 +63,14 @@ def load(stage: Finished) -> Vocab:
 
 def _write(folder: str, vocab: Vocab, data: bytes, config: VocabularyConfig) -> dict[str, Any]:
     storage.write_bytes(storage.join(folder, FILE), data)
-    facts = {"size": len(vocab), "sha256": vocab.sha256, "do_lower_case": config.do_lower_case, "built": not config.url}
+    facts = {
+        "size": len(vocab),
+        "sha256": vocab.sha256,
+        "do_lower_case": config.do_lower_case,
+        "map_punctuation": config.map_punctuation,
+        "mapped_punctuation": punctuation_map(vocab) if config.map_punctuation else {},
+        "built": not config.url,
+    }
     return {"files": [FileEntry.of(folder, FILE)], **facts}
 
 
@@ -74,23 +81,25 @@ class CountText:
     decisions: Finished
 
     def __call__(self, task: PartTask) -> job.Mapped:
-        characters: Counter[str] = Counter()
+        characters = np.zeros(0x110000, np.int64)
         words: Counter[str] = Counter()
         documents = kept_documents(task.stage, self.decisions, task.part)
         for column in ("title", "text"):
-            for text in documents[column].to_pylist():
-                in_text, words_in_text = count(text)
-                characters.update(in_text)
-                words.update(words_in_text)
-        rows = [(text, False, n) for text, n in characters.items()] + [(text, True, n) for text, n in words.items()]
+            for batch in documents[column].chunks:
+                text = "\n".join(batch.to_pylist())
+                points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+                found = np.bincount(points)
+                characters[: len(found)] += found
+                words.update(find_words(text))
+        seen = np.flatnonzero(characters)
         table = pa.table(
             {
-                "text": pa.array([row[0] for row in rows], pa.string()),
-                "word": pa.array([row[1] for row in rows], pa.bool_()),
-                "count": pa.array([row[2] for row in rows], pa.int64()),
+                "text": pa.array([*map(chr, seen.tolist()), *words], pa.string()),
+                "word": pa.array(np.arange(len(seen) + len(words)) >= len(seen)),
+                "count": pa.array(np.concatenate((characters[seen], np.fromiter(words.values(), np.int64, len(words))))),
             }
         )
-        return job.Mapped(table, np.zeros(len(rows), np.int64), {})
+        return job.Mapped(table, np.zeros(table.num_rows, np.int64), {})
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,8 @@ class BuildVocabulary:
 
     def __call__(self, bucket: int, table: pa.Table) -> job.Reduced:
         counts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
-        for text, word, number in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
+        table = table.group_by(["text", "word"]).aggregate([("count", "sum")])
+        for text, word, number in zip(*(table[name].to_pylist() for name in ("text", "word", "count_sum")), strict=True):
             counts[word][text] += number
         vocab = build(*counts, self.config.size, self.config.min_count, self.config.do_lower_case)
         storage.write_bytes(storage.join(self.folder, FILE), vocab.to_bytes())

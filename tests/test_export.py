@@ -24,7 +24,7 @@ from pipeline.vocab import Vocab
 
 PIECES = (
     *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "\u2028", "今", "天", "气", "很", "好", "，", "。", "北", "京"),
-    *("cafe", "Cafe", "##s", "[", "]", "mask", "1", "##9", "（", "）", "x"),
+    *("cafe", "Cafe", "##s", "[", "]", "mask", "1", "##9", "（", "）", "x", '"', "-"),
 )
 TINY = EncoderConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, max_relative_position=6)
 FACTS = {
@@ -39,10 +39,10 @@ FACTS = {
         },
     },
 }
-TEXTS = ["今天天气很好，北京。", "Cafés 199 x今天", "北京\u2028（cafes）\t\u200b京鑫", "", "CAFE"]
-FORMS: tuple[tuple[Literal["released", "paper"], Literal["gelu", "gelu_tanh"], bool], ...] = (
-    ("released", "gelu_tanh", True),
-    ("paper", "gelu", False),
+TEXTS = ["今天天气很好，北京。", "“今天”——好……x…“Cafés”", "Cafés 199 x今天", "北京\u2028（cafes）\t\u200b京鑫", "", "CAFE"]
+FORMS: tuple[tuple[Literal["released", "paper"], Literal["gelu", "gelu_tanh"], bool, bool], ...] = (
+    ("released", "gelu_tanh", True, True),
+    ("paper", "gelu", False, False),
 )
 
 PROBE = """
@@ -69,8 +69,8 @@ with torch.no_grad():
         out[name] = list(auto.from_pretrained(folder, num_labels=3, **load)(**inputs).logits.shape)
 tokenizer = AutoTokenizer.from_pretrained(folder, **load)
 out["tokenizer"] = [tokenizer(text)["input_ids"] for text in request["texts"]]
+out["offsets"] = [tokenizer(text, return_offsets_mapping=True)["offset_mapping"] for text in request["texts"]]
 out["pair"] = dict(tokenizer("今天", "北京"))
-out["lower"] = tokenizer.do_lower_case
 filled = pipeline("fill-mask", model=lm, tokenizer=tokenizer)("今[MASK]天", top_k=1)
 out["filled"] = filled[0]["token"]
 lm.save_pretrained(request["again"])
@@ -79,24 +79,29 @@ print(json.dumps(out))
 """
 
 
-def make(folder: Path, config: EncoderConfig, do_lower_case: bool) -> PretrainingModel:
+def make(folder: Path, config: EncoderConfig, do_lower_case: bool, map_punctuation: bool = False) -> PretrainingModel:
     """A tiny export with weights large enough that every part of the network matters."""
     torch.manual_seed(11)
     model = PretrainingModel(config, len(PIECES)).eval()
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.2 * torch.randn_like(weight))
-    export_model(model, PIECES, do_lower_case, lambda name, data: storage.write_bytes(str(folder / name), data), FACTS)
+    write = lambda name, data: storage.write_bytes(str(folder / name), data)  # noqa: E731
+    export_model(model, PIECES, do_lower_case, write, FACTS, map_punctuation)
     return model
 
 
-@pytest.mark.parametrize(("form", "activation", "do_lower_case"), FORMS)
+@pytest.mark.parametrize(("form", "activation", "do_lower_case", "map_punctuation"), FORMS)
 def test_transformers_computes_and_tokenises_as_we_do(
-    tmp_path: Path, form: Literal["released", "paper"], activation: Literal["gelu", "gelu_tanh"], do_lower_case: bool
+    tmp_path: Path,
+    form: Literal["released", "paper"],
+    activation: Literal["gelu", "gelu_tanh"],
+    do_lower_case: bool,
+    map_punctuation: bool,
 ) -> None:
     pytest.importorskip("transformers")
     config = replace(TINY, relative_positions=form, hidden_act=activation)
-    model = make(tmp_path / "export", config, do_lower_case)
+    model = make(tmp_path / "export", config, do_lower_case, map_punctuation)
     input_ids = torch.randint(5, len(PIECES), (2, 20), generator=torch.Generator().manual_seed(3))
     mask = torch.arange(20) < torch.tensor([[20], [13]])
     segments = (torch.arange(20) > 7).long().expand(2, 20)
@@ -122,23 +127,25 @@ def test_transformers_computes_and_tokenises_as_we_do(
     with torch.no_grad():
         hidden = model.nezha(input_ids, mask, segments)
         words, pairs = model(input_ids, mask, segments, torch.arange(40))
-    for name, ours in (
+    for name, expected in (
         ("hidden", hidden),
         ("pooled", model.nezha.pool(hidden)),
         ("words", words.view(2, 20, -1)),
         ("lm", words.view(2, 20, -1)),
         ("pairs", pairs),
     ):
-        torch.testing.assert_close(torch.tensor(theirs[name]), ours.detach(), rtol=1e-5, atol=1e-5, msg=name)
+        torch.testing.assert_close(torch.tensor(theirs[name]), expected.detach(), rtol=1e-5, atol=1e-5, msg=name)
     assert theirs["problems"] == [] and theirs["layers"] == 3
     expected_loss = torch.nn.functional.cross_entropy(words, input_ids.flatten()).item()
     assert theirs["loss"] == pytest.approx(expected_loss, rel=1e-4)
     assert theirs["sequence"] == [2, 3] and theirs["token"] == [2, 20, 3]
 
     vocab = Vocab(PIECES)
-    encoder = PieceEncoder(vocab, do_lower_case)
-    ours_ids = [[vocab.cls_id, *encoder.encode(text).ids.tolist(), vocab.sep_id] for text in TEXTS]
-    assert theirs["tokenizer"] == ours_ids and theirs["lower"] is do_lower_case
+    encoder = PieceEncoder(vocab, do_lower_case, map_punctuation)
+    ours = [encoder.encode(text) for text in TEXTS]
+    assert theirs["tokenizer"] == [[vocab.cls_id, *encoded.ids.tolist(), vocab.sep_id] for encoded in ours]
+    assert [offsets[1:-1] for offsets in theirs["offsets"]] == [encoded.offsets.tolist() for encoded in ours]
+    assert (ours[1].unknown == 0) is map_punctuation
     assert theirs["pair"]["input_ids"] == [2, 6, 7, 3, 13, 14, 3]
     assert theirs["pair"]["token_type_ids"] == [0, 0, 0, 0, 1, 1, 1]
     fill, _ = model(torch.tensor([[2, 6, 4, 7, 3]]), None, None, torch.tensor([2]))
@@ -149,9 +156,9 @@ def test_transformers_computes_and_tokenises_as_we_do(
 
 
 def test_an_export_loads_as_it_was_written(tmp_path: Path) -> None:
-    model = make(tmp_path, TINY, do_lower_case=False)
-    loaded, config, pieces, do_lower_case = load_export(str(tmp_path))
-    assert (config, tuple(pieces), do_lower_case) == (TINY, PIECES, False)
+    model = make(tmp_path, TINY, do_lower_case=False, map_punctuation=True)
+    loaded, config, pieces, rules = load_export(str(tmp_path))
+    assert (config, tuple(pieces), rules) == (TINY, PIECES, {"do_lower_case": False, "map_punctuation": True})
     assert loaded.state_dict().keys() == model.state_dict().keys()
     assert all(torch.equal(weight, model.state_dict()[name]) for name, weight in loaded.state_dict().items())
     assert all(weight.requires_grad and weight.device.type == "cpu" for weight in loaded.parameters())
@@ -184,7 +191,7 @@ def test_the_card_tells_sources_licences_and_training(tmp_path: Path) -> None:
 
 def test_a_vocabulary_of_another_model_is_refused() -> None:
     model = PretrainingModel(TINY, len(PIECES) + 1)
-    with pytest.raises(CheckpointError, match="27 pieces, the vocabulary 26"):
+    with pytest.raises(CheckpointError, match="29 pieces, the vocabulary 28"):
         export_model(model, PIECES, True, lambda name, data: None, {})
 
 
@@ -213,11 +220,11 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no heads": (lambda folder: set_config(folder, num_attention_heads=0), "config.json"),
     "another width": (lambda folder: set_config(folder, intermediate_size=25), "has shape .* config.json asks for"),
     "another depth": (lambda folder: set_config(folder, num_hidden_layers=3), "layer.2.* is missing"),
-    "another vocabulary size": (lambda folder: set_config(folder, vocab_size=30), "26 pieces, config.json says 30"),
+    "another vocabulary size": (lambda folder: set_config(folder, vocab_size=30), "28 pieces, config.json says 30"),
     "a list for a configuration": (lambda folder: (folder / "config.json").write_text("[]"), "not a JSON object"),
     "a short vocabulary": (
         lambda folder: (folder / "vocab.txt").write_text("\n".join(PIECES[:-1]), "utf-8"),
-        "25 pieces, config.json says 26",
+        "27 pieces, config.json says 28",
     ),
     "a vocabulary with a blank line": (
         lambda folder: (folder / "vocab.txt").write_text("\n\n".join(PIECES), "utf-8"),

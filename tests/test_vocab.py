@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import CorpusError
 from pipeline.pieces import PieceEncoder
-from pipeline.vocab import SPECIALS, Vocab, build, count
+from pipeline.vocab import SPECIALS, Vocab, build, count, punctuation_map
 
 GOOGLE = Path(__file__).parents[2] / "shared/data/vocab/vocab.txt"
 GOOGLE_SHA256 = "45bbac6b341c319adc98a532532882e91a9cefc0329aa57bac9ae761c27b291c"
@@ -33,12 +33,16 @@ def test_the_released_vocabulary_keeps_its_ids() -> None:
     assert vocab.to_bytes() == GOOGLE.read_bytes()
 
 
-def test_separators_of_other_kinds_are_pieces_not_line_ends() -> None:
-    vocab = Vocab.from_bytes(file("\u2028", "\x85", "中"), "vocab.txt")
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_separators_of_other_kinds_are_pieces_not_line_ends(line_end: bytes) -> None:
+    vocab = Vocab.from_bytes(file("\u2028", "\x85", "中").replace(b"\n", line_end), "vocab.txt")
     assert vocab.pieces[5:] == ("\u2028", "\x85", "中")
 
 
-@pytest.mark.parametrize("data", [file("中", "国"), file("中", "国")[:-1], file("中", "国").replace(b"\n", b"\r\n")])
+@pytest.mark.parametrize(
+    "data",
+    [file("中", "国"), file("中", "国")[:-1], file("中", "国").replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + file("中", "国")],
+)
 def test_line_ends_of_any_system_give_the_same_vocabulary(data: bytes) -> None:
     vocab = Vocab.from_bytes(data, "vocab.txt")
     assert vocab.pieces == (*SPECIALS, "中", "国")
@@ -113,3 +117,24 @@ def test_importing_the_vocabulary_and_masks_loads_no_tokenizer_and_no_jieba() ->
     program = "import sys, pipeline.vocab, pipeline.masking; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert not {"tokenizers", "jieba", "torch", "pyarrow", "apache_beam"} & set(loaded)
+
+
+@pytest.mark.skipif(not GOOGLE.exists(), reason="Google's Chinese vocab.txt is not here")
+def test_punctuation_that_the_released_vocabulary_lacks_becomes_what_it_has() -> None:
+    mapped = punctuation_map(Vocab.from_bytes(GOOGLE.read_bytes(), "vocab.txt"))
+    assert {mark: mapped[mark] for mark in "“”‘’—–…`"} == dict(zip("“”‘’—–…`", "\"\"''--.'", strict=True))
+    assert not set("，。、；：？！（）《》「」『』【】·～％") & set(mapped)
+
+
+def test_the_best_substitute_that_is_there_is_taken() -> None:
+    assert punctuation_map(Vocab((*SPECIALS, "「", "」", "。"))) == {
+        **dict.fromkeys("“„‟﹁", "「"),
+        **dict.fromkeys("”﹂", "」"),
+        **dict.fromkeys("…‥", "。"),
+    }
+    assert punctuation_map(Vocab((*SPECIALS, "中"))) == {}
+
+
+def test_a_vocabulary_built_of_a_text_maps_none_of_its_punctuation() -> None:
+    text = "“你好”——他说……‘好’" * 2
+    assert not set(text) & set(punctuation_map(build(*count(text), size=1_000, min_count=1)))

@@ -193,11 +193,11 @@ def run_one(run: Run, progress: Callable[[int, float], None] | None = None) -> l
     torch.set_num_threads(run.threads or threads_before)
     try:
         data = _load(run.task, run.data_url, run.config)
-        network, encoder_config, pieces, do_lower_case = load_export(run.model_url)
+        network, encoder_config, pieces, rules = load_export(run.model_url)
         vocab = Vocab(tuple(pieces))
         weights = None if run.model_id == UNTRAINED else network.nezha.state_dict()
         start = Start(encoder_config, len(vocab), vocab.cls_id, vocab.sep_id, weights)
-        splits = encode(data, PieceEncoder(vocab, do_lower_case))
+        splits = encode(data, PieceEncoder(vocab, **rules))
         finetune = finetune_classifier if data.task.kind == "classification" else finetune_tagger
         config = FinetuneConfig(
             epochs=run.config.epochs,

@@ -39,8 +39,9 @@ def export_checkpoint(checkpoint_url: str, folder: str, facts: Mapping[str, Any]
         names.append(name)
 
     do_lower_case = bool(loaded.config["vocabulary"]["do_lower_case"])
+    map_punctuation = bool(loaded.config["vocabulary"].get("map_punctuation", False))
     training = {"step": loaded.state["step"], "config": loaded.config}
-    export_model(model, vocab.pieces, do_lower_case, write, {**facts, "training": training})
+    export_model(model, vocab.pieces, do_lower_case, write, {**facts, "training": training}, map_punctuation)
     return {"files": [FileEntry.of(folder, name) for name in names], **facts}
 
 

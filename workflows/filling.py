@@ -24,9 +24,9 @@ def fill(model_url: str, text: str, top: int) -> list[list[dict[str, Any]]]:
     spans = re.split(re.escape(MASK), text)
     if len(spans) == 1:
         raise TaskError(f"the text has no {MASK}; write it where a piece is to be guessed: 中国的首都是{MASK}京。")
-    network, _, pieces, do_lower_case = load_export(model_url)
+    network, _, pieces, rules = load_export(model_url)
     vocab = Vocab(tuple(pieces))
-    encoder = PieceEncoder(vocab, do_lower_case)
+    encoder = PieceEncoder(vocab, **rules)
     # Around each mask the text is encoded by itself, as a mask parts words.
     ids = [vocab.cls_id]
     masks = []
