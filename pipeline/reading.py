@@ -26,8 +26,6 @@ BATCH_CHARACTERS = 1 << 20
 """Records that are measured together: enough for numpy, little in memory."""
 SPILL_CHARACTERS = 8 << 20
 """Of documents that are held before they go into a spill file."""
-SAMPLES = 3
-"""Shown of each rule that changed documents."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ class ReadDocuments:
             changed |= {"personal_data"} if found else set()
         for rule in sorted(changed):
             tally.count(counts, "changed", rule)
-            tally.sample(counts, f"changed_{rule}", _difference(before, text), SAMPLES)
+            tally.sample(counts, f"changed_{rule}", _difference(before, text))
         return text
 
     @property

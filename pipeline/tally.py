@@ -9,7 +9,7 @@ from typing import Any
 
 Tally = dict[str, Any]
 
-MOST_SAMPLES = 20
+MOST_SAMPLES = 10
 """Samples kept of each kind."""
 
 
@@ -49,8 +49,8 @@ def count(tally: Tally, *path: str, number: int = 1) -> None:
     tally[key] = tally.get(key, 0) + number
 
 
-def sample(tally: Tally, kind: str, what: Any, most: int = MOST_SAMPLES) -> None:
-    """Keep one of the first samples of a kind."""
+def sample(tally: Tally, kind: str, what: Any) -> None:
+    """Keep one of the first samples of a kind: as many as `add` keeps, so that the sum holds the first ones of all."""
     samples = tally.setdefault("samples", {}).setdefault(kind, [])
-    if len(samples) < most:
+    if len(samples) < MOST_SAMPLES:
         samples.append(what)

@@ -22,7 +22,9 @@ from pipeline import storage
 from pipeline.config import CorpusConfig, FilterConfig, SourceConfig, VocabularyConfig
 from pipeline.documents import documents
 from pipeline.duplicates import duplicates
+from pipeline.encoding import pieces
 from pipeline.examples import examples
+from pipeline.signatures import needed, signatures
 from pipeline.stages import Finished
 from pipeline.vocabulary import vocabulary
 
@@ -106,14 +108,24 @@ def config(text: str, news: str, **changes: Any) -> CorpusConfig:
 def prepare(corpus: CorpusConfig, root: str, *, workers: int = 1, task_bytes: int = 1 << 24) -> dict[str, Finished]:
     """All stages of a corpus, by name without key."""
     read = [documents(source, root, workers=workers, task_bytes=task_bytes) for source in corpus.sources]
-    decided = duplicates(corpus.sources, read, corpus.filters, corpus.dedup, root, workers=workers)
-    vocab = vocabulary(read, decided, corpus.vocabulary, root, workers=workers)
-    shards = [
-        examples(source, length, done, decided, vocab, corpus, root, workers=workers)
+    signed = [
+        signatures(source, done, corpus.dedup, root, workers=workers)
         for source, done in zip(corpus.sources, read, strict=True)
+        if needed(corpus.dedup)
+    ]
+    filters = {source.name: corpus.filters for source in corpus.sources}
+    decided = duplicates(corpus.sources, read, signed, [], filters, corpus.dedup, (), root, workers=workers)
+    vocab = vocabulary(read, decided, corpus.vocabulary, root, workers=workers)
+    encoded = [
+        pieces(source, done, decided, vocab, corpus, root, workers=workers)
+        for source, done in zip(corpus.sources, read, strict=True)
+    ]
+    shards = [
+        examples(source, length, done, vocab, corpus, root, workers=workers)
+        for source, done in zip(corpus.sources, encoded, strict=True)
         for length in corpus.sequence_lengths
     ]
-    return {stage.name: stage for stage in (*read, decided, vocab, *shards)}
+    return {stage.name: stage for stage in (*read, *signed, decided, vocab, *encoded, *shards)}
 
 
 def digests(stages: dict[str, Finished]) -> dict[str, str]:

@@ -9,10 +9,11 @@ import pyarrow as pa
 import pytest
 
 from pipeline import documents as module
-from pipeline import storage
+from pipeline import reading, storage
 from pipeline.config import SourceConfig
 from pipeline.documents import document_id, documents, number_of_parts, part_of, read_part
 from pipeline.errors import CorpusError
+from pipeline.inputs import InputFile
 from pipeline.stages import Finished
 from tests import corpus
 
@@ -94,7 +95,7 @@ def test_too_many_bad_records_are_refused_and_a_higher_limit_reads_nothing_again
         documents(source(0.01), root)
     assert "1 of 10 records cannot be read, max_bad allows 1.00% (in.txt#" in str(error.value)
     assert str(error.value).endswith("not UTF-8); is it GB18030? iconv -f gb18030 -t utf-8 converts it")
-    monkeypatch.setattr(module.ReadDocuments, "_records", None)  # whoever reads again fails
+    monkeypatch.setattr(reading.ReadDocuments, "_records", None)  # whoever reads again fails
     done = documents(source(0.1), root)
     assert done.manifest["counts"]["bad"] == 1
     assert done.manifest["bad"] == {"not UTF-8": 1}
@@ -129,7 +130,13 @@ def test_parts_are_equal_ranges_of_all_ids() -> None:
     assert part_of(ids, 1).tolist() == [0] * 5
     assert part_of(ids, 16).tolist() == [0, 0, 7, 8, 15]
     assert part_of(ids, 7).max() == 6
-    assert (number_of_parts(0), number_of_parts(10 << 30)) == (16, 320)
+    assert [
+        number_of_parts([InputFile(name, name, size, "")]) for name, size in (("a", 0), ("a", 8 << 30), ("a.xz", 2 << 30))
+    ] == [
+        16,
+        512,
+        512,
+    ]
 
 
 def test_parts_are_readable_by_column() -> None:
