@@ -1,0 +1,153 @@
+"""Pretraining examples as BERT's create_pretraining_data.py writes them (so do NEZHA's and ALBERT's), to shards and back.
+
+    input_ids             [CLS] 他 出 生 在 [MASK] [MASK] 。 [SEP] 0 0 ...      padded; hidden pieces are replaced already
+    input_mask              1   1  1  1  1    1      1    1    1   0 0 ...
+    segment_ids             0   0  0  0  0    0      0    0    0   0 0 ...      1 in segment B
+    masked_lm_positions     5   6  0 0 ...                                      padded to max_predictions_per_seq
+    masked_lm_ids           北  京 0 0 ...                                      the labels: with them the text is restored
+    masked_lm_weights      1.0 1.0 0.0 0.0 ...
+    next_sentence_labels    0
+
+Such a file does not tell words and documents: each piece is a unit of its own, and the document is a hash of the text.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import shards
+from pipeline.errors import CorpusError
+from pipeline.masking import Masks, Sequences
+from pipeline.pairs import NO_LABEL, Examples
+from pipeline.shards import Row
+from pipeline.tfrecord import RECORDS_AT_A_TIME, decode, encode, read_records
+from pipeline.vocab import Vocab
+
+NEEDED = ("input_ids", "input_mask", "segment_ids", "masked_lm_positions", "masked_lm_ids", "masked_lm_weights")
+LABEL = "next_sentence_labels"
+
+Columns = dict[str, NDArray[Any]]
+"""Features of some records by name: (records, values)."""
+
+
+def read_examples(url: str) -> Iterator[Columns]:
+    """The features of all records of a file, some hundreds of records at a time.
+
+    Raises: CorpusError for a damaged file, or records that are no pretraining examples, or not all of one length.
+    """
+    records, number = read_records(url), 0
+    while some := [_features(url, number + i, one) for i, one in enumerate(islice(records, RECORDS_AT_A_TIME))]:
+        names = [name for name in (*NEEDED, LABEL) if name in some[0]]
+        for name in names:
+            for i, features in enumerate(some):
+                if len(features.get(name, ())) != len(some[0][name]):
+                    raise CorpusError(f"{url}: record {number + i} has another number of {name} than others; make them anew")
+        yield {name: np.array([features[name] for features in some]) for name in names}
+        number += len(some)
+
+
+def _features(url: str, number: int, record: bytes) -> dict[str, list[Any]]:
+    try:
+        features = decode(record)
+    except ValueError as error:
+        raise CorpusError(f"{url}: record {number} is no tf.train.Example ({error})") from error
+    if missing := [name for name in NEEDED if name not in features]:
+        raise CorpusError(f"{url}: record {number} lacks {', '.join(missing)}; is it made by create_pretraining_data?")
+    return features
+
+
+def restore(columns: Columns, vocab: Vocab, where: str) -> tuple[Examples, Masks]:
+    """Examples with their original pieces and the one mask that they came with.
+
+    Raises: CorpusError, told with `where`, for features that do not fit together or were made with another vocabulary.
+    """
+    shown, lengths = columns["input_ids"], columns["input_mask"].sum(axis=1)
+    segment = columns["segment_ids"]
+    second = np.where(segment.any(axis=1), segment.argmax(axis=1), 0)
+    row, column = np.nonzero(columns["masked_lm_weights"] > 0)
+    positions = columns["masked_lm_positions"][row, column]
+    _check_places(columns, lengths, second, row, positions, where)
+    original = shown.copy()
+    original[row, positions] = columns["masked_lm_ids"][row, column]
+    _check_ids(original, shown, lengths, second, vocab, where)
+
+    order = np.lexsort((positions, row))
+    row, positions = row[order], positions[order]
+    number = len(shown)
+    kind = shards.piece_type(len(vocab)).to_pandas_dtype()
+    labels = columns[LABEL][:, 0] if LABEL in columns else np.full(number, NO_LABEL)
+    predictions = np.bincount(row, minlength=number)[:, None]
+    masks = Masks(positions.astype(np.uint16), shown[row, positions].astype(kind), predictions)
+    texts = [_hash(ids[:length]) for ids, length in zip(original, lengths.tolist(), strict=True)]
+    names = [_hash(ids) for ids in np.concatenate((original, shown, labels[:, None]), axis=1)]
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    pieces = original[np.arange(shown.shape[1]) < lengths[:, None]].astype(kind)
+    sequences = Sequences(np.array(names, np.uint64), pieces, np.ones(len(pieces), np.bool_), offsets, second)
+    return Examples(sequences, np.array(texts, np.uint64), np.zeros(number, np.int64), labels.astype(np.uint8)), masks
+
+
+Numbers = NDArray[np.int64]
+
+
+def _check_places(columns: Columns, lengths: Numbers, second: Numbers, row: Numbers, positions: Numbers, where: str) -> None:
+    """`row`, `positions`: where pieces are hidden."""
+    place = np.arange(columns["input_ids"].shape[1])
+    inside = place < lengths[:, None]
+    _demand(where, "input_mask is 1 up to the end of the text", np.nonzero(columns["input_mask"] != inside)[0])
+    in_second = inside & (place >= second[:, None]) & (second > 0)[:, None]
+    _demand(where, "segment_ids are 0 in A and 1 in B", np.nonzero(columns["segment_ids"] != in_second)[0])
+    outside = (positions < 1) | (positions >= lengths[row] - 1) | (positions == second[row] - 1)
+    _demand(where, "only text is hidden", row[outside])
+
+
+def _check_ids(original: Numbers, shown: Numbers, lengths: Numbers, second: Numbers, vocab: Vocab, where: str) -> None:
+    strange = (np.maximum(original, shown) >= len(vocab)) | (np.minimum(original, shown) < 0)
+    _demand(where, f"ids are below {len(vocab)}, the size of this vocabulary", np.nonzero(strange)[0])
+    rows = np.arange(len(original))
+    ends = np.stack((original[:, 0], original[rows, lengths - 1], original[rows, np.maximum(second - 1, 0)]))
+    middle = np.where(second, vocab.sep_id, vocab.cls_id)  # of one segment: its first piece once more
+    specials = np.stack((np.full_like(rows, vocab.cls_id), np.full_like(rows, vocab.sep_id), middle))
+    _demand(where, "[CLS] and [SEP] of this vocabulary are at their places", np.nonzero(ends != specials)[1])
+
+
+def _demand(where: str, rule: str, broken: NDArray[np.int64]) -> None:
+    if len(broken):
+        raise CorpusError(
+            f"{where}: record {broken[0]} breaks the rule that {rule}; is it of this vocabulary, and BERT's form?"
+        )
+
+
+def _hash(numbers: NDArray[Any]) -> int:
+    return int.from_bytes(hashlib.blake2b(numbers.tobytes(), digest_size=8).digest(), "little")
+
+
+def record(row: Row, draw: int, sequence_length: int, max_predictions: int, pad_id: int) -> bytes:
+    """A row with one of its masks as the message of a record, padded.
+
+    Raises: CorpusError when the mask has more than `max_predictions`.
+    """
+    positions, replacements = row.draws[draw]
+    length, number = len(row.input_ids), len(positions)
+    if number > max_predictions:
+        raise CorpusError(
+            f"a row has {number} predictions, more than {max_predictions}; export with more, or with 0 for as many"
+        )
+    padding, rest = sequence_length - length, max_predictions - number
+    shown = row.input_ids.astype(np.int64)
+    shown[positions] = replacements
+    second = row.second_start or length
+    return encode(
+        {
+            "input_ids": shown.tolist() + [pad_id] * padding,
+            "input_mask": [1] * length + [0] * padding,
+            "segment_ids": [0] * second + [1] * (length - second) + [0] * padding,
+            "masked_lm_positions": positions.tolist() + [0] * rest,
+            "masked_lm_ids": row.input_ids[positions].tolist() + [0] * rest,
+            "masked_lm_weights": [1.0] * number + [0.0] * rest,
+            LABEL: [row.pair_label or 0],
+        }
+    )

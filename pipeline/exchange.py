@@ -1,0 +1,181 @@
+"""TFRecord files of BERT's pretraining examples become shards, and shards such files, for teams that train with them.
+
+import_tfrecords(expand(["gs://old/wiki_*.tfrecord"]), "wiki", vocab, root)     stage shards_wiki_128, ready to train on
+export_tfrecords(shards, vocab, "gs://old/new")                                 train-00000-0.tfrecord ...
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import job, storage, vocabulary
+from pipeline.bert_examples import LABEL, Columns, read_examples, record, restore
+from pipeline.config import MaskingConfig, PairsConfig
+from pipeline.documents import part_of
+from pipeline.errors import CorpusError
+from pipeline.examples import SHARD_BYTES, SPLITS, VOCABULARY_FACTS, WriteShard, _counts, _lengths, _rows, in_validation
+from pipeline.inputs import InputFile, digests
+from pipeline.masking import Masks
+from pipeline.pairs import Examples
+from pipeline.shards import ShardSet
+from pipeline.stages import Finished, Report, Stage, silent
+from pipeline.stages import run as run_stage
+from pipeline.tfrecord import write_records
+from pipeline.vocab import Vocab
+
+STAGE_VERSION = 1
+
+
+def import_tfrecords(
+    files: Sequence[InputFile],
+    source: str,
+    vocab: Finished,
+    root: str,
+    *,
+    seed: int = 12_345,
+    validation_share: float = 0.005,
+    workers: int = 1,
+    report: Report = silent,
+) -> Finished:
+    """Shards of TFRecord files: the stage `shards_<source>_<length>`, with the mask of each record as its one static draw.
+
+    Raises: CorpusError for a file that is damaged or no such file, or made with another vocabulary than `vocab`.
+    """
+    first = next((columns for file in files[:1] for columns in read_examples(file.url)), None)
+    if first is None:
+        raise CorpusError(f"{files[0].url if files else 'no file'}: holds no record")
+    length, most = first["input_ids"].shape[1], first["masked_lm_positions"].shape[1]
+    masking = MaskingConfig(policy="piece", max_predictions_per_seq=most)
+    pairs = PairsConfig(task="nsp" if LABEL in first else "none")
+    settings = {"source": source, "sequence_length": length, "seed": seed, "validation_share": validation_share}
+    inputs = {**digests(files, root), "vocabulary": vocab.digest}
+    stage = Stage(f"shards_{source}_{length}", STAGE_VERSION, {**settings, "format": "tfrecord"}, inputs)
+
+    def body(folder: str) -> dict[str, Any]:
+        numbers = {split: 1 for split in SPLITS}
+        # A padded record is about twice its row, and packed ones are taken as three times smaller.
+        numbers["train"] = max(1, round(sum(file.size * (1.5 if _packed(file.url) else 0.5) for file in files) / SHARD_BYTES))
+        metadata = {"vocabulary_sha256": vocab.manifest["sha256"], "stage_key": stage.key}
+        tasks = [FileTask(number, file.url) for number, file in enumerate(files)]
+        read = ReadFile(vocab, length, seed, validation_share, numbers["train"])
+        work = job.Job(f"shards of {source}", folder, tasks, read, WriteShard(folder, numbers["train"], metadata))
+        entries, counts = job.run(work, workers, report)
+        return {
+            "files": entries,
+            **{name: settings[name] for name in ("source", "sequence_length", "seed")},
+            "vocabulary": {name: value for name, value in vocab.manifest.items() if name in VOCABULARY_FACTS},
+            "masking": asdict(masking),
+            "pairs": asdict(pairs),
+            "counts": {split: counts[split] for split in SPLITS if split in counts},
+            "length_histogram": {split: counts.get("lengths", {}).get(split, {}) for split in SPLITS},
+            "unknown_characters": [],
+        }
+
+    return run_stage(root, stage, body)
+
+
+def _packed(url: str) -> bool:
+    return url.endswith((".gz", ".bz2", ".xz", ".zst"))
+
+
+@dataclass(frozen=True)
+class FileTask:
+    """One TFRecord file."""
+
+    number: int
+    url: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.number:05d}"
+
+
+@dataclass(frozen=True)
+class ReadFile:
+    """Map: the rows of a file and the shard of each."""
+
+    vocabulary: Finished
+    length: int
+    seed: int
+    validation_share: float
+    train_shards: int
+
+    def __call__(self, task: FileTask) -> Iterator[job.Mapped]:
+        read = 0
+        for columns in read_examples(task.url):
+            where = task.url if not read else f"{task.url}, after {read} records"
+            if columns["input_ids"].shape[1] != self.length:
+                raise CorpusError(f"{where}: sequences are not {self.length} pieces long, as those of the first file are")
+            read += len(columns["input_ids"])
+            yield from self._restored(columns, where)
+
+    @cached_property
+    def _vocab(self) -> Vocab:
+        return vocabulary.load(self.vocabulary)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_vocab"}
+
+    def _restored(self, columns: Columns, where: str) -> Iterator[job.Mapped]:
+        examples, masks = restore(columns, self._vocab, where)
+        validation = in_validation(examples.document_ids, self.validation_share)
+        for split, rows in (("train", ~validation), ("validation", validation)):
+            if rows.all():
+                yield self._mapped(split, examples, masks)
+            elif rows.any():
+                some = {name: column[rows] for name, column in columns.items()}
+                yield self._mapped(split, *restore(some, self._vocab, where))
+
+    def _mapped(self, split: str, examples: Examples, masks: Masks) -> job.Mapped:
+        table = _rows(examples, masks, self._vocab, self.seed)
+        buckets = np.full(len(table), self.train_shards)
+        if split == "train":
+            buckets = part_of(table["order"].to_numpy(), self.train_shards)
+        counts = {"documents": len(np.unique(examples.document_ids)), "random_next": int((examples.pair_labels == 1).sum())}
+        counted = {**counts, **_counts(examples, masks, self._vocab)}
+        return job.Mapped(table, buckets, {split: counted, "lengths": {split: _lengths(examples)}})
+
+
+def export_tfrecords(
+    stage: Finished, vocab: Vocab, output: str, *, max_predictions: int = 0, report: Report = silent
+) -> list[str]:
+    """Write shards as TFRecord files, one for each shard and static draw; their URLs.
+
+    Sequences are padded to the length of the shards, predictions to `max_predictions`; 0 = what the recipe says, or as many as
+    the row with most has. A row without a pair gets the label 0: the form has no way to say that there is none.
+
+    Raises: CorpusError for shards of another vocabulary, without static masks, or with more predictions than asked for.
+    """
+    if stage.manifest["vocabulary"]["sha256"] != vocab.sha256:
+        raise CorpusError(f"{stage.url}: made with another vocabulary than the given one; give the vocab.txt of its recipe")
+    draws = stage.manifest["masking"]["static_draws"]
+    if not draws:
+        raise CorpusError(f"{stage.url}: holds no masks, they are drawn while training; prepare it with static_draws = 1")
+    most = max_predictions or stage.manifest["masking"]["max_predictions_per_seq"] or _most_predictions(stage)
+    length = stage.manifest["sequence_length"]
+    sets = [(split, ShardSet(stage, split)) for split in SPLITS]
+    total, done, urls = draws * sum(len(rows) for _, rows in sets), 0, []
+    for split, rows in sets:
+        for shard in range(len(rows.entries)):
+            first, last = rows.starts[shard : shard + 2].tolist()
+            for draw in range(draws):
+                url = storage.join(output, f"{split}-{shard:05d}-{draw}.tfrecord")
+                records = (record(rows.row(i), draw, length, most, vocab.pad_id) for i in range(first, last))
+                with storage.open_write(url) as file:
+                    done += write_records(file, records)
+                urls.append(url)
+                report(done, total, url)
+    return urls
+
+
+def _most_predictions(stage: Finished) -> int:
+    most = 1
+    for entry in stage.files("", ".arrow"):
+        path = storage.local_copy(stage.file(entry["name"]), entry["sha256"])
+        lengths = pa.ipc.open_file(pa.memory_map(str(path))).read_all()["mask_lengths"].combine_chunks()
+        most = max(most, int(lengths.values.to_numpy().max(initial=1)))
+    return most
