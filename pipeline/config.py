@@ -68,6 +68,8 @@ class FilterConfig:
     technical articles with links)."""
     languages: tuple[str, ...] = ("zh", "yue", "lzh", "none")
     """Languages that are kept: Mandarin, Cantonese, classical Chinese; `none` is text without letters. Empty: all."""
+    max_digit_share: float = 0.5
+    """Largest share of numerals: more is a table, or a number with its name. Of our own."""
     judge_from_characters: int = 100
     """The rules below judge no shorter documents: they were made for documents of 50 words and more (Gopher)."""
     judge_from_lines: int = 5
@@ -78,8 +80,6 @@ class FilterConfig:
     """Largest share of punctuation and other signs (0.4: data-juicer asks for 60 % letters and digits in its wiki recipe)."""
     max_symbol_share: float = 0.2
     """Largest share of signs that no sentence has: #, =, arrows, emoji (Gopher: 0.1 for each word; code and markup have more)."""
-    max_digit_share: float = 0.5
-    """Largest share of numerals: more is a table. Of our own."""
     max_top_3: float = 0.256
     """Largest share of the commonest 3 letters (0.256 for 2 words: FineWeb-2)."""
     max_top_5: float = 0.3

@@ -183,6 +183,7 @@ def reasons(texts: list[str], **filters: Any) -> list[str]:
         (PROSE, ""),
         ("房间很好，服务也不错。", ""),
         ("好。", "too_short"),
+        ("(更新时间戳: 1682772552640)", "digit_share"),
         ("Mostly English words stand in here 中文", "not_chinese"),
         ("山川草木鸟兽鱼虫" * 15, "stopwords"),
         (PROSE + "，" * 200, "sign_share"),
