@@ -96,6 +96,55 @@ def test_pieces_of_one_character_stay_in_order_in_a_long_text() -> None:
     assert pieces(encoded, vocab) == ["\u1100", "##\u1161", "##\u11a8", "北"] * 100
 
 
+ASCII = Vocab((*SPECIALS, *"中a1\"'-.,;:?![](){}<>%", "##a", "##1", "cafe", "##cafe"))
+MAPPING = PieceEncoder(ASCII, True, map_punctuation=True)
+MARKS = "“”‘’—–―…‥`「」『』《》〈〉【】（），。、；：？！·•・－％"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.sampled_from(MARKS + "中a1 ") | ODD, max_size=40))
+def test_mapped_punctuation_stands_where_it_stood(text: str) -> None:
+    expected = build_tokenizer(ASCII, True, map_punctuation=True).encode(text, add_special_tokens=False)
+    encoded = MAPPING.encode(text)
+    assert encoded.ids.tolist() == expected.ids
+    assert encoded.offsets.tolist() == [list(place) for place in expected.offsets]
+    assert encoded.offsets.tolist() == PieceEncoder(ASCII, True).encode(text).offsets.tolist()
+    if not set(text) - set(MARKS + "中a1 "):
+        assert encoded.unknown == 0
+
+
+def test_punctuation_is_mapped_where_the_vocabulary_lacks_it_and_where_asked_for() -> None:
+    assert pieces(MAPPING.encode("“中”——a…"), ASCII) == ['"', "中", '"', "-", "-", "a", "."]
+    assert PieceEncoder(ASCII, True).encode("“中”").unknown == 2
+    both = Vocab((*ASCII.pieces, "“"))
+    assert pieces(PieceEncoder(both, True, map_punctuation=True).encode("“中”"), both) == ["“", "中", '"']
+
+
+def test_no_piece_goes_on_over_a_break() -> None:
+    text = "cafecafe cafe"
+    assert pieces(MAPPING.encode(text), ASCII) == ["cafe", "##cafe", "cafe"]
+    encoded = MAPPING.encode(text, np.array([4, 8, 13]))
+    assert pieces(encoded, ASCII) == ["cafe"] * 3
+    assert places(text, encoded) == ["cafe"] * 3
+
+
+def test_a_batch_has_the_pieces_that_each_text_has_alone() -> None:
+    texts = ["北京cafe", "", "\n", "cafe\ud83d好", "好\r\n北", *demo_text.reviews(50)]
+    for text, encoded in zip(texts, ENCODER.encode_batch(texts), strict=True):
+        alone = ENCODER.encode(text)
+        assert encoded.ids.tolist() == alone.ids.tolist()
+        assert encoded.offsets.tolist() == alone.offsets.tolist()
+        assert encoded.unknown == alone.unknown
+
+
+def test_runs_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.pieces._CACHED_RUNS", 3)
+    encoder = PieceEncoder(VOCAB, True)
+    for text in ("cafe 1 2 ma", "mask 1 cafe", "s", "cafe 1 2 ma"):
+        assert encoder.encode(text).ids.tolist() == ENCODER.encode(text).ids.tolist()
+        assert len(encoder._runs._numbers) <= 3 + len(text.split())
+
+
 def test_the_table_gives_what_the_tokenizer_gives_on_real_text() -> None:
     vocab = demo_text.vocabulary()
     texts = [*demo_text.articles(60), *demo_text.reviews(200)]
@@ -109,6 +158,7 @@ def test_an_encoder_travels_to_other_processes() -> None:
     text = "北京 cafés 好"
     travelled = pickle.loads(pickle.dumps(ENCODER))
     assert travelled.encode(text).ids.tolist() == ENCODER.encode(text).ids.tolist()
+    assert pickle.loads(pickle.dumps(MAPPING)).map_punctuation
     assert len(pickle.dumps(ENCODER)) < 10_000  # without its table of 1.1 million code points
 
 

@@ -1,10 +1,12 @@
 """Sentences: ended where a Chinese sentence ends, never inside a number or an address, and nothing is lost."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.sentences import split_sentences
+from pipeline.sentences import sentence_ends, split_sentences
+from tests import demo_text
 
 
 @pytest.mark.parametrize(
@@ -19,6 +21,11 @@ from pipeline.sentences import split_sentences
         ['"你好。"', "他说。", '"再见！"', "她走了。"],
         ["他说。", '"你好"是常用语。'],
         ["质量不错!", "很喜欢!!", "会再来的?", "会"],
+        ["“他说：‘走吧……’”", "「他说『好。』」", "我走了？！", "“啊……”", "他叫道：“不！！！”", "完"],
+        ["（他不知道。）", "(我也不知道。)", "[未完……]", "后来"],
+        ["一、总则；", "（一）目的；", "（二）范围。", "二、附则"],
+        ["1.苹果；", "2.香蕉。", "①梨；", "②桃"],
+        ["没有句号的尾巴"],
     ],
 )
 def test_chinese_sentences(sentences: list[str]) -> None:
@@ -32,6 +39,7 @@ def test_chinese_sentences(sentences: list[str]) -> None:
         "圆周率是3.14159，不是3.",
         "版本1.2.3发布，增长6.5%",
         "1. 引言",
+        "II. 方法",
         "见http://a.cn/b.html?x=1&y=2!z的说明",
         "写信给li.ming@pku.edu.cn即可",
         "Mr. Smith和Dr. Wang在U.S. Congress见面",
@@ -47,7 +55,7 @@ def test_english_sentences_end_before_white_space() -> None:
     assert split_sentences('It rained. "Really?" he asked. Yes! ok') == ["It rained.", '"Really?"', "he asked.", "Yes!", "ok"]
 
 
-@pytest.mark.parametrize("line_break", ["\n", "\r\n", "\n\n\n", "\u2028", " \n\u3000"])
+@pytest.mark.parametrize("line_break", ["\n", "\r\n", "\r", "\n\n\n", "\r\n\r\n", "\u2028", " \n\u3000"])
 def test_line_breaks_end_sentences(line_break: str) -> None:
     assert split_sentences(f"标题{line_break}　　正文") == ["标题", "正文"]
 
@@ -80,3 +88,19 @@ def test_nothing_but_white_space_is_lost(text: str, limit: int) -> None:
     assert "".join("".join(sentences).split()) == "".join(text.split())
     assert all(sentence == sentence.strip() != "" for sentence in sentences)
     assert all(len(sentence) <= limit for sentence in sentences)
+    ends = sentence_ends(text, limit)
+    assert (np.diff(ends, prepend=0) > 0).all()
+    assert ends[-1:].tolist() == [len(text)] * bool(text)
+
+
+@settings(deadline=None)
+@given(st.lists(TEXT, max_size=5))
+def test_documents_together_have_the_sentences_that_each_has_alone(texts: list[str]) -> None:
+    assert split_sentences("\n".join(texts)) == [sentence for text in texts for sentence in split_sentences(text)]
+
+
+def test_sentences_of_news_end_where_sentences_or_lines_end() -> None:
+    text = "\n".join(demo_text.articles(100))
+    ends = [line[-10:] for line in text.split("\n")]
+    others = [s for s in split_sentences(text, 10_000) if s[-1] not in "。！？；…”’）》」』" and s[-10:] not in ends]
+    assert others == []

@@ -1,6 +1,9 @@
 """Words: jieba's, placed by characters; and the masking units that they make of pieces."""
 
+import itertools
+import json
 import logging
+import lzma
 import multiprocessing
 import os
 import subprocess
@@ -8,21 +11,30 @@ import sys
 from pathlib import Path
 
 import jieba
+import jieba.finalseg
 import numpy as np
+import numpy.typing as npt
 import pytest
+import rjieba
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline import demo
+from pipeline import words as words_module
+from pipeline.config import WordsConfig
+from pipeline.dictionary import Dictionary
+from pipeline.errors import CorpusError
 from pipeline.pieces import PieceEncoder
 from pipeline.vocab import SPECIALS, Vocab
-from pipeline.words import LONGEST_UNIT, Segmenter, unit_starts
+from pipeline.words import LONGEST_UNIT, Segmenter, unit_starts, words_digest
 from tests import demo_text
 
 SEGMENTER = Segmenter()
+CORPORA = Path(__file__).parents[2] / "shared/data/corpora"
 
 
-def words(text: str) -> list[str]:
-    starts = np.flatnonzero(SEGMENTER.word_starts(text)).tolist()
+def words(text: str, segmenter: Segmenter = SEGMENTER) -> list[str]:
+    starts = np.flatnonzero(segmenter.word_starts(text)).tolist()
     return [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
 
 
@@ -38,10 +50,195 @@ def plain_jieba(tmp_path_factory: pytest.TempPathFactory) -> jieba.Tokenizer:
     return tokenizer
 
 
+def jieba_starts(tokenizer: jieba.Tokenizer, text: str) -> npt.NDArray[np.bool_]:
+    starts = np.zeros(len(text), np.bool_)
+    starts[np.cumsum([0, *map(len, tokenizer.cut(text))])[:-1]] = True
+    return starts
+
+
+def assert_alike(tokenizer: jieba.Tokenizer, text: str, segmenter: Segmenter = SEGMENTER) -> None:
+    ours, theirs = segmenter.word_starts(text), jieba_starts(tokenizer, text)
+    if (ours != theirs).any():
+        place = int(np.flatnonzero(ours != theirs)[0])
+        pytest.fail(f"other words than jieba's at {place}: ...{text[max(0, place - 20) : place + 20]!r}...")
+
+
 def test_words_are_those_of_jieba_with_its_hidden_markov_model(plain_jieba: jieba.Tokenizer) -> None:
-    for text in (*demo_text.articles(60), *demo_text.reviews(200)):
-        assert words(text) == list(plain_jieba.cut(text, HMM=True))
+    assert_alike(plain_jieba, "\n".join((*demo_text.articles(250), *demo_text.reviews(5_000))))  # 1.7 MB
     assert "杭研" in words("他来到了网易杭研大厦")  # not in the dictionary
+
+
+def real_texts(name: str) -> list[str]:
+    if name == "demo":
+        files = [path for part in demo.PARTS for path in demo.files(part)]
+        return [line for path in files for line in Path(path).read_text(encoding="utf-8").split("\n")]
+    with lzma.open(CORPORA / name, "rt", encoding="utf-8") as file:
+        return ["\n".join(value for value in json.loads(line).values() if isinstance(value, str)) for line in file]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", ["demo", "news/xinwenlianbo.jsonl.xz", "text/laws.jsonl.xz", "text/lctt.jsonl.xz"])
+def test_words_are_those_of_jieba_on_all_real_text(plain_jieba: jieba.Tokenizer, name: str) -> None:
+    if name != "demo" and not (CORPORA / name).exists():
+        pytest.skip(f"{CORPORA / name} is not here")
+    texts = real_texts(name)
+    for start in range(0, len(texts), 400):
+        assert_alike(plain_jieba, "\n".join(texts[start : start + 400]))
+
+
+@pytest.mark.parametrize(
+    ("letters", "longest"), [("a1.-%", 5), ("a1+#&._%-中", 4), ("cC+A.T&-1", 4), ("T恤4S店-.", 4), ("研杭大的一是上\n", 4)]
+)
+def test_words_are_those_of_jieba_in_every_row_of_some_characters(
+    plain_jieba: jieba.Tokenizer, letters: str, longest: int
+) -> None:
+    rows = ("".join(row) for length in range(1, longest + 1) for row in itertools.product(letters, repeat=length))
+    assert_alike(plain_jieba, "\n".join(rows))
+
+
+def test_words_are_those_of_jieba_around_characters_of_every_block(plain_jieba: jieba.Tokenizer) -> None:
+    edges = (0x33FF, 0x3400, 0x4DBF, 0x4DC0, 0x4DFF, 0x4E00, 0x9FD5, 0x9FD6, 0x9FFF, 0xF900, 0xFAFF, 0x20000, 0x2FA1F, 0x30000)
+    every = [*edges, *range(0, 0xD800, 97), *range(0xE000, 0x110000, 997)]
+    assert_alike(plain_jieba, "\n".join(f"a{chr(point)}{chr(point)}1{chr(point)}京" for point in every))
+
+
+def test_a_model_of_rounded_numbers_would_cut_here_otherwise(plain_jieba: jieba.Tokenizer) -> None:
+    text = "常在矮灌木及小乔木上结群营巢"
+    assert words(text) == list(plain_jieba.cut(text))
+    assert words(text)[:2] == ["常", "在"] != rjieba.cut(text)[:2]
+
+
+@pytest.mark.slow
+def test_the_dictionary_of_rjieba_is_that_of_jieba(plain_jieba: jieba.Tokenizer) -> None:
+    engine = rjieba.Jieba()
+    frequencies = {word: number for word, number in plain_jieba.FREQ.items() if number}
+    assert [word for word in frequencies if not engine.has_word(word)] == []
+    # suggest_freq gives the frequency of a word, or more if its parts are frequent; it rounds.
+    other = {w for w in frequencies if abs(engine.suggest_freq(w) - plain_jieba.suggest_freq(w)) > 2 + 1e-9 * frequencies[w]}
+    assert other == set()
+    huge = 10**12
+    engine.add_word("\x01", huge, "")
+    assert huge**2 // (engine.suggest_freq("\x01\x01") - 1) - huge + 3 == plain_jieba.total
+
+
+def written(folder: Path, *lines: str) -> str:
+    path = folder / "user.txt"
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return str(path)
+
+
+USER_WORDS = (
+    "\ufeff杭研大厦",
+    "云计算 5 n",
+    "iPhone6 3",
+    "AT-1坦克",
+    "北京 0",
+    "上结 0",
+    "大的 9000000",
+    "a-b 2",
+    "C·罗",
+)
+
+
+def test_words_of_user_dictionaries_are_found_as_jieba_finds_them(tmp_path: Path) -> None:
+    url = written(tmp_path, *USER_WORDS)
+    tokenizer = jieba.Tokenizer()
+    tokenizer.tmp_dir = str(tmp_path)
+    tokenizer.initialize()
+    try:
+        tokenizer.load_userdict(url)
+        segmenter = Segmenter(WordsConfig(user_dictionary=(url,)))
+        assert words("他来到网易杭研大厦搞云计算", segmenter) == ["他", "来到", "网易", "杭研大厦", "搞", "云计算"]
+        texts = [*demo_text.articles(60), "他用iPhone6和xiPhone66，AT-1坦克在北京，C·罗a-b-c上结群营巢"]
+        assert_alike(tokenizer, "\n".join(texts), segmenter)
+        letters = "北京大的上结aiPhone6-"
+        assert_alike(tokenizer, "\n".join(map("".join, itertools.product(letters, repeat=3))), segmenter)
+    finally:
+        jieba.finalseg.Force_Split_Words.clear()  # global in jieba
+
+
+def test_a_user_dictionary_leaves_other_segmenters_as_they_were(tmp_path: Path) -> None:
+    Segmenter(WordsConfig(user_dictionary=(written(tmp_path, *USER_WORDS),))).word_starts("杭研大厦")
+    assert jieba.finalseg.Force_Split_Words == set()
+    assert words("他来到网易杭研大厦") == ["他", "来到", "网易", "杭研", "大厦"]
+
+
+def test_a_user_dictionary_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "gbk.txt").write_bytes("云计算\n".encode("gb18030"))
+    with pytest.raises(CorpusError, match=r"gbk\.txt.*UTF-8"):
+        Dictionary([str(tmp_path / "gbk.txt")])
+
+
+def test_given_words_are_parted_by_white_space() -> None:
+    given = Segmenter(WordsConfig(segmenter="given"))
+    assert words("北京大学 的iPhones\u3000很 好\n天", given) == [
+        "北京大学",
+        " ",
+        "的iPhones",
+        "\u3000",
+        "很",
+        " ",
+        "好",
+        "\n",
+        "天",
+    ]
+
+
+def test_another_segmenter_can_be_plugged_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    plug_in(monkeypatch, tmp_path, "def cut(texts):\n    return [[t[:2], t[2:]] if len(t) > 2 else [t] for t in texts]\n")
+    segmenter = Segmenter(WordsConfig(segmenter="my_words:cut"))
+    assert words("北京大学\n\n好\n", segmenter) == ["北京", "大学", "\n", "\n", "好", "\n"]
+    assert len(segmenter.word_starts("")) == 0
+
+
+def plug_in(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str) -> None:
+    (folder / "my_words.py").write_text(source)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "my_words", raising=False)
+    words_module._imported.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def cut(texts):\n    return [[t[:1]] for t in texts]\n", "are not the text '北京大学'"),
+        ("def cut(texts):\n    return [['', t] for t in texts]\n", "are not the text '北京大学'"),
+        ("def cut(texts):\n    return []\n", "0 lists for 1 texts"),
+        ("def other(texts): ...\n", "my_words has no cut"),
+        ("import nothing_like_it\n", "cannot import my_words .*nothing_like_it"),
+    ],
+)
+def test_a_plugged_in_segmenter_that_cannot_serve_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str, message: str
+) -> None:
+    plug_in(monkeypatch, tmp_path, source)
+    with pytest.raises(CorpusError, match=message):
+        Segmenter(WordsConfig(segmenter="my_words:cut")).word_starts("北京大学")
+
+
+@pytest.mark.parametrize("segmenter", ["ltp", ":cut", "my words:cut", "module:"])
+def test_a_name_that_is_no_segmenter_is_refused(segmenter: str) -> None:
+    with pytest.raises(ValueError, match="is neither 'jieba' nor 'given' nor a 'module:function'"):
+        WordsConfig(segmenter=segmenter)
+
+
+def test_the_digest_of_words_changes_with_what_decides_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    url = written(tmp_path, "云计算")
+    plug_in(monkeypatch, tmp_path, "def cut(texts): ...\n")
+    configs = [
+        WordsConfig(),
+        WordsConfig(segmenter="given"),
+        WordsConfig(user_dictionary=(url,)),
+        WordsConfig(segmenter="my_words:cut"),
+    ]
+    before = [words_digest(config) for config in configs]
+    written(tmp_path, "云计算", "杭研大厦")
+    plug_in(monkeypatch, tmp_path, "def cut(texts): ...  # other\n")
+    after = [words_digest(config) for config in configs]
+    assert [one == other for one, other in zip(before, after, strict=True)] == [True, True, False, False]
+    assert len({json.dumps(digest) for digest in before}) == 4
+    assert before[0]["versions"].keys() == {"jieba", "rjieba"}
 
 
 def test_an_empty_text_has_no_words() -> None:
@@ -51,10 +248,16 @@ def test_an_empty_text_has_no_words() -> None:
 ODD = st.sampled_from("他来到网易杭研大厦 \r\n\t\u3000a1.%+#&_-，。\u200b\ud83d") | st.characters()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(text=st.text(ODD, min_size=1, max_size=60))
 def test_words_are_those_of_jieba_whatever_the_text(plain_jieba: jieba.Tokenizer, text: str) -> None:
     assert words(text) == list(plain_jieba.cut(text))
+
+
+def test_documents_together_have_the_words_that_each_has_alone() -> None:
+    texts = [*demo_text.articles(20), "", "A-1", "%50"]
+    together = SEGMENTER.word_starts("\n".join(texts))
+    assert together.tolist() == [flag for text in texts for flag in [*SEGMENTER.word_starts(text).tolist(), True]][:-1]
 
 
 def _words_elsewhere(text: str) -> list[bool]:
