@@ -18,11 +18,12 @@ from pipeline.tally import Tally, count
 from pipeline.wiki import groups, rules
 from pipeline.wiki.phrases import Phrases, split
 from pipeline.wiki.rules import Rule
-from pipeline.wiki.variants import FALLBACKS, script, to_variant
+from pipeline.wiki.variants import FALLBACKS, to_variant, traditional
 
 __all__ = ["Converted", "Converter", "to_variant"]
 
 _BRACKET = re.compile(r"-\{|\}-")
+_RULE = re.compile(r"-\{(?:(?!-\{|\}-).)*+\}-", re.DOTALL)
 _BREAK = "\x1f"
 """Stands in OpenCC's input where finished text is left out; XML allows no such character, so dumps have none."""
 _DEEPEST = 10
@@ -91,14 +92,14 @@ class _Page:
     def __init__(self, variant: str, text: str) -> None:
         self.variant = variant
         self.chain = (variant, *FALLBACKS[variant])
-        if variant == "zh" and "-{" in text and (written := script(text)) != "zh":
+        if variant == "zh" and "-{" in text:
+            written = "zh-hant" if traditional(_RULE.sub("", text[:4000])) else "zh-hans"
             self.chain = ("zh", written, *FALLBACKS[written], *FALLBACKS["zh"])
         self.title: str | None = None
         self.counts: Tally = {}
         self.groups: list[Phrases] = []
-        self._table: dict[str, str] = {}
-        self._removed: frozenset[str] = frozenset()
-        self._layers: list[Phrases] | None = None
+        self._own = Phrases({})
+        self._removed: set[str] = set()
         self._open: list[str] = [""]
         self._done: list[str] = []
 
@@ -171,15 +172,16 @@ class _Page:
     def _change(self, table: Mapping[str, str], remove: bool) -> None:
         if remove:
             self._removed |= table.keys()
-            self._table = {phrase: to for phrase, to in self._table.items() if phrase not in table}
+            self._own.remove(table)
         else:
-            self._table.update(table)
-        self._layers = None
+            self._own.update(table)
 
     def _literal(self, text: str, stack: list[list[str]]) -> None:
         """Text between rules: part of the rule around it, or of the page."""
         if stack:
             stack[-1].append(text)
+        elif text.isspace():
+            self._open[-1] += text
         elif text:
             between, become = self._split(text)
             self._open[-1] += between[0]
@@ -187,11 +189,9 @@ class _Page:
             self._done += become
 
     def _split(self, text: str) -> tuple[list[str], list[str]]:
-        if not self._table and not self.groups:
+        if not self._own.table and not self.groups:
             return [text], []
-        if self._layers is None:
-            self._layers = [*self.groups, Phrases(self._table)]
-        between, become = split(text, self._layers, self._removed)
+        between, become = split(text, [*self.groups, self._own], self._removed)
         if become:
             count(self.counts, "replaced", number=len(become))
         return between, become

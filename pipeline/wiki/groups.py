@@ -47,12 +47,13 @@ def parse(text: str) -> list[Entry]:
 
 def parse_template(text: str) -> list[Entry]:
     """The entries of an old group, `Template:CGroup/<name>`: {{CItem|rule}} and its kin, -{H|rule}-, other groups."""
-    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?(?:-->|\Z)", "", text, flags=re.DOTALL)
     text = re.sub(r"\{\{\s*[Ll]ang\s*\|[^|{}]*\|([^|{}]*)\}\}", r"\1", text).replace("{{=}}", "\x01")
     entries: list[Entry] = []
-    for match in re.finditer(r"-\{\s*[HA]\s*\|((?:(?!-\{).)*?)\}-|\{\{\s*([^|{}]+?)\s*(?:\|([^{}]*))?\}\}", text, re.DOTALL):
+    for match in re.finditer(r"-\{\s*[HA]\s*\|((?:(?!-\{).)*?)\}-|\{\{([^|{}]++)(?:\|([^{}]*+))?\}\}", text, re.DOTALL):
         rule, template, arguments = match.groups()
-        if template and template.startswith("CGroup/"):
+        template = (template or "").strip()
+        if template.startswith("CGroup/"):
             entries.append(("", template.removeprefix("CGroup/")))
         elif template:
             rule = _argument(template, arguments or "")
@@ -105,12 +106,13 @@ def _argument(template: str, arguments: str) -> str | None:
     """The rule among the arguments of {{CItem|rule|original=..}}, {{CItemLan/R|original|rule}}; None for other templates."""
     wanted = {"CItem": "1", "CI": "1", "CItemHidden": "1", "CNoteA": "1", "CItemLan": "1", "CItemLan/R": "2"}.get(template)
     values: dict[str, str] = {}
+    number = 0
     for argument in arguments.split("|"):
         key, equals, value = argument.partition("=")
         if equals:
             values[key.strip()] = value
         else:
-            values[str(1 + sum(key.isdecimal() for key in values))] = argument
+            values[str(number := number + 1)] = argument
     return values.get(wanted) if wanted else None
 
 

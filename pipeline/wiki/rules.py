@@ -11,6 +11,7 @@ Without flags the text of the variant is shown. A adds the rule to the page and 
 `-` each switch off all others. Facts from MediaWiki's includes/language, ConverterRule.php and LanguageConverter.php.
 """
 
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -85,14 +86,10 @@ class Rule:
         if variant == "zh":
             return {}
         table: dict[str, str] = {}
-        if variant not in _ONE_WAY_ONLY and (text := self.choose_both(variant)) is not None:
-            others = (self.choose_both(other) for other in VARIANTS if other != variant)
-            table = {other: text for other in others if other is not None}
+        if variant not in _ONE_WAY_ONLY:
+            text = next((self.both[each] for each in (variant, *FALLBACKS[variant]) if each in self.both), None)
+            table = {} if text is None else dict.fromkeys(self.both.values(), text)
         return table | self.one_way.get(variant, {})
-
-    def choose_both(self, variant: str) -> str | None:
-        """The two-way text of a variant or of the first that stands in for it."""
-        return next((self.both[each] for each in (variant, *FALLBACKS[variant]) if each in self.both), None)
 
     def describe(self) -> str:
         """`大陆：计算机；台灣：電腦；`"""
@@ -101,8 +98,12 @@ class Rule:
         return "".join(both + one_way)
 
 
+@functools.lru_cache(maxsize=4096)
 def parse(inner: str) -> Rule:
-    """A rule from the text between -{ and }-, inner rules resolved before. Never fails: what is no rule is raw text."""
+    """A rule from the text between -{ and }-, inner rules resolved before. Never fails: what is no rule is raw text.
+
+    The same rules come again and again in a page, so rules are remembered; do not change their tables.
+    """
     head, bar, text = inner.partition("|")
     named = {flag.strip() for flag in head.split(";")} if bar else set()
     if not bar:
@@ -141,7 +142,7 @@ def _split(text: str) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
     """Two-way and one-way rules; an unknown variant voids them all, and a part without a colon counts for nothing."""
     both: dict[str, str] = {}
     one_way: dict[str, dict[str, str]] = {}
-    for part in _BETWEEN.split(_ENTITY.sub("\\1\x01", text)):
+    for part in _BETWEEN.split(_ENTITY.sub("\\1\x01", text) if "&" in text else text):
         code, colon, to = part.replace("\x01", ";").partition(":")
         if not colon:
             continue
