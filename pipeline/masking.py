@@ -221,17 +221,3 @@ def _replace(fates: NDArray[np.float64], choices: NDArray[np.float64], labels: I
     places = np.minimum(choices[swapped].astype(np.int64), len(rules.replacements) - 1)
     replacements[swapped] = rules.replacements[places]
     return replacements
-
-
-def draws(
-    number: int,
-    seed: int,
-    example_id: int,
-    input_ids: Ids,
-    unit_starts: NDArray[np.bool_],
-    second_start: int,
-    rules: MaskingRules,
-) -> tuple[NDArray[np.uint16], Ids, NDArray[np.uint16]]:
-    """`static_masks` of one sequence, flat: positions, replacements, and how many belong to each draw."""
-    one = static_masks(number, seed, Sequences.join([example_id], [input_ids], [unit_starts], [second_start]), rules)
-    return one.positions, one.replacements, one.lengths[0].astype(np.uint16)

@@ -10,26 +10,20 @@ No text is lost: what does not fit goes into the next sequence. A whole part is 
 documents, next_sentence.py finds the B's of label 1, and here the rows of all examples are gathered.
 """
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import Layout, PairsConfig, PairTask
+from pipeline.config import PairsConfig
 from pipeline.masking import Sequences, ranges
 from pipeline.next_sentence import second_segments
-from pipeline.segments import NO_LABEL, Documents, Flags, Ids, PairCounts, Places, walk
+from pipeline.segments import NO_LABEL, Documents, PairCounts, Places, walk
 from pipeline.streams import WORD
 from pipeline.vocab import Vocab
 
-if TYPE_CHECKING:
-    from pipeline.pieces import PieceEncoder
-    from pipeline.words import Segmenter
-
-__all__ = ["NO_LABEL", "Documents", "Example", "Examples", "PairCounts", "build", "build_examples"]
+__all__ = ["NO_LABEL", "Documents", "Examples", "PairCounts", "build"]
 
 CHUNK_PIECES = 1 << 20
 """Examples are gathered by so many pieces at a time, which bounds the memory that it takes."""
@@ -162,88 +156,3 @@ def _mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return np.asarray(words ^ (words >> np.uint64(31)))
-
-
-# What the stage of shards calls as long as it makes one document at a time.
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentPieces:
-    """A document as pieces, all its sentences in a row."""
-
-    document_id: int
-    ids: Ids
-    unit_starts: Flags
-    sentence_ends: list[int]
-
-
-def document_pieces(
-    document_id: int, text: str, encoder: "PieceEncoder", segmenter: "Segmenter", policy: Literal["word", "piece"] = "word"
-) -> DocumentPieces:
-    """Splits a document into sentences, words and pieces. A document without a single piece has no sentences."""
-    from pipeline.sentences import split_sentences
-    from pipeline.words import unit_starts
-
-    sentences = split_sentences(text)
-    # One call for all sentences. A line break is a boundary for jieba and WordPiece alike, so this is as if one by one.
-    joined = "\n".join(sentences)
-    encoded = encoder.encode(joined)
-    starts = encoded.offsets[:, 0]
-    words = segmenter.word_starts(joined) if policy == "word" else np.empty(0, np.bool_)
-    breaks = np.cumsum([len(sentence) + 1 for sentence in sentences])
-    ends = np.unique(np.searchsorted(starts, breaks))  # unique: some sentences have no pieces
-    return DocumentPieces(document_id, encoded.ids, unit_starts(starts, words, policy), ends[ends > 0].tolist())
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One sequence, unpadded; see `Examples`."""
-
-    document_id: int
-    ordinal: int
-    example_id: int
-    input_ids: Ids
-    unit_starts: Flags
-    second_start: int
-    pair_label: int | None
-
-
-def join_documents(documents: Sequence[DocumentPieces]) -> Documents:
-    """Documents end to end."""
-    starts = np.zeros(len(documents) + 1, np.int64)
-    np.cumsum([len(one.ids) for one in documents], out=starts[1:])
-    ends = [np.array(one.sentence_ends, np.int64) + start for one, start in zip(documents, starts[:-1], strict=True)]
-    ids = np.array([one.document_id for one in documents], np.uint64)
-    pieces = np.concatenate([one.ids for one in documents] or [np.empty(0, np.uint16)])
-    units = np.concatenate([one.unit_starts for one in documents] or [np.empty(0, np.bool_)])
-    return Documents(pieces, units, np.concatenate(ends or [np.empty(0, np.int64)]), starts, ids)
-
-
-def build_examples(
-    documents: Sequence[DocumentPieces],
-    *,
-    length: int,
-    task: PairTask,
-    short_seq_prob: float,
-    seed: int,
-    vocab: Vocab,
-    dupe_factor: int = 1,
-    counts: PairCounts | None = None,
-    layout: Layout = "segments",
-) -> Iterator[Example]:
-    """`build`, example by example."""
-    pairs = PairsConfig(task=task, short_seq_prob=short_seq_prob, dupe_factor=dupe_factor, layout=layout)
-    counts = counts if counts is not None else PairCounts()
-    for many in build(join_documents(documents), length=length, pairs=pairs, seed=seed, vocab=vocab, counts=counts):
-        sequences = many.sequences
-        for i, (start, end) in enumerate(itertools.pairwise(sequences.offsets.tolist())):
-            label = int(many.pair_labels[i])
-            yield Example(
-                int(many.document_ids[i]),
-                int(many.ordinals[i]),
-                int(sequences.example_ids[i]),
-                sequences.input_ids[start:end],
-                sequences.unit_starts[start:end],
-                int(sequences.second_starts[i]),
-                None if label == NO_LABEL else label,
-            )

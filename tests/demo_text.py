@@ -5,10 +5,8 @@ from functools import cache
 from pathlib import Path
 
 from pipeline import demo, vocab
-from pipeline.pairs import DocumentPieces, document_pieces
-from pipeline.pieces import PieceEncoder
 from pipeline.vocab import Vocab
-from pipeline.words import Segmenter
+from tests.parts import Document, encode
 
 
 @cache
@@ -35,16 +33,11 @@ def vocabulary() -> Vocab:
     return vocab.build(characters, words, size=6_000, min_count=1)
 
 
-def documents(texts: list[str]) -> list[DocumentPieces]:
-    encoder, segmenter = PieceEncoder(vocabulary(), do_lower_case=True), Segmenter()
-    return [document_pieces(number, text, encoder, segmenter) for number, text in enumerate(texts)]
+@cache
+def article_documents() -> list[Document]:
+    return encode(articles(), vocabulary())
 
 
 @cache
-def article_documents() -> list[DocumentPieces]:
-    return documents(articles())
-
-
-@cache
-def review_documents() -> list[DocumentPieces]:
-    return documents(reviews())
+def review_documents() -> list[Document]:
+    return encode(reviews(), vocabulary())

@@ -11,10 +11,7 @@ from typing import Any
 from pipeline import vocab
 from pipeline.config import MaskingConfig, PairsConfig
 from pipeline.masking import MaskingRules, Sequences, static_masks
-from pipeline.pairs import document_pieces
-from pipeline.pieces import PieceEncoder
 from pipeline.vocab import Vocab
-from pipeline.words import Segmenter
 from tests import parts
 from tests.parts import Example
 
@@ -36,8 +33,7 @@ DOCUMENTS = (
 def examples() -> list[dict[str, Any]]:
     """All examples of DOCUMENTS, all tasks, each with two masks, as a person can read them."""
     pieces = vocab.build(*vocab.count("".join(DOCUMENTS).replace("龘", "")), size=400, min_count=1)
-    encoder, segmenter = PieceEncoder(pieces, do_lower_case=True), Segmenter()
-    documents = [document_pieces(number, text, encoder, segmenter) for number, text in enumerate(DOCUMENTS)]
+    documents = parts.encode(list(DOCUMENTS), pieces)
     rules = MaskingRules.of(pieces, MaskingConfig(), PairsConfig())
     return [
         {"task": task, **_readable(example, pieces, rules)}

@@ -2,32 +2,20 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import pairs
-from pipeline.config import PairsConfig
+from pipeline.config import CorpusConfig, PairsConfig
 from pipeline.pairs import Documents, PairCounts
+from pipeline.text_pieces import TextEncoder
 from pipeline.vocab import Vocab
 
 
-class Pieces(Protocol):
-    """A document as pieces; sentence ends count from its own beginning."""
-
-    @property
-    def document_id(self) -> int: ...
-    @property
-    def ids(self) -> NDArray[Any]: ...
-    @property
-    def unit_starts(self) -> NDArray[np.bool_]: ...
-    @property
-    def sentence_ends(self) -> list[int]: ...
-
-
 class Document(NamedTuple):
-    """A document of a test."""
+    """A document as pieces; sentence ends count from its own beginning."""
 
     document_id: int
     ids: NDArray[Any]
@@ -47,7 +35,18 @@ class Example(NamedTuple):
     pair_label: int | None
 
 
-def join(documents: Sequence[Pieces]) -> Documents:
+def encode(texts: list[str], vocab: Vocab) -> list[Document]:
+    """Texts as pieces, numbered from 0; words are masking units."""
+    config = CorpusConfig(sources=(), sequence_lengths=(128,))
+    encoded = TextEncoder(vocab, config).encode(texts)
+    result = []
+    for number, (start, end) in enumerate(itertools.pairwise(encoded.document_starts.tolist())):
+        ends = encoded.sentence_ends[(encoded.sentence_ends > start) & (encoded.sentence_ends <= end)] - start
+        result.append(Document(number, encoded.ids[start:end], encoded.unit_starts[start:end], ends.tolist()))
+    return result
+
+
+def join(documents: Sequence[Document]) -> Documents:
     """Documents end to end."""
     starts = np.zeros(len(documents) + 1, np.int64)
     np.cumsum([len(one.ids) for one in documents], out=starts[1:])
@@ -62,7 +61,7 @@ def join(documents: Sequence[Pieces]) -> Documents:
 
 
 def build(
-    documents: Sequence[Pieces],
+    documents: Sequence[Document],
     *,
     length: int,
     vocab: Vocab,

@@ -11,14 +11,11 @@ from hypothesis import strategies as st
 
 from pipeline import pairs
 from pipeline.config import PairsConfig
-from pipeline.pairs import PairCounts, document_pieces
-from pipeline.pieces import PieceEncoder
+from pipeline.pairs import PairCounts
 from pipeline.segments import _endless
-from pipeline.sentences import split_sentences
 from pipeline.shards import pack_units
 from pipeline.streams import PAIRS, generator
 from pipeline.vocab import SPECIALS, Vocab
-from pipeline.words import Segmenter, unit_starts
 from tests import demo_text, parts
 from tests.parts import Document, Example
 
@@ -433,31 +430,3 @@ def test_examples_depend_on_the_list_and_the_seed_only() -> None:
     changed = [document(0, [[1] * 50]), *documents[1:]]
     labels = [[one.pair_label for one in build(some) if one.document_id == 5] for some in (documents, changed)]
     assert labels[0] == labels[1]
-
-
-def test_a_document_is_encoded_as_its_sentences_would_be_one_by_one() -> None:
-    encoder, segmenter = PieceEncoder(demo_text.vocabulary(), True), Segmenter()
-    for text in [*demo_text.articles(20), *demo_text.reviews(60), "a\nb c\n\u200b\n１９９８\n年", "\u200b\u200b。好"]:
-        whole = document_pieces(7, text, encoder, segmenter)
-        begin, ends = 0, []
-        for sentence in split_sentences(text):
-            encoded = encoder.encode(sentence)
-            end = begin + len(encoded.ids)
-            assert whole.ids[begin:end].tolist() == encoded.ids.tolist()
-            starts = unit_starts(encoded.offsets[:, 0], segmenter.word_starts(sentence))
-            assert whole.unit_starts[begin:end].tolist() == starts.tolist()
-            ends += [end] if end > begin else []
-            begin = end
-        assert whole.sentence_ends == ends
-        assert begin == len(whole.ids)
-
-
-@pytest.mark.parametrize("text", ["", " \n ", "\u200b"])
-def test_a_text_without_pieces_is_an_empty_document(text: str) -> None:
-    nothing = document_pieces(7, text, PieceEncoder(demo_text.vocabulary(), True), Segmenter())
-    assert (len(nothing.ids), len(nothing.unit_starts), nothing.sentence_ends) == (0, 0, [])
-
-
-def test_single_pieces_are_units_where_asked_for() -> None:
-    whole = document_pieces(7, "北京大学。", PieceEncoder(demo_text.vocabulary(), True), Segmenter(), "piece")
-    assert whole.unit_starts.tolist() == [True] * 5
