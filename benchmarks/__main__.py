@@ -1,4 +1,4 @@
-"""Benchmarks against peers: `python -m benchmarks NAME [--json PATH]`; NAME: prepare, step, startup or all.
+"""Benchmarks against peers: `python -m benchmarks NAME [--json PATH]`; NAME: prepare, wiki, segment, step, startup or all.
 
 Prints a table, and writes one JSON object a line: {"name", "value", "unit", "baseline", "ratio", "workers", "machine"}; a ratio
 above 1 means that ours is better. Peers are installed into `.venv-bench` at first use and measured in the same call.
@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks import rows
 from benchmarks.rows import Row
 
-NAMES = ("prepare", "step", "startup")
+NAMES = ("prepare", "wiki", "segment", "step", "startup")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -21,7 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("name", choices=[*NAMES, "all"], help="what to measure")
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the rows here, as JSON lines")
-    parser.add_argument("--megabytes", type=float, default=32, help="text that `prepare` reads (default: %(default)s)")
+    parser.add_argument(
+        "--megabytes", type=float, default=32, help="text that `prepare` and `segment` read (default: %(default)s)"
+    )
     parser.add_argument(
         "--big",
         type=float,
@@ -31,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="`prepare`: also the memory that so much text takes (1000 when no number follows; long)",
     )
     parser.add_argument("--data", metavar="FOLDER", help="`step`: output of `nezha-pipe prepare` with lengths 128 and 512")
+    parser.add_argument("--dump", metavar="URL", help="`wiki`: a dump whose pages are to be fast with, in place of our own")
     parser.add_argument("--peer-python", metavar="PATH", help="a Python that has the peers, in place of .venv-bench")
     given = parser.parse_args(arguments)
     measured = []
@@ -49,6 +52,14 @@ def measure(given: argparse.Namespace) -> Iterator[Row]:
             from benchmarks import prepare
 
             yield from prepare.rows(given.megabytes, given.big, given.peer_python)
+        elif name == "segment":
+            from benchmarks import segment
+
+            yield from segment.rows(given.megabytes)
+        elif name == "wiki":
+            from benchmarks import wiki
+
+            yield from wiki.rows(given.dump, given.peer_python)
         elif name == "step":
             from benchmarks import step
 

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 LESS_IS_BETTER = frozenset({"s", "GB"})
-MORE_IS_BETTER = frozenset({"MB/s", "tokens/s"})
+MORE_IS_BETTER = frozenset({"MB/s", "tokens/s", "%"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -147,8 +147,8 @@ def test_headings_go_and_so_do_sections_that_are_no_prose() -> None:
 
 
 CUT = """
-    参考文献 參考資料 注释 外部链接 外部連結 延伸阅读 參見 相关条目 脚注 資料來源 '''注释'''及參考 參考文獻： 注释、引用與外部連結
-    -{zh-hans:参考资料;zh-hant:參考資料}- References
+    参考文献 參考資料 注释 外部链接 外部連結 延伸阅读 參見 相关条目 脚注 資料來源 '''注释'''及參考 參考文獻：
+    注释、引用與外部連結 -{zh-hans:参考资料;zh-hant:參考資料}- References
 """
 
 
@@ -228,8 +228,8 @@ def test_the_budget_is_in_steps_and_proportional_to_the_page() -> None:
 
 
 MARKS = """
-    {{ }} {{{ }}} [[ ]] -{ }- | = {| |} |- ''' '' <ref> </ref> <!-- --> <nowiki> </nowiki> <math> <poem> </poem> <table> </table>
-    <br> == * ; : ] http://a &# &lt; #if: NoteTA lang convert 文件: 柏林 。 （ ） ，
+    {{ }} {{{ }}} [[ ]] -{ }- | = {| |} |- ''' '' <ref> </ref> <!-- --> <nowiki> </nowiki> <math> <poem> </poem> <table>
+    </table> <br> == * ; : ] http://a &# &lt; #if: NoteTA lang convert 文件: 柏林 。 （ ） ，
 """
 garbage = st.lists(
     st.sampled_from([*MARKS.split(), "\n", " ", "<ref name=a", "[http://x ", "9" * 5000]) | st.text(max_size=5), max_size=60
@@ -267,7 +267,8 @@ def test_well_formed_markup_leaves_exactly_its_text(text: str) -> None:
 
 
 UNITS = """
-    {{ {{a [[ -{ {{a|[[b|-{ <ref> <!-- <math> <poem> ''' ''x http:// （ ， &#9 {{#if: {{{ }} ]] <table> [[File:a| | __A {{a}} [[a]] {{lang|de|x}}
+    {{ {{a [[ -{ {{a|[[b|-{ <ref> <!-- <math> <poem> ''' ''x http:// （ ， &#9 {{#if: {{{ }} ]] <table> [[File:a| | __A {{a}}
+    [[a]] {{lang|de|x}}
 """
 
 

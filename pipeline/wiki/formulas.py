@@ -103,6 +103,7 @@ _SPACES = re.compile(r"\\[,;:! ]|\\q?quad(?![A-Za-z])|~|\s+")
 _STYLES = re.compile(
     r"\\(?:mathrm|mathbf|mathit|mathbb|mathcal|mathsf|text|textrm|operatorname|rm|bf|displaystyle|left|right)(?![A-Za-z])"
 )
+_ESCAPED = re.compile(r"\\([%$#_])")
 _COMMAND = re.compile(r"\\([A-Za-z]++)")
 _BRACES = re.compile(r"\{([^{}\\]*+)\}")
 _PLAIN = re.compile(r"[^\\{}&\n]{1,40}")
@@ -112,7 +113,7 @@ def plain(formula: str) -> str:
     """A short formula of letters, digits and signs as text; empty when anything in it needs two dimensions."""
     if len(formula) > 200:
         return ""
-    text = _STYLES.sub("", formula.replace(r"\{", "(").replace(r"\}", ")"))
+    text = _ESCAPED.sub(r"\1", _STYLES.sub("", formula.replace(r"\{", "(").replace(r"\}", ")")))
     text = _COMMAND.sub(lambda match: _SYMBOLS.get(match[1], match[0]), _SPACES.sub(" ", text))
     for _ in range(3):  # braces of `x_{n_{k}}` stand three deep at most in what a line can say
         text = _BRACES.sub(r"\1", text)

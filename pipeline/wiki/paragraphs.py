@@ -19,8 +19,9 @@ _ENDS_SENTENCE = re.compile(r"[。！？!?；;：:…”’」』）)》〉】\]
 _ASIAN = "[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\ufe30-\uffef\U00020000-\U0003ffff]"
 _ASIAN_END = re.compile(_ASIAN + r"'*$")
 _ASIAN_START = re.compile(r"'*" + _ASIAN)
+# A line in italics from its start to its end.
 _HATNOTE = re.compile(
-    r"'{2,}[^'].{0,200}?(?:参见|參見|参看|參看|主条目|主條目|详见|詳見|另见|另見|消歧|关于|關於|同名|其他用法).*'{2,}\s*$"
+    r"''(?!')[^']{0,200}(?:参见|參見|参看|參看|主条目|主條目|详见|詳見|另见|另見|消歧|关于|關於|同名|其他用法)[^']*''$"
 )
 _LONGEST_HATNOTE = 400
 _BROKEN_ROWS = ("|", "!", "{|")
@@ -55,6 +56,9 @@ class _Lines:
         self._defines = False
         if self._cut_level:
             self._findings.drop("section", len(line))
+            return
+        if line.startswith("''") and len(line) < _LONGEST_HATNOTE and _HATNOTE.match(line):
+            self._findings.drop("hatnote", len(line))
             return
         if self._open:
             before = self._open[-1][-8:]
