@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import command, corpus, peers, prepare, rows, startup, step
+from benchmarks import command, corpus, peers, prepare, rows, segment, startup, step
 from benchmarks.__main__ import main
 from benchmarks.rows import Row
 from model.batches import Batch, Rows
@@ -191,3 +191,15 @@ def test_startup_is_measured_and_written(tmp_path: Path, capsys: pytest.CaptureF
     assert [row["name"] for row in content] == ["startup/help", "run/second"]
     assert all(list(row) == FIELDS and row["value"] > 0 and row["unit"] == "s" for row in content)
     assert "run/second" in capsys.readouterr().out
+
+
+def test_segment_compares_boundaries_with_those_of_jieba(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus, "texts", lambda: ["他来到了网易杭研大厦，A-1座。", "很好"])
+    monkeypatch.setattr(segment, "TURNS", 1)
+    (row,) = segment.rows(megabytes=1)
+    assert (row.name, row.unit) == ("segment/jieba-identical", "MB/s")
+    assert row.baseline and row.value > 0
+    assert "100.000000% of the boundaries are the same, 15 words" in row.note
+    monkeypatch.setattr(segment, "_ours", lambda: lambda text: np.ones(len(text), np.bool_))
+    (row,) = segment.rows(megabytes=1)
+    assert "78.947368% of the boundaries" in row.note
