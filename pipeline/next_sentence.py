@@ -95,8 +95,9 @@ def _any_stretches(documents: Documents, index: Places, wanted: _Wanted, random:
     first, finish = documents.document_starts[index], documents.document_starts[index + 1]
     first_sentence = documents.sentence_of[first]
     latest = np.maximum(first, finish - wanted.lengths)
-    number = 1 + documents.sentence_of[latest] - first_sentence
-    sentence = first_sentence + (random * number).astype(np.int64)
+    # Any sentence but the first: no B of label 0 is that, and where it is a title it would tell the label.
+    number = documents.sentence_of[latest] - first_sentence
+    sentence = first_sentence + (number > 0) + (random * number).astype(np.int64)
     ends = documents.sentence_ends
     start = np.where(sentence > first_sentence, ends[sentence - 1], first)
     start = np.where(wanted.begins_inside, _middles(documents, start, ends[sentence], wanted.rooms), start)

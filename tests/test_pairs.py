@@ -272,6 +272,16 @@ def test_b_of_label_1_begins_a_sentence_where_that_of_label_0_would_have() -> No
     assert np.mean(np.array(begins) % 5 == 0) > 0.9
 
 
+@pytest.mark.parametrize("layout", ["segments", "sentences"])
+def test_b_of_label_1_is_not_a_title(layout: str) -> None:
+    """The first sentence of a document is never B of label 0."""
+    documents = [document(number, [[1] * 6] * 40) for number in range(20)]
+    examples = build(documents, length=33, layout=layout)
+    seconds = [segments(one)[1][0] % 10_000 for one in examples if one.pair_label == 1]
+    assert len(seconds) > 100
+    assert min(seconds) > 0
+
+
 @pytest.mark.parametrize("pieces", [20, 200])
 def test_b_of_label_1_begins_inside_a_sentence_where_that_of_label_0_would_have(pieces: int) -> None:
     found = random_next([document(number, [[1] * pieces]) for number in range(50)], length=64)
