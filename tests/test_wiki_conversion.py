@@ -55,6 +55,7 @@ def converted(text: str, variant: str = "zh-cn", title: str = "", **note_ta: str
         ("zh-cn", "-{zh-cn:甲;zh-xx:乙}-", "甲;zh-xx:乙"),
         ("zh-cn", "-{zh-xx:甲;zh-cn:乙}-", "zh-xx:甲;zh-cn:乙"),
         ("zh-cn", "-{12:30}-", "12:30"),
+        ("zh-cn", "-{=>zh-cn:甲}-", "=>zh-cn:甲"),
         ("zh-cn", "-{zh-cn:约翰; zh-tw:約翰; ;}-", "约翰"),
         # flags; what is before the bar goes even if it is no flag
         ("zh-cn", "-{R|zh-cn:甲;zh-tw:乙}-", "zh-cn:甲;zh-tw:乙"),
@@ -90,6 +91,7 @@ def test_added_rules_hold_from_their_place_on() -> None:
     assert converted(f"電腦，-{{{rule}}}-，電腦。-{{A|{rule}}}-，電腦。") == "电脑，计算机，电脑。计算机，计算机。"
     assert converted(f"-{{H|{rule}}}-電腦程式，-{{-|{rule}}}-電腦程式") == "计算机程式，电脑程式"
     assert converted(f"-{{H|{rule}}}-计算机", "zh-tw") == "電腦"
+    assert converted(f"-{{-|{rule}}}-電腦-{{H|{rule}}}-電腦") == "电脑计算机"
 
 
 def test_a_word_of_the_page_stays_as_it_is() -> None:
@@ -160,6 +162,8 @@ def test_note_ta_holds_for_all_of_the_page_and_the_title() -> None:
     }
     both = [{"G2": "C", "G1": "IT"}]
     assert Converter("zh-cn", groups).convert("程式", note_ta=both).text == "程式码", "of the same word, the later group's"
+    many = {name: [(f"zh-cn:{name}{n};zh-tw:程式{n}", "") for n in range(100, 200)] for name in ("乙", "甲")}
+    assert Converter("zh-cn", many).convert("程式150", note_ta=[{"G1": "乙", "G2": "甲"}]).text == "甲150"
     own = [{"1": "zh-cn:编程;zh-tw:程式", "G2": "C"}]
     assert Converter("zh-cn", groups).convert("程式", note_ta=own).text == "编程", "the page's own rules win over groups"
     taken = Converter("zh-cn", groups).convert("程式-{-|程式}-程式", note_ta=[{"G1": "IT"}])

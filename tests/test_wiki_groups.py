@@ -23,8 +23,9 @@ return {
         { type = 'text', text = [[
 == 标题 ==
 ]] },
+        { type = 'text', 'zh-cn:标题;zh-tw:標題' },
         { type = 'item', original = 'user', rule = 'zh-cn:用户;zh-tw:使用者;' },
-        { rule = "zh-cn:内存; zh-tw:記憶體;", original = 'memory', type = 'item' }, -- 后注
+        { rule = --[[内]] "zh-cn:内存; zh-tw:記憶體;", original = 'memory', type = 'item' }, -- 后注
         'zh-cn:裸;zh-tw:裸字串',
         { 'zh-cn:单;zh-tw:單' },
         { 'original', 'zh-cn:双;zh-tw:雙' };

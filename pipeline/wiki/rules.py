@@ -129,8 +129,6 @@ def _in_force(flags: set[str]) -> frozenset[str]:
     for alone in "RN-":
         if alone in flags:
             return frozenset(alone)
-    if flags == {"T"}:
-        return frozenset("TH")
     if "H" in flags:
         return frozenset("H+") | flags & {"T", "D"}
     if "A" in flags:

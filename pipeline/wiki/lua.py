@@ -1,0 +1,166 @@
+"""Reads what a Lua module returns, as far as it is made of strings, tables and calls; nothing is run.
+
+    returned("local x = { 'a', b = 'c' .. 'd' }; return { content = x, Item('e', [[f]]) }")
+    ->  Table(items=[Call("Item", ["e", "f"])], named={"content": Table(items=["a"], named={"b": "cd"})})
+
+Syntax: the Lua 5.1 manual, sections 2.1 and 2.5.7. Whatever else stands in a module reads as None.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+_TOKEN = re.compile(
+    r"(?P<comment>--\[(?P<c>=*)\[.*?(?:\](?P=c)\]|\Z)|--[^\n]*)"
+    r"|\[(?P<e>=*)\[\n?(?P<long>.*?)(?:\](?P=e)\]|\Z)"
+    r"""|"(?P<double>(?:[^"\\\n]|\\.)*+)"|'(?P<single>(?:[^'\\\n]|\\.)*+)'"""
+    r"|(?P<name>[A-Za-z_][\w.]*)"
+    r"|(?P<sign>\.\.|==|[{}()\[\]=,;])"
+    r"|(?P<other>[^\s])",
+    re.DOTALL,
+)
+_ESCAPE = re.compile(r"((?:\\\d{1,3}|\\x[0-9a-fA-F]{2})+)|\\(z\s*|.)", re.DOTALL)
+_DEEPEST = 40
+"""Tables inside tables that are read."""
+
+
+@dataclass
+class Table:
+    """`{ 'a', b = 'c' }`: values in their order, and those that have a name."""
+
+    items: list[object] = field(default_factory=list)
+    named: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass
+class Call:
+    """`Item('a', 'b')`, `require[[a]]`."""
+
+    function: str
+    arguments: list[object]
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name, as `p` in `return p`."""
+
+    name: str
+
+
+def returned(text: str) -> object:
+    """What a module returns: a str, a Table, a Call, or None. Names are followed for the value itself and for its `content`."""
+    chunk = _Chunk(text)
+    return chunk.known(chunk.returned())
+
+
+class _Chunk:
+    """Reads the values of a Lua chunk: strings, tables, names and calls. Anything else is None."""
+
+    def __init__(self, text: str) -> None:
+        self.tokens = [_token(match) for match in _TOKEN.finditer(text) if match["comment"] is None]
+        self.place = 0
+        self.locals: dict[str, object] = {}
+
+    def returned(self) -> object:
+        """The value of the last `return`, that of the chunk; on the way, values given to names are kept."""
+        result: object = None
+        while self.place < len(self.tokens):
+            kind, text = self.tokens[self.place]
+            self.place += 1
+            if (kind, text) == ("name", "return"):
+                result = self.value()
+            elif kind == "name" and self.sign("="):
+                self.locals[text] = self.value()
+        return result
+
+    def known(self, value: object) -> object:
+        """A name as the value that it was given, so for `content` inside the module's table."""
+        if isinstance(value, Name):
+            table = self.locals.get(value.name)
+            if isinstance(table, Table):
+                prefix = value.name + "."
+                table.named.update(
+                    {name.removeprefix(prefix): each for name, each in self.locals.items() if name.startswith(prefix)}
+                )
+            value = table
+        if isinstance(value, Table) and isinstance(content := value.named.get("content"), Name):
+            value.named["content"] = self.locals.get(content.name)
+        return value
+
+    def sign(self, wanted: str) -> bool:
+        if self.place < len(self.tokens) and self.tokens[self.place] == ("sign", wanted):
+            self.place += 1
+            return True
+        return False
+
+    def value(self, depth: int = 0) -> object:
+        """The expression at this place; strings joined by `..` are one."""
+        value = self.single(depth)
+        while self.sign(".."):
+            right = self.single(depth)
+            value = value + right if isinstance(value, str) and isinstance(right, str) else None
+        return value
+
+    def single(self, depth: int) -> object:
+        if self.place >= len(self.tokens) or depth > _DEEPEST:
+            self.place += 1
+            return None
+        kind, text = self.tokens[self.place]
+        if kind == "string":
+            self.place += 1
+            return text
+        if self.sign("{"):
+            return self.table(depth + 1)
+        if kind != "name":
+            self.place += kind == "other"
+            return None
+        self.place += 1
+        if self.sign("("):
+            return Call(text, self.table(depth + 1, ")").items)
+        if self.place < len(self.tokens) and (
+            self.tokens[self.place][0] == "string" or self.tokens[self.place] == ("sign", "{")
+        ):
+            return Call(text, [self.single(depth + 1)])
+        return None if text == "nil" else Name(text)
+
+    def table(self, depth: int, end: str = "}") -> Table:
+        """What stands before `end`: values in their order, and those that have a name."""
+        table = Table()
+        while self.place < len(self.tokens) and not self.sign(end):
+            before = self.place
+            key = self.key()
+            value = self.value(depth)
+            if key is None:
+                table.items.append(value)
+            else:
+                table.named[key] = value
+            if not self.sign(",") and not self.sign(";") and self.place == before:
+                self.place += 1
+        return table
+
+    def key(self) -> str | None:
+        """`name =` or `['name'] =` before a value."""
+        kinds = self.tokens[self.place : self.place + 4]
+        if len(kinds) > 1 and kinds[0][0] == "name" and kinds[1] == ("sign", "="):
+            self.place += 2
+            return kinds[0][1]
+        if len(kinds) > 3 and kinds[0] == ("sign", "[") and kinds[2:] == [("sign", "]"), ("sign", "=")]:
+            self.place += 4
+            return kinds[1][1]
+        return None
+
+
+def _token(match: re.Match[str]) -> tuple[str, str]:
+    if match["long"] is not None:
+        return "string", match["long"]
+    for quoted in (match["double"], match["single"]):
+        if quoted is not None:
+            return "string", _ESCAPE.sub(_unescape, quoted) if "\\" in quoted else quoted
+    kind = match.lastgroup or "other"
+    return kind, match[0]
+
+
+def _unescape(match: re.Match[str]) -> str:
+    if match[1]:
+        digits = re.findall(r"\\(?:x([0-9a-fA-F]{2})|(\d{1,3}))", match[1])
+        return bytes(int(a, 16) if a else min(int(b), 255) for a, b in digits).decode("utf-8", "replace")
+    return {"n": "\n", "t": "\t", "r": "\r", "z": ""}.get(match[2][:1], match[2])
