@@ -153,13 +153,11 @@ def _batches(kept: pa.Table) -> Iterator[tuple[npt.NDArray[np.uint64], list[str]
 
 def read_part(stage: Finished, name: str) -> Documents:
     """The documents of one part, end to end."""
-    path = storage.local_copy(stage.file(name), next(entry["sha256"] for entry in stage.files(name)))
-    with pa.memory_map(str(path)) as file:
-        table = pa.ipc.open_file(file).read_all().combine_chunks()
-        columns = {column: table[column].combine_chunks() for column in table.column_names}
-        starts = columns["ids"].offsets.to_numpy().astype(np.int64)
-        first_sentence = columns["sentence_ends"].offsets.to_numpy()
-        ends = columns["sentence_ends"].values.to_numpy().astype(np.int64)
-        ends += np.repeat(starts[:-1], np.diff(first_sentence))
-        units = columns["unit_starts"].values.to_numpy(zero_copy_only=False)
-        return Documents(columns["ids"].values.to_numpy().copy(), units, ends, starts, columns["id"].to_numpy().copy())
+    table = pa.ipc.open_file(pa.py_buffer(storage.read_bytes(stage.file(name)))).read_all()
+    columns = {column: table[column].combine_chunks() for column in table.column_names}
+    starts = columns["ids"].offsets.to_numpy().astype(np.int64)
+    first_sentence = columns["sentence_ends"].offsets.to_numpy()
+    ends = columns["sentence_ends"].values.to_numpy().astype(np.int64)
+    ends += np.repeat(starts[:-1], np.diff(first_sentence))
+    units = columns["unit_starts"].values.to_numpy(zero_copy_only=False)
+    return Documents(columns["ids"].values.to_numpy(), units, ends, starts, columns["id"].to_numpy())

@@ -42,6 +42,7 @@ def import_beam() -> Any:
 
 def local_runner() -> tuple[Any, Any]:
     """Beam's engine in this process, and its options."""
+    import_beam()
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.portability.fn_api_runner import fn_runner
 

@@ -78,7 +78,8 @@ def again(finished: tuple[str, str, dict[str, object]], *more: str) -> list[str]
 
 def test_every_step_ran_and_the_page_is_there(finished: tuple[str, str, dict[str, object]]) -> None:
     _, _, said = finished
-    steps = ["tasks", "documents_reviews", "duplicates", "vocabulary", "shards_reviews_32", "checkpoint", "export", "scores"]
+    data = ["tasks", *(f"{stage}_reviews" for stage in ("documents", "signatures", "pieces")), "shards_reviews_32"]
+    steps = [*data, "duplicates", "vocabulary", "checkpoint", "export", "scores"]
     ran = said["ran"]
     assert isinstance(ran, list) and sorted(ran[:-1]) == sorted(steps) and ran[-1] == "report"
     page = Path(str(said["report"])).read_text(encoding="utf-8")
@@ -95,6 +96,13 @@ def test_a_changed_setting_redoes_only_what_depends_on_it(finished: tuple[str, s
 
 def test_a_threshold_that_changes_no_decision_redoes_no_training(finished: tuple[str, str, dict[str, object]]) -> None:
     assert again(finished, "--set", "filters.max_characters=199999") == ["duplicates", "report"]
+
+
+def test_other_masks_encode_nothing_again(finished: tuple[str, str, dict[str, object]], tmp_path: Path) -> None:
+    recipe, output, _ = finished
+    plan = json.loads(command("plan", recipe, "--output", output, "--set", "masking.masked_lm_prob=0.2", "--json").stdout)
+    to_do = [name for name, state in plan["steps"].items() if state == "to do"]
+    assert to_do == ["shards_reviews_32", "checkpoint", "export", "scores", "report"]
 
 
 def test_operational_settings_redo_nothing_but_the_page(finished: tuple[str, str, dict[str, object]]) -> None:

@@ -30,7 +30,15 @@ def test_h_is_help() -> None:
         (["prepare", "--corpus", "text", "--output", "out"], "has no input; name files, folders or globs"),
         (["prepare", "--corpus", "text", "--input", "missing.txt", "--output", "out"], "missing.txt: no such file"),
         (["prepare", "--corpus", "demo", "--set", "filters.min_chars=3", "--output", "out"], "unknown key 'min_chars'"),
-        (["prepare", "--corpus", "wiki", "--output", "out"], "'wiki' is not one of"),
+        (["prepare", "--corpus", "wikis", "--output", "out"], "'wikis' is not one of"),
+        (["prepare", "tiny", "--variant", "zh-tw", "--output", "out"], "--variant: with --corpus only"),
+        (["prepare", "--corpus", "demo", "--max-bad", "much", "--output", "out"], "'much' is no share: write 1% or 0.01"),
+        (
+            ["prepare", "--corpus", "demo", "--masked-lm-prob", "2", "--output", "out"],
+            "masked_lm_prob 2.0 is not between 0 and 1",
+        ),
+        (["prepare", "tiny", "--output", "out", "--runner", "flink"], "cannot see the local path"),
+        (["prepare", "tiny", "--output", "out", "--runner", "ray", "--runner-option", "adress=a:1"], "address=host:port only"),
         (["pretrain", "tiny", "--data", "missing", "--output", "out"], "missing/data.json: not found"),
         (["export", "missing", "--output", "out"], "neither a checkpoint"),
         (["verify", "missing"], "nothing to verify"),
@@ -52,9 +60,11 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[s
 
 
 def test_a_broken_corpus_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
-    (tmp_path / "bad.txt").write_bytes("这是一篇新闻。\n\n".encode("gb18030") * 40)
-    done = nezha_pipe("prepare", "--corpus", "text", "--input", "bad.txt", "--output", "out", cwd=tmp_path)
+    (tmp_path / "bad.jsonl").write_text('{"content": "这是一篇新闻。"}\n{"content": "这是\n' * 40)
+    done = nezha_pipe(
+        "prepare", "--corpus", "news", "--input", "bad.jsonl", "--max-bad", "10%", "--output", "out", cwd=tmp_path
+    )
     assert done.returncode == 2
-    assert "iconv -f gb18030 -t utf-8" in done.stderr
+    assert "40 of 80 records cannot be read, max_bad allows 10.00% (bad.jsonl#" in done.stderr
     assert not list((tmp_path / "out").glob("*/manifest.json"))
     assert not (tmp_path / "out" / "data.json").exists()

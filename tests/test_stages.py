@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline import stages, storage
-from pipeline.config import DedupConfig, FilterConfig
+from pipeline.config import FilterConfig, WordsConfig
 from pipeline.errors import StorageError
 from pipeline.stages import FileEntry, Stage
 
@@ -44,9 +44,20 @@ def test_a_key_changes_with_all_that_decides_the_content() -> None:
 
 
 def test_a_key_does_not_depend_on_the_order_or_the_class_of_settings() -> None:
-    same = {"lengths": [128, 512], "filters": {"max_characters": 200_000, "min_characters": 10, "min_chinese_share": 0.3}}
+    filters = dict(reversed(list(asdict(FilterConfig()).items())))
+    same = {"lengths": [128, 512], "filters": filters}
     assert replace(STAGE, settings=same).key == STAGE.key
-    assert stages.plain({"dedup": DedupConfig(), 3: (1, (2,))}) == {"dedup": {"exact": True}, "3": [1, [2]]}
+    assert stages.plain({"words": WordsConfig(), 3: (1, (2,))}) == {
+        "words": {"segmenter": "jieba", "user_dictionary": []},
+        "3": [1, [2]],
+    }
+
+
+def test_a_digest_of_some_files_changes_with_these_alone(tmp_path: Path) -> None:
+    one = stages.run(str(tmp_path / "one"), STAGE, writes({"a": b"1", "b": b"2"}))
+    two = stages.run(str(tmp_path / "two"), STAGE, writes({"a": b"1", "b": b"3"}))
+    assert one.digest_of(["a"]) == two.digest_of(["a"])
+    assert one.digest_of(["a", "b"]) == one.digest != two.digest
 
 
 @pytest.mark.parametrize("root", ["{tmp}", "memory://stages/{tmp}"])
