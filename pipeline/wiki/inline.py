@@ -20,7 +20,7 @@ _ADDRESS = re.compile(r"(?<![A-Za-z0-9_/])(?:https?|ftp)://[!-;=?-Z\\^-z|~]++", 
 _TRAILING = ".,;:!?'"
 _QUOTES = re.compile(r"'{2,}")
 _MAGIC = re.compile(r"__(?:[A-Z]{2,32}|[\u4e00-\u9fff]{2,8})__")
-_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_ENTITY = re.compile(r"&(?:#0{0,20}\d{1,7}|#[xX]0{0,20}[0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _SPACES = re.compile(r"[ \t\xa0\u2002-\u200a\u202f\u205f]{2,}+|[\t\xa0\u2002-\u200a\u202f\u205f]")
 
 

@@ -8,6 +8,7 @@ A table that is never closed goes up to the next empty line or heading, so that 
 import re
 
 from pipeline.wiki.findings import Findings
+from pipeline.wiki.hidden_rules import hidden_rules
 
 _MARK = re.compile(r"^[ \t:*#;]*+(\{\||\|\}(?!\}))", re.MULTILINE)
 _END_OF_OPEN = re.compile(r"\n[ \t]*+\n|\n(?==)")
@@ -21,7 +22,7 @@ def without_tables(text: str, findings: Findings) -> str:
     pieces = []
     for start, end in _ranges(text, findings):
         if start >= kept_from:
-            pieces.append(text[kept_from:start])
+            pieces += [text[kept_from:start], hidden_rules(text[start:end])]
             findings.drop("table", end - start)
             kept_from = end
     return "".join([*pieces, text[kept_from:]])

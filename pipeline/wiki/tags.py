@@ -19,10 +19,11 @@ _INLINE = """
     style script rt rp
 """
 _BLOCKS = """
-    address article aside blockquote caption center dd details div dl dt figcaption figure footer h1 h2 h3 h4 h5 h6 header
+    address article aside blockquote caption center dd details div dl dt figcaption figure footer header
     hr main nav ol p summary table tbody td tfoot th thead tr ul
 """
 _BECOMES = {name: "" for name in _INLINE.split()} | {name: "\n\n" for name in _BLOCKS.split()} | {"br": BREAK, "li": "\n*"}
+_HEADINGS = {f"h{level}": "=" * level for level in range(1, 7)}
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*+)(?![A-Za-z0-9])[^<>]*+>")
 _READING = re.compile(r"<(rt|rp)(?![A-Za-z0-9])[^<>]*+>[^<]*+(?:</\1\s*+>)?+", re.IGNORECASE)
 _POWER = re.compile(r"(?<=\d)<sup>\s*+([+\-−]?\d{1,3})\s*+</sup>", re.IGNORECASE)
@@ -41,8 +42,10 @@ def without_tags(text: str, findings: Findings) -> str:
 
 def _replacement(match: re.Match[str]) -> str:
     name = match[2].lower()
-    if match[1] and name in ("li", "br"):  # </br> is a line break too, for browsers and MediaWiki
-        return "\n" if name == "li" else BREAK
+    if match[1] and name == "li":
+        return "\n"
+    if name in _HEADINGS:
+        return _HEADINGS[name] + "\n\n" if match[1] else "\n\n" + _HEADINGS[name]
     return _BECOMES.get(name, match[0])
 
 

@@ -17,6 +17,7 @@ from functools import lru_cache
 from pipeline.wiki.countries import COUNTRIES
 from pipeline.wiki.findings import Findings
 from pipeline.wiki.functions import find_function
+from pipeline.wiki.hidden_rules import hidden_rules
 from pipeline.wiki.languages import is_language_prefix, language_name
 from pipeline.wiki.quiet_templates import is_disambiguation, is_quiet
 from pipeline.wiki.text_templates import CONSTANTS, TEXT, Arguments, chosen
@@ -65,7 +66,7 @@ class Templates:
             self._findings.kept[key] = self._findings.kept.get(key, 0) + 1
             return handler(_named(arguments))
         elif not is_quiet(key):
-            self._lose(name, arguments)
+            return self._lose(name, arguments)
         return ""
 
     def _redirected(self, name: str) -> str:
@@ -73,16 +74,19 @@ class Templates:
         target = self._redirects.get(template_name(name[:_LONGEST_NAME]))
         return _key(target) if target else ""
 
-    def _lose(self, name: str, arguments: list[list[str]]) -> None:
-        """Count the values of the arguments; an address is not for readers."""
+    def _lose(self, name: str, arguments: list[list[str]]) -> str:
+        """Count the values of the arguments; an address is not for readers. Rules for the whole page stay."""
         named = template_name(name[:_LONGEST_NAME])
         number = 0
+        rules = ""
         for argument in arguments:
             text = "".join(argument)
             parameter = _PARAMETER.match(text)
             if "://" not in text:
                 number += len(text[parameter.end() if parameter else 0 :].strip())
+            rules += hidden_rules(text)
         self._findings.lost[named] = self._findings.lost.get(named, 0) + number
+        return rules
 
 
 def _named(arguments: list[list[str]]) -> Arguments:
