@@ -17,10 +17,14 @@ import torch
 from model.config import EncoderConfig
 from model.export import export_model, load_export
 from model.heads import PretrainingModel
+from model.training import train
 from pipeline import storage
 from pipeline.errors import CheckpointError
 from pipeline.pieces import PieceEncoder
 from pipeline.vocab import Vocab
+from tests import tiny
+from workflows.exporting import export_checkpoint
+from workflows.filling import fill
 
 PIECES = (
     *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "\u2028", "今", "天", "气", "很", "好", "，", "。", "北", "京"),
@@ -162,6 +166,28 @@ def test_an_export_loads_as_it_was_written(tmp_path: Path) -> None:
     assert loaded.state_dict().keys() == model.state_dict().keys()
     assert all(torch.equal(weight, model.state_dict()[name]) for name, weight in loaded.state_dict().items())
     assert all(weight.requires_grad and weight.device.type == "cpu" for weight in loaded.parameters())
+
+
+def test_the_rules_of_text_travel_from_shards_to_the_export(tmp_path: Path) -> None:
+    run = tiny.pretrain_run(tiny.prepare(tmp_path / "data", rows=60), tmp_path / "run", validate_every=20, checkpoint_every=20)
+    result = train(run)
+    assert result.last_checkpoint
+    export_checkpoint(result.last_checkpoint, str(tmp_path / "export"), {})
+    assert load_export(str(tmp_path / "export"))[3] == {"do_lower_case": True, "map_punctuation": True}
+
+
+def test_masks_are_filled_in_text_as_it_was_trained_on(tmp_path: Path) -> None:
+    make(tmp_path / "mapped", TINY, True, map_punctuation=True)
+    make(tmp_path / "plain", TINY, True)
+    curly, straight = "“今[MASK]天”", '"今[MASK]天"'
+    assert fill(str(tmp_path / "mapped"), curly, 3) == fill(str(tmp_path / "mapped"), straight, 3)
+    assert fill(str(tmp_path / "plain"), curly, 3) != fill(str(tmp_path / "plain"), straight, 3)
+
+
+def test_an_export_of_before_maps_no_punctuation(tmp_path: Path) -> None:
+    make(tmp_path, TINY, True)
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": true}', "utf-8")
+    assert load_export(str(tmp_path))[3] == {"do_lower_case": True, "map_punctuation": False}
 
 
 def test_equal_models_give_equal_bytes(tmp_path: Path) -> None:

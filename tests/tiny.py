@@ -55,7 +55,7 @@ def prepare(
                 "source": source,
                 "sequence_length": length,
                 "seed": 1,
-                "vocabulary": {"size": len(VOCAB), "sha256": VOCAB.sha256, "do_lower_case": True},
+                "vocabulary": {"size": len(VOCAB), "sha256": VOCAB.sha256, "do_lower_case": True, "map_punctuation": True},
                 "masking": asdict(masking),
                 "pairs": asdict(replace(PairsConfig(), task=task)),  # type: ignore[arg-type]
                 "counts": {split: {"rows": len(rows)} for split, rows in tables.items()},
