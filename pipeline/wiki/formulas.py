@@ -10,95 +10,15 @@ Names of commands: https://www.mediawiki.org/wiki/Extension:Math/Syntax.
 
 import re
 
-_SYMBOLS = dict(
-    entry.split(":")
-    for entry in [
-        r"alpha:α",
-        r"beta:β",
-        r"gamma:γ",
-        r"delta:δ",
-        r"epsilon:ε",
-        r"varepsilon:ε",
-        r"zeta:ζ",
-        r"eta:η",
-        r"theta:θ",
-        r"iota:ι",
-        r"kappa:κ",
-        r"lambda:λ",
-        r"mu:μ",
-        r"nu:ν",
-        r"xi:ξ",
-        r"pi:π",
-        r"rho:ρ",
-        r"sigma:σ",
-        r"tau:τ",
-        r"upsilon:υ",
-        r"phi:φ",
-        r"varphi:φ",
-        r"chi:χ",
-        r"psi:ψ",
-        r"omega:ω",
-        r"Gamma:Γ",
-        r"Delta:Δ",
-        r"Theta:Θ",
-        r"Lambda:Λ",
-        r"Xi:Ξ",
-        r"Pi:Π",
-        r"Sigma:Σ",
-        r"Phi:Φ",
-        r"Psi:Ψ",
-        r"Omega:Ω",
-        r"times:×",
-        r"cdot:·",
-        r"div:÷",
-        r"pm:±",
-        r"mp:∓",
-        r"le:≤",
-        r"leq:≤",
-        r"ge:≥",
-        r"geq:≥",
-        r"ne:≠",
-        r"neq:≠",
-        r"approx:≈",
-        r"equiv:≡",
-        r"sim:~",
-        r"to:→",
-        r"rightarrow:→",
-        r"infty:∞",
-        r"in:∈",
-        r"notin:∉",
-        r"subset:⊂",
-        r"subseteq:⊆",
-        r"cup:∪",
-        r"cap:∩",
-        r"circ:°",
-        r"ldots:…",
-        r"cdots:…",
-        r"dots:…",
-        r"prime:′",
-        r"hbar:ℏ",
-        r"ell:ℓ",
-        r"forall:∀",
-        r"exists:∃",
-        r"partial:∂",
-        r"nabla:∇",
-        r"perp:⊥",
-        r"parallel:∥",
-        r"angle:∠",
-        r"sin:sin",
-        r"cos:cos",
-        r"tan:tan",
-        r"log:log",
-        r"ln:ln",
-        r"exp:exp",
-        r"lim:lim",
-        r"max:max",
-        r"min:min",
-        r"gcd:gcd",
-        r"det:det",
-        r"dim:dim",
-    ]
-)
+_COMMANDS = """
+    alpha:α beta:β gamma:γ delta:δ epsilon:ε varepsilon:ε zeta:ζ eta:η theta:θ iota:ι kappa:κ lambda:λ mu:μ nu:ν xi:ξ pi:π
+    rho:ρ sigma:σ tau:τ upsilon:υ phi:φ varphi:φ chi:χ psi:ψ omega:ω Gamma:Γ Delta:Δ Theta:Θ Lambda:Λ Xi:Ξ Pi:Π Sigma:Σ Phi:Φ
+    Psi:Ψ Omega:Ω times:× cdot:· div:÷ pm:± mp:∓ le:≤ leq:≤ ge:≥ geq:≥ ne:≠ neq:≠ approx:≈ equiv:≡ sim:~ to:→ rightarrow:→
+    infty:∞ in:∈ notin:∉ subset:⊂ subseteq:⊆ cup:∪ cap:∩ circ:° ldots:… cdots:… dots:… prime:′ hbar:ℏ ell:ℓ forall:∀ exists:∃
+    partial:∂ nabla:∇ perp:⊥ parallel:∥ angle:∠ sin:sin cos:cos tan:tan log:log ln:ln exp:exp lim:lim max:max min:min gcd:gcd
+    det:det dim:dim
+"""
+_SYMBOLS = dict(entry.split(":") for entry in _COMMANDS.split())
 _SPACES = re.compile(r"\\[,;:! ]|\\q?quad(?![A-Za-z])|~|\s+")
 _STYLES = re.compile(
     r"\\(?:mathrm|mathbf|mathit|mathbb|mathcal|mathsf|text|textrm|operatorname|rm|bf|displaystyle|left|right)(?![A-Za-z])"

@@ -31,75 +31,17 @@ _PAGE_WORDS = frozenset(
         "titleparts",
     ]
 )
-_EMPTY_WORDS = frozenset(
-    [
-        "pagenamee",
-        "fullpagenamee",
-        "namespace",
-        "namespacee",
-        "namespacenumber",
-        "talkpagename",
-        "talkspace",
-        "subjectspace",
-        "sitename",
-        "server",
-        "servername",
-        "scriptpath",
-        "stylepath",
-        "currentyear",
-        "currentmonth",
-        "currentmonth1",
-        "currentmonthname",
-        "currentmonthabbrev",
-        "currentday",
-        "currentday2",
-        "currentdayname",
-        "currentdow",
-        "currenttime",
-        "currenthour",
-        "currentweek",
-        "currenttimestamp",
-        "currentversion",
-        "localyear",
-        "localmonth",
-        "localmonth1",
-        "localmonthname",
-        "localday",
-        "localday2",
-        "localdayname",
-        "localdow",
-        "localtime",
-        "localhour",
-        "localweek",
-        "localtimestamp",
-        "numberofarticles",
-        "numberoffiles",
-        "numberofedits",
-        "numberofpages",
-        "numberofusers",
-        "numberofactiveusers",
-        "numberofadmins",
-        "revisionid",
-        "revisionday",
-        "revisionday2",
-        "revisionmonth",
-        "revisionmonth1",
-        "revisionyear",
-        "revisiontimestamp",
-        "revisionuser",
-        "revisionsize",
-        "pageid",
-        "pagesize",
-        "noexternallanglinks",
-        "contentlanguage",
-        "pagelanguage",
-        "directionmark",
-        "displaytitle",
-        "defaultsort",
-        "defaultsortkey",
-        "defaultcategorysort",
-    ]
-)
+_OF_THE_WIKI = """
+    pagenamee fullpagenamee namespace namespacee namespacenumber talkpagename talkspace subjectspace sitename server
+    servername scriptpath stylepath currentyear currentmonth currentmonth1 currentmonthname currentmonthabbrev currentday
+    currentday2 currentdayname currentdow currenttime currenthour currentweek currenttimestamp currentversion localyear
+    localmonth localmonth1 localmonthname localday localday2 localdayname localdow localtime localhour localweek
+    localtimestamp numberofarticles numberoffiles numberofedits numberofpages numberofusers numberofactiveusers numberofadmins
+    revisionid revisionday revisionday2 revisionmonth revisionmonth1 revisionyear revisiontimestamp revisionuser revisionsize
+    pageid pagesize noexternallanglinks contentlanguage pagelanguage directionmark displaytitle defaultsort defaultsortkey
+    defaultcategorysort
+"""
+_EMPTY_WORDS = frozenset(_OF_THE_WIKI.split())
 _NAME = re.compile(r"\s*+(?:(?:safe)?subst:)?+\s*+(#?[\w ]++)\s*+(?:[:：]|$)")
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 
@@ -204,25 +146,8 @@ _FUNCTIONS: dict[str, _Body] = {
     "gender": lambda name, arguments: _at(arguments, 0),
     "#titleparts": lambda title, arguments: title,
 }
-_EMPTY_FUNCTIONS = frozenset(
-    [
-        "urlencode",
-        "anchorencode",
-        "localurl",
-        "localurle",
-        "fullurl",
-        "fullurle",
-        "canonicalurl",
-        "filepath",
-        "int",
-        "ns",
-        "nse",
-        "special",
-        "speciale",
-        "pagesincategory",
-        "numberingroup",
-        "protectionlevel",
-        "grammar",
-        "bidi",
-    ]
-)
+_WITHOUT_TEXT = """
+    urlencode anchorencode localurl localurle fullurl fullurle canonicalurl filepath int ns nse special speciale
+    pagesincategory numberingroup protectionlevel grammar bidi
+"""
+_EMPTY_FUNCTIONS = frozenset(_WITHOUT_TEXT.split())

@@ -17,85 +17,17 @@ from collections.abc import Sequence
 from pipeline.wiki.findings import Findings
 from pipeline.wiki.languages import is_language_prefix
 
-FILES = frozenset(
-    [
-        "file",
-        "image",
-        "media",
-        "f",
-        "文件",
-        "檔案",
-        "档案",
-        "图像",
-        "圖像",
-        "图片",
-        "圖片",
-        "媒体",
-        "媒體",
-        "媒体文件",
-        "媒體檔案",
-        "datei",
-        "bild",
-        "ファイル",
-        "画像",
-        "파일",
-        "그림",
-    ]
-)
+_FILE_NAMES = """
+    file image media f 文件 檔案 档案 图像 圖像 图片 圖片 媒体 媒體 媒体文件 媒體檔案 datei bild ファイル 画像 파일 그림
+"""
+FILES = frozenset(_FILE_NAMES.split())
 CATEGORIES = frozenset(["category", "cat", "分类", "分類", "kategorie", "カテゴリ", "분류"])
-_PROJECTS = frozenset(
-    [
-        "b",
-        "c",
-        "commons",
-        "d",
-        "m",
-        "media",
-        "meta",
-        "mw",
-        "n",
-        "phab",
-        "q",
-        "s",
-        "species",
-        "v",
-        "voy",
-        "w",
-        "wikibooks",
-        "wikidata",
-        "wikinews",
-        "wikipedia",
-        "wikiquote",
-        "wikisource",
-        "wikispecies",
-        "wikiversity",
-        "wikivoyage",
-        "wikt",
-        "wiktionary",
-        "wp",
-        "维基百科",
-        "維基百科",
-        "template",
-        "t",
-        "模板",
-        "样板",
-        "樣板",
-        "user",
-        "用户",
-        "用戶",
-        "help",
-        "帮助",
-        "幫助",
-        "portal",
-        "主题",
-        "主題",
-        "project",
-        "special",
-        "特殊",
-        "draft",
-        "草稿",
-    ]
-)
+_PROJECT_NAMES = """
+    b c commons d m media meta mw n phab q s species v voy w wikibooks wikidata wikinews wikipedia wikiquote wikisource
+    wikispecies wikiversity wikivoyage wikt wiktionary wp 维基百科 維基百科 template t 模板 样板 樣板 user 用户 用戶 help 帮助
+    幫助 portal 主题 主題 project special 特殊 draft 草稿
+"""
+_PROJECTS = frozenset(_PROJECT_NAMES.split())
 _QUALIFIER = re.compile(r"(?<!\s)\s*+[(（][^()（）]*[)）]$")
 _NO_TITLE = re.compile(r"[\[\]{}<>\n]")
 
@@ -105,18 +37,16 @@ def link_text(parts: Sequence[str], findings: Findings) -> str:
     if len(parts) == 1 and "|" in parts[0]:  # from {{!}}
         parts = parts[0].split("|")
     target = parts[0].strip()
-    if _NO_TITLE.search(target):
-        return "|".join(parts)
     prefix, colon, rest = target.partition(":")
-    if not colon:
-        return _shown(target, parts)
-    space = prefix.strip().replace("_", " ").lower()
-    if not space:  # [[:Category:柏林]]
-        return _shown(rest.strip(), parts)
+    space = prefix.strip().replace("_", " ").lower() if colon else ""
     if space in FILES:
         if len(parts) > 1:
             findings.drop("file", len(parts[-1]))
         return ""
+    if _NO_TITLE.search(target):
+        return "|".join(parts)
+    if colon and not space:  # [[:Category:柏林]]
+        return _shown(rest.strip(), parts)
     if space in CATEGORIES or is_language_prefix(space):
         return ""
     return _shown(target, parts)

@@ -52,37 +52,12 @@ _SIGNS = """
 """
 _QUIET = frozenset(" ".join((_FOOTNOTES, _MAINTENANCE, _HATNOTES, _SISTERS, _LAYOUT, _SIGNS)).split())
 
-_DISAMBIGUATION = frozenset(
-    [
-        "disambig",
-        "disambiguation",
-        "dab",
-        "disam",
-        "disamb",
-        "disambigpage",
-        "disambiguationpage",
-        "消歧义",
-        "消歧義",
-        "消歧义页",
-        "消歧義頁",
-        "消歧",
-        "消含糊",
-        "hndis",
-        "geodis",
-        "mathdab",
-        "roaddis",
-        "numberdis",
-        "letter-numbercombdisambig",
-        "tladisambig",
-        "tlad",
-        "hospitaldis",
-        "schooldis",
-        "shipindex",
-        "roadindex",
-        "callsigndis",
-        "airportdis",
-    ]
-)
+_DISAMBIGUATIONS = """
+    disambig disambiguation dab disam disamb disambigpage disambiguationpage 消歧义 消歧義 消歧义页 消歧義頁 消歧 消含糊 hndis
+    geodis mathdab roaddis numberdis letter-numbercombdisambig tladisambig tlad hospitaldis schooldis shipindex roadindex
+    callsigndis airportdis
+"""
+_DISAMBIGUATION = frozenset(_DISAMBIGUATIONS.split())
 _DISAMBIGUATION_ENDS = ("消歧义", "消歧義", "disambiguation", "disambig")
 
 
