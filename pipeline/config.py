@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["demo", "text", "news", "baike", "wiki"]
+Kind = Literal["demo", "text", "news", "baike", "wiki", "tfrecord"]
 PairTask = Literal["nsp", "sop", "none"]
 Layout = Literal["segments", "sentences", "full_sentences", "document_sentences"]
 MaskingPolicy = Literal["word", "piece", "span", "entity"]
@@ -22,8 +22,8 @@ class SourceConfig:
     name: str
     """A short name: folders, weights of phases and reports use it."""
     kind: Kind
-    """What it is: `demo` (the embedded corpus), `wiki` (a MediaWiki dump), `baike` (an encyclopedia), `news` or `text`.
-    The layout of files (JSON, Parquet, plain text, compressed or not) is recognised by their content."""
+    """What it is: `demo` (the embedded corpus), `wiki` (a MediaWiki dump), `baike` (an encyclopedia), `news`, `text`, or
+    `tfrecord` (examples of BERT's create_pretraining_data.py). The layout of files is recognised by their content."""
     input: tuple[str, ...] = ()
     """Files, folders or globs, any fsspec URL. For `demo`: the part to take, `news` or `reviews`. For `wiki` without input: the
     latest dump of the Chinese Wikipedia is downloaded."""
@@ -79,7 +79,7 @@ class FilterConfig:
     max_sign_share: float = 0.4
     """Largest share of punctuation and other signs (0.4: data-juicer asks for 60 % letters and digits in its wiki recipe)."""
     max_symbol_share: float = 0.2
-    """Largest share of signs that no sentence has: #, =, arrows, emoji (Gopher: 0.1 for each word; code and markup have more)."""
+    """Largest share of signs that no sentence has: #, =, arrows, emoji (Gopher: 0.1 a word; code and markup have more)."""
     max_top_3: float = 0.256
     """Largest share of the commonest 3 letters (0.256 for 2 words: FineWeb-2)."""
     max_top_5: float = 0.3
@@ -222,8 +222,8 @@ class MaskingConfig:
     """`[masking]`: what is hidden from the model. Names as in BERT's create_pretraining_data where it has them."""
 
     policy: MaskingPolicy = "word"
-    """What is hidden as a whole: `word`, a word; `piece`, a single piece; `span`, up to ten words in a row (SpanBERT); `entity`,
-    a phrase of the list `phrases` where one stands, else a word."""
+    """What is hidden as a whole: `word`, a word; `piece`, a single piece; `span`, up to ten words in a row (SpanBERT);
+    `entity`, a phrase of the list `phrases` where one stands, else a word."""
     phrases: str = ""
     """A list of phrases for `entity`, one a line, any fsspec URL."""
     masked_lm_prob: float = 0.15

@@ -156,11 +156,11 @@ class MakeExamples:
         made = build(documents, length=self.length, pairs=self.config.pairs, seed=seed, vocab=vocab, counts=pairs)
         for examples in made:
             masks = static_masks(masking.static_draws, seed, examples.sequences, rules)
-            table = _rows(examples, masks, vocab, seed)
+            table = rows_of(examples, masks, vocab, seed)
             first = self.shards["train"] if split == "validation" else 0
             buckets = first + part_of(table["order"].to_numpy(), max(1, self.shards[split]))
             yield job.Mapped(
-                table, buckets, {split: counts | _counts(examples, masks, vocab), "lengths": {split: _lengths(examples)}}
+                table, buckets, {split: counts | counts_of(examples, masks, vocab), "lengths": {split: lengths_of(examples)}}
             )
             counts = {}
         told = {
@@ -175,7 +175,8 @@ class MakeExamples:
         yield job.Mapped(nothing, np.empty(0, np.int64), {split: counts | told})
 
 
-def _counts(examples: Examples, masks: Masks, vocab: Vocab) -> Tally:
+def counts_of(examples: Examples, masks: Masks, vocab: Vocab) -> Tally:
+    """What the manifest says of examples and how they are masked."""
     sequences = examples.sequences
     labels = sequences.input_ids[np.repeat(sequences.offsets[:-1], masks.lengths.sum(axis=1)) + masks.positions]
     return {
@@ -188,7 +189,8 @@ def _counts(examples: Examples, masks: Masks, vocab: Vocab) -> Tally:
     }
 
 
-def _lengths(examples: Examples) -> Tally:
+def lengths_of(examples: Examples) -> Tally:
+    """Examples by their number of pieces."""
     lengths, numbers = np.unique(np.diff(examples.sequences.offsets), return_counts=True)
     return {str(length): number for length, number in zip(lengths.tolist(), numbers.tolist(), strict=True)}
 
@@ -198,7 +200,7 @@ def _schema(vocabulary_size: int) -> pa.Schema:
     return shards.schema(vocabulary_size).append(pa.field("order", pa.uint64(), nullable=False))
 
 
-def _rows(examples: Examples, masks: Masks, vocab: Vocab, seed: int) -> pa.Table:
+def rows_of(examples: Examples, masks: Masks, vocab: Vocab, seed: int) -> pa.Table:
     """Examples as columns of a shard, and their order keys."""
     schema = _schema(len(vocab))
     piece = schema.field("input_ids").type.value_type

@@ -17,7 +17,7 @@ from pipeline.bert_examples import LABEL, Columns, read_examples, record, restor
 from pipeline.config import MaskingConfig, PairsConfig
 from pipeline.documents import part_of
 from pipeline.errors import CorpusError
-from pipeline.examples import SHARD_BYTES, SPLITS, VOCABULARY_FACTS, WriteShard, _counts, _lengths, _rows, in_validation
+from pipeline.examples import SHARD_BYTES, SPLITS, VOCABULARY_FACTS, WriteShard, counts_of, in_validation, lengths_of, rows_of
 from pipeline.inputs import InputFile, digests
 from pipeline.masking import Masks
 from pipeline.pairs import Examples
@@ -38,6 +38,7 @@ def import_tfrecords(
     *,
     seed: int = 12_345,
     validation_share: float = 0.005,
+    licence: str = "unknown",
     workers: int = 1,
     report: Report = silent,
 ) -> Finished:
@@ -67,6 +68,7 @@ def import_tfrecords(
         return {
             "files": entries,
             **{name: settings[name] for name in ("source", "sequence_length", "seed")},
+            "licence": licence,
             "vocabulary": {name: value for name, value in vocab.manifest.items() if name in VOCABULARY_FACTS},
             "masking": asdict(masking),
             "pairs": asdict(pairs),
@@ -131,13 +133,13 @@ class ReadFile:
                 yield self._mapped(split, *restore(some, self._vocab, where))
 
     def _mapped(self, split: str, examples: Examples, masks: Masks) -> job.Mapped:
-        table = _rows(examples, masks, self._vocab, self.seed)
+        table = rows_of(examples, masks, self._vocab, self.seed)
         buckets = np.full(len(table), self.train_shards)
         if split == "train":
             buckets = part_of(table["order"].to_numpy(), self.train_shards)
         counts = {"documents": len(np.unique(examples.document_ids)), "random_next": int((examples.pair_labels == 1).sum())}
-        counted = {**counts, **_counts(examples, masks, self._vocab)}
-        return job.Mapped(table, buckets, {split: counted, "lengths": {split: _lengths(examples)}})
+        counted = {**counts, **counts_of(examples, masks, self._vocab)}
+        return job.Mapped(table, buckets, {split: counted, "lengths": {split: lengths_of(examples)}})
 
 
 def export_tfrecords(

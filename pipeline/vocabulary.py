@@ -15,6 +15,7 @@ import pyarrow as pa
 from pipeline import job, storage
 from pipeline.config import VocabularyConfig
 from pipeline.duplicates import PartTask, kept_documents
+from pipeline.errors import CorpusError
 from pipeline.stages import FileEntry, Finished, Report, Stage, silent
 from pipeline.stages import run as run_stage
 from pipeline.vocab import Vocab, build, find_words, punctuation_map
@@ -25,7 +26,7 @@ FILE = "vocab.txt"
 
 def vocabulary(
     documents: Sequence[Finished],
-    decisions: Finished,
+    decisions: Finished | None,
     config: VocabularyConfig,
     root: str,
     *,
@@ -34,7 +35,11 @@ def vocabulary(
 ) -> Finished:
     """The vocabulary, given or built.
 
-    Raises: CorpusError when a given file cannot serve as a vocabulary; StorageError when it cannot be read.
+    Args:
+        decisions: which documents are kept; None where there are no documents, and the vocabulary must be given.
+
+    Raises: CorpusError when a given file cannot serve as a vocabulary, or none is given and there is no text to build one of;
+        StorageError when it cannot be read.
     """
     if config.url:
         data = storage.read_bytes(config.url)
@@ -42,6 +47,8 @@ def vocabulary(
         stage = Stage("vocabulary", STAGE_VERSION, settings, {"vocab.txt": storage.bytes_digest(data)})
         return run_stage(root, stage, lambda folder: _write(folder, Vocab.from_bytes(data, config.url), data, config))
 
+    if decisions is None:
+        raise CorpusError("no vocabulary, and no text to build one of: name the vocab.txt that the examples were made with")
     inputs = {str(done.manifest["source"]): done.digest for done in documents}
     stage = Stage("vocabulary", STAGE_VERSION, {"vocabulary": config}, {**inputs, "duplicates": decisions.digest})
 

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 CHECKPOINT_VERSION = 1
 EXPORT_VERSION = 1
 SCORES_VERSION = 1
-REPORT_VERSION = 1
+REPORT_VERSION = 2
+COMPARISONS = ("signatures_", "overlaps_")
+"""Beginnings of the names of steps that compare documents, with one another and with evaluation texts."""
 
 DATA_POINTER = "data.json"
 """What `prepare` leaves in its output folder for `pretrain --data`: which folders belong together."""
@@ -84,6 +86,10 @@ class Chain:
         """The source of a name."""
         return next(source for source in self.recipe.source if source.name == name)
 
+    def corpora(self) -> list[SourceConfig]:
+        """Sources of text; those of finished examples pass by all that is done to text."""
+        return [source for source in self.recipe.source if source.kind != "tfrecord"]
+
     def has_demo(self) -> bool:
         """Whether the embedded corpus is read, which brings tasks of its own."""
         return any(source.kind == "demo" for source in self.recipe.source)
@@ -123,14 +129,14 @@ class Chain:
         from pipeline.duplicates import duplicates
         from pipeline.quality import filters_for
 
-        recipe = self.recipe
+        recipe, sources = self.recipe, self.corpora()
         signs, compares = self._compares()
         return duplicates(
-            recipe.source,
+            sources,
             self._documents(),
-            [self.signatures(source.name) for source in recipe.source if signs],
-            [self.overlaps(source.name) for source in recipe.source if compares],
-            {source.name: filters_for(source, recipe.filters) for source in recipe.source},
+            [self.signatures(source.name) for source in sources if signs],
+            [self.overlaps(source.name) for source in sources if compares],
+            {source.name: filters_for(source, recipe.filters) for source in sources},
             recipe.dedup,
             read_withdrawn(recipe.dedup.withdrawn) if recipe.dedup.withdrawn else (),
             self.root,
@@ -149,7 +155,8 @@ class Chain:
         """The vocabulary, given or built."""
         from pipeline.vocabulary import vocabulary
 
-        return vocabulary(self._documents(), self.duplicates(), self.recipe.vocabulary, self.root, **self.operational)
+        decisions = self.duplicates() if self.corpora() else None
+        return vocabulary(self._documents(), decisions, self.recipe.vocabulary, self.root, **self.operational)
 
     @remembered
     def pieces(self, name: str) -> Finished:
@@ -171,12 +178,27 @@ class Chain:
         """Training examples of one source at one length."""
         from pipeline.examples import examples
 
-        return examples(
-            self.source(name), length, self.pieces(name), self.vocabulary(), self.corpus, self.root, **self.operational
+        source = self.source(name)
+        if source.kind == "tfrecord":
+            return self._imported(source, length)
+        return examples(source, length, self.pieces(name), self.vocabulary(), self.corpus, self.root, **self.operational)
+
+    def _imported(self, source: SourceConfig, length: int) -> Finished:
+        """Shards of examples that another program made."""
+        from pipeline.exchange import import_tfrecords
+        from pipeline.inputs import expand
+
+        corpus = self.corpus
+        split = {"seed": corpus.seed, "validation_share": corpus.validation_share}
+        done = import_tfrecords(
+            expand(source.input), source.name, self.vocabulary(), self.root, licence=source.licence, **split, **self.operational
         )
+        if (found := done.manifest["sequence_length"]) != length:
+            raise RecipeError(f"source {source.name!r}: its examples are {found} pieces long, and {length} are asked for")
+        return done
 
     def _documents(self) -> list[Finished]:
-        return [self.documents(source.name) for source in self.recipe.source]
+        return [self.documents(source.name) for source in self.corpora()]
 
     def shard_sets(self) -> list[tuple[str, int]]:
         """(source, length) of all shards that some phase trains on; without phases, of all sources at all lengths."""
@@ -225,7 +247,8 @@ class Chain:
         from workflows.exporting import export_checkpoint, licences
 
         checkpoint = self.checkpoint()
-        facts = {"name": self.recipe.name, "licences": licences(self._documents())}
+        imported = [self.shards(*which) for which in self.shard_sets() if self.source(which[0]) not in self.corpora()]
+        facts = {"name": self.recipe.name, "licences": licences([*self._documents(), *imported])}
         stage = Stage("export", EXPORT_VERSION, facts, {"checkpoint": checkpoint.digest})
         best = checkpoint.file(checkpoint.manifest["best"])
         return stages.run(self.root, stage, lambda folder: export_checkpoint(best, folder, facts))
@@ -271,8 +294,8 @@ class Chain:
             lambda: {
                 "metrics": read_metrics(self.checkpoint().url) if trained else [],
                 "scores": read_scores(self.scores().file("scores.jsonl")) if scored else [],
-                "other_stages": [done for name, done in self.finished().items() if name in ("checkpoint", "export", "scores")],
             },
+            ("checkpoint", "export", "scores"),
         )
 
     @remembered
@@ -280,7 +303,13 @@ class Chain:
         """The page on the data alone, which `prepare` leaves."""
         return self._page("data_report", self.finished(self.data_steps()), dict)
 
-    def _page(self, name: str, inputs: Mapping[str, Finished], more: Callable[[], dict[str, Any]]) -> Finished:
+    def _page(
+        self,
+        name: str,
+        inputs: Mapping[str, Finished],
+        more: Callable[[], dict[str, Any]],
+        timed: Sequence[str] = (),
+    ) -> Finished:
         recipe = as_dict(self.recipe)
         stage = Stage(name, REPORT_VERSION, {"recipe": recipe}, {step: done.digest for step, done in inputs.items()})
 
@@ -293,9 +322,11 @@ class Chain:
                 key=stage.key,
                 recipe=recipe,
                 documents=self._documents(),
-                duplicates=self.duplicates(),
+                duplicates=self.duplicates() if self.corpora() else None,
                 vocabulary=self.vocabulary(),
+                pieces=[done for step, done in inputs.items() if step.startswith("pieces_")],
                 shards=[self.shards(*which) for which in self.shard_sets()],
+                other_stages=[done for step, done in inputs.items() if step in timed or step.startswith(COMPARISONS)],
                 **more(),
             )
             return {"files": write_report(content, folder)}
@@ -305,17 +336,20 @@ class Chain:
     def steps(self) -> dict[str, Callable[[], Finished]]:
         """Every stage of the recipe by a name, in order."""
         steps: dict[str, Callable[[], Finished]] = {"tasks": self.tasks} if self.has_demo() else {}
-        for source in self.recipe.source:
+        sources = self.corpora()
+        for source in sources:
             steps[f"documents_{source.name}"] = _call(self.documents, source.name)
         signs, compares = self._compares()
-        for source in self.recipe.source:
+        for source in sources:
             if signs:
                 steps[f"signatures_{source.name}"] = _call(self.signatures, source.name)
             if compares:
                 steps[f"overlaps_{source.name}"] = _call(self.overlaps, source.name)
-        steps |= {"duplicates": self.duplicates, "vocabulary": self.vocabulary}
+        steps |= {"duplicates": self.duplicates} if sources else {}
+        steps["vocabulary"] = self.vocabulary
         for name in dict.fromkeys(name for name, _ in self.shard_sets()):
-            steps[f"pieces_{name}"] = _call(self.pieces, name)
+            if self.source(name) in sources:
+                steps[f"pieces_{name}"] = _call(self.pieces, name)
         for name, length in self.shard_sets():
             steps[f"shards_{name}_{length}"] = _call(self.shards, name, length)
         if self.recipe.phase:
@@ -328,12 +362,13 @@ class Chain:
     def upstream(self, step: str) -> list[str]:
         """Names of the steps that a step directly stands on."""
         names = list(self.steps())
-        documents = [f"documents_{source.name}" for source in self.recipe.source]
+        documents = [f"documents_{source.name}" for source in self.corpora()]
+        decided = ["duplicates"] if documents else []
         shards = [name for name in names if name.startswith("shards_")]
-        compared = [name for name in names if name.startswith(("signatures_", "overlaps_"))]
+        compared = [name for name in names if name.startswith(COMPARISONS)]
         table: Mapping[str, list[str]] = {
             "duplicates": [*documents, *compared],
-            "vocabulary": [*documents, "duplicates"],
+            "vocabulary": [*documents, *decided],
             "checkpoint": [*shards, "vocabulary"],
             "export": ["checkpoint"],
             "scores": ["export", "tasks"],
@@ -345,7 +380,8 @@ class Chain:
         if stage == "pieces":
             return [f"documents_{source}", "duplicates", "vocabulary"]
         if stage == "shards":
-            return [f"pieces_{source.rpartition('_')[0]}", "vocabulary"]
+            pieces = f"pieces_{source.rpartition('_')[0]}"
+            return [*([pieces] if pieces in names else []), "vocabulary"]
         return table.get(step, [])
 
     def data_steps(self) -> list[str]:

@@ -125,6 +125,13 @@ def plan(recipe: str, settings: Sequence[str], output: str | None, as_json: bool
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting of the recipe.")
 @corpus_options
 @output_option()
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["arrow", "tfrecord"]),
+    default="arrow",
+    help="tfrecord: BERT's files too, beside the shards.",
+)
 @runner_options
 @workers_option
 @json_option
@@ -132,6 +139,7 @@ def prepare(
     recipe: str | None,
     settings: Sequence[str],
     output: str,
+    form: str,
     runner: str,
     runner_settings: Sequence[str],
     workers: int | None,
@@ -147,13 +155,15 @@ def prepare(
       nezha-pipe prepare --corpus news --input 'news/*.jsonl.gz' --vocab vocab.txt --output s3://bucket/data --workers 4
       nezha-pipe prepare my.toml --output data --runner ray --runner-option address=head:6379
     """
-    from workflows.preparing import data_chain, running_on
+    from workflows.preparing import data_chain, running_on, write_tfrecords
 
     chain = data_chain(recipe, settings, output, workers, **corpus)
     steps = chain.data_steps()
     with running_on(runner, runner_settings, chain):
         _run_steps(chain, steps, lambda chain, tell: _call_steps(chain, steps, tell))
         pointer = {**chain.prepare(), "output": chain.root, "report": chain.data_report().file("report.html")}
+    if form == "tfrecord":
+        pointer["tfrecords"] = write_tfrecords(chain)
     click.echo(json.dumps(pointer, ensure_ascii=False) if as_json else pointer["report"])
 
 
@@ -275,17 +285,19 @@ def fill_mask(model: str, text: str, top: int, as_json: bool) -> None:
 @main.command("inspect")
 @click.argument("url")
 @click.option("--rows", type=click.IntRange(0), default=3, show_default=True, help="Rows to show.")
+@click.option("--document", metavar="ID", help="Of an output folder: tell where the document with this id went.")
 @json_option
-def inspect_command(url: str, rows: int, as_json: bool) -> None:
-    """Look into a folder of documents, shards, a checkpoint or any other stage.
+def inspect_command(url: str, rows: int, document: str | None, as_json: bool) -> None:
+    """Look into a folder of documents, shards, a checkpoint or any other stage, or follow a document through all of them.
 
     \b
-    Example:
+    Examples:
       nezha-pipe inspect runs/tiny/shards_news_64-3f9a0c1b2d4e --rows 5
+      nezha-pipe inspect runs/tiny --document 0a4f00c1b2d4e3f9
     """
-    from workflows.inspection import inspect
+    from workflows.inspection import follow, inspect
 
-    found = inspect(storage.absolute(url), rows)
+    found = follow(storage.absolute(url), document) if document else inspect(storage.absolute(url), rows)
     click.echo(json.dumps(found, ensure_ascii=False) if as_json else found["text"])
 
 

@@ -1,11 +1,12 @@
 """Looking at what stages wrote (`inspect`), and checking that it is as it was written (`verify`)."""
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from typing import Any
 
 from pipeline import stages, storage
-from pipeline.errors import StorageError
+from pipeline.errors import CorpusError, StorageError
 from pipeline.stages import Finished
 
 
@@ -28,6 +29,21 @@ def inspect(url: str, rows: int) -> dict[str, Any]:
         shown = [f"{entry['bytes']:>14,} bytes  {entry['name']}" for entry in stage.manifest["files"]]
     text = "\n".join([json.dumps(facts, ensure_ascii=False, indent=2), "", *shown])
     return {"facts": facts, "rows": shown, "text": text}
+
+
+def follow(root: str, document: str) -> dict[str, Any]:
+    """Where a document went: what every finished stage below `root` says of it.
+
+    Raises: CorpusError for what is no id, or a document that no stage knows.
+    """
+    from pipeline.decisions import parse_id
+    from pipeline.provenance import where
+
+    if (number := parse_id(document)) is None:
+        raise CorpusError(f"--document {document}: an id has 16 hexadecimal digits, as `nezha-pipe inspect` shows them")
+    facts = where(root, number)
+    lines = [f"{fact.stage:<40} {fact.text}" for fact in facts]
+    return {"facts": [dataclasses.asdict(fact) for fact in facts], "rows": lines, "text": "\n".join(lines)}
 
 
 def marked(pieces: list[str], hidden: set[int], seen: dict[int, str], starts: list[bool]) -> str:

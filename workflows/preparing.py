@@ -32,6 +32,7 @@ BERT_SETTINGS = {
 """Options by BERT's names, and the settings of a recipe that they are."""
 SOURCE_SETTINGS = ("max_bad", "text_field", "encoding", "variant", "personal_data")
 """Options that are settings of the one source of --corpus."""
+CORPORA = ("demo", "wiki", "baike", "news", "text", "tfrecord")
 RUNNERS = ("direct", "ray", "portable", "flink", "spark", "dataflow", "dask")
 
 
@@ -55,7 +56,7 @@ def corpus_options(command: Command) -> Command:
     """Options that name a corpus and how it is made into examples."""
     options = [
         click.option(
-            "--corpus", type=click.Choice(["demo", "wiki", "baike", "news", "text"]), help="Without RECIPE: the kind of corpus."
+            "--corpus", type=click.Choice(CORPORA), help="Without RECIPE: the kind of corpus."
         ),
         click.option("--input", "inputs", multiple=True, metavar="URL", help="Without RECIPE: files, folders or globs."),
         click.option("--text-field", multiple=True, metavar="NAME", help="Fields that hold the text; else recognised."),
@@ -188,3 +189,20 @@ def _ray(told: Sequence[str], workers: int) -> Iterator[Any]:
         raise RecipeError(f"--runner-option {min(unknown)}: --runner ray knows address=host:port only")
     with connected(ClusterConfig(workers=workers, address=settings.get("address", ""))):
         yield RayTasks()
+
+
+def write_tfrecords(chain: "Chain") -> list[str]:
+    """The shards as TFRecord files of BERT's form, in a folder of their own each; URLs of the files.
+
+    Raises: CorpusError for shards without static masks.
+    """
+    from pipeline import storage, vocabulary
+    from pipeline.exchange import export_tfrecords
+
+    vocab = vocabulary.load(chain.vocabulary())
+    urls = []
+    for name, length in chain.shard_sets():
+        shards = chain.shards(name, length)
+        folder = storage.join(chain.root, f"tfrecord-{storage.base_name(shards.url)}")
+        urls += export_tfrecords(shards, vocab, folder, report=chain.report)
+    return urls
