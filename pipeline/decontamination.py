@@ -9,8 +9,14 @@ Both are the greatest over the texts of the file; `text` is the beginning of the
 leak is decided later, in pipeline/duplicates.py, so that a changed threshold compares nothing again.
 
 Evaluation files are read by what they look like, and every string in them is a text: all fields of tables, all strings of JSON
-(SQuAD's passages, questions and answers), sentences of characters with tags, lines of anything else. Strings of less than
-four runs (names, stock phrases) are left out: they stand everywhere.
+(SQuAD's passages, questions and answers), sentences of characters with tags, lines of anything else. Strings of less than four
+runs (names, stock phrases) are left out: they stand everywhere.
+
+Measured with CMRC, XNLI, OCNLI, LCQMC, ChnSentiCorp and People's Daily NER (3.6 million runs), thresholds of 0.5 and 30 runs:
+an encyclopedia made of CMRC's passages is found whole (2,403 of 2,403 documents). Of 60 letters of a passage put into a news
+item 99.5 % are found, of 80 all, of 150 with 2 % of them changed 99.8 %; of whole texts of 16 letters and more, all. Of 19,589
+news items 17 are dropped for stock phrases (0.09 %); runs of 10 letters would drop 154, runs of 16 would drop 9 and miss texts
+of less than 19 letters. It takes 12 ms a MB of news.
 """
 
 import functools
@@ -38,6 +44,7 @@ EVALUATION_VERSION = 1
 STAGE_VERSION = 1
 LEAST_RUNS = 4
 RUNS_FILE, TEXTS_FILE = "runs.arrow", "texts.parquet"
+TEXTS_AT_ONCE = 4_096
 SHOWN = 60
 """Letters of an evaluation text that are shown where a document holds it."""
 
@@ -225,20 +232,25 @@ def _bits(hashes: Hashes, size: int) -> tuple[Numbers, npt.NDArray[np.uint8]]:
     return (beginnings >> np.uint64(3)).astype(np.int64), np.uint8(1) << (beginnings & np.uint64(7)).astype(np.uint8)
 
 
-def text_runs(texts: Sequence[str], length: int) -> tuple[Hashes, Numbers, Numbers]:
+def text_runs(texts: Sequence[str], length: int) -> tuple[Hashes, npt.NDArray[np.uint32], Numbers]:
     """Different runs of some texts: hashes (sorted), the text of each; and how many runs each text has.
 
     A text shorter than a run has none.
     """
-    folded = letters(texts, gap=length - 1)
-    hashes, _ = folded.windows(length)
-    owners = folded.owners(np.maximum(folded.lengths - length + 1, 0))
-    inside = owners < len(texts)
-    hashes, owners = hashes[inside], owners[inside]
-    order = np.lexsort((owners, hashes))
-    hashes, owners = hashes[order], owners[order]
-    new = np.append(True, (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1]))[: len(order)]
-    return hashes[new], owners[new], np.bincount(owners[new], minlength=len(texts))
+    hashes, owners = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint32)]
+    for first in range(0, len(texts), TEXTS_AT_ONCE):
+        folded = letters(texts[first : first + TEXTS_AT_ONCE], gap=length - 1)
+        found, _ = folded.windows(length)
+        rows = folded.owners(np.maximum(folded.lengths - length + 1, 0))
+        inside = rows < len(folded.lengths)
+        hashes.append(found[inside])
+        owners.append((rows[inside] + first).astype(np.uint32))
+    all_hashes, all_owners = np.concatenate(hashes), np.concatenate(owners)
+    order = np.lexsort((all_owners, all_hashes))
+    all_hashes, all_owners = all_hashes[order], all_owners[order]
+    new = np.ones(len(order), np.bool_)
+    new[1:] = (all_hashes[1:] != all_hashes[:-1]) | (all_owners[1:] != all_owners[:-1])
+    return all_hashes[new], all_owners[new], np.bincount(all_owners[new], minlength=len(texts))
 
 
 def strings(url: str) -> Iterator[str]:

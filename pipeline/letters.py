@@ -169,16 +169,16 @@ def segments(codes: Codes, starts: Numbers, ends: Numbers) -> Hashes:
     powers, inverses = _powers(len(codes) + 1)
     sums = np.zeros(len(codes) + 1, np.uint64)
     with np.errstate(over="ignore"):
-        np.cumsum(mix(codes.astype(np.uint64)) * powers[: len(codes)], out=sums[1:])
+        np.cumsum(codes * powers[: len(codes)], out=sums[1:])
         return mix((sums[ends] - sums[starts]) * inverses[starts] + (ends - starts).astype(np.uint64))
 
 
 def _powers(number: int) -> tuple[Hashes, Hashes]:
     """Powers of the base and of its inverse, 0 to at least number - 1."""
-    return _powers_up_to(1 << max(16, (number - 1).bit_length()))
+    return _powers_up_to(1 << max(18, (number - 1).bit_length()))
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=4)
 def _powers_up_to(number: int) -> tuple[Hashes, Hashes]:
     with np.errstate(over="ignore"):
         tables = [np.full(number, base, np.uint64) for base in (_BASE, _BASE_INVERSE)]

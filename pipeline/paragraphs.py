@@ -28,7 +28,7 @@ from pipeline.letters import Hashes, Numbers
 from pipeline.signatures import Part, paragraph_file
 from pipeline.stages import FileEntry, Finished
 
-ROWS_A_BUCKET = 4_000_000
+ROWS_A_BUCKET = 2_000_000
 
 SCHEMA = pa.schema(
     [

@@ -13,10 +13,13 @@ documents agree in a share of them that estimates the Jaccard similarity of thei
 - `sketch`: one bit of each of 256 minima (b-bit minwise hashing, b = 1: Li and König, WWW 2010). Two sketches that differ in d
   bits have a similarity of about 1 - 2 d / 256: that checks a candidate with 32 bytes instead of two texts.
 
-Measured on news with 0.5 to 5 % of the letters changed, documents of 30 to 2,000 letters, true similarities around 0.82: the
-256 minima err by 0.021 to 0.024 (256 permutations: 0.018 to 0.023, at six times the cost), the sketch by 0.030 to 0.044.
+Measured on news of which 0.5 to 5 % of the letters were changed, texts of 30 to 2,000 letters, true similarities around 0.82:
+the 256 minima err by 0.019 to 0.022 (256 permutations: 0.018 to 0.023, at four times the cost), the sketch by 0.036 to 0.039.
+Of pairs from 0.75 on, 93 to 99 % are found and pass a threshold of 0.75; from 0.85 on 99.9 %; below 0.65, 0.4 %. It takes 15 ms
+a MB of news (50 where texts are as short as reviews), paragraphs included, and 160 bytes a document.
 """
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -36,8 +39,13 @@ from pipeline.tally import Tally
 
 STAGE_VERSION = 1
 SKETCH_BITS = 256
-BATCH_CHARACTERS = 1 << 19
-"""Texts that are hashed together: arrays of 4 MB stay near the processor."""
+BATCH_CHARACTERS = 1 << 17
+"""Texts that are hashed together: arrays of 1 MB stay near the processor."""
+
+LENDERS = 32
+"""Turns in which an empty kind asks one other, before it asks all."""
+DENSE_SHARE = 0.05
+"""Whole rows are faster than single cells as long as so many are empty."""
 
 _EMPTY = np.uint32(0xFFFFFFFF)
 
@@ -191,17 +199,53 @@ def minima(folded: Letters, shingle: int, number: int) -> npt.NDArray[np.uint32]
 def _densified(minima: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
     """Empty kinds take the value of the first non-empty one in an order of their own, the same for all texts."""
     number = minima.shape[1]
-    rows, kinds = np.nonzero(minima == _EMPTY)
-    some = (minima != _EMPTY).any(axis=1)[rows]
-    rows, kinds = rows[some], kinds[some]
-    result, attempt = minima.copy(), 0
-    while len(rows):
-        attempt += 1
-        lenders = (mix(np.arange(number, dtype=np.uint64) + np.uint64(attempt * number)) % np.uint64(number)).astype(np.int64)
-        values = minima[rows, lenders[kinds]]
-        found = values != _EMPTY
-        result[rows[found], kinds[found]] = values[found]
-        rows, kinds = rows[~found], kinds[~found]
+    by_kind = np.ascontiguousarray(minima.T)
+    blank = (by_kind == _EMPTY).all(axis=0)
+    filled, turns, turn = by_kind.copy(), _lenders(number), 0
+    full = filled != _EMPTY
+    enough = (1 - DENSE_SHARE) * number * np.count_nonzero(~blank)
+    while turn < LENDERS and np.count_nonzero(full) < enough:
+        # The empty value is the largest, so this fills what is empty and leaves the rest.
+        lent = by_kind[turns[turn]]
+        lent |= np.negative(full.astype(np.uint32))
+        np.minimum(filled, lent, out=filled)
+        np.not_equal(filled, _EMPTY, out=full)
+        turn += 1
+    result, flat = np.ascontiguousarray(filled.T), minima.ravel()
+    cells = np.flatnonzero(~(full | blank).T)
+    for lenders in turns[turn:]:
+        kinds = cells % number
+        values = flat[cells - kinds + lenders[kinds]]
+        result.ravel()[cells] = values
+        cells = cells[values == _EMPTY]
+    return _lent_by_rank(minima, result, cells)
+
+
+@functools.cache
+def _lenders(number: int) -> list[npt.NDArray[np.int64]]:
+    """The first kinds that each kind asks, turn by turn."""
+    turns = (mix(np.arange(number, dtype=np.uint64) + np.uint64(turn * number)) for turn in range(1, LENDERS + 1))
+    return [np.argsort(turn, kind="stable") for turn in turns]
+
+
+def _lent_by_rank(
+    minima: npt.NDArray[np.uint32], result: npt.NDArray[np.uint32], cells: npt.NDArray[np.int64]
+) -> npt.NDArray[np.uint32]:
+    """What is still empty asks all others in the order of a hash: texts of a few runs have few to ask."""
+    number = minima.shape[1]
+    rows, kinds = np.divmod(cells, number)
+    asked, places = np.unique(rows, return_inverse=True)
+    owners, lenders = np.nonzero(minima[asked] != _EMPTY)
+    numbers = np.bincount(owners, minlength=len(asked))
+    firsts = np.cumsum(numbers) - numbers
+    each = numbers[places]  # lenders of each cell, cell after cell
+    starts = np.cumsum(each) - each
+    lender = lenders[np.repeat(firsts[places] - starts, each) + np.arange(each.sum())]
+    order = mix((np.repeat(kinds, each) * number + lender).astype(np.uint64) + np.uint64((LENDERS + 1) * number))
+    order = (order & ~np.uint64(0xFFFF)) | lender.astype(np.uint64)
+    if len(cells):
+        best = (np.minimum.reduceat(order, starts) & np.uint64(0xFFFF)).astype(np.int64)
+        result.ravel()[cells] = minima[rows, best]
     return result
 
 

@@ -181,4 +181,4 @@ def test_equal_hashes_meet_in_one_bucket() -> None:
     places = clusters.bucket_of(hashes, 7)
     assert set(places.tolist()) == set(range(7))
     assert clusters.buckets(0, 14) == 1
-    assert clusters.buckets(20_000_000, 14) == 150
+    assert clusters.buckets(20_000_000, 14) == 300

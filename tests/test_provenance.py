@@ -1,5 +1,7 @@
 """Where a document went: every stage that knows it says so."""
 
+from typing import Any
+
 import pyarrow as pa
 import pytest
 
