@@ -188,10 +188,15 @@ class Chain:
         from pipeline.exchange import import_tfrecords
         from pipeline.inputs import expand
 
-        corpus = self.corpus
-        split = {"seed": corpus.seed, "validation_share": corpus.validation_share}
         done = import_tfrecords(
-            expand(source.input), source.name, self.vocabulary(), self.root, licence=source.licence, **split, **self.operational
+            expand(source.input),
+            source.name,
+            self.vocabulary(),
+            self.root,
+            seed=self.corpus.seed,
+            validation_share=self.corpus.validation_share,
+            licence=source.licence,
+            **self.operational,
         )
         if (found := done.manifest["sequence_length"]) != length:
             raise RecipeError(f"source {source.name!r}: its examples are {found} pieces long, and {length} are asked for")
