@@ -1,4 +1,4 @@
-# setup | run | test | test-slow | check | bench | docs: the verbs that a person and CI share. A bare `make` runs the demo.
+# setup | run | test | test-slow | test-oracle | check | bench | docs: the verbs that a person and CI share. A bare `make` runs the demo.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ ROOMS := pipeline model cluster workflows tests benchmarks
 # torch comes first and by itself: the build that this machine has (or was given) then satisfies everything after it.
 TORCH := $(shell sed -n 's/^\(torch==.*\)/\1/p' constraints.txt)
 
-.PHONY: run setup setup-dev test test-slow check bench docs golden
+.PHONY: run setup setup-dev test test-slow test-oracle check bench docs golden
 
 run: $(VENV)/.run  ## set up, then the whole chain on the embedded corpus: prints the path of the report
 	$(BIN)/nezha-pipe run tiny
@@ -37,6 +37,9 @@ test: $(VENV)/.dev  ## the fast tests
 
 test-slow: $(VENV)/.dev  ## several processes, killed workers, a second environment
 	$(BIN)/python -m pytest -q -m slow
+
+test-oracle: $(VENV)/.dev  ## prose and dumps beside MediaWiki itself: apt-get install mediawiki php-cli php-sqlite3
+	$(BIN)/python -m pytest -q -s tests/oracle_wiki.py
 
 check: $(VENV)/.dev  ## style and types
 	$(BIN)/ruff format --check $(ROOMS)

@@ -15,33 +15,47 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden" / "stage_sources.json"
 
-_EVERY_STAGE = ("pipeline.spill", "pipeline.tally")
-_KEPT_DOCUMENTS = ("pipeline.documents", "pipeline.duplicates")
+_EVERY_STAGE = ("pipeline.job", "pipeline.spill", "pipeline.tally")
+_LETTERS = ("pipeline.characters", "pipeline.cleaning", "pipeline.letters")
+_READING = ("pipeline.inputs", "pipeline.records", "pipeline.sources")
+_TEXT = ("dictionary", "hidden_markov", "phrases", "pieces", "sentences", "text_pieces", "vocab", "words")
+_ROWS = ("pipeline.examples", "pipeline.masking", "pipeline.shards", "pipeline.streams", "pipeline.units")
+
+
+def _package(name: str) -> tuple[str, ...]:
+    """All modules of a package."""
+    folder = ROOT / name.replace(".", "/")
+    return tuple(f"{name}.{path.stem}" for path in sorted(folder.glob("*.py")) if path.stem != "__init__")
+
 
 STAGES: dict[str, tuple[str, ...]] = {
     "pipeline.documents.STAGE_VERSION": (
-        "pipeline.documents",
-        "pipeline.inputs",
-        "pipeline.sources",
-        "pipeline.cleaning",
-        "pipeline.demo",
-        *_EVERY_STAGE,
+        *("pipeline.documents", "pipeline.reading", "pipeline.boilerplate", "pipeline.demo", "pipeline.language"),
+        *("pipeline.privacy", "pipeline.quality", "pipeline.repetition"),
+        *_package("pipeline.layouts"),
+        *(module for module in _package("pipeline.wiki") if not module.endswith((".download", ".side"))),
+        *(*_READING, *_LETTERS, *_EVERY_STAGE),
     ),
+    "pipeline.wiki.side.STAGE_VERSION": ("pipeline.wiki.side", "pipeline.wiki.dump", "pipeline.wiki.bzip2", *_EVERY_STAGE),
+    "pipeline.wiki.download.STAGE_VERSION": ("pipeline.wiki.download",),
     "pipeline.demo.TASKS_VERSION": ("pipeline.demo", "pipeline.cleaning"),
-    "pipeline.duplicates.STAGE_VERSION": (*_KEPT_DOCUMENTS, *_EVERY_STAGE),
-    "pipeline.vocabulary.STAGE_VERSION": ("pipeline.vocabulary", "pipeline.vocab", *_KEPT_DOCUMENTS, *_EVERY_STAGE),
+    "pipeline.signatures.STAGE_VERSION": ("pipeline.signatures", "pipeline.minhash", *_LETTERS, *_EVERY_STAGE),
+    "pipeline.evaluation_texts.STAGE_VERSION": ("pipeline.evaluation_texts", "pipeline.inputs", *_LETTERS),
+    "pipeline.decontamination.STAGE_VERSION": ("pipeline.decontamination", *_LETTERS, *_EVERY_STAGE),
+    "pipeline.duplicates.STAGE_VERSION": (
+        *("pipeline.duplicates", "pipeline.clusters", "pipeline.decisions", "pipeline.dropping", "pipeline.paragraphs"),
+        *("pipeline.minhash", "pipeline.quality", *_EVERY_STAGE),
+    ),
+    "pipeline.vocabulary.STAGE_VERSION": ("pipeline.vocabulary", "pipeline.vocab", "pipeline.paragraphs", *_EVERY_STAGE),
+    "pipeline.encoding.STAGE_VERSION": (
+        *("pipeline.encoding", "pipeline.paragraphs", *(f"pipeline.{name}" for name in _TEXT), *_EVERY_STAGE),
+    ),
     "pipeline.examples.STAGE_VERSION": (
-        "pipeline.examples",
-        "pipeline.sentences",
-        "pipeline.words",
-        "pipeline.pieces",
-        "pipeline.pairs",
-        "pipeline.next_sentence",
-        "pipeline.masking",
-        "pipeline.shards",
-        "pipeline.vocab",
-        *_KEPT_DOCUMENTS,
-        *_EVERY_STAGE,
+        *("pipeline.encoding", "pipeline.next_sentence", "pipeline.pairs", "pipeline.segments", "pipeline.vocab"),
+        *(*_ROWS, *_EVERY_STAGE),
+    ),
+    "pipeline.exchange.STAGE_VERSION": (
+        *("pipeline.exchange", "pipeline.bert_examples", "pipeline.tfrecord", *_ROWS, *_EVERY_STAGE),
     ),
 }
 """Where a stage's version stands: the modules that decide its bytes."""

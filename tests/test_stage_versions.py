@@ -27,8 +27,8 @@ def test_a_changed_source_calls_for_a_look_at_the_version(place: str) -> None:
 
 def test_every_stage_version_is_in_the_table() -> None:
     declared = {
-        f"pipeline.{path.stem}.{target.id}"
-        for path in (stage_sources.ROOT / "pipeline").glob("*.py")
+        f"{'.'.join(path.relative_to(stage_sources.ROOT).with_suffix('').parts)}.{target.id}"
+        for path in (stage_sources.ROOT / "pipeline").rglob("*.py")
         for node in ast.parse(path.read_bytes()).body
         if isinstance(node, ast.Assign)
         for target in node.targets
