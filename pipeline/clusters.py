@@ -27,7 +27,8 @@ import pyarrow.parquet as pq
 
 from pipeline import job, storage, tally
 from pipeline.letters import Hashes, Numbers
-from pipeline.signatures import binary_column, binary_rows, similarity
+from pipeline.minhash import similarity
+from pipeline.signatures import binary_column, binary_rows
 from pipeline.stages import FileEntry
 from pipeline.tally import Tally
 

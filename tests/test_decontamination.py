@@ -12,9 +12,10 @@ import pytest
 
 from pipeline import cleaning, job
 from pipeline.config import DecontaminationConfig, SourceConfig
-from pipeline.decontamination import LEAST_RUNS, Index, evaluation, needed, overlaps, strings
+from pipeline.decontamination import Index, needed, overlaps
 from pipeline.documents import read_part
 from pipeline.errors import CorpusError
+from pipeline.evaluation_texts import LEAST_RUNS, evaluation, strings
 from pipeline.stages import Finished
 from tests.made_documents import REAL, generated, identity, made, needs_real_data, plainly, real_news
 
@@ -53,10 +54,13 @@ def test_every_string_of_an_evaluation_file(tmp_path: Path, content: str, texts:
         assert list(strings(str(tmp_path / name))) == texts
 
 
-def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf8_or_damaged_or_missing_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_bytes("中文".encode("gb18030"))
     with pytest.raises(CorpusError, match=r"a.tsv: not UTF-8 .* convert it first"):
         list(strings(str(tmp_path / "a.tsv")))
+    (tmp_path / "b.tsv.gz").write_bytes(gzip.compress("中文".encode() * 99)[:-12])
+    with pytest.raises(CorpusError, match=r"b.tsv.gz: the compressed file is cut short"):
+        list(strings(str(tmp_path / "b.tsv.gz")))
     with pytest.raises(CorpusError, match="no such file"):
         evaluation(DecontaminationConfig(inputs=(str(tmp_path / "missing"),)), str(tmp_path / "runs"))
 

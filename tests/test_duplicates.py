@@ -4,74 +4,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
-from pipeline import cleaning, job, storage
-from pipeline.config import DecontaminationConfig, DedupConfig, FilterConfig, SourceConfig
-from pipeline.decisions import levels, read_withdrawn
-from pipeline.decontamination import overlaps
-from pipeline.documents import read_part
-from pipeline.duplicates import decision_files, duplicates, kept_documents
-from pipeline.errors import CorpusError, StorageError
-from pipeline.signatures import needed, signatures
-from pipeline.stages import Finished
-from tests.made_documents import generated, identity, made, needs_real_data, plainly, real_news
-
-GOOD = "北京大学的学生今天参观了科学技术博物馆"
-LINE = "本文由某某翻译小组的译者原创编译，在某某中国网站荣誉推出，转载时请注明作者和出处以及译者的名字"
-Texts = dict[str, list[str] | dict[str, str]]
-
-
-def decide(
-    root: Path,
-    texts: Texts,
-    *,
-    priorities: dict[str, int] | None = None,
-    withdrawn: list[int] | None = None,
-    evaluation: tuple[str, ...] = (),
-    filters: dict[str, Any] | None = None,
-    workers: int = 1,
-    parts: int = 4,
-    **dedup: Any,
-) -> Finished:
-    """Decisions over sources of texts, with no filters but those that are named."""
-    sources = [SourceConfig(name=name, kind="text", priority=(priorities or {}).get(name, 0)) for name in texts]
-    documents = [made(str(root), name, content, parts) for name, content in texts.items()]
-    config, leaks = DedupConfig(**dedup), DecontaminationConfig(inputs=evaluation)
-    off = {"judge_from_characters": 10**9, "min_characters": 1, "min_chinese_share": 0.0, "languages": ()}
-    bounds = dict.fromkeys(texts, FilterConfig(**{**off, **(filters or {})}))
-    operational: dict[str, Any] = {"workers": workers}
-    with job.executed_by(None if workers > 1 else plainly):
-        both = list(zip(sources, documents, strict=True))
-        signed = [signatures(s, d, config, str(root), **operational) for s, d in both if needed(config)]
-        found = [overlaps(s, d, leaks, str(root), **operational) for s, d in both if evaluation]
-        return duplicates(
-            sources, documents, signed, found, bounds, config, withdrawn or [], str(root), decontamination=leaks, **operational
-        )
-
-
-def rows(stage: Finished, source: str, kind: str = "dropped") -> list[dict[str, Any]]:
-    with storage.open_read(stage.file(f"{kind}_{source}.parquet")) as file:
-        found: list[dict[str, Any]] = pq.read_table(file).to_pylist()
-    return found
-
-
-def reasons(stage: Finished, source: str) -> dict[int, str]:
-    return {row["id"]: row["reason"] for row in rows(stage, source)}
-
-
-def kept_texts(root: Path, stage: Finished, source: str, texts: Texts) -> dict[int, str]:
-    documents = made(str(root), source, texts[source])
-    tables = [kept_documents(documents, stage, entry["name"]) for entry in documents.files("part-")]
-    return {row["id"]: row["text"] for table in tables for row in table.to_pylist()}
-
-
-def changed(text: str, *places: int) -> str:
-    """The text with a letter changed here and there."""
-    for place in places:
-        text = text[:place] + "囍" + text[place + 1 :]
-    return text
+from pipeline import cleaning
+from pipeline.config import DedupConfig, FilterConfig, SourceConfig
+from pipeline.decisions import levels
+from pipeline.duplicates import decision_files, duplicates
+from pipeline.errors import CorpusError
+from tests.deciding import GOOD, LINE, Texts, changed, decide, kept_texts, reasons, rows
+from tests.made_documents import generated, identity, made, needs_real_data, real_news
 
 
 def test_every_reason(tmp_path: Path) -> None:
@@ -265,77 +206,6 @@ def test_a_document_between_two_others_of_better_sources_joins_nothing_there(tmp
     assert len(rows(decide(tmp_path, {"a": [one, other, middle]}, **how), "a")) == 2
 
 
-def test_copies_of_a_withdrawn_document_go_from_every_source(tmp_path: Path) -> None:
-    text = generated(12, 1, 12)[0]
-    texts: Texts = {"a": [changed(text, 20), GOOD], "b": [text, "乙" * 20], "c": [text + "！", "丙" * 20]}
-    done = decide(tmp_path, texts, withdrawn=[identity("b", 0), 12345])
-    assert reasons(done, "a") == {identity("a", 0): "withdrawn_copy"}
-    assert reasons(done, "b") == {identity("b", 0): "withdrawn"}
-    assert reasons(done, "c") == {identity("c", 0): "withdrawn_copy"}
-    assert {row["kept_id"] for source in "ac" for row in rows(done, source)} == {identity("b", 0)}
-    assert done.manifest["comparison"]["withdrawn_not_found"] == 1
-    assert rows(done, "a", "clusters") == []
-
-
-def test_withdrawn_copies_go_even_where_copies_stay(tmp_path: Path) -> None:
-    texts: Texts = {"a": [GOOD, GOOD + "。", "甲" * 20, "甲" * 20]}
-    done = decide(tmp_path, texts, withdrawn=[identity("a", 0)], exact=False, near=False, paragraph_letters=0)
-    assert reasons(done, "a") == {identity("a", 0): "withdrawn", identity("a", 1): "withdrawn_copy"}
-
-
-def test_lists_of_withdrawn_documents(tmp_path: Path) -> None:
-    path = tmp_path / "withdrawn.txt"
-    path.write_text("\ufeff00000000000000ff\n\n  18446744073709551615  # a letter of 3 May\r\n# nothing\n17\n")
-    assert read_withdrawn(str(path)) == [255, (1 << 64) - 1, 17]
-    for wrong in ("news.jsonl#17", "-3", "18446744073709551616", "00ff"[:3] + "g"):
-        path.write_text(f"17\n{wrong}\n")
-        with pytest.raises(CorpusError, match=r"withdrawn.txt: line 2: .* is no id of a document"):
-            read_withdrawn(str(path))
-    with pytest.raises(StorageError, match="not found"):
-        read_withdrawn(str(tmp_path / "missing.txt"))
-
-
-def test_a_paragraph_stays_in_the_first_document_that_has_it(tmp_path: Path) -> None:
-    texts: Texts = {
-        "a": [f"甲甲甲\n{LINE}\n{GOOD}的事"],
-        "b": {"0": f"乙乙乙\n{LINE}！\n丙丙丙", "1": f"{LINE}\n丁丁丁\n{LINE}", "2": f"短\n{GOOD}的事", "3": "短\n短"},
-    }
-    done = decide(tmp_path, texts, near=False)
-    assert rows(done, "a", "paragraphs") == []
-    gone = [(row["id"], row["ordinal"], row["kept_id"]) for row in rows(done, "b", "paragraphs")]
-    b0, b1 = identity("b", 0), identity("b", 1)
-    assert gone == sorted([(b0, 1, identity("a", 0)), (b1, 0, identity("a", 0)), (b1, 2, identity("a", 0))])
-    assert kept_texts(tmp_path, done, "b", texts) == {
-        b0: "乙乙乙\n丙丙丙",
-        b1: "丁丁丁",
-        identity("b", 2): f"短\n{GOOD}的事",
-        identity("b", 3): "短\n短",
-    }
-    assert done.manifest["counts"]["b"]["paragraph_characters"] == 3 * len(LINE) + 1
-
-
-def test_paragraphs_of_dropped_documents_do_not_count(tmp_path: Path) -> None:
-    texts: Texts = {"a": [f"Only some English words stand here\n{LINE}" * 9, GOOD], "b": [f"乙乙乙\n{LINE}"]}
-    done = decide(tmp_path, texts, filters={"max_characters": 200})
-    assert list(reasons(done, "a").values()) == ["too_long"]
-    assert rows(done, "b", "paragraphs") == []
-
-
-def test_a_document_of_which_too_little_is_left_is_dropped(tmp_path: Path) -> None:
-    other = generated(13, 1)[0].split("\n")[0] * 2
-    texts: Texts = {"a": [f"{LINE}\n{other}"], "b": [f"{LINE}\n短", f"{LINE}\n{GOOD}", LINE[:-1] + "啊", other, "乙" * 10]}
-    done = decide(tmp_path, texts, near=False, filters={"min_characters": 10})
-    assert reasons(done, "b") == {identity("b", 0): "duplicate_paragraphs", identity("b", 3): "duplicate_paragraphs"}
-    assert [row["id"] for row in rows(done, "b", "paragraphs")] == [identity("b", 1)]
-
-
-def test_paragraphs_stay_where_the_recipe_says_so(tmp_path: Path) -> None:
-    texts: Texts = {"a": [f"甲甲甲\n{LINE}", f"乙乙乙\n{LINE}"]}
-    done = decide(tmp_path, texts, near=False, paragraph_letters=0)
-    assert rows(done, "a", "paragraphs") == []
-    assert len(kept_texts(tmp_path, done, "a", texts)) == 2
-
-
 def test_a_changed_threshold_reads_no_text_again(tmp_path: Path) -> None:
     texts: Texts = {"a": [GOOD, "太短了", "甲" * 20]}
     one, two = (decide(tmp_path, texts, filters={"min_characters": limit}) for limit in (10, 3))
@@ -364,9 +234,3 @@ def test_levels_are_priorities_then_the_order_of_the_recipe() -> None:
         SourceConfig(name=name, kind="text", priority=priority) for name, priority in (("a", 0), ("b", 2), ("c", 0), ("d", -1))
     ]
     assert levels(sources) == (2, 1, 3, 4)
-
-
-def test_read_part_gives_what_was_made(tmp_path: Path) -> None:
-    documents = made(str(tmp_path), "a", [GOOD])
-    (entry,) = documents.files("part-")
-    assert read_part(documents, entry["name"], ["text"])["text"].to_pylist() == [GOOD]

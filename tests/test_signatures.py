@@ -12,7 +12,8 @@ import pytest
 from pipeline import cleaning, job, signatures, storage
 from pipeline.config import DedupConfig, SourceConfig
 from pipeline.letters import letters
-from pipeline.signatures import bands, binary_column, binary_rows, minima, similarity, sketches
+from pipeline.minhash import bands, minima, similarity, sketches
+from pipeline.signatures import binary_column, binary_rows
 from pipeline.stages import Finished
 from tests.made_documents import generated, identity, made, needs_real_data, plainly, real_news
 
