@@ -11,6 +11,7 @@ from pipeline.config import DedupConfig, FilterConfig, SourceConfig
 from pipeline.decisions import levels
 from pipeline.duplicates import decision_files, duplicates
 from pipeline.errors import CorpusError
+from tests import corpus
 from tests.deciding import GOOD, LINE, Texts, changed, decide, kept_texts, reasons, rows
 from tests.made_documents import generated, identity, made, needs_real_data, real_news
 
@@ -164,6 +165,14 @@ def test_copies_stay_where_the_recipe_says_so(tmp_path: Path) -> None:
     )
     assert [row["reason"] for row in rows(done, "a")] == ["too_short"]
     assert rows(done, "a", "clusters") == []
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("layout", corpus.LAYOUTS)
+def test_the_same_bytes_however_the_work_is_cut(layout: tuple[str, int, int]) -> None:
+    whole, cut = corpus.prepared(layout[0]), corpus.prepared(*layout)
+    assert corpus.same_bytes(whole, cut, "duplicates") == 9
+    assert corpus.same_bytes(whole, cut, "signatures") >= 64
 
 
 def test_the_same_bytes_whatever_the_workers(tmp_path: Path) -> None:
