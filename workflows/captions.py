@@ -7,31 +7,17 @@ sentiment on test: 0.871 ± 0.004 with pretraining, 0.803 ± 0.010 without; diff
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from workflows import data_captions
 from workflows.scores import UNTRAINED, Summary
 
 Points = Sequence[tuple[float, float]]
-WORDS = {
-    "bad": "unreadable",
-    "split_off": "kept out for tasks",
-    "not_chinese": "not Chinese",
-    "entity_f1": "entity F1",
-    "html": "HTML",
-}
-"""What a name in a manifest is called on the page, where it is not just the name without its underscores."""
-
-
-def words(name: str) -> str:
-    """`too_short` -> `too short`, `not_chinese` -> `not Chinese`."""
-    return WORDS.get(name, name.replace("_", " "))
 
 
 def captions(content: Mapping[str, Any]) -> dict[str, str]:
     """A sentence or two under each plot: what the numbers are, no more."""
     training = content["training"]
     told = {
-        "funnel": _funnel_caption(content["funnel"]),
-        "document_lengths": _fullest(content["document_lengths"]),
-        "row_lengths": _longest(content["row_lengths"]),
+        **data_captions.captions(content),
         "loss": _ends("Training loss", training["loss"], ".3f"),
         "masked_accuracy": _ends("Share of masked pieces found in training", training["masked_accuracy"], ".1%"),
         "learning_rate": _peak(training["learning_rate"]),
@@ -42,31 +28,6 @@ def captions(content: Mapping[str, Any]) -> dict[str, str]:
         told["loss"] += f" The lowest validation loss over all sources is {best['loss']:.3f}, at step {best['step']:,}."
         if best["masked_accuracy"] is not None:
             told["masked_accuracy"] += f" At the lowest validation loss it is {best['masked_accuracy']:.1%} of validation."
-    return told
-
-
-def _funnel_caption(funnel: Sequence[Mapping[str, Any]]) -> str:
-    if not funnel or funnel[-1]["kept_share"] is None:
-        return "No document was read."
-    last = funnel[-1]
-    dropped = ", ".join(f"{number:,} {words(reason)}" for reason, number in sorted(last["dropped"].items()))
-    kept = f"{last['kept']:,} of {last['read']:,} documents are kept ({last['kept_share']:.1%})"
-    told = f"{kept}, {last['characters']:,} characters."
-    return told + (f" Dropped: {dropped}." if dropped else " No filter dropped any.")
-
-
-def _fullest(lengths: Mapping[str, Any]) -> str:
-    told = "Documents by number of characters, as shares of each source; a bin ends where the next begins."
-    for source, counts in lengths["counts"].items():
-        most = max(range(len(counts)), key=counts.__getitem__)
-        told += f" Fullest bin of {source}: from {lengths['bins'][most]:,} on, {counts[most] / sum(counts):.1%}."
-    return told
-
-
-def _longest(curves: Mapping[str, Points]) -> str:
-    told = "Training rows by number of pieces, in eighths of the longest, as shares of each set of shards."
-    for name, points in curves.items():
-        told += f" Last eighth of {name}: {points[-1][1]:.1%}."
     return told
 
 

@@ -1,4 +1,4 @@
-"""The plots of a report: SVG to stand inside an HTML page and take its colours, light or dark.
+"""The plots of training and scores in a report: SVG to stand inside an HTML page and take its colours, light or dark.
 
 matplotlib draws with the colours below, which then become CSS: `#000001` is `currentColor`, `#000101` is `var(--series-1)`.
 Letters stay letters (svg.fonttype none), so that the browser's fonts draw Chinese. The same figures give the same bytes.
@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from workflows.captions import words
+from workflows.labels import words
 from workflows.scores import UNTRAINED
 
 Points = Sequence[tuple[float, float]]
@@ -50,54 +50,7 @@ WIDTH, HEIGHT = 7.6, 2.9
 """Inches; the page scales a plot to its column."""
 
 
-def funnel(rows: Sequence[Mapping[str, Any]], reasons: Sequence[str]) -> str:
-    """A bar per source: what share of the documents read was kept, and what became of the others."""
-    rows = [row for row in rows if row["read"]]
-    if not rows:
-        return ""
-    parts = ["kept", *reasons, "empty", "bad", "split_off"]
-    shares = {
-        part: [(row["dropped"].get(part, 0) if part in reasons else row[part]) / row["read"] for row in rows] for part in parts
-    }
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _axes(height=1.3 + 0.38 * len(rows))
-        left = [0.0] * len(rows)
-        for number, (part, widths) in enumerate((part, widths) for part, widths in shares.items() if any(widths)):
-            color = SERIES[number % len(SERIES)]
-            axes.barh(range(len(rows)), widths, left=left, height=0.62, color=color, label=words(part))
-            left = [begin + width for begin, width in zip(left, widths, strict=True)]
-        axes.set_yticks(range(len(rows)), [str(row["source"]) for row in rows])
-        axes.invert_yaxis()
-        axes.set_xlim(0, 1)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
-        axes.grid(visible=False, axis="y")
-        axes.tick_params(axis="y", length=0)
-        _legend(axes)
-        return _svg(figure, "funnel")
-
-
-def histogram(bins: Sequence[int], counts: Mapping[str, Sequence[int]], name: str, label: str) -> str:
-    """Share of each source's documents by bin. Bins are equally wide on the page, whatever they span."""
-    if not counts:
-        return ""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _axes()
-        width = 0.8 / len(counts)
-        for number, (source, numbers) in enumerate(counts.items()):
-            places = [place - 0.4 + width * (number + 0.5) for place in range(len(bins))]
-            shares = [value / sum(numbers) for value in numbers]
-            axes.bar(places, shares, width * 0.92, color=SERIES[number % len(SERIES)], label=source)
-        axes.set_xticks(range(len(bins)), [f"{bound:,}" for bound in bins], rotation=45 if len(bins) > 12 else 0)
-        axes.set_xlabel(label)
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
-        axes.grid(visible=False, axis="x")
-        _legend(axes)
-        return _svg(figure, name)
-
-
-def curves(
-    lines: Mapping[str, Points], name: str, *, phase_starts: Sequence[int] = (), form: str = "{:g}", xlabel: str = "step"
-) -> str:
+def curves(lines: Mapping[str, Points], name: str, *, phase_starts: Sequence[int] = (), form: str = "{:g}") -> str:
     """Lines over steps; few points are drawn as dots too, so that a single one is seen."""
     lines = {label: points for label, points in lines.items() if points}
     if not lines:
@@ -110,7 +63,7 @@ def curves(
             axes.plot(xs, ys, color=SERIES[number % len(SERIES)], label=label, marker="o" if few else None, markersize=3.5)
         for step in phase_starts:
             axes.axvline(step, color=TEXT, linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.6)
-        axes.set_xlabel(xlabel)
+        axes.set_xlabel("step")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: form.format(value)))

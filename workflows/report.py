@@ -1,21 +1,29 @@
 """The report of a run: one HTML page that needs nothing else, and the same figures as JSON.
 
-    report.html    what was run, what became of the documents, shards, training, scores, time, whose text it is
+    report.html    from raw to kept, sources, what was changed, copies, pieces, masks, training, scores, time, settings
     report.json    `workflows.figures.figures`, everything that the page shows
 
-The same inputs give the same bytes: no date of its own, no link to anything outside.
+The same inputs give the same bytes: no date of its own, no link to anything outside. Pictures of data are HTML and CSS, which
+fit any screen (charts.html.jinja); curves of training are drawn by plots.py.
 """
 
+import functools
+import re
 from collections.abc import Mapping
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline import storage
 from pipeline.stages import FileEntry
-from workflows.captions import words
 from workflows.figures import ReportInputs, figures
+from workflows.labels import words
+from workflows.shard_figures import PAIR_COUNTS
+
+if TYPE_CHECKING:
+    import jinja2
 
 PAGE, DATA = "report.html", "report.json"
+TEMPLATE = "report.html.jinja"
 
 
 def write_report(inputs: ReportInputs, output_folder: str) -> list[FileEntry]:
@@ -27,33 +35,47 @@ def write_report(inputs: ReportInputs, output_folder: str) -> list[FileEntry]:
 
 
 def page(content: Mapping[str, Any]) -> str:
-    """The page of these figures. Everything from outside is escaped; only our own plots enter as markup."""
-    import jinja2
+    """The page of these figures. Everything from outside is escaped; only our own plots and marks enter as markup."""
     import markupsafe
 
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": number, "percent": percent, "duration": duration, "words": words}
-    template = environment.from_string((resources.files("workflows") / "report.html.jinja").read_text(encoding="utf-8"))
     plots = {name: markupsafe.Markup(svg) for name, svg in drawn(content).items()}
-    return template.render(content, plots=plots)
+    return str(_environment().get_template(TEMPLATE).render(content, plots=plots, pair_counts=PAIR_COUNTS))
+
+
+@functools.cache
+def _environment() -> "jinja2.Environment":
+    """The templates of this folder and what they call."""
+    import jinja2
+
+    from workflows.marking import difference, visible
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (resources.files("workflows") / name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "percent": percent, "width": width, "duration": duration, "words": words}
+    environment.filters |= {"short": short, "megabytes": megabytes, "visible": visible, "headings": headings}
+    environment.globals["difference"] = difference
+    return environment
 
 
 def drawn(content: Mapping[str, Any]) -> dict[str, str]:
-    """The plots by name, as SVG; empty where there is nothing to draw."""
+    """The plots of training and scores by name, as SVG; none where nothing was trained."""
+    training = content["training"]
+    if not (training["steps"] or training["validation_loss"] or content["scores"]):
+        return {}
     from workflows import plots
 
-    training = content["training"]
     starts = training["phase_starts"]
-    lengths = content["document_lengths"]
     # One source and "all" are the same curve.
     loss, accuracy = (
         {f"validation {source}": points for source, points in by_source.items() if source != "all" or len(by_source) != 2}
         for by_source in (training["validation_loss"], training["validation_accuracy"])
     )
     return {
-        "funnel": plots.funnel([row for row in content["funnel"] if row["source"] != "all"], content["reasons"]),
-        "document_lengths": plots.histogram(lengths["bins"], lengths["counts"], "documents", "characters, at least"),
-        "row_lengths": plots.curves(content["row_lengths"], "rows", form="{:.0%}", xlabel="pieces, at most"),
         "loss": plots.curves({"training": training["loss"], **loss}, "loss", phase_starts=starts),
         "masked_accuracy": plots.curves(
             {"training": training["masked_accuracy"], **accuracy}, "accuracy", phase_starts=starts, form="{:.0%}"
@@ -66,6 +88,13 @@ def drawn(content: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def headings(body: str) -> list[tuple[str, str]]:
+    """The ids and titles of a page's sections; titles are markup already."""
+    from markupsafe import Markup
+
+    return [(name, Markup(title)) for name, title in re.findall(r'<h2 id="([\w-]+)">(.*?)</h2>', str(body))]
+
+
 def number(value: float | None, digits: int = 0) -> str:
     """`1234567` -> `1,234,567`; nothing known -> a dash."""
     return "–" if value is None else f"{value:,.{digits}f}"
@@ -74,6 +103,21 @@ def number(value: float | None, digits: int = 0) -> str:
 def percent(value: float | None, digits: int = 1) -> str:
     """`0.1503` -> `15.0%`."""
     return "–" if value is None else f"{value:.{digits}%}"
+
+
+def width(share: float) -> str:
+    """A share as a length of CSS, never outside of its bar: `0.1503` -> `15.03%`."""
+    return f"{100 * min(max(share, 0), 1):.2f}%"
+
+
+def short(value: int) -> str:
+    """A power of two under a small bar: `64` -> `64`, `4096` -> `4k`, `1048576` -> `1M`."""
+    return f"{value >> 20}M" if value >= 1 << 20 else f"{value >> 10}k" if value >= 1 << 10 else str(value)
+
+
+def megabytes(value: float) -> str:
+    """`4321987` -> `4.32`; nothing -> nothing."""
+    return f"{value / 1e6:,.2f}" if value else ""
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,494 @@
+"""The report on data: every record is in exactly one place, each section is there when its facts are, and nothing gets out."""
+
+import html
+import itertools
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import storage
+from pipeline.stages import Finished
+from workflows import recipe
+from workflows.chain import Chain
+from workflows.figures import ReportInputs, figures
+from workflows.funnel import Row
+from workflows.marking import difference, visible
+from workflows.report import page, short
+
+EVIL = '</td><script>alert("毛泽东")</script> & 天安门'
+
+
+def stage(folder: Path, name: str, seconds: float = 2.0, **facts: Any) -> Finished:
+    url = str(folder / name)
+    storage.write_json(storage.join(url, "run.json"), {"started": 0.0, "seconds": seconds})
+    return Finished(url, {"stage": name, "key": "0123456789ab", "settings": {}, "files": [], **facts})
+
+
+def wiki_documents(folder: Path) -> Finished:
+    return stage(
+        folder,
+        "documents_wiki",
+        source="wiki",
+        kind="wiki",
+        licence="CC BY-SA 4.0",
+        counts={"read": 1_000, "bad": 4, "empty": 6, "kept": 600, "characters": 600_000, "repairs": 21, "bytes_in": 9_000_000},
+        skipped={"redirect": 300, "disambiguation": 60, "other namespace": 30},
+        bad={"markup: nested too deep": 3},
+        input_files={"MediaWiki dump, bz2": 2},
+        characters_histogram={"256": 150, "1024": 450},
+        languages={"zh": 590, "ja": 10},
+        scripts={"hans": 600},
+        templates_lost={"Infobox country": 6_641, "仮リンク": 2_260},
+        templates_kept={"lang": 854},
+        left_out={"ref": 2_000, "table": 500},
+        conversions={"rules": 3, "groups": {"IT": 5}, "missing_groups": {"地名": 2}},
+        changed={"invisible": 40},
+        samples={
+            "bad": [{"origin": "zhwiki.xml#17", "reason": "markup: nested too deep", "text": "柏林: {{{{{{"}],
+            "changed_invisible": [{"before": "图书\u200b馆", "after": "图书馆"}],
+        },
+    )
+
+
+def news_documents(folder: Path) -> Finished:
+    return stage(
+        folder,
+        "documents_news",
+        source="news",
+        kind="news",
+        licence="PFR",
+        counts={"read": 500, "bad": 20, "empty": 0, "kept": 480, "characters": 240_000, "bytes_in": 1_000_000},
+        bad={"not JSON": 20},
+        input_files={"JSON lines, xz": 1},
+        characters_histogram={"256": 480},
+        languages={"zh": 480},
+        scripts={"hans": 400, "hant": 80},
+        changed={"html": 470, "invisible": 1},
+        personal_data={"phone": 3},
+    )
+
+
+def decided(folder: Path) -> Finished:
+    wiki = {
+        "documents": 600,
+        "kept": 570,
+        "characters_kept": 560_000,
+        "paragraph_characters": 5_000,
+        "paragraphs": 50,
+        "clusters": 4,
+        "cluster_sizes": {"2": 3, "11": 1},
+        "dropped": {"too_short": 12, "top_3": 3, "duplicate": 9, "near_duplicate": 4, "contaminated": 2},
+        "contaminated_by": {"cmrc2018_dev.json.gz": 2},
+    }
+    news = {"documents": 480, "kept": 470, "characters_kept": 236_000, "dropped": {"too_short": 10}}
+    samples = [
+        {"source": "wiki", "reason": "near_duplicate", "text": "外宾今天来访。", "kept_text": "外宾昨天来访。"},
+        {"source": "wiki", "reason": "too_short", "text": "好。"},
+        {"source": "wiki", "reason": "contaminated", "text": "凤凰卫视资讯台", "file": "cmrc2018_dev.json.gz"},
+        {"source": "wiki", "reason": "repeated_paragraph", "text": "责任编辑"},
+    ]
+    comparison = {"pairs": 14, "unpaired": 0, "withdrawn_not_found": 1}
+    return stage(folder, "duplicates", 4.0, counts={"wiki": wiki, "news": news}, samples=samples, comparison=comparison)
+
+
+def pieces(folder: Path, source: str, number: int, unknown: dict[str, int]) -> Finished:
+    counts = {"documents": 500, "sentences": 1_000, "pieces": number, "units": number // 2, "unknown": sum(unknown.values())}
+    return stage(folder, f"pieces_{source}", 1.0, source=source, counts=counts, unknown_characters=unknown)
+
+
+def shards(folder: Path, source: str) -> Finished:
+    counts = {
+        "train": {"rows": 100, "documents": 90, "pieces": 10_000, "masked": 1_500, "shown_as_mask": 1_205, "shown_as_is": 148},
+        "validation": {"rows": 10, "documents": 9, "pieces": 1_000, "masked": 150, "shown_as_mask": 115, "shown_as_is": 17},
+    }
+    counts["train"] |= {"random_next": 48, "borrowed": 700, "truncated": 0}
+    return stage(
+        folder,
+        f"shards_{source}_128",
+        1.0,
+        source=source,
+        sequence_length=128,
+        masking={"static_draws": 1},
+        counts=counts,
+        length_histogram={"train": {"10": 30, "128": 70}, "validation": {}},
+    )
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> ReportInputs:
+    source = [{"name": "wiki", "input": ["zhwiki.xml.bz2"]}, {"name": "news", "input": ["news.jsonl.xz"]}]
+    return ReportInputs(
+        recipe_name="corpora",
+        key="k",
+        recipe={"name": "corpora", "source": source, "phase": [{"weights": {"wiki": 3.0, "news": 1.0}}]},
+        documents=[wiki_documents(tmp_path), news_documents(tmp_path)],
+        duplicates=decided(tmp_path),
+        vocabulary=stage(tmp_path, "vocabulary", size=21_128, sha256="5e" * 32, built=False, mapped_punctuation={"“": '"'}),
+        pieces=[pieces(tmp_path, "wiki", 500_000, {"踔": 70, "囧": 30}), pieces(tmp_path, "news", 200_000, {"囧": 100})],
+        shards=[shards(tmp_path, "wiki"), shards(tmp_path, "news")],
+        other_stages=[stage(tmp_path, "signatures_wiki", 3.0, source="wiki")],
+    )
+
+
+def text(document: str) -> str:
+    """What a reader sees of a page."""
+    plain = re.sub(r"(?s)<style>.*?</style>|<[^>]+>", " ", document)
+    return re.sub(r"\s+", " ", html.unescape(plain))
+
+
+def shown(inputs: ReportInputs) -> str:
+    return text(page(figures(inputs)))
+
+
+def headings(inputs: ReportInputs) -> list[str]:
+    return re.findall(r"<h2[^>]*>(.*?)</h2>", page(figures(inputs)))
+
+
+def places(row: Row) -> int:
+    """Records of a source, wherever they are."""
+    return sum(sum(row[table].values()) for table in ("skipped", "bad", "dropped")) + int(row["empty"]) + int(row["kept"])
+
+
+def test_every_record_and_every_character_is_in_exactly_one_place(inputs: ReportInputs) -> None:
+    content = figures(inputs)
+    for row in [*content["funnel"], content["total"]]:
+        assert places(row) == row["read"] and set(row["unaccounted"].values()) == {0}
+        characters = row["characters"]
+        assert characters["documents"] == characters["dropped"] + characters["lines_out"] + characters["kept"]
+    assert content["total"]["read"] == 1_500 and content["total"]["kept"] == 1_040
+    assert content["total"]["dropped"]["too_short"] == 22
+
+
+@pytest.mark.parametrize("account", ["documents", "characters"])
+def test_an_account_leads_from_level_to_level_for_all_and_for_each_source(inputs: ReportInputs, account: str) -> None:
+    entries = figures(inputs)["ledger"][account]
+    levels = [place for place, entry in enumerate(entries) if entry["kind"] == "level"]
+    assert levels[0] == 0 and levels[-1] == len(entries) - 1
+    for before, after in itertools.pairwise(levels):
+        lost = entries[before + 1 : after]
+        assert entries[before]["all"] - sum(entry["all"] for entry in lost) == entries[after]["all"]
+        for source in range(2):
+            left = entries[before]["by_source"][source] - sum(entry["by_source"][source] for entry in lost)
+            assert left == entries[after]["by_source"][source]
+        assert [entry["left"] for entry in lost] == sorted((entry["left"] for entry in lost), reverse=True)
+        assert not lost or lost[-1]["left"] == entries[after]["left"]
+
+
+def test_unreadable_records_whose_reason_nobody_told_are_unreadable(inputs: ReportInputs) -> None:
+    assert figures(inputs)["funnel"][0]["bad"] == {"markup: nested too deep": 3, "bad": 1}
+    assert "unreadable: not JSON −20" in shown(inputs) and " unreadable −1" in shown(inputs)
+
+
+def test_a_manifest_that_does_not_add_up_is_told(inputs: ReportInputs) -> None:
+    assert "unaccounted for" not in shown(inputs)
+    inputs.documents[1].manifest["counts"]["read"] += 7
+    assert figures(inputs)["funnel"][1]["unaccounted"] == {"reading": 7, "deciding": 0}
+    assert "unaccounted for −7" in shown(inputs)
+
+
+def test_the_account_is_on_the_page_in_the_order_of_the_chain(inputs: ReportInputs) -> None:
+    page_text = shown(inputs)
+    told = [
+        "records read 1,500 100.0%",
+        "redirect −300 20.0%",
+        "disambiguation −60",
+        "empty −6",
+        "documents 1,080 72.0%",
+        "too short too_short −22",
+        "one run of 3 letters too often top_3 −3",
+        "holds evaluation text −2",
+        "exact copy −9",
+        "near copy −4",
+        "kept 1,040 69.3%",
+        "in dropped documents −39,000 4.6%",
+        "repeated lines taken out −5,000",
+        "kept 796,000 94.8%",
+    ]
+    found = [page_text.index(one) for one in told]
+    assert found == sorted(found)
+    assert "too short too_short 22 12 10" in page_text  # by source
+
+
+SECTIONS = {
+    "From raw to kept": {"documents": []},
+    "Sources": {"documents": []},
+    "What was changed": {"documents": []},
+    "Wikitext": {"documents": []},
+    "Length, language and script": {"documents": []},
+    "Copies and leaks": {"duplicates": None},
+    "Words and pieces": {"pieces": [], "vocabulary": None},
+    "Shards": {"shards": []},
+}
+
+
+@pytest.mark.parametrize(("heading", "missing"), SECTIONS.items())
+def test_a_section_is_there_when_its_facts_are(inputs: ReportInputs, heading: str, missing: dict[str, Any]) -> None:
+    assert heading in headings(inputs)
+    assert heading not in headings(replace(inputs, **missing))
+
+
+def test_manifests_that_say_only_what_they_are_of_make_a_page(inputs: ReportInputs, tmp_path: Path) -> None:
+    bare = ReportInputs(
+        recipe_name="bare",
+        key="k",
+        recipe={},
+        documents=[stage(tmp_path, "documents_news", source="news")],
+        duplicates=stage(tmp_path, "duplicates"),
+        vocabulary=stage(tmp_path, "vocabulary"),
+        pieces=[stage(tmp_path, "pieces_news", source="news")],
+        shards=[stage(tmp_path, "shards_news_128", source="news", sequence_length=128)],
+    )
+    assert headings(bare) == ["Sources", "Words and pieces", "Time", "Settings"][:3]
+
+
+def test_only_finished_sections_are_in_the_contents(inputs: ReportInputs) -> None:
+    document = page(figures(inputs))
+    links = re.findall(r'<a href="#([^"]+)">', document)
+    assert links == re.findall(r'<h2 id="([^"]+)"', document) and "training" not in links and "funnel" in links
+
+
+CAPTIONS = {
+    "funnel": "1,040 of 1,500 records are kept (69.3%), with 796,000 of 840,000 characters (94.8%). "
+    "The largest losses: redirect 300, disambiguation 60, other namespace 30.",
+    "mixture": "Kept documents and their characters and pieces. wiki has 70.4% of the characters.",
+    "changes": "Most often: HTML, in 470 of 1,080 documents (43.5%).",
+    "copies": "Dropped of 1,080 documents: exact copy 9, near copy 4. 4 documents stay for their copies. "
+    "50 repeated lines (5,000 characters, 0.6%) are taken out of documents that stay.",
+    "cluster_sizes": "Documents that stay, by how many there were of each, itself included. The largest cluster has 11.",
+    "document_lengths": "Documents as read, by number of characters; a bar ends where the next begins. "
+    "Fullest of wiki: from 1,024 on, 75.0%. Fullest of news: from 256 on, 100.0%.",
+    "languages": "Documents as read: 99.1% Chinese, 0.9% Japanese.",
+    "scripts": "Documents as read: 92.6% simplified, 7.4% traditional.",
+    "wiki_wiki": "2 templates that are dropped are listed; they held 8,901 characters. Others gave their text 854 times. "
+    "The text that stays has 600,000 characters.",
+    "unknown_characters": "200 of 700,000 pieces are unknown (0.029%).",
+    "masks": "Predicted: 15.00% of the pieces. Of these 80.0% are shown as [MASK], "
+    "10.0% as themselves, 10.0% as another piece.",
+    "row_lengths": "Training rows by number of pieces, in eighths of the longest; the number under a bar is its most. "
+    "In the last eighth: from 70.0% (wiki 128) to 70.0% (wiki 128).",
+    "time": "From files to shards: 17.0 s for 2.5 MB of text, 0.15 MB a second. Text is counted with 3 bytes a character.",
+}
+
+
+@pytest.mark.parametrize(("name", "caption"), CAPTIONS.items())
+def test_captions_tell_the_numbers(inputs: ReportInputs, name: str, caption: str) -> None:
+    assert figures(inputs)["captions"][name] == caption
+    assert caption in shown(inputs)
+
+
+def test_the_mixture_is_told_in_documents_characters_pieces_and_weights(inputs: ReportInputs) -> None:
+    mixture = figures(inputs)["mixture"]
+    assert mixture["names"] == ["wiki", "news"]
+    assert {row["label"]: round(row["shares"][0], 4) for row in mixture["rows"]} == {
+        "documents": 0.5481,
+        "characters": 0.7035,
+        "pieces": 0.7143,
+        "phase 1": 0.75,
+    }
+    assert "news news PFR news.jsonl.xz JSON lines, xz 1.00 470 236,000 29.6% 200,000" in shown(inputs)
+    assert "zhwiki.xml.bz2 MediaWiki dump, bz2 × 2" in shown(inputs)
+
+
+def test_samples_stand_under_their_reason_with_what_was_kept_beside_them(inputs: ReportInputs) -> None:
+    document, page_text = page(figures(inputs)), shown(inputs)
+    assert "too short: 1 of 22" in page_text and "repeated line: 1 of 50" in page_text
+    assert "外宾<del>今</del>天来访。" in document and "外宾<ins>昨</ins>天来访。" in document
+    assert "evaluation file left out wiki cmrc2018_dev.json.gz 凤凰卫视资讯台" in page_text
+    assert "zhwiki.xml#17 markup: nested too deep 柏林: {{{{{{" in page_text
+    assert '图书<del><span class="code">U+200B</span></del>馆' in document
+
+
+def test_few_samples_of_a_reason_are_shown_of_each_source_in_turn(inputs: ReportInputs) -> None:
+    assert inputs.duplicates
+    many = [{"source": source, "reason": "too_short", "text": f"{source}{n}"} for source in ("wiki", "news") for n in range(9)]
+    inputs.duplicates.manifest["samples"] = many
+    samples = figures(inputs)["left_out"]["dropped"][0]["samples"]
+    assert [sample["text"] for sample in samples] == ["wiki0", "news0", "wiki1", "news1", "wiki2"]
+
+
+def test_wikitext_templates_groups_and_repairs_are_told(inputs: ReportInputs) -> None:
+    page_text = shown(inputs)
+    assert "Infobox country 6,641 仮リンク 2,260" in page_text and "references 2,000 tables 500" in page_text
+    assert "1 templates that gave their text, by how often lang 854" in page_text
+    assert "21 brackets and signs mended; conversion rules in the text: 3." in page_text
+    assert "地名 2" in page_text and "IT 5" in page_text
+
+
+def test_personal_data_and_rules_are_counted_by_source(inputs: ReportInputs) -> None:
+    page_text = shown(inputs)
+    assert "phone numbers 3 0 3" in page_text
+    assert "HTML 470 0 470" in page_text and "invisible characters 41 40 1" in page_text
+
+
+def test_clusters_evaluation_files_and_withdrawn_ids_are_told(inputs: ReportInputs) -> None:
+    page_text = shown(inputs)
+    assert "documents of a cluster 75% 2 11" in page_text
+    assert "cmrc2018_dev.json.gz 2" in page_text and "withdrawn ids that no source has: 1." in page_text
+
+
+def test_lengths_have_a_bar_for_every_bin_even_an_empty_one(inputs: ReportInputs) -> None:
+    lengths = figures(inputs)["document_lengths"]
+    assert lengths == {"bins": [256, 512, 1_024], "panels": {"wiki": [0.25, 0, 0.75], "news": [1, 0, 0]}}
+
+
+def test_pieces_are_told_by_source_and_in_all(inputs: ReportInputs) -> None:
+    page_text = shown(inputs)
+    assert "wiki 500 1,000 250,000 500,000 250.0 2.00 1.12 100 0.020%" in page_text
+    assert "all 1,000 2,000 350,000 700,000 175.0 2.00 1.14 200 0.029%" in page_text
+    assert "囧 U+56E7 130 踔 U+8E14 70" in page_text
+    assert "Vocabulary of 21,128 pieces, given, SHA-256" in page_text and '“ → "' in page_text
+
+
+def test_masks_are_told_as_measured(inputs: ReportInputs) -> None:
+    content = figures(inputs)
+    assert content["masked_share"] == pytest.approx(0.15)
+    assert content["masks"]["rows"][0] == {
+        "label": "wiki 128",
+        "numbers": [1_320, 165, 165],
+        "shares": [pytest.approx(0.8), pytest.approx(0.1), pytest.approx(0.1)],
+    }
+    page_text = text(page(content))
+    assert "wiki 128 train 90 100 10,000 15.00%" in page_text
+    assert "B from elsewhere pieces used twice, as such a B wiki 128 train 100 48 700" in page_text
+    assert "pieces cut off" not in page_text  # none was
+
+
+def test_throughput_is_of_the_text_that_goes_through_a_stage(inputs: ReportInputs) -> None:
+    kinds = {kind["kind"]: kind for kind in figures(inputs)["time"]["kinds"]}
+    assert kinds["documents"]["input_rate"] == 10_000_000 / 4 and kinds["documents"]["text_rate"] == 840_000 * 3 / 4
+    assert kinds["signatures"]["text_rate"] == 600_000 * 3 / 3  # of wiki alone
+    assert kinds["pieces"]["text_rate"] == 796_000 * 3 / 2
+    assert kinds["vocabulary"]["text_rate"] == 0
+    page_text = shown(inputs)
+    assert "documents × 2 4.0 s 2.50 0.63" in page_text and "all 17.0 s" in page_text
+
+
+def hostile(value: Any) -> Any:
+    """The same facts with markup in every name and text."""
+    if isinstance(value, dict):
+        return {f"{EVIL}{key}" if key in NAMES_FROM_OUTSIDE else key: hostile(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [hostile(item) for item in value]
+    return value + EVIL if isinstance(value, str) else value
+
+
+NAMES_FROM_OUTSIDE = {
+    *("redirect", "not JSON", "markup: nested too deep", "MediaWiki dump, bz2", "zh", "hans", "Infobox country", "lang", "ref"),
+    *("rules", "IT", "地名", "html", "phone", "too_short", "cmrc2018_dev.json.gz", "pairs", "囧", "“"),
+}
+
+
+def test_what_stages_really_write_adds_up(tmp_path: Path) -> None:
+    titles = [f"第{number}号公告" for number in range(40)]
+    texts = [
+        f"{title}：北京大学图书馆{number * 37 % 101}日开放，读者{number * 53 % 97}人到馆，记者王某报道。"
+        for number, title in enumerate(titles)
+    ]
+    lines = [
+        json.dumps({"title": t, "content": f"<p>{text}</p>"}, ensure_ascii=False) for t, text in zip(titles, texts, strict=True)
+    ]
+    lines += [
+        lines[0],
+        lines[0],
+        '{"title": "断',
+        '{"title": "空", "content": "<p></p>"}',
+        '{"title": "短", "content": "好。"}',
+    ]
+    (tmp_path / "news.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    source = {"name": "news", "kind": "news", "input": [str(tmp_path / "news.jsonl")], "max_bad": 0.1}
+    content = {"name": "real", "source": [source], "validation_share": 0.1, "vocabulary": {"size": 500, "min_count": 1}}
+    chain = Chain(recipe.build(content, "real"), str(tmp_path / "runs"), sequence_lengths=(32,))
+    inputs = ReportInputs(
+        recipe_name="real",
+        key="k",
+        recipe=recipe.as_dict(chain.recipe),
+        documents=[chain.documents("news")],
+        duplicates=chain.duplicates(),
+        vocabulary=chain.vocabulary(),
+        pieces=[chain.pieces("news")],
+        shards=[chain.shards("news", 32)],
+    )
+    made = figures(inputs)
+    total = made["total"]
+    assert (total["read"], places(total), set(total["unaccounted"].values())) == (45, 45, {0})
+    assert total["bad"] == {"not JSON": 1} and total["dropped"]["duplicate"] == 2 and total["dropped"]["too_short"] == 1
+    assert made["left_out"]["bad"][0]["origin"].startswith("news.jsonl#")
+    assert {group["reason"] for group in made["left_out"]["dropped"]} >= {"duplicate", "too_short"}
+    assert made["pieces"][0]["documents"] == total["kept"] == made["sources"][0]["documents"]
+    assert sum(made["masks"]["rows"][0]["numbers"]) == sum(row["masked"] for row in made["shards"])
+    assert headings(inputs) == [
+        *("From raw to kept", "Sources", "What was left out", "What was changed", "Copies and leaks"),
+        *("Length, language and script", "Words and pieces", "Shards", "Time", "Settings"),
+    ]
+
+
+def test_text_from_outside_never_becomes_markup(inputs: ReportInputs) -> None:
+    stages_of = {"documents": inputs.documents, "pieces": inputs.pieces, "shards": inputs.shards}
+    poisoned: dict[str, Any] = {
+        name: [replace(done, manifest=poison(done.manifest)) for done in stages] for name, stages in stages_of.items()
+    }
+    assert inputs.duplicates and inputs.vocabulary
+    poisoned |= {
+        name: replace(done, manifest=poison(done.manifest))
+        for name, done in (("duplicates", inputs.duplicates), ("vocabulary", inputs.vocabulary))
+    }
+    settings = {EVIL: EVIL, "source": [{"name": "wiki", "input": [EVIL]}], "phase": [{"weights": {EVIL: 1.0}}]}
+    document = page(figures(replace(inputs, recipe_name=EVIL, key=EVIL, recipe=settings, **poisoned)))
+    assert "<script" not in document and document.count("&lt;script&gt;") > 60
+    assert document.count("</td>") == document.count("<td")
+    assert not re.search(r"<(link|img|iframe|object)\b|@import|url\(", document)
+
+
+def poison(manifest: dict[str, Any]) -> dict[str, Any]:
+    return {name: value if name in ("stage", "source", "key") else hostile(value) for name, value in manifest.items()}
+
+
+def test_a_page_of_the_fullest_manifests_stays_below_a_megabyte(inputs: ReportInputs) -> None:
+    wiki = inputs.documents[0].manifest
+    wiki["templates_lost"] = {f"模板{number}": 1_000 - number for number in range(200)}
+    wiki["templates_kept"] = {f"模板{number}": 1 for number in range(2_000)}
+    wiki["samples"] = {f"changed_{rule}": [{"before": "旧" * 80, "after": "新" * 80}] * 3 for rule in wiki["changed"]}
+    assert inputs.duplicates
+    inputs.duplicates.manifest["samples"] = [
+        {"source": "wiki", "reason": f"reason_{number // 3}", "text": "字" * 200, "kept_text": "词" * 200}
+        for number in range(90)
+    ]
+    assert len(page(figures(inputs)).encode()) < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("text_", "marked"),
+    [
+        ("a<b", "a&lt;b"),
+        ("一\n二", '一<span class="code">↵</span> 二'),
+        (
+            "图\u200b\u00ad书\ue000",
+            '图<span class="code">U+200B</span><span class="code">U+00AD</span>书<span class="code">U+E000</span>',
+        ),
+        ("　“全角” —", "　“全角” —"),
+    ],
+)
+def test_what_nobody_sees_is_shown_by_its_code(text_: str, marked: str) -> None:
+    assert str(visible(text_)) == marked
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "marked"),
+    [
+        ("<p>他说。</p>", "他说。", ("<del>&lt;p&gt;</del>他说。<del>&lt;/p&gt;</del>", "他说。")),
+        ("电话13800138000转", "电话<电话>转", ("电话<del>13800138000</del>转", "电话<ins>&lt;电话&gt;</ins>转")),
+        ("<b>一二三四", "一二三四五六", ("<del>&lt;b&gt;</del>一二三四", "一二三四五六")),  # cut out of longer texts
+        ("一二", "一二", ("一二", "一二")),
+    ],
+)
+def test_differences_are_marked_but_not_where_a_text_was_cut_out(before: str, after: str, marked: tuple[str, str]) -> None:
+    assert tuple(map(str, difference(before, after))) == marked
+
+
+@pytest.mark.parametrize(("bound", "told"), [(8, "8"), (512, "512"), (1_024, "1k"), (65_536, "64k"), (1 << 20, "1M")])
+def test_bounds_of_bins_are_short(bound: int, told: str) -> None:
+    assert short(bound) == told
