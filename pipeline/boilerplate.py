@@ -132,9 +132,17 @@ _SEPARATORS = re.compile(rf"\n(?=[{_SIGNS} ]++(?:\n|\Z))[{_SIGNS} ]*?([{_SIGNS}]
 """Lines of such signs and spaces alone, with the same sign three times: `-----`, `* * *`, `━━━★━━━`. “……” and `^_^` stay."""
 
 
-def without_boilerplate(text: str) -> tuple[str, int, int]:
-    """The text without such lines, and how many of them were boilerplate and how many separators. Its lines must be trimmed."""
+def without_boilerplate(text: str) -> tuple[str, int]:
+    """The text without lines of such forms, and how many there were. Its lines must be trimmed."""
+    return _without(_LINES, text)
+
+
+def without_separators(text: str) -> tuple[str, int]:
+    """The text without rulers, and how many there were. Its lines must be trimmed."""
+    return _without(_SEPARATORS, text)
+
+
+def _without(lines: re.Pattern[str], text: str) -> tuple[str, int]:
     # Each line is looked for with the break before it: a literal that the search for a match can jump to.
-    text, boilerplate = _LINES.subn("", "\n" + text)
-    text, separators = _SEPARATORS.subn("", text)
-    return text[1:], boilerplate, separators
+    text, number = lines.subn("", "\n" + text)
+    return text[1:], number

@@ -14,12 +14,12 @@ import hashlib
 import html
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.boilerplate import without_boilerplate
+from pipeline.boilerplate import without_boilerplate, without_separators
 from pipeline.characters import Batch
 
 CHINESE = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]+")
@@ -55,45 +55,53 @@ _PLAIN_INLINE = re.compile(f"</?(?:strong|span|font|b|i|u|em|a|sub|sup|img){_ATT
 _NOT_LETTERS = re.compile(r"[\W_]+")
 
 
-def clean(text: str, markup: bool = False) -> tuple[str, set[str]]:
+Tell = Callable[[str, str, str], None]
+"""Is told which rule changed a text, the text before that rule, and after it."""
+
+
+def clean(text: str, markup: bool = False, tell: Tell | None = None) -> tuple[str, set[str]]:
     """The cleaned text, and the names of the rules that changed it. `markup` says that the text may hold HTML.
 
     Rules: `html`, `invisible`, `composed` (Unicode NFC), `boilerplate` and `separators` (pipeline/boilerplate.py). White space
     is put in order without a word: one kind of line break, one space, no empty lines.
     """
     changed = set()
+
+    def told(rule: str, before: str, after: str) -> str:
+        changed.add(rule)
+        if tell is not None:
+            tell(rule, before, after)
+        return after
+
     if markup and ("<" in text or "&" in text):
         stripped = strip_markup(text)
         if stripped != text:
-            changed.add("html")
-        text = stripped
-    text, odd = _in_order(text)
-    if odd:
-        changed.add("invisible")
+            text = told("html", text, stripped)
+    text = _in_order(text, told)
     if not unicodedata.is_normalized("NFC", text):
-        text = unicodedata.normalize("NFC", text)
-        changed.add("composed")
-    text, boilerplate, separators = without_boilerplate(text)
-    if boilerplate:
-        changed.add("boilerplate")
-    if separators:
-        changed.add("separators")
+        text = told("composed", text, unicodedata.normalize("NFC", text))
+    left, lines = without_boilerplate(text)
+    if lines:
+        text = told("boilerplate", text, left)
+    left, lines = without_separators(text)
+    if lines:
+        text = told("separators", text, left)
     return text, changed
 
 
-def _in_order(text: str) -> tuple[str, bool]:
-    """The text with plain white space and without invisible characters, and whether it had any of the latter."""
+def _in_order(text: str, told: Callable[[str, str, str], str]) -> str:
+    """The text with plain white space and without invisible characters; the latter are told."""
     text = text.replace("\u3000", " ").replace("\u00a0", " ").replace("\t", " ").replace("\r\n", "\n")
-    odd = False
     # Printable is a plain space and whatever is neither separator, control, format, surrogate, private nor unassigned.
     if not text.replace("\n", " ").isprintable() or any(sign in text for sign in _PRINTABLE_YET_INVISIBLE):
         text = _LINE_BREAKS.sub("\n", text)
         visible = _INVISIBLE.sub("", text)
-        odd = visible != text
-        text = _SPACES.sub(" ", visible)
+        if visible != text:
+            text = told("invisible", text, visible)
+        text = _SPACES.sub(" ", text)
     while "  " in text:
         text = text.replace("  ", " ")
-    return "\n".join([line for part in text.split("\n") if (line := part.strip(" "))]), odd
+    return "\n".join([line for part in text.split("\n") if (line := part.strip(" "))])
 
 
 def strip_markup(text: str) -> str:

@@ -26,7 +26,7 @@ from pipeline.stages import FileEntry, Finished, Report, Stage, silent
 from pipeline.stages import run as run_stage
 from pipeline.tally import Tally
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 PART_BYTES = 16 << 20
 """Input of a part: small enough to hold a part and what becomes of it in memory."""
 LEAST_PARTS = 16

@@ -14,13 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import decontamination, paragraphs, storage
+from pipeline import decontamination, paragraphs, storage, tally
 from pipeline.clusters import WITHDRAWN, Clusters
 from pipeline.decisions import Decided, Decision
 from pipeline.documents import part_of
 from pipeline.letters import Hashes, Numbers
 from pipeline.signatures import Part, parts
 from pipeline.stages import FileEntry, Finished
+from pipeline.tally import Tally
 
 SAMPLES = 3
 """Samples shown of each reason and source."""
@@ -58,14 +59,16 @@ class Outcome:
     paragraphs: int = 0
     """Paragraphs that go out of documents that stay."""
     paragraph_characters: int = 0
-    clusters: int = 0
-    """Documents that stay for others."""
+    cluster_sizes: Tally = field(default_factory=dict)
+    """Documents that stay for others, by how many there are of each, itself included."""
     contaminated_by: dict[str, int] = field(default_factory=dict)
     """Dropped documents by evaluation file; one may hold texts of several."""
     samples: dict[str, list[tuple[int, int, int]]] = field(default_factory=dict)
     """By reason: the first dropped documents, each with the level and the id of what it is a copy of (-1: of none)."""
     lines: list[tuple[int, int]] = field(default_factory=list)
     """The first paragraphs that go: id, ordinal."""
+    leaks: dict[int, dict[str, str]] = field(default_factory=dict)
+    """By the id of a contaminated sample: the evaluation file, and the beginning of its text that is there most of all."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,8 @@ class Writer:
         tables["dropped"] = pa.table([ids, pa.array(reasons[out].tolist(), pa.string()), of], schema=DROPPED)
         kept = decided.characters[reasons == ""].sum() - lines["characters"].to_numpy().sum(dtype=np.int64)
         outcome.characters_kept += int(kept)
-        outcome.clusters += int((tables["clusters"]["id"].to_numpy() == tables["clusters"]["kept_id"].to_numpy()).sum())
         self._count(tables, outcome)
+        _count_clusters(tables["clusters"], outcome)
         return tables
 
     def _with_copies(self, decided: Decided, members: npt.NDArray[np.bool_], places: Numbers) -> tuple[Any, Hashes]:
@@ -161,6 +164,8 @@ class Writer:
             if len(some) < SAMPLES:
                 rows = dropped.filter(pc.equal(dropped["reason"], reason)).slice(0, SAMPLES - len(some)).to_pylist()
                 some += [(row["id"], *self._kept(row["kept_id"])) for row in rows]
+                if reason == "contaminated":
+                    outcome.leaks |= {row["id"]: _leak(contaminated, row["id"]) for row in rows}
         for entry in pc.value_counts(contaminated["file"]).to_pylist():
             name = entry["values"]
             outcome.contaminated_by[name] = outcome.contaminated_by.get(name, 0) + entry["counts"]
@@ -170,6 +175,18 @@ class Writer:
             return -1, -1
         _, places = self.copies.find(np.array([kept_id], np.uint64))
         return int(self.copies.levels[places[0]]), kept_id
+
+
+def _count_clusters(clusters: pa.Table, outcome: Outcome) -> None:
+    keepers = clusters["cluster_size"].filter(pc.equal(clusters["id"], clusters["kept_id"])).to_numpy()
+    for size, number in zip(*np.unique(keepers[keepers > 1], return_counts=True), strict=True):
+        tally.count(outcome.cluster_sizes, str(size), number=int(number))
+
+
+def _leak(contaminated: pa.Table, number: int) -> dict[str, str]:
+    rows = contaminated.filter(pc.equal(contaminated["id"], pa.scalar(number, pa.uint64()))).to_pylist()
+    most = max(rows, key=lambda row: float(row["share"]))
+    return {"file": most["file"], "evaluation_text": most["text"]}
 
 
 @contextlib.contextmanager
@@ -188,6 +205,8 @@ def samples(outcome: Outcome, decision: Decision, documents: Sequence[Finished])
     for reason, rows in sorted(outcome.samples.items()):
         for number, level, kept_id in rows:
             sample = {"source": source, "reason": reason, "text": _text(done, number)[:200]}
+            if reason == "contaminated":
+                sample |= outcome.leaks[number]
             if level > WITHDRAWN:
                 sample["kept_text"] = _text(documents[decision.levels.index(level)], kept_id)[:200]
             found.append(sample)

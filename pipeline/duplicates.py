@@ -38,7 +38,7 @@ from pipeline.stages import WORK, Finished, Report, Stage, silent
 from pipeline.stages import run as run_stage
 from pipeline.tally import Tally
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,8 @@ def _facts(outcome: Outcome, documents: Finished) -> dict[str, Any]:
         "dropped": outcome.dropped,
         "paragraphs": outcome.paragraphs,
         "paragraph_characters": outcome.paragraph_characters,
-        "clusters": outcome.clusters,
+        "clusters": sum(outcome.cluster_sizes.values()),
+        "cluster_sizes": outcome.cluster_sizes,
         "contaminated_by": outcome.contaminated_by,
     }
 

@@ -7,8 +7,10 @@ Records stream through in batches, so that a task is never in memory as a whole.
 reason. Nothing is judged here: measures stand beside the text, and pipeline/duplicates.py decides on them.
 """
 
+import bisect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -67,7 +69,8 @@ class ReadDocuments:
             else:
                 tally.count(counts, "bad")
                 tally.count(counts, "reasons", record.reason)
-                tally.sample(counts, "bad", {"origin": record.origin, "reason": record.reason, "text": record.excerpt})
+                told = partial(dict, origin=record.origin, reason=record.reason, text=record.excerpt)
+                tally.sample(counts, "bad", told)
                 bad.append(record)
 
     def _documents(self, records: list[sources.Record], counts: Tally) -> pa.Table:
@@ -99,20 +102,24 @@ class ReadDocuments:
 
     def _cleaned(self, text: str, markup: bool, counts: Tally) -> str:
         """A text after cleaning, conversion and masking, each of which is counted where it changed something."""
-        before = text
-        text, changed = cleaning.clean(text, markup)
+
+        def tell(rule: str, before: str, after: str) -> None:
+            tally.count(counts, "changed", rule)
+            tally.sample(counts, f"changed_{rule}", lambda: _difference(before, after))
+
+        text, _ = cleaning.clean(text, markup, tell)
         if self._variant != "none":
             converted = variants.to_variant(text, self._variant)
-            changed |= {"converted"} if converted != text else set()
+            if converted != text:
+                tell("converted", text, converted)
             text = converted
         if self._masks:
-            text, found = privacy.mask(text)
+            masked, found = privacy.mask(text)
             for kind, number in found.items():
                 tally.count(counts, "personal_data", kind, number=number)
-            changed |= {"personal_data"} if found else set()
-        for rule in sorted(changed):
-            tally.count(counts, "changed", rule)
-            tally.sample(counts, f"changed_{rule}", _difference(before, text))
+            if found:
+                tell("personal_data", text, masked)
+            text = masked
         return text
 
     @property
@@ -150,6 +157,7 @@ def _count(counts: Tally, characters: Any, languages: Iterable[str], scripts: It
 
 def _difference(before: str, after: str) -> dict[str, str]:
     """Some characters around the first place where two texts differ."""
-    differ = (place for place, (one, other) in enumerate(zip(before, after, strict=False)) if one != other)
-    place = max(0, next(differ, min(len(before), len(after))) - 20)
+    both = range(min(len(before), len(after)))
+    place = bisect.bisect_left(both, True, key=lambda last: before[: last + 1] != after[: last + 1])
+    place = max(0, place - 20)
     return {"before": before[place : place + 80], "after": after[place : place + 80]}

@@ -4,7 +4,7 @@ add({"read": 3, "bad": {"not JSON": 1}}, {"read": 2, "bad": {"not UTF-8": 1}})
 -> {"read": 5, "bad": {"not JSON": 1, "not UTF-8": 1}}
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 Tally = dict[str, Any]
@@ -49,8 +49,11 @@ def count(tally: Tally, *path: str, number: int = 1) -> None:
     tally[key] = tally.get(key, 0) + number
 
 
-def sample(tally: Tally, kind: str, what: Any) -> None:
-    """Keep one of the first samples of a kind: as many as `add` keeps, so that the sum holds the first ones of all."""
+def sample(tally: Tally, kind: str, what: Callable[[], Any]) -> None:
+    """Keep one of the first samples of a kind: as many as `add` keeps, so that the sum holds the first ones of all.
+
+    `what` makes the sample; it is called for those alone that are kept.
+    """
     samples = tally.setdefault("samples", {}).setdefault(kind, [])
     if len(samples) < MOST_SAMPLES:
-        samples.append(what)
+        samples.append(what())

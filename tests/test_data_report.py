@@ -85,10 +85,11 @@ def decided(folder: Path) -> Finished:
         "contaminated_by": {"cmrc2018_dev.json.gz": 2},
     }
     news = {"documents": 480, "kept": 470, "characters_kept": 236_000, "dropped": {"too_short": 10}}
+    leak = {"file": "cmrc2018_dev.json.gz", "evaluation_text": "资讯台是"}
     samples = [
         {"source": "wiki", "reason": "near_duplicate", "text": "外宾今天来访。", "kept_text": "外宾昨天来访。"},
         {"source": "wiki", "reason": "too_short", "text": "好。"},
-        {"source": "wiki", "reason": "contaminated", "text": "凤凰卫视资讯台", "file": "cmrc2018_dev.json.gz"},
+        {"source": "wiki", "reason": "contaminated", "text": "凤凰卫视资讯台", **leak},
         {"source": "wiki", "reason": "repeated_paragraph", "text": "责任编辑"},
     ]
     comparison = {"pairs": 14, "unpaired": 0, "withdrawn_not_found": 1}
@@ -297,7 +298,7 @@ def test_samples_stand_under_their_reason_with_what_was_kept_beside_them(inputs:
     document, page_text = page(figures(inputs)), shown(inputs)
     assert "too short: 1 of 22" in page_text and "repeated line: 1 of 50" in page_text
     assert "外宾<del>今</del>天来访。" in document and "外宾<ins>昨</ins>天来访。" in document
-    assert "evaluation file left out wiki cmrc2018_dev.json.gz 凤凰卫视资讯台" in page_text
+    assert "evaluation file left out evaluation text wiki cmrc2018_dev.json.gz 凤凰卫视资讯台 资讯台是" in page_text
     assert "zhwiki.xml#17 markup: nested too deep 柏林: {{{{{{" in page_text
     assert '图书<del><span class="code">U+200B</span></del>馆' in document
 

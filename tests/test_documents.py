@@ -143,3 +143,48 @@ def test_parts_are_readable_by_column() -> None:
     stage = corpus.prepared()["documents_text"]
     table = read_part(stage, stage.files("part-")[0]["name"], ["id", "text"])
     assert table.schema == pa.schema([module.SCHEMA.field("id"), module.SCHEMA.field("text")])
+
+
+STEPS = {
+    "html": "<p>　　央视网消息：</p><p>外宾来访。</p>",
+    "invisible": "　　\r\n图书\u200b馆",
+    "composed": "Cafe\u0301",
+    "boilerplate": "\n责任编辑：张三\n",
+    "separators": "\n======\n",
+    "personal_data": "请致电13800138000。",
+}
+CHANGES = {
+    "html": ("<p>　　央视网", "\n　　央视网"),
+    "invisible": ("图书\u200b馆", "图书馆"),
+    "composed": ("Cafe\u0301", "Café"),
+    "boilerplate": ("责任编辑：张三", "Café\n======"),
+    "separators": ("======", "Café\n请致电"),
+    "personal_data": ("请致电13800138000。", "请致电<电话>。"),
+}
+
+
+def test_a_sample_of_a_change_shows_what_that_rule_did(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(corpus.json_lines([{"content": "".join(STEPS.values())}]))
+    source = SourceConfig(name="t", kind="news", input=(str(tmp_path / "in.jsonl"),), personal_data="mask")
+    manifest = documents(source, str(tmp_path / "runs")).manifest
+    assert manifest["changed"] == dict.fromkeys(STEPS, 1)
+    for rule, (before, after) in CHANGES.items():
+        (sample,) = manifest["samples"][f"changed_{rule}"]
+        assert before in sample["before"] and before not in sample["after"], rule
+        assert after in sample["after"] and after not in sample["before"], rule
+        assert "<p>" not in sample["before"] or rule == "html", rule
+
+
+def test_samples_are_of_the_first_documents_however_the_work_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    houses = ("博物馆", "图书\u200b馆", "美术\u200b馆")
+    texts = [f"第{number}篇：{houses[number % 3]}的读者都来了。" for number in range(60)]
+    (tmp_path / "in.jsonl").write_bytes(corpus.json_lines([{"content": text} for text in texts]))
+    source = SourceConfig(name="t", kind="news", input=(str(tmp_path / "in.jsonl"),))
+    whole = documents(source, str(tmp_path / "whole")).manifest
+    monkeypatch.setattr(reading, "SPILL_CHARACTERS", 1)
+    monkeypatch.setattr(reading, "BATCH_RECORDS", 4)
+    pieces = documents(source, str(tmp_path / "pieces"), task_bytes=500).manifest
+    assert pieces == whole
+    shown = [sample["before"].partition("篇")[0] for sample in whole["samples"]["changed_invisible"]]
+    assert shown == [f"第{number}" for number in range(15) if number % 3]
+    assert whole["changed"] == {"invisible": 40}

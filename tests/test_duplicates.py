@@ -60,12 +60,15 @@ def test_every_reason(tmp_path: Path) -> None:
     counts = done.manifest["counts"]["a"]
     assert counts["dropped"] == Counter(wanted.values())
     assert (counts["documents"], counts["kept"], counts["clusters"]) == (10, 10 - len(wanted), 1)
+    assert counts["cluster_sizes"] == {"3": 1}
     assert counts["contaminated_by"] == {"scored.tsv": 1}
     assert [row["file"] for row in rows(done, "a", "contaminated")] == ["scored.tsv"]
     samples = {sample["reason"]: sample for sample in done.manifest["samples"] if sample["reason"] != "repeated_paragraph"}
     assert samples.keys() == set(wanted.values())
     assert samples["too_short"] == {"source": "a", "reason": "too_short", "text": "太短了"}
     assert samples["near_duplicate"]["kept_text"] == long[:200]
+    leak = samples["contaminated"]
+    assert (leak["file"], leak["evaluation_text"]) == ("scored.tsv", leaked.replace("\n", "")[:60])
 
 
 @pytest.mark.parametrize("which", ["generated", pytest.param("real", marks=needs_real_data)])
