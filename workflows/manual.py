@@ -52,17 +52,21 @@ def _settings(table: type, only_plain: bool = False) -> Iterator[str]:
     yield "|---|---|---|---|"
     body = ast.parse(textwrap.dedent(inspect.getsource(table))).body[0]
     assert isinstance(body, ast.ClassDef)
+    kinds = typing.get_type_hints(table)
     for statement, following in zip(body.body, [*body.body[1:], None], strict=True):
         if not isinstance(statement, ast.AnnAssign):
             continue
+        name = ast.unparse(statement.target)
         kind, default = ast.unparse(statement.annotation), ast.unparse(statement.value) if statement.value else "required"
         if only_plain and ("Config" in kind):
             continue
+        if typing.get_origin(kinds[name]) is typing.Literal:
+            kind = " | ".join(map(repr, typing.get_args(kinds[name])))
         meaning = ""
         if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
             meaning = " ".join(str(following.value.value).split())
         default = "{}" if default == "field(default_factory=dict)" else default
-        cells = (f"`{ast.unparse(statement.target)}`", f"`{kind}`", f"`{default}`", meaning)
+        cells = (f"`{name}`", f"`{kind}`", f"`{default}`", meaning)
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

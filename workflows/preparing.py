@@ -58,16 +58,25 @@ def corpus_options(command: Command) -> Command:
         click.option(
             "--corpus", type=click.Choice(CORPORA), help="Without RECIPE: the kind of corpus."
         ),
-        click.option("--input", "inputs", multiple=True, metavar="URL", help="Without RECIPE: files, folders or globs."),
-        click.option("--text-field", multiple=True, metavar="NAME", help="Fields that hold the text; else recognised."),
-        click.option("--encoding", type=click.Choice(["auto", "utf-8", "gb18030", "utf-16"]), help="Of text files."),
-        click.option("--variant", metavar="V", help="The Chinese to convert to: zh-cn, zh-tw, zh-hk, none, ..."),
-        click.option("--personal-data", type=click.Choice(["auto", "mask", "keep"]), help="Phone numbers and the like."),
+        click.option(
+            "--input", "inputs", multiple=True, metavar="URL",
+            help="Without RECIPE: files, folders or globs; may be repeated. wiki without it takes the latest dump.",
+        ),
+        click.option("--text-field", multiple=True, metavar="NAME", help="A field that holds text; may be repeated."),
+        click.option(
+            "--encoding", type=click.Choice(["auto", "utf-8", "gb18030", "utf-16"]),
+            help="The encoding of text files; auto recognises it.",
+        ),
+        click.option("--variant", metavar="V", help="The Chinese to convert to: zh-cn (as wiki is), zh-tw, none, ..."),
+        click.option(
+            "--personal-data", type=click.Choice(["auto", "mask", "keep"]),
+            help="Mail addresses, phone, identity and IP numbers; auto masks them in text alone.",
+        ),
         click.option("--max-bad", type=Share(), metavar="SHARE", help="Records that may be unreadable: 1% or 0.01."),
         click.option("--vocab", default="", metavar="URL", help="A vocab.txt to use; without one it is built."),
         click.option(
             "--sequence-length", "--max-seq-length", "lengths", type=click.IntRange(8), multiple=True, metavar="N",
-            help="Longest example, in pieces.",
+            help="Longest example, in pieces; may be repeated.",
         ),
         click.option("--masked-lm-prob", type=float, metavar="P", help="Share of pieces that are predicted."),
         click.option("--max-predictions-per-seq", type=click.IntRange(0), metavar="N", help="Most predicted; 0 = no limit."),
