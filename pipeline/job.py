@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline import processes, storage, tally
+from pipeline import errors, processes, storage, tally
 from pipeline.errors import CorpusError, StorageError, UserError
 from pipeline.runner import import_beam, local_runner
 from pipeline.spill import SpillRange, read_spills, write_spill
@@ -94,6 +94,8 @@ def run(job: Job, workers: int = 1, report: Report = silent) -> tuple[list[FileE
 
     Raises: UserError as a task raised it; CorpusError when a worker process died or rows were lost.
     """
+    processes.release_memory()
+    _said.pop(job.work, None)
     storage.remove(storage.join(job.work, "error.json"))
     with _watched(job, report):
         try:
@@ -134,12 +136,14 @@ def _run_on_this_machine(job: Job, workers: int) -> None:
 class _Shared:
     """A step over a list, in worker processes."""
 
-    step: Callable[[Any], list[Any]]
+    step: "MapStep | ReduceStep"
     workers: int
 
     def __call__(self, elements: Sequence[Any]) -> Iterator[Any]:
-        for results in processes.each(self.step, [_plain(element) for element in elements], self.workers):
-            yield from results
+        with _noting_errors(self.step.work):
+            results: list[list[Any]] = processes.each(self.step, [_plain(element) for element in elements], self.workers)
+        for result in results:
+            yield from result
 
 
 def _plain(element: Any) -> Any:
@@ -149,9 +153,12 @@ def _plain(element: Any) -> Any:
 
 def _raise_what_a_task_said(job: Job) -> None:
     """The one-line error of the task that failed, if it left one: Beam's own wraps it in pages."""
+    if error := _said.pop(job.work, None):
+        raise error
     url = storage.join(job.work, "error.json")
     if storage.exists(url):
-        raise CorpusError(storage.read_json(url)["error"])
+        said = storage.read_json(url)
+        raise getattr(errors, said["kind"])(said["error"])
 
 
 @dataclass(frozen=True)
@@ -166,6 +173,7 @@ class MapStep:
         if not storage.exists(done):
             with _noting_errors(self.work):
                 storage.write_json(done, self._content(task))
+            processes.release_memory()
         return [
             (int(bucket), SpillRange(self._spill(task, number), *place))
             for bucket, places in storage.read_json(done)["ranges"].items()
@@ -204,11 +212,17 @@ class ReduceStep:
                 reduced = self.reduce(bucket, table)
                 files = [asdict(entry) for entry in reduced.files]
                 storage.write_json(done, {"rows": table.num_rows, "files": files, "counts": reduced.counts})
+            del table, reduced
+            processes.release_memory()
         return [bucket]
 
 
+_said: dict[str, UserError] = {}
+"""Errors of tasks of this process, by work folder: on a full disk, or in a store that is gone, none can be written."""
+
+
 class _noting_errors:
-    """Write a user's error where the driver finds it, whichever process it happens in."""
+    """Keep a user's error where the driver finds it, whichever process or machine it happens on."""
 
     def __init__(self, work: str) -> None:
         self.work = work
@@ -217,7 +231,10 @@ class _noting_errors:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, UserError):
-            storage.write_json(storage.join(self.work, "error.json"), {"error": str(error)})
+            _said[self.work] = error
+            with contextlib.suppress(UserError):
+                said = {"error": str(error), "kind": type(error).__name__}
+                storage.write_json(storage.join(self.work, "error.json"), said)
 
 
 def _collect(job: Job) -> tuple[list[FileEntry], Tally]:

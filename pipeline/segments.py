@@ -169,10 +169,11 @@ class _Walker:
         self.units, self.unit_of = documents.units.data, documents.unit_of.data
         self.room, self.short_seq_prob, self.sentences = room, pairs.short_seq_prob, pairs.layout == "sentences"
         self.alone = int((np.diff(documents.document_starts) > 0).sum()) < 2
-        self.walk = {"nsp": self._nsp, "sop": self._sop, "none": self._none}[pairs.task]
+        # A function, not a bound method: that would be a cycle, and keep a part's arrays until the collector comes by.
+        self.walk = {"nsp": _Walker._nsp, "sop": _Walker._sop, "none": _Walker._none}[pairs.task]
 
     def __call__(self, index: int, random: Callable[[], float]) -> Iterator[Stretch]:
-        return self.walk(index, self.starts[index], self.starts[index + 1], random)
+        return self.walk(self, index, self.starts[index], self.starts[index + 1], random)
 
     def _nsp(self, index: int, at: int, finish: int, random: Callable[[], float]) -> Iterator[Stretch]:
         while at < finish:
