@@ -74,7 +74,7 @@ def import_tfrecords(
             "pairs": asdict(pairs),
             "counts": {split: counts[split] for split in SPLITS if split in counts},
             "length_histogram": {split: counts.get("lengths", {}).get(split, {}) for split in SPLITS},
-            "unknown_characters": [],
+            "unknown_characters": {},
         }
 
     return run_stage(root, stage, body)

@@ -9,8 +9,8 @@ from cluster.config import ClusterConfig
 from cluster.session import connected
 from cluster.tasks import RayTasks
 from pipeline import job
-from pipeline.errors import CorpusError
-from tests import steps
+from pipeline.errors import StorageError
+from tests import corpus, steps
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def test_a_job_on_ray_writes_what_it_writes_here(ray_tasks: RayTasks, tmp_path: 
 
 @pytest.mark.timeout(120)
 def test_the_error_of_a_task_arrives_as_its_one_line(ray_tasks: RayTasks, tmp_path: Path) -> None:
-    with pytest.raises(CorpusError) as error:
+    with pytest.raises(StorageError) as error:
         job.run(steps.job(tmp_path, refuse_at="000030"), workers=2)
     assert str(error.value) == "task 000030: no space left; free some"
 
@@ -43,3 +43,11 @@ def test_a_killed_worker_is_tried_again(ray_tasks: RayTasks, tmp_path: Path) -> 
 @pytest.mark.timeout(120)
 def test_a_job_without_tasks_is_no_error(ray_tasks: RayTasks, tmp_path: Path) -> None:
     assert job.run(steps.job(tmp_path, tasks=0), workers=2) == ([], {})
+
+
+@pytest.mark.timeout(300)
+def test_prepare_on_ray_writes_the_same_bytes(ray_tasks: RayTasks, tmp_path: Path) -> None:
+    there = corpus.prepare(corpus.generated(), str(tmp_path), workers=2)
+    with job.executed_by(None):
+        here = corpus.prepared()
+    assert corpus.same_bytes(there, here, "") > 100

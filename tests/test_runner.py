@@ -14,7 +14,7 @@ import pytest
 from pipeline import job
 from pipeline.errors import CorpusError
 from pipeline.runner import RemoteBeam, import_beam
-from tests import steps
+from tests import corpus, steps
 
 ROOT = Path(__file__).parents[1]
 
@@ -150,3 +150,11 @@ def test_a_job_on_dask_writes_the_same_bytes(tmp_path: Path) -> None:
         runner = RemoteBeam("dask", (f"--dask_client_address={cluster.scheduler_address}",))
         with job.executed_by(runner):
             assert job.run(steps.job(tmp_path, "there")) == here
+
+
+@pytest.mark.timeout(300)
+def test_prepare_through_beams_job_service_writes_the_same_bytes(tmp_path: Path) -> None:
+    here = corpus.prepared()
+    with job.executed_by(RemoteBeam("portable", ("--job_endpoint=embed", "--environment_type=LOOPBACK"))):
+        there = corpus.prepare(corpus.generated(), str(tmp_path))
+    assert corpus.same_bytes(there, here, "") > 100
