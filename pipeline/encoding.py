@@ -101,14 +101,7 @@ class EncodePart:
 
     @cached_property
     def _schema(self) -> pa.Schema:
-        piece = shards.piece_type(self.vocabulary.manifest["size"])
-        fields = {
-            "id": pa.uint64(),
-            "ids": pa.list_(piece),
-            "unit_starts": pa.list_(pa.bool_()),
-            "sentence_ends": pa.list_(pa.uint32()),
-        }
-        return pa.schema([pa.field(name, kind, nullable=False) for name, kind in fields.items()])
+        return schema(self.vocabulary.manifest["size"])
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
@@ -136,6 +129,17 @@ class EncodePart:
             pa.ListArray.from_arrays(pa.array(first_sentence.astype(np.int32)), pa.array(relative.astype(np.uint32))),
         ]
         return pa.RecordBatch.from_arrays(columns, schema=self._schema).filter(pa.array(lengths > 0))
+
+
+def schema(vocabulary_size: int) -> pa.Schema:
+    """The columns of a part."""
+    fields = {
+        "id": pa.uint64(),
+        "ids": pa.list_(shards.piece_type(vocabulary_size)),
+        "unit_starts": pa.list_(pa.bool_()),
+        "sentence_ends": pa.list_(pa.uint32()),
+    }
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in fields.items()])
 
 
 def _batches(kept: pa.Table) -> Iterator[tuple[npt.NDArray[np.uint64], list[str]]]:

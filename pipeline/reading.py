@@ -69,7 +69,7 @@ class ReadDocuments:
             else:
                 tally.count(counts, "bad")
                 tally.count(counts, "reasons", record.reason)
-                told = partial(dict, origin=record.origin, reason=record.reason, text=record.excerpt)
+                told: partial[dict[str, str]] = partial(dict, origin=record.origin, reason=record.reason, text=record.excerpt)
                 tally.sample(counts, "bad", told)
                 bad.append(record)
 

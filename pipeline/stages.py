@@ -136,6 +136,17 @@ def find(root: str, stage: Stage) -> Finished | None:
     return load(url) if storage.exists(storage.join(url, MANIFEST)) else None
 
 
+def input_of(stage: Finished, name: str, prefix: str) -> Finished | None:
+    """An input of a finished stage, if it lies beside it: the stage `prefix` whose content has the digest that was noted."""
+    root = stage.url.rpartition("/")[0]
+    for folder in storage.list_names(root):
+        if folder.rpartition("-")[0] == prefix and storage.exists(storage.join(root, folder, MANIFEST)):
+            found = load(storage.join(root, folder))
+            if found.digest == stage.manifest["inputs"].get(name):
+                return found
+    return None
+
+
 class NotDone(Exception):
     """A stage that would have to run, met while planning."""
 

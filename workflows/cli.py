@@ -304,7 +304,10 @@ def inspect_command(url: str, rows: int, document: str | None, as_json: bool) ->
 @main.command()
 @click.argument("url")
 def verify(url: str) -> None:
-    """Check every checksum of a stage, a checkpoint, or all below an output folder.
+    """Check a stage, a checkpoint, or all below an output folder: checksums, and what every row must hold to.
+
+    Rows of shards, documents and pieces, decisions and vocabularies are read again: masks hide whole words, [CLS] and [SEP] are
+    at their places, no document is in training and validation, copies are dropped for documents that stay, counts add up...
 
     \b
     Example:
@@ -317,7 +320,7 @@ def verify(url: str) -> None:
         click.echo(problem, err=True)
     if problems:
         raise click.ClickException(f"{len(problems)} problems in {checked} folders; remove the damaged ones and run again")
-    click.echo(f"{checked} folders: every file is there and as it was written")
+    click.echo(f"{checked} folders: every file is there, as it was written, and holds what it must")
 
 
 def _chain(recipe: str, settings: Sequence[str], output: str | None, workers: int | None) -> Any:

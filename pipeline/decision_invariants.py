@@ -1,0 +1,158 @@
+"""What holds for the decisions on documents: every dropped document exists, and what it is a copy of stays.
+
+    problems(stage)     runs/tiny/duplicates-77c1b2d4e3f9/dropped_news.parquet: row 4: its kept_id is dropped itself
+
+The ids of dropped documents are held, 9 bytes each, and of one source after another those of all documents.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline import decontamination, documents, paragraphs, quality, stages
+from pipeline.dropping import CLUSTERS, DROPPED
+from pipeline.findings import Findings, differences
+from pipeline.letters import Hashes
+from pipeline.stages import Finished
+
+COPIES = ("duplicate", "near_duplicate", "withdrawn_copy")
+REASONS = ("withdrawn", *(rule.name for rule in quality.RULES), "contaminated", *COPIES, "duplicate_paragraphs")
+_NUMBERS = {reason: number for number, reason in enumerate(REASONS, start=1)}
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """What is dropped of some sources, sorted by id."""
+
+    ids: Hashes
+    reasons: np.ndarray[Any, np.dtype[np.uint8]]
+    """By `_NUMBERS`; 0 = none that is known."""
+
+    def reasons_of(self, ids: Hashes) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Why each is dropped; 0 = it is not."""
+        if not len(self.ids):
+            return np.zeros(len(ids), np.uint8)
+        places = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        return np.where(self.ids[places] == ids, self.reasons[places], np.uint8(0))
+
+
+def problems(stage: Finished) -> list[str]:
+    """What does not hold in a finished stage `duplicates`."""
+    found: list[str] = []
+    counts: dict[str, Counter[str]] = {}
+    dropped: dict[str, Dropped] = {}
+    for source in stage.manifest["counts"]:
+        counts[source] = Counter(paragraphs=0, paragraph_characters=0, clusters=0)
+        dropped[source], lines = _dropped(stage, source, counts[source])
+        found += lines
+    ids, reasons = (np.concatenate([getattr(one, name) for one in dropped.values()]) for name in ("ids", "reasons"))
+    order = np.argsort(ids, kind="stable")
+    everywhere = Dropped(ids[order], reasons[order])
+    for source, out in dropped.items():
+        for look in (_kept_ids, _paragraphs, _clusters, _contaminated):
+            found += look(stage, source, out, everywhere, counts[source])
+        told = stage.manifest["counts"][source]
+        of_reason = {reason: number for reason, number in counts[source].items() if reason in REASONS}
+        counted = {name: number for name, number in counts[source].items() if name not in REASONS}
+        counted["kept"] = told["documents"] - len(out.ids)
+        found += differences(stage, {**counted, "dropped": of_reason}, told, of=f"{source}: ")
+    return found
+
+
+def _dropped(stage: Finished, source: str, counts: Counter[str]) -> tuple[Dropped, list[str]]:
+    """A source's dropped documents, and what is wrong with them by themselves."""
+    entry = _entry(stage, "dropped", source)
+    findings, known = Findings(stage.file(entry["name"])), _document_ids(stage, source)
+    ids, reasons = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint8)]
+    for batch in findings.parquet(DROPPED, ["id", "reason"]):
+        some, named = batch["id"].to_numpy(), batch["reason"].to_pylist()
+        findings.rising(some)
+        numbers = np.array([_NUMBERS.get(reason, 0) for reason in named], np.uint8)
+        findings.demand("its reason is none that is known", numbers == 0)
+        if known is not None:
+            findings.demand("no such document was read", ~np.isin(some, known))
+        counts.update(named)
+        ids.append(some)
+        reasons.append(numbers)
+    return Dropped(np.concatenate(ids), np.concatenate(reasons)), findings.done(entry)
+
+
+def _document_ids(stage: Finished, source: str) -> Hashes | None:
+    """The ids of all documents of a source, if they lie beside."""
+    read = stages.input_of(stage, f"documents_{source}", f"documents_{source}")
+    if read is None:
+        return None
+    columns = [documents.read_part(read, entry["name"], ["id"])["id"].to_numpy() for entry in read.files("part-")]
+    return np.concatenate([np.zeros(0, np.uint64), *columns])
+
+
+def _kept_ids(stage: Finished, source: str, out: Dropped, everywhere: Dropped, counts: Counter[str]) -> list[str]:
+    """Copies name what they are copies of, and that stays, or was withdrawn, or goes because its paragraphs are elsewhere."""
+    entry = _entry(stage, "dropped", source)
+    findings = Findings(stage.file(entry["name"]))
+    for batch in findings.parquet(DROPPED, ["id", "reason", "kept_id"]):
+        reasons = np.array([_NUMBERS.get(reason, 0) for reason in batch["reason"].to_pylist()], np.uint8)
+        copy = np.isin(reasons, [_NUMBERS[reason] for reason in COPIES])
+        findings.demand(
+            "it is a copy without kept_id, or has one and is none", batch["kept_id"].is_valid().to_numpy(False) != copy
+        )
+        kept = everywhere.reasons_of(batch["kept_id"].fill_null(0).to_numpy())
+        withdrawn = reasons == _NUMBERS["withdrawn_copy"]
+        gone = np.where(withdrawn, kept != _NUMBERS["withdrawn"], (kept != 0) & (kept != _NUMBERS["duplicate_paragraphs"]))
+        findings.demand("its kept_id is dropped itself", copy & ~withdrawn & gone)
+        findings.demand("its kept_id is not withdrawn", copy & withdrawn & gone)
+    return findings.lines()
+
+
+def _paragraphs(stage: Finished, source: str, out: Dropped, everywhere: Dropped, counts: Counter[str]) -> list[str]:
+    entry = _entry(stage, "paragraphs", source)
+    findings = Findings(stage.file(entry["name"]))
+    last = -1, -1
+    for batch in findings.parquet(paragraphs.SCHEMA, paragraphs.SCHEMA.names):
+        ids, ordinals = batch["id"].to_numpy(), batch["ordinal"].to_numpy()
+        findings.rising(ids, once=False)
+        same = np.append(int(ids[0]) == last[0], ids[1:] == ids[:-1])
+        before = np.append(last[1], ordinals[:-1].astype(np.int64))
+        findings.demand("its ordinal is not greater than that of the row before", same & (ordinals <= before))
+        findings.demand("its document is dropped", out.reasons_of(ids) != 0)
+        findings.demand("the document of kept_id is dropped", everywhere.reasons_of(batch["kept_id"].to_numpy()) != 0)
+        counts.update(paragraphs=len(ids), paragraph_characters=int(batch["characters"].to_numpy().sum(dtype=np.int64)))
+        last = int(ids[-1]), int(ordinals[-1])
+    return findings.done(entry)
+
+
+def _clusters(stage: Finished, source: str, out: Dropped, everywhere: Dropped, counts: Counter[str]) -> list[str]:
+    entry = _entry(stage, "clusters", source)
+    findings = Findings(stage.file(entry["name"]))
+    for batch in findings.parquet(CLUSTERS, CLUSTERS.names):
+        ids, kept, sizes = (batch[name].to_numpy() for name in CLUSTERS.names)
+        findings.rising(ids)
+        copies = [_NUMBERS[reason] for reason in COPIES]
+        findings.demand(
+            "it stays, or goes for another reason, though kept_id stays for it",
+            (ids != kept) & ~np.isin(out.reasons_of(ids), copies),
+        )
+        findings.demand("it goes as a copy, though it stays for others", (ids == kept) & np.isin(out.reasons_of(ids), copies))
+        findings.demand("its cluster_size is below 2", (ids != kept) & (sizes < 2))
+        counts.update(clusters=int(np.count_nonzero((ids == kept) & (sizes > 1))))
+    return findings.done(entry)
+
+
+def _contaminated(stage: Finished, source: str, out: Dropped, everywhere: Dropped, counts: Counter[str]) -> list[str]:
+    entry, told = _entry(stage, "contaminated", source), stage.manifest["counts"][source]
+    by_file: Counter[str] = Counter()
+    findings = Findings(stage.file(entry["name"]))
+    for batch in findings.parquet(decontamination.SCHEMA, ["id", "file", "share"]):
+        ids, share = batch["id"].to_numpy(), batch["share"].to_numpy()
+        by_file.update(batch["file"].to_pylist())
+        findings.rising(ids, once=False)
+        findings.demand("it is not dropped as contaminated", out.reasons_of(ids) != _NUMBERS["contaminated"])
+        findings.demand("its share is not between 0 and 1", ~((share > 0) & (share <= 1)))
+    return findings.done(entry) + differences(stage, {"contaminated_by": dict(by_file)}, told, of=f"{source}: ")
+
+
+def _entry(stage: Finished, kind: str, source: str) -> dict[str, Any]:
+    (entry,) = stage.files(f"{kind}_{source}.parquet")
+    return entry

@@ -1,0 +1,141 @@
+"""What holds in a finished stage beside the checksums of its files: `nezha-pipe verify` re-reads it all and says what does not.
+
+    problems(stage)
+    ["runs/tiny/duplicates-77c1b2d4e3f9/dropped_news.parquet: row 4: its kept_id is dropped itself",
+     "runs/tiny/shards_news_64-1b2d4e3f9a0c/train-00000.arrow: rows 5, 9, 12 and 37 more: the last piece is not [SEP]"]
+
+A checksum tells that a file is as it was written; this tells that what was written is right. Files are read batch by batch.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import decision_invariants, documents, encoding, shard_invariants, stages, storage, vocabulary
+from pipeline.documents import document_id, part_of
+from pipeline.errors import UserError
+from pipeline.findings import Findings, differences
+from pipeline.shard_rows import ragged
+from pipeline.stages import Finished
+from pipeline.vocab import Vocab, punctuation_map
+
+
+def problems(stage: Finished) -> list[str]:
+    """What does not hold in a finished stage, a line each; empty = all is well, or the stage has no rules but its checksums."""
+    for prefix, look in _LOOKS.items():
+        if stage.name.startswith(prefix):
+            try:
+                return look(stage)
+            except (pa.ArrowException, OSError, UserError) as error:
+                return [f"{stage.url}: cannot be read ({' '.join(str(error).split())})"]
+            except KeyError as error:
+                return [f"{stage.url}: its manifest lacks {error}"]
+    return []
+
+
+def _documents(stage: Finished) -> list[str]:
+    found: list[str] = []
+    counts: Counter[str] = Counter(kept=0, bad=0, characters=0)
+    tables: dict[str, Counter[str]] = {"languages": Counter(), "scripts": Counter()}
+    for entry in stage.files("part-"):
+        findings = Findings(stage.file(entry["name"]))
+        for batch in findings.parquet(documents.SCHEMA, ["id", "source", "origin", "characters", "language", "script"]):
+            _document_rows(findings, batch, stage)
+            counts.update(kept=len(batch), characters=int(batch["characters"].to_numpy().sum(dtype=np.int64)))
+            tables["languages"].update(batch["language"].to_pylist())
+            tables["scripts"].update(batch["script"].to_pylist())
+        found += findings.done(entry)
+    for entry in stage.files(documents.BAD_FILE):
+        counts["bad"] += storage.read_bytes(stage.file(entry["name"])).count(b"\n")
+    # Where rows are wrong, their sums need not be right.
+    return found or [
+        *differences(stage, counts, stage.manifest["counts"]),
+        *differences(stage, {name: dict(table) for name, table in tables.items()}, stage.manifest),
+    ]
+
+
+def _document_rows(findings: Findings, batch: pa.RecordBatch, stage: Finished) -> None:
+    ids, part = batch["id"].to_numpy(), int(findings.url.rpartition("-")[2].partition(".")[0])
+    findings.rising(ids)
+    findings.demand("its id is not of this part", part_of(ids, stage.manifest["parts"]) != part)
+    sources, origins = batch["source"].to_pylist(), batch["origin"].to_pylist()
+    right = [document_id(source, origin) for source, origin in zip(sources, origins, strict=True)]
+    findings.demand("its id is not the hash of its source and origin", ids != np.array(right, np.uint64))
+    name = stage.manifest["source"]
+    findings.demand(f"its source is not {name}", np.array([source != name for source in sources], np.bool_))
+    findings.demand("it has no characters", batch["characters"].to_numpy() <= 0)
+
+
+def _pieces(stage: Finished) -> list[str]:
+    vocab = _vocabulary_of(stage)
+    found: list[str] = []
+    counts: Counter[str] = Counter(documents=stage.manifest["counts"]["without_pieces"], pieces=0)
+    for entry in stage.files("part-"):
+        findings = Findings(stage.file(entry["name"]))
+        with storage.open_read(findings.url) as file:
+            reader = pa.ipc.open_file(file)
+            kind = reader.schema.field("ids").type if "ids" in reader.schema.names else pa.null()
+            # Without its vocabulary: any that has such wide ids.
+            size = len(vocab) if vocab else 1 << (kind.value_type.bit_width if pa.types.is_list(kind) else 0)
+            if not reader.schema.equals(encoding.schema(size)):
+                findings.say("its columns are not those of pieces, or not of their types")
+            else:
+                for number in range(reader.num_record_batches):
+                    _piece_rows(findings, reader.get_batch(number), size, counts)
+        found += findings.done(entry)
+    return found or differences(stage, counts, stage.manifest["counts"])
+
+
+def _piece_rows(findings: Findings, batch: pa.RecordBatch, size: int, counts: Counter[str]) -> None:
+    batch.validate(full=True)
+    findings.rising(batch["id"].to_numpy())
+    ids, lengths = ragged(batch["ids"])
+    ends, sentences = ragged(batch["sentence_ends"])
+    starts, flags = ragged(batch["unit_starts"])
+    counts.update(documents=len(batch), pieces=len(ids), sentences=len(ends), units=int(np.count_nonzero(starts)))
+    shapes = (
+        ("it has no pieces", lengths == 0),
+        ("it has no sentences", sentences == 0),
+        ("unit_starts has not a flag for each piece", flags != lengths),
+    )
+    for rule, broken in shapes:
+        findings.demand(rule, broken)
+    if len(batch) and not any(broken.any() for _, broken in shapes):
+        findings.demand(f"an id is not below {size}", np.maximum.reduceat(ids, np.cumsum(lengths) - lengths) >= size)
+        rows, firsts = np.repeat(np.arange(len(batch)), sentences), np.cumsum(sentences) - sentences
+        begins = np.append(np.int64(0), ends[:-1].astype(np.int64))
+        begins[firsts] = 0
+        findings.demand("sentence_ends do not rise", ends <= begins, rows)
+        beyond = ends[firsts + sentences - 1] != lengths
+        findings.demand("the last sentence does not end with the last piece", beyond)
+        places = (np.cumsum(lengths) - lengths)[rows] + np.minimum(begins, lengths[rows] - 1)
+        findings.demand("a sentence begins inside a unit", ~starts[places], rows)
+    findings.row += len(batch)
+
+
+def _vocabulary_of(stage: Finished) -> Vocab | None:
+    """The vocabulary that a stage was made with, if it lies beside."""
+    found = stages.input_of(stage, "vocabulary", "vocabulary")
+    return vocabulary.load(found) if found else None
+
+
+def _vocabulary(stage: Finished) -> list[str]:
+    vocab, manifest = vocabulary.load(stage), stage.manifest
+    mapped = punctuation_map(vocab) if manifest["map_punctuation"] else {}
+    return differences(stage, {"size": len(vocab), "sha256": vocab.sha256, "mapped_punctuation": mapped}, manifest)
+
+
+def _shards(stage: Finished) -> list[str]:
+    return shard_invariants.problems(stage, _vocabulary_of(stage))
+
+
+_LOOKS: dict[str, Callable[[Any], list[str]]] = {
+    "documents_": _documents,
+    "duplicates": decision_invariants.problems,
+    "vocabulary": _vocabulary,
+    "pieces_": _pieces,
+    "shards_": _shards,
+}

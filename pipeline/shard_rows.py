@@ -1,0 +1,77 @@
+"""Some rows of shards as flat arrays, for work on all of them at once.
+
+two rows         [CLS] 他 来 。 [SEP]     [CLS] 好 [SEP] 对 [SEP]
+ids                2  31 57  9  3           2  40  3  77  3        lengths 5 5, firsts 0 5, second 0 3
+specials           1   0  0  0  1           1   0  1   0  1
+starts             1   1  1  1  1           1   1  1   1  1        units, of bits in bytes of each row's own
+"""
+
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.shards import Array
+
+Flags = NDArray[np.bool_]
+Places = NDArray[np.int64]
+
+
+class Rows:
+    """The columns of some rows as flat arrays."""
+
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        self.example_ids = batch["example_id"].to_numpy()
+        self.document_ids = batch["document_id"].to_numpy()
+        self.labels = batch["pair_label"].fill_null(255).to_numpy()
+        self.second = batch["second_start"].to_numpy().astype(np.int64)
+        self.ids, self.lengths = ragged(batch["input_ids"])
+        self.positions, self.masked = ragged(batch["mask_positions"])
+        self.replacements, self.replaced = ragged(batch["mask_replacements"])
+        self.draw_lengths, self.draws = ragged(batch["mask_lengths"])
+        bits = batch["unit_starts"]
+        offsets = np.frombuffer(bits.buffers()[1], np.int32)[bits.offset : bits.offset + len(bits) + 1]
+        self.unit_bytes = np.diff(offsets)
+        self.bits = np.frombuffer(bits.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
+
+    def __len__(self) -> int:
+        return len(self.example_ids)
+
+    @cached_property
+    def firsts(self) -> Places:
+        return np.cumsum(self.lengths) - self.lengths
+
+    @cached_property
+    def separators(self) -> Places:
+        """Where the [SEP] before segment B stands in `ids`; of one segment, the last one."""
+        return self.firsts + np.where(self.second > 0, self.second, self.lengths) - 1
+
+    @cached_property
+    def owners(self) -> Places:
+        """(pieces,) the row of each piece."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    @cached_property
+    def specials(self) -> Flags:
+        """(pieces,) [CLS] and [SEP], by their places."""
+        flags = np.zeros(len(self.ids), np.bool_)
+        for places in (self.firsts, self.separators, self.firsts + self.lengths - 1):
+            flags[places] = True
+        return flags
+
+    @cached_property
+    def units(self) -> tuple[Flags, Flags]:
+        """(pieces,) where a unit starts; (n,) whether bits are set after the end of a row."""
+        bits = np.unpackbits(self.bits, bitorder="little").astype(np.bool_)
+        starts = 8 * (np.cumsum(self.unit_bytes) - self.unit_bytes)
+        border = np.zeros(len(bits) + 1, np.int8)
+        border[starts] += 1
+        border[starts + self.lengths] -= 1
+        inside = np.cumsum(border[:-1], dtype=np.int8).astype(np.bool_)
+        return bits[inside], np.logical_or.reduceat(bits & ~inside, starts)
+
+
+def ragged(column: pa.ListArray) -> tuple[Array, Places]:
+    """All values, and how many each row has."""
+    return column.flatten().to_numpy(zero_copy_only=False), np.diff(column.offsets.to_numpy()).astype(np.int64)

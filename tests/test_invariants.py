@@ -1,0 +1,462 @@
+"""Invariants: a prepared corpus holds to all of them, and whatever is broken on purpose is found and named, by file and row."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import invariants, job, shards, stages, storage
+from pipeline.config import MaskingConfig, PairsConfig
+from pipeline.examples import examples, in_validation, order_keys
+from pipeline.exchange import export_tfrecords, import_tfrecords
+from pipeline.findings import Findings
+from pipeline.inputs import expand
+from pipeline.shards import pack_units, unpack_units
+from pipeline.stages import FileEntry, Finished
+from pipeline.vocabulary import load
+from tests import corpus
+from tests.deciding import GOOD, LINE, decide
+from tests.made_documents import generated, identity, plainly
+from workflows.inspection import verify
+
+Row = dict[str, Any]
+LAYOUTS = [
+    *((task, layout) for task in ("nsp", "sop", "none") for layout in ("segments", "sentences")),
+    ("none", "full_sentences"),
+]
+
+
+@pytest.mark.parametrize("which", ["generated", pytest.param("real", marks=corpus.needs_real_data)])
+def test_a_prepared_corpus_has_no_problem(which: str) -> None:
+    for name, stage in corpus.prepared(which).items():
+        assert verify(stage.url) == (1, []), name
+
+
+@pytest.mark.parametrize(("task", "layout"), LAYOUTS)
+@pytest.mark.parametrize(("policy", "draws", "most"), [("word", 1, 0), ("span", 2, 0), ("piece", 0, 0), ("word", 2, 3)])
+def test_shards_of_every_kind_have_no_problem(
+    tmp_path: Path, task: Any, layout: Any, policy: Any, draws: int, most: int
+) -> None:
+    made = corpus.prepared()
+    masking = MaskingConfig(policy=policy, static_draws=draws, max_predictions_per_seq=most)
+    pairs = PairsConfig(task=task, layout=layout, dupe_factor=2)
+    config = replace(corpus.generated(), masking=masking, pairs=pairs)
+    with job.executed_by(plainly):
+        done = examples(config.sources[0], 40, made["pieces_text"], made["vocabulary"], config, str(tmp_path))
+    assert invariants.problems(done) == []  # the vocabulary is not beside it
+    shutil.copytree(made["vocabulary"].url, tmp_path / storage.base_name(made["vocabulary"].url))
+    assert invariants.problems(done) == []
+
+
+def test_shards_of_tfrecords_have_no_problem(tmp_path: Path) -> None:
+    made = corpus.prepared()
+    export_tfrecords(made["shards_text_64"], load(made["vocabulary"]), str(tmp_path / "records"))
+    root = str(tmp_path / "runs")
+    shutil.copytree(made["vocabulary"].url, Path(root) / storage.base_name(made["vocabulary"].url))
+    files = expand([str(tmp_path / "records")])
+    with job.executed_by(plainly):  # each file twice: imports may repeat an example
+        done = import_tfrecords([*files, *files], "old", made["vocabulary"], root, validation_share=0.1)
+    assert invariants.problems(done) == []
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> dict[str, Finished]:
+    """The prepared corpus, to be broken."""
+    made = corpus.prepared()
+    shutil.copytree(Path(made["vocabulary"].url).parent, tmp_path / "runs")
+    return {name: stages.load(str(tmp_path / "runs" / storage.base_name(stage.url))) for name, stage in made.items()}
+
+
+def rewrite(stage: Finished, name: str, change: Callable[[list[Row]], object]) -> str:
+    """Change the rows of a file, and write a manifest whose checksum fits; the file's URL."""
+    url = stage.file(name)
+    if name.endswith(".arrow"):
+        table = pa.ipc.open_file(storage.read_bytes(url)).read_all()
+    else:
+        with storage.open_read(url) as source:
+            table = pq.read_table(source)
+    rows = table.to_pylist()
+    change(rows)
+    table = pa.Table.from_pylist(rows, schema=table.schema)
+    with storage.open_write(url) as file:
+        if name.endswith(".arrow"):
+            with pa.ipc.new_file(file, table.schema) as writer:
+                writer.write_table(table, max_chunksize=shards.BATCH_ROWS)
+        else:
+            pq.write_table(table, file)
+    commit(stage, name)
+    return url
+
+
+def commit(stage: Finished, name: str) -> None:
+    """A manifest whose checksum fits."""
+    for entry in stage.manifest["files"]:
+        if entry["name"] == name:
+            entry.update(asdict(FileEntry.of(stage.url, name, entry["rows"])))
+    storage.write_json(stage.file("manifest.json"), stage.manifest)
+
+
+def hide(row: Row, positions: list[int]) -> None:
+    row.update(mask_positions=positions, mask_replacements=[5] * len(positions), mask_lengths=[len(positions)])
+
+
+def units(row: Row) -> Any:
+    return unpack_units(row["unit_starts"], len(row["input_ids"]))
+
+
+def with_units(row: Row, changed: Callable[[Any], object]) -> None:
+    starts = np.append(units(row), np.zeros(-len(row["input_ids"]) % 8, np.bool_))
+    changed(starts)
+    row["unit_starts"] = pack_units(starts)
+
+
+def half(row: Row) -> None:
+    """Hide half of a word of two pieces."""
+    starts = np.append(units(row), True)
+    first = next(p for p in range(1, len(starts) - 2) if starts[p] and not starts[p + 1] and starts[p + 2])
+    hide(row, [first])
+
+
+def other_half(row: Row) -> None:
+    half(row)
+    hide(row, [row["mask_positions"][0] + 1])
+
+
+def of_other_split(row: Row) -> None:
+    row["document_id"] = next(n for n in range(10_000) if in_validation(np.array([n], np.uint64), 0.1)[0])
+
+
+UNPAIRED = "pair_label is null where there are two segments, or not where there is one"
+BREAKS: dict[str, tuple[Callable[[Row], object], str]] = {
+    "cls": (lambda row: row["input_ids"].__setitem__(0, 9), "the first piece is not [CLS]"),
+    "sep": (lambda row: row["input_ids"].__setitem__(-1, 9), "the last piece is not [SEP]"),
+    "middle": (lambda row: row["input_ids"].__setitem__(row["second_start"] - 1, 9), "no [SEP] stands before segment B"),
+    "id": (lambda row: row["input_ids"].__setitem__(2, 60_000), "an id is not below SIZE, the size of the vocabulary"),
+    "bytes": (lambda row: row.update(unit_starts=row["unit_starts"] + b"\0"), "unit_starts has not a bit for each piece"),
+    "unit": (lambda row: with_units(row, lambda starts: starts.__setitem__(1, False)), "[CLS] or [SEP] is no unit of its own"),
+    "tail": (
+        lambda row: with_units(row, lambda starts: starts.__setitem__(-1, True)),
+        "unit_starts has bits after the last piece",
+    ),
+    "second": (lambda row: row.update(second_start=2), "second_start leaves a segment without pieces"),
+    "behind": (lambda row: row.update(second_start=len(row["input_ids"]) - 1), "second_start leaves a segment without pieces"),
+    "label": (lambda row: row.update(pair_label=None), UNPAIRED),
+    "single": (lambda row: row.update(second_start=0), UNPAIRED),
+    "number": (lambda row: row.update(pair_label=2), "pair_label is neither 0 nor 1"),
+    "special": (lambda row: hide(row, [row["second_start"] - 1]), "[CLS] or [SEP] is masked"),
+    "outside": (lambda row: hide(row, [len(row["input_ids"])]), "a mask position is behind the last piece"),
+    "falling": (lambda row: hide(row, row["mask_positions"][::-1]), "mask positions of a draw do not rise"),
+    "twice": (
+        lambda row: hide(row, row["mask_positions"] + row["mask_positions"][-1:]),
+        "mask positions of a draw do not rise",
+    ),
+    "half": (half, "a unit is masked in part only"),
+    "other half": (other_half, "a unit is masked in part only"),
+    "replacement": (
+        lambda row: row["mask_replacements"].__setitem__(0, 60_000),
+        "a replacement is not below SIZE, the size of the vocabulary",
+    ),
+    "fewer": (lambda row: row["mask_replacements"].pop(), "mask_positions and mask_replacements differ in number"),
+    "sum": (lambda row: row["mask_lengths"].__setitem__(0, 1), "mask_lengths do not add up to the number of mask_positions"),
+    "draws": (lambda row: row["mask_lengths"].append(0), "the number of its masks is not 1"),
+    "example": (lambda row: row.update(example_id=row["example_id"] ^ 1), "it is not in the order of the rows' hashes"),
+    "split": (of_other_split, "its document belongs to the other split"),
+}
+
+
+def roomy(row: Row) -> bool:
+    """Whether a row is long enough for all of BREAKS."""
+    return bool(len(row["input_ids"]) % 8 and row["second_start"] > 4 and len(row["mask_positions"]) > 2)
+
+
+def below(row: Row, before: Row) -> bool:
+    """Whether the row, with its id changed, comes before another."""
+    ids = np.array([row["example_id"] ^ 1, before["example_id"]], np.uint64)
+    return bool(np.less(*order_keys(ids, 12_345)))
+
+
+@pytest.mark.parametrize("what", BREAKS)
+def test_a_row_that_is_wrong_is_named(copied: dict[str, Finished], what: str) -> None:
+    change, rule = BREAKS[what]
+    stage, place = copied["shards_text_64"], 0
+    rule = rule.replace("SIZE", str(stage.manifest["vocabulary"]["size"]))
+
+    def at(rows: list[Row]) -> None:
+        nonlocal place
+        place = next(n for n in range(1, len(rows)) if roomy(rows[n]) and (what != "example" or below(rows[n], rows[n - 1])))
+        change(rows[place])
+
+    url = rewrite(stage, "train-00000.arrow", at)
+    assert f"{url}: row {place}: {rule}" in verify(stage.url)[1]
+
+
+def test_rows_that_break_many_rules_are_told_in_few_lines(copied: dict[str, Finished]) -> None:
+    stage = copied["shards_text_64"]
+
+    def change(rows: list[Row]) -> None:
+        for row in rows:
+            row["input_ids"][0] = row["input_ids"][-1] = 7
+        rows[3].update(input_ids=[7], unit_starts=b"\1")
+        rows[5].update(input_ids=[], unit_starts=b"")
+
+    number = stage.files("train-00000")[0]["rows"]
+    url = rewrite(stage, "train-00000.arrow", change)
+    lines = verify(stage.url)[1]
+    assert f"{url}: rows 3, 5: it is not 3 to 64 pieces long" in lines
+    assert f"{url}: rows 0, 1, 2 and {number - 5} more: the first piece is not [CLS]" in lines
+    assert len(lines) < 12
+
+
+def test_an_example_that_is_there_twice(copied: dict[str, Finished]) -> None:
+    stage = copied["shards_text_64"]
+    url = rewrite(stage, "train-00000.arrow", lambda rows: rows.__setitem__(4, rows[3]))
+    assert f"{url}: row 4: its example_id is that of the row before" in verify(stage.url)[1]
+
+
+def test_values_that_are_missing(copied: dict[str, Finished]) -> None:
+    stage = copied["shards_text_64"]
+    url = rewrite(stage, "train-00000.arrow", lambda rows: rows[4].update(mask_lengths=None))
+    assert verify(stage.url)[1] == [f"{url}: mask_lengths holds nulls"]
+
+
+def shards_changed(stage: Finished, change: Callable[[pa.Table], tuple[pa.Table, int]]) -> None:
+    url = stage.file("train-00000.arrow")
+    table, rows = change(pa.ipc.open_file(storage.read_bytes(url)).read_all())
+    with storage.open_write(url) as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table, max_chunksize=rows)
+    commit(stage, "train-00000.arrow")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda t: (t.drop_columns("pair_label"), 1024), "its columns are not those of a shard, or not of their types"),
+        (lambda t: (t, 7), "batch 0 has 7 rows; all but the last must have 1,024"),
+        (lambda t: (t.replace_schema_metadata({"schema_version": "1"}), 1024), "stage_key is none, by the manifest KEY"),
+        (
+            lambda t: (t.replace_schema_metadata({**t.schema.metadata, b"vocabulary_sha256": "ab12"}), 1024),
+            "vocabulary_sha256 is ab12, by the manifest SHA",
+        ),
+        (
+            lambda t: (t.replace_schema_metadata({**t.schema.metadata, b"schema_version": "2"}), 1024),
+            "schema_version is 2, by the manifest 1",
+        ),
+        (lambda t: (t.slice(1), 1024), "rows: the files hold FEWER, the manifest says ROWS"),
+    ],
+)
+def test_a_shard_that_is_not_of_its_manifest(copied: dict[str, Finished], change: Any, problem: str) -> None:
+    stage = copied["shards_text_64"]
+    rows = stage.files("train-")[0]["rows"]
+    shards_changed(stage, change)
+    told = {
+        "KEY": stage.manifest["key"],
+        "SHA": stage.manifest["vocabulary"]["sha256"],
+        "FEWER": f"{rows - 1}",
+        "ROWS": f"{rows}",
+    }
+    for name, value in told.items():
+        problem = problem.replace(name, value)
+    assert f"{stage.file('train-00000.arrow')}: {problem}" in verify(stage.url)[1]
+
+
+@pytest.mark.parametrize("name", ["rows", "pieces", "masked", "unknown", "shown_as_mask", "shown_as_is", "random_next"])
+def test_a_count_of_shards_that_is_wrong(copied: dict[str, Finished], name: str) -> None:
+    stage = copied["shards_news_64"]
+    number = stage.manifest["counts"]["train"][name]
+    stage.manifest["counts"]["train"][name] = number + 1
+    commit(stage, "")
+    assert verify(stage.url)[1] == [f"{stage.url}: train {name}: the files hold {number:,}, the manifest says {number + 1:,}"]
+
+
+def test_a_histogram_of_lengths_that_is_wrong(copied: dict[str, Finished]) -> None:
+    stage = copied["shards_news_64"]
+    stage.manifest["length_histogram"]["validation"]["64"] = 99
+    commit(stage, "")
+    assert verify(stage.url)[1] == [f"{stage.url}: validation length_histogram: the manifest's is not that of the rows"]
+
+
+Break = tuple[str, Callable[[list[Row]], object], str]
+"""The beginning of a file's name, what is changed in its rows, and the problem that is found."""
+
+
+def put(place: int, **values: Any) -> Callable[[list[Row]], object]:
+    return lambda rows: rows[place].update(values)
+
+
+def repeat(rows: list[Row]) -> None:
+    rows[1] = rows[0]
+
+
+DOCUMENTS: list[Break] = [
+    ("part-", lambda rows: rows.reverse(), ": its id is smaller than the one before"),
+    ("part-", repeat, "row 1: its id is that of the row before"),
+    ("part-", put(0, id=(1 << 64) - 1), "row 0: its id is not of this part"),
+    ("part-", put(0, origin="x#1"), "row 0: its id is not the hash of its source and origin"),
+    ("part-", put(0, source="x"), "row 0: its source is not text"),
+    ("part-", put(0, characters=0), "row 0: it has no characters"),
+]
+PIECES: list[Break] = [
+    ("part-", lambda rows: rows.reverse(), ": its id is smaller than the one before"),
+    ("part-", repeat, "row 1: its id is that of the row before"),
+    ("part-", lambda rows: rows[2]["ids"].__setitem__(4, 60_000), "row 2: an id is not below SIZE"),
+    ("part-", lambda rows: rows[2]["unit_starts"].pop(), "row 2: unit_starts has not a flag for each piece"),
+    ("part-", lambda rows: rows[2]["sentence_ends"].reverse(), "row 2: sentence_ends do not rise"),
+    ("part-", lambda rows: rows[2]["sentence_ends"].pop(), "row 2: the last sentence does not end with the last piece"),
+    ("part-", lambda rows: rows[2].update(sentence_ends=[]), "row 2: it has no sentences"),
+    ("part-", lambda rows: rows[2].update(ids=[], unit_starts=[]), "row 2: it has no pieces"),
+    ("part-", lambda rows: rows[2]["unit_starts"].__setitem__(0, False), "row 2: a sentence begins inside a unit"),
+    (
+        "part-",
+        lambda rows: rows[2]["unit_starts"].__setitem__(rows[2]["sentence_ends"][0], False),
+        "row 2: a sentence begins inside a unit",
+    ),
+]
+
+
+def broken(stage: Finished, change: Break) -> None:
+    """Break a file, and see that this is found."""
+    prefix, how, problem = change
+    name = str(next(entry["name"] for entry in stage.files(prefix) if entry["rows"] > 2 or prefix != "part-"))
+    url = rewrite(stage, name, how)
+    lines = [line.removeprefix(f"{url}: ") for line in verify(stage.url)[1]]
+    assert any(line == problem or (problem[0] == ":" and line.endswith(problem)) for line in lines), lines
+
+
+@pytest.mark.parametrize("change", DOCUMENTS, ids=lambda change: change[2])
+def test_a_document_that_is_wrong_is_named(copied: dict[str, Finished], change: Break) -> None:
+    broken(copied["documents_text"], change)
+
+
+@pytest.mark.parametrize("change", PIECES, ids=lambda change: change[2])
+def test_pieces_that_are_wrong_are_named(copied: dict[str, Finished], change: Break) -> None:
+    size = str(copied["vocabulary"].manifest["size"])
+    broken(copied["pieces_text"], (*change[:2], change[2].replace("SIZE", size)))
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        *(("documents_news", ("counts", count)) for count in ("kept", "characters")),
+        *(("documents_news", (table, "x")) for table in ("languages", "scripts")),
+        *(("pieces_news", ("counts", count)) for count in ("documents", "pieces", "sentences", "units")),
+        *(("duplicates", ("counts", "news", count)) for count in ("kept", "clusters", "paragraphs")),
+        ("duplicates", ("counts", "news", "dropped", "duplicate")),
+        ("vocabulary", ("size",)),
+        ("vocabulary", ("mapped_punctuation", "x")),
+    ],
+)
+def test_a_number_of_a_manifest_that_is_wrong(copied: dict[str, Finished], name: str, path: tuple[str, ...]) -> None:
+    stage = copied[name]
+    *tables, key = path
+    told = stage.manifest
+    for table in tables:
+        told = told[table]
+    told[key] = told.get(key, 0) + 1
+    commit(stage, "")
+    (problem,) = verify(stage.url)[1]
+    assert problem.startswith(f"{stage.url}: ") and "the manifest says" in problem
+    assert any(part in problem for part in path)
+
+
+def test_a_vocabulary_that_is_not_of_its_manifest(copied: dict[str, Finished]) -> None:
+    stage = copied["vocabulary"]
+    text = storage.read_bytes(stage.file("vocab.txt"))
+    storage.write_bytes(stage.file("vocab.txt"), text.replace(b"\n[MASK]\n", b"\n[MISK]\n"))
+    commit(stage, "vocab.txt")
+    (problem,) = verify(stage.url)[1]
+    assert problem.startswith(f"{stage.url}: cannot be read") and "lacks [MASK]" in problem
+    storage.write_bytes(stage.file("vocab.txt"), text + b"\xe9\xbe\x98\n")
+    commit(stage, "vocab.txt")
+    size = stage.manifest["size"]
+    assert f"{stage.url}: size: the files hold {size + 1}, the manifest says {size}" in verify(stage.url)[1]
+
+
+@pytest.fixture(scope="module")
+def decided(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Decisions with every kind of row."""
+    folder = tmp_path_factory.mktemp("decided")
+    text = generated(1, 8, 12)
+    (folder / "dev.tsv").write_text(text[5].replace("\n", ""))
+    texts = {
+        "a": [text[0], text[1], f"{LINE}\n{GOOD}", f"{text[2]}\n{LINE}", f"{LINE}\n再见", "短", text[5], text[6], text[6]],
+        "b": [text[0][:-3], text[1], f"{text[3]}\n{LINE}", text[4]],
+    }
+    withdrawn = [identity("b", 3)]
+    evaluation = (str(folder / "dev.tsv"),)
+    done = decide(
+        folder / "runs",
+        {**texts, "c": [text[4], text[7]]},
+        withdrawn=withdrawn,
+        evaluation=evaluation,
+        filters={"min_characters": 5},
+    )
+    assert invariants.problems(done) == []
+    return done
+
+
+def of_reason(reason: str, **values: Any) -> Callable[[list[Row]], object]:
+    return lambda rows: next(row for row in rows if row["reason"] == reason).update(values)
+
+
+DECISIONS: list[Break] = [
+    ("dropped_a", lambda rows: rows.reverse(), ": its id is smaller than the one before"),
+    ("dropped_a", repeat, "row 1: its id is that of the row before"),
+    ("dropped_b", put(0, reason="boring"), "row 0: its reason is none that is known"),
+    ("dropped_b", put(0, id=3), "row 0: no such document was read"),
+    ("dropped_b", of_reason("duplicate", kept_id=None), ": it is a copy without kept_id, or has one and is none"),
+    ("dropped_a", of_reason("too_short", kept_id=5), ": it is a copy without kept_id, or has one and is none"),
+    ("dropped_b", of_reason("duplicate", kept_id=identity("a", 5)), ": its kept_id is dropped itself"),
+    ("dropped_c", of_reason("withdrawn_copy", kept_id=identity("a", 0)), ": its kept_id is not withdrawn"),
+    ("paragraphs_b", put(0, id=identity("b", 1)), "row 0: its document is dropped"),
+    ("paragraphs_b", put(0, kept_id=identity("b", 1)), "row 0: the document of kept_id is dropped"),
+    ("paragraphs_b", lambda rows: rows.append(rows[0]), "row 1: its ordinal is not greater than that of the row before"),
+    ("clusters_a", put(0, kept_id=7), ": it stays, or goes for another reason, though kept_id stays for it"),
+    (
+        "clusters_b",
+        lambda rows: [row.update(kept_id=row["id"]) for row in rows],
+        ": it goes as a copy, though it stays for others",
+    ),
+    ("clusters_b", put(0, cluster_size=1), "row 0: its cluster_size is below 2"),
+    ("contaminated_a", put(0, id=identity("a", 0)), "row 0: it is not dropped as contaminated"),
+    ("contaminated_a", put(0, share=1.5), "row 0: its share is not between 0 and 1"),
+]
+
+
+@pytest.mark.parametrize("change", DECISIONS, ids=lambda change: f"{change[0]} {change[2]}")
+def test_a_decision_that_is_wrong_is_named(decided: Finished, tmp_path: Path, change: Break) -> None:
+    shutil.copytree(Path(decided.url).parent, tmp_path / "runs")
+    broken(stages.load(str(tmp_path / "runs" / storage.base_name(decided.url))), change)
+
+
+def test_findings_name_three_rows_and_count_the_others() -> None:
+    findings = Findings("a.arrow")
+    for start in (0, 10):
+        findings.row = start
+        findings.demand("odd", np.arange(10) % 2 == 1)
+        findings.demand("an item is five", np.arange(4) == 3, np.array([1, 1, 2, 5]))
+        findings.demand("never", np.zeros(10, np.bool_))
+    assert findings.lines() == ["a.arrow: rows 1, 3, 5 and 7 more: odd", "a.arrow: rows 5, 15: an item is five"]
+
+
+def test_a_manifest_that_lacks_something(copied: dict[str, Finished]) -> None:
+    stage = copied["shards_text_64"]
+    del stage.manifest["masking"]
+    commit(stage, "")
+    assert verify(stage.url)[1] == [f"{stage.url}: its manifest lacks 'masking'"]
+
+
+def test_a_file_that_is_not_as_it_was_written_is_not_looked_into(copied: dict[str, Finished]) -> None:
+    stage = copied["shards_text_64"]
+    url = stage.file("train-00000.arrow")
+    storage.write_bytes(url, storage.read_bytes(url)[:-100])
+    (problem,) = verify(stage.url)[1]
+    assert problem.startswith(f"{url}: ") and "bytes, the manifest says" in problem
+    commit(stage, "train-00000.arrow")  # a manifest that fits: what is no shard is told too
+    (problem,) = verify(stage.url)[1]
+    assert problem.startswith(f"{url}: not a readable shard (")
