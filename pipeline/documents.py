@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from pipeline import demo, inputs, job, quality, sources, storage, tally
 from pipeline.config import SourceConfig
 from pipeline.errors import CorpusError
+from pipeline.layouts.fields import FIELDS
 from pipeline.stages import FileEntry, Finished, Report, Stage, silent
 from pipeline.stages import run as run_stage
 from pipeline.tally import Tally
@@ -92,7 +93,10 @@ def documents(
 
     Raises: CorpusError when the input is missing or not text, or too many records of it cannot be read.
     """
-    files, side = _inputs(source, root, workers, report)
+    named = _named(source, root, report)
+    files = inputs.expand(named)
+    dumps = sources.dumps(source, files) if source.kind == "wiki" else []
+    side = _side(source, dumps, root, workers, report) if dumps else None
     # Where the input lies does not change what it is: its digest stands for it. Priority matters to duplicates alone, and
     # how many bad records are too many is asked of a finished stage too, so that a higher limit reads nothing again.
     settings = {name: getattr(source, name) for name in READING_SETTINGS}
@@ -118,13 +122,16 @@ def documents(
             workers,
             report,
         )
+        if inputs.expand(named) != files:
+            storage.remove(folder)
+            raise CorpusError(f"source {source.name!r}: its input changed while it was read; run again when it is whole")
         facts = {"source": source.name, "kind": source.kind, "licence": source.licence, "parts": parts}
         facts |= _facts(counts, input_bytes)
-        _check(source, facts)
+        _check(source, facts, folder)
         return {"files": entries, **facts}
 
     finished = run_stage(root, stage, body)
-    _check(source, finished.manifest)
+    _check(source, finished.manifest, finished.url)
     return finished
 
 
@@ -132,21 +139,25 @@ READING_SETTINGS = ("name", "kind", "licence", "text_field", "encoding", "varian
 """Of a source, that decide what its documents are."""
 
 
-def _inputs(source: SourceConfig, root: str, workers: int, report: Report) -> tuple[list[inputs.InputFile], Finished | None]:
-    """The files of a source; of a wiki also what its pages need of others, read in a pass before."""
+def _named(source: SourceConfig, root: str, report: Report) -> Sequence[str]:
+    """What a source reads: what it names, the files of the embedded corpus, or a dump that is downloaded."""
     if source.kind == "demo":
-        return inputs.expand(demo.files(_demo_part(source))), None
+        return demo.files(_demo_part(source))
+    if source.input:
+        return source.input
     if source.kind != "wiki":
-        if not source.input:
-            raise CorpusError(f"source {source.name!r} of kind {source.kind!r} has no input; name files, folders or globs")
-        return inputs.expand(source.input), None
-    from pipeline.wiki import download, side
+        raise CorpusError(f"source {source.name!r} of kind {source.kind!r} has no input; name files, folders or globs")
+    from pipeline.wiki import download
 
-    downloaded = [] if source.input else [download.download(root, report=report)]
-    named = source.input or tuple(done.file(entry["name"]) for done in downloaded for entry in done.files())
-    files = inputs.expand(named)
-    dumps = sources.dumps(source, files)
-    return files, side.side_input(source, dumps, root, workers=workers, report=report) if dumps else None
+    downloaded = download.download(root, report=report)
+    return [downloaded.file(entry["name"]) for entry in downloaded.files()]
+
+
+def _side(source: SourceConfig, dumps: Sequence[inputs.InputFile], root: str, workers: int, report: Report) -> Finished:
+    """Of a wiki: what its pages need of others, read in a pass before."""
+    from pipeline.wiki import side
+
+    return side.side_input(source, dumps, root, workers=workers, report=report)
 
 
 def _demo_part(source: SourceConfig) -> str:
@@ -155,18 +166,33 @@ def _demo_part(source: SourceConfig) -> str:
     return source.input[0]
 
 
-def _check(source: SourceConfig, facts: Mapping[str, Any]) -> None:
+def _check(source: SourceConfig, facts: Mapping[str, Any], folder: str) -> None:
     """Refuse a source without documents, or with too many records that cannot be read."""
     counts = facts["counts"]
     if counts["bad"] > source.max_bad * counts["read"]:
-        samples = "; ".join(f"{s['origin']}: {s['reason']}" for s in facts["samples"]["bad"][:2])
-        hint = "; is it GB18030? iconv -f gb18030 -t utf-8 converts it" if "not UTF-8" in samples else ""
+        samples = facts["samples"]["bad"]
+        told = "; ".join(f"{sample['origin']}: {sample['reason']}" for sample in samples[:2])
         raise CorpusError(
             f"source {source.name!r}: {counts['bad']:,} of {counts['read']:,} records cannot be read, "
-            f"max_bad allows {source.max_bad:.2%} ({samples}){hint}"
+            f"max_bad allows {source.max_bad:.2%} ({told}); {_hint(source, samples[0])}"
+            f"they are listed in {storage.join(folder, BAD_FILE)}: mend the input, or raise max_bad"
         )
     if counts["kept"] == 0:
-        raise CorpusError(f"source {source.name!r}: no document in its input; check the files and the kind {source.kind!r}")
+        records = {**facts["skipped"], "without text": counts["empty"], "unreadable": counts["bad"]}
+        told = "; ".join(
+            f"{name}: {', '.join(f'{what} {number:,}' for what, number in numbers.items() if number) or 'none'}"
+            for name, numbers in (("files", facts["input_files"]), ("records", records))
+        )
+        raise CorpusError(
+            f"source {source.name!r}: no document in its input; check the files and the kind {source.kind!r} ({told})"
+        )
+
+
+def _hint(source: SourceConfig, sample: Mapping[str, str]) -> str:
+    """How to mend what made a record unreadable, where that can be said."""
+    if sample["text"].startswith(FIELDS):
+        return f"name what holds text with text_field ({sample['text']}); "
+    return "leave the encoding at auto; " if source.encoding != "auto" and sample["reason"].startswith("not ") else ""
 
 
 COUNTED = ("skipped", "changed", "personal_data", "languages", "scripts", "templates_kept", "left_out", "conversions")

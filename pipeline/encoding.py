@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from pipeline import job, shards, storage, tally, vocabulary
 from pipeline.config import CorpusConfig, SourceConfig
 from pipeline.duplicates import PartTask, decision_files, kept_documents
+from pipeline.errors import CorpusError
 from pipeline.segments import Documents
 from pipeline.stages import FileEntry, Finished, Report, Stage, silent
 from pipeline.stages import run as run_stage
@@ -49,7 +50,8 @@ def pieces(
 ) -> Finished:
     """The kept documents of one source as pieces.
 
-    Raises: CorpusError for a segmenter, a user dictionary or a list of phrases that cannot serve, or when no piece is left.
+    Raises: CorpusError for a segmenter, a user dictionary or a list of phrases that cannot serve, or a vocabulary that lacks
+        most of the text.
     """
     settings = {"source": source.name, "text": text_settings(config)}
     inputs = {
@@ -67,6 +69,11 @@ def pieces(
             map=EncodePart(folder, decisions, vocab, config),
         )
         entries, counts = job.run(work, workers, report)
+        if counts.get("unknown", 0) * 2 > counts.get("pieces", 0):
+            raise CorpusError(
+                f"source {source.name!r}: {counts['unknown']:,} of {counts['pieces']:,} pieces are [UNK]: the vocabulary lacks most "
+                "of this text; give one of Chinese, or none, and it is built (with vocabulary.size large enough)"
+            )
         unknown = tally.most_common(counts.pop("unknown_characters", {}), MOST_UNKNOWN)
         facts = {"source": source.name, "counts": counts, "unknown_characters": unknown}
         return {"files": entries, **facts}

@@ -4,12 +4,12 @@ Digests are of content. They are remembered by URL, size and time of change (or 
 that a rerun over 40 GB reads nothing to know that nothing changed.
 """
 
+import contextlib
 import hashlib
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import fsspec
 
 from pipeline import storage
 from pipeline.errors import CorpusError, StorageError
@@ -32,7 +32,8 @@ class InputFile:
 def expand(inputs: Sequence[str]) -> list[InputFile]:
     """All files of some URLs, folders (taken whole) and globs, sorted by name.
 
-    Raises: CorpusError for an input that matches no file, a file named twice, or a name that is not UTF-8.
+    Raises: CorpusError for an input that matches no file, a file named twice, a name that is not UTF-8, or a link that leads
+        nowhere or to a folder elsewhere; StorageError for a folder that may not be read.
     """
     files = [file for url in inputs for file in _files(url)]
     names = [file.name for file in files]
@@ -47,20 +48,54 @@ def expand(inputs: Sequence[str]) -> list[InputFile]:
 
 
 def _files(url: str) -> Iterable[InputFile]:
+    file_system, path = storage.connect(url)
+    local = storage.is_local(url)
+    found: dict[str, Any] = {}
+    base = path.rpartition("/")[0]
     with storage.explained(url):
-        file_system, path = fsspec.core.url_to_fs(str(storage.local_path(url)) if storage.is_local(url) else url)
         if any(sign in path for sign in "*?[") and not file_system.exists(path):
             found = file_system.glob(path, detail=True)
             base = path[: min(path.index(sign) for sign in "*?[" if sign in path)].rpartition("/")[0]
         elif file_system.isdir(path):
-            found, base = file_system.find(path, detail=True), path
+            found, base = dict.fromkeys(_below(path)) if local else file_system.find(path, detail=True), path
         else:
-            found = {path: file_system.info(path)} if file_system.exists(path) else {}
-            base = path.rpartition("/")[0]
-        entries = [(name, info) for name, info in found.items() if info["type"] == "file" and not _hidden(name, path, base)]
+            with contextlib.suppress(FileNotFoundError):
+                found = {path: file_system.info(path)}
+        found = {name: info for name, info in found.items() if not _hidden(name, path, base)}
+        if local:  # fsspec's lists say "other" of links
+            found = {name: _followed(file_system, name) for name in found}
+        entries = [(name, info) for name, info in found.items() if info["type"] == "file"]
     if not entries:
-        raise CorpusError(f"{url}: no such file, or nothing in it; check the input of the recipe")
+        raise CorpusError(
+            f"{url}: no such file, or nothing in it; check the input (names that begin with . or _ are passed by)"
+        )
     return [_input(file_system, name, info, base) for name, info in entries]
+
+
+def _below(folder: str) -> Iterator[str]:
+    """Files, and links to files, below a local folder. A folder that may not be read is an error, not an empty one."""
+    for place, folders, names in os.walk(folder, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        for link in filter(os.path.islink, (os.path.join(place, name) for name in folders)):
+            if not f"{os.path.realpath(link)}/".startswith(f"{os.path.realpath(folder)}/"):
+                raise CorpusError(f"{link}: a link to a folder elsewhere; name that folder as an input too, or remove the link")
+        yield from (os.path.join(place, name) for name in names)
+
+
+def _refuse(error: OSError) -> None:
+    with storage.explained(error.filename):
+        raise error
+
+
+def _followed(file_system: Any, name: str) -> dict[str, Any]:
+    """What a local file is, or what a link leads to."""
+    try:
+        found: dict[str, Any] = file_system.info(name)
+    except OSError as error:
+        if not os.path.islink(name):
+            raise
+        raise CorpusError(f"{name}: a link that leads nowhere; remove it, or bring back what it leads to") from error
+    return found
 
 
 def _hidden(name: str, named: str, base: str) -> bool:

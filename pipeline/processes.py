@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +36,7 @@ def each(step: Callable[[Any], Result], tasks: Sequence[Any], workers: int) -> l
     import loky
 
     global _grown
+    _start_trackers()
     # Ctrl-C is for the program alone, which ends its workers: they are born with it blocked.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -81,6 +83,21 @@ def _malloc_trim() -> Any:
         return ctypes.CDLL("libc.so.6").malloc_trim
     except (OSError, AttributeError):
         return None
+
+
+def _start_trackers() -> None:
+    """Processes that remove what workers share if the program is killed. Started here, since they undo a blocked Ctrl-C on the
+    way, and without warnings, since they write a page about what they do."""
+    from loky.backend import resource_tracker as of_loky
+
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    try:
+        for tracker in (resource_tracker, of_loky):
+            tracker.ensure_running()
+    finally:
+        os.environ.pop("PYTHONWARNINGS")
+        os.environ |= {"PYTHONWARNINGS": before} if before is not None else {}
 
 
 def _begin(parent: int) -> None:

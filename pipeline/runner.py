@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pipeline import storage
-from pipeline.errors import CorpusError
+from pipeline.errors import CorpusError, UserError
 
 RunnerName = Literal["portable", "flink", "spark", "dataflow", "dask"]
 
@@ -31,13 +31,19 @@ _LOCAL_SIGNS = ("LOOPBACK", "localhost", "127.0.0.1", "embed")
 
 
 def import_beam() -> Any:
-    """apache_beam, without the warnings about Google's packages that its import writes to a logger it configures itself."""
+    """apache_beam, without the warnings about Google's packages that its import writes to a logger it configures itself, and
+    without the pages that it would write about errors that we tell in a line."""
     logging.disable(logging.WARNING)
     try:
         import apache_beam
     finally:
         logging.disable(logging.NOTSET)
+    logging.getLogger("apache_beam.runners.common").addFilter(_is_no_users_error)
     return apache_beam
+
+
+def _is_no_users_error(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], UserError))
 
 
 def local_runner() -> tuple[Any, Any]:

@@ -27,6 +27,8 @@ from pipeline.tally import Tally
 
 __all__ = ["Bad", "ReadTask", "Record", "Skipped", "plan", "records"]
 
+_NO_WIKI = {"documents": "plain text", "a document": "a text or a web page", "lines": "plain text"}
+"""Layouts that a source of the kind `wiki` cannot have: what a server says instead of a dump must not pass for an article."""
 _LOOKING = 8
 """Files whose beginnings are looked at at the same time: they may lie in a store."""
 
@@ -73,7 +75,10 @@ def plan(source: SourceConfig, files: Sequence[InputFile], task_bytes: int) -> l
 
 
 def dumps(source: SourceConfig, files: Sequence[InputFile]) -> list[InputFile]:
-    """Those files of a source of the kind `wiki` that are MediaWiki dumps: others may be what wikiextractor made of one."""
+    """Those files of a source of the kind `wiki` that are MediaWiki dumps: others may be what wikiextractor made of one.
+
+    Raises: CorpusError for plain text and web pages.
+    """
     from pipeline.wiki import dump
 
     return _dumps(_forms(source, [file for file in files if not dump.is_index(file.name)]))
@@ -81,7 +86,14 @@ def dumps(source: SourceConfig, files: Sequence[InputFile]) -> list[InputFile]:
 
 def _forms(source: SourceConfig, files: Sequence[InputFile]) -> dict[InputFile, Form]:
     with ThreadPoolExecutor(_LOOKING) as pool:
-        return dict(zip(files, pool.map(lambda file: forms.form(file.url, source.encoding), files), strict=True))
+        known = dict(zip(files, pool.map(lambda file: forms.form(file.url, source.encoding), files), strict=True))
+    for file, form in known.items():
+        if source.kind == "wiki" and form.layout in _NO_WIKI:
+            raise CorpusError(
+                f"{file.url}: neither a MediaWiki dump nor made of one, but {_NO_WIKI[form.layout]}; "
+                "name the pages-articles .xml.bz2 itself, or read plain text with --corpus text"
+            )
+    return known
 
 
 def _dumps(known: Mapping[InputFile, Form]) -> list[InputFile]:

@@ -165,12 +165,19 @@ def planning() -> Iterator[None]:
 
 
 def run(root: str, stage: Stage, body: Callable[[str], Mapping[str, Any]]) -> Finished:
-    """Run a stage unless it is finished. `body(folder)` writes files and returns `{"files": [FileEntry...], ...facts}`."""
+    """Run a stage unless it is finished. `body(folder)` writes files and returns `{"files": [FileEntry...], ...facts}`.
+
+    Raises: StorageError when another process is at work on it (of this machine, or one that shares its file system).
+    """
     if done := find(root, stage):
         return done
     if _planning.get():
         raise NotDone(stage.folder)
-    url = storage.join(root, stage.folder)
+    with storage.held(storage.join(root, f".{stage.folder}.lock")):
+        return find(root, stage) or _run(storage.join(root, stage.folder), stage, body)
+
+
+def _run(url: str, stage: Stage, body: Callable[[str], Mapping[str, Any]]) -> Finished:
     started = time.time()
     content = dict(body(url))
     files = sorted((asdict(entry) for entry in content.pop("files")), key=lambda entry: str(entry["name"]))
@@ -188,6 +195,7 @@ def run(root: str, stage: Stage, body: Callable[[str], Mapping[str, Any]]) -> Fi
         {"started": started, "seconds": time.time() - started, "host": platform.node(), "pid": os.getpid()},
     )
     storage.write_json(storage.join(url, MANIFEST), manifest)
+    storage.remove_unfinished(url)
     for name in storage.list_names(url):
         if name.startswith(WORK):
             storage.remove(storage.join(url, name))

@@ -7,18 +7,22 @@ between its lines fails. A failure of the file system is a `StorageError` of one
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import io
 import json
+import lzma
 import os
+import platform
 import shutil
 import tempfile
 import uuid
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
-from pipeline.errors import StorageError
+from pipeline.errors import CorpusError, StorageError
 
 
 def is_local(url: str) -> bool:
@@ -51,6 +55,19 @@ _CLIENTS = {"aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "p
 """Packages that speak to stores and raise errors of their own, which are no OSError (no credentials, no connection)."""
 
 
+_NO_SPACE = "no space left; free some and run again, finished parts are kept"
+_REASONS = {
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: _NO_SPACE,
+    errno.EFBIG: "the file grows larger than this system allows (ulimit -f); allow more and run again, finished parts are kept",
+    errno.EROFS: "the file system is read-only; name another place",
+    errno.EEXIST: "a file stands where a folder is needed; name another place",
+    errno.ENOTDIR: "a file stands where a folder is needed; name another place",
+    errno.EISDIR: "is a folder; name a file",
+    errno.ELOOP: "links that lead in a circle; name what they should lead to",
+}
+
+
 @contextlib.contextmanager
 def explained(url: str) -> Iterator[None]:
     """Turn what a file system raises into one line that says what to do."""
@@ -63,9 +80,7 @@ def explained(url: str) -> Iterator[None]:
     except ImportError as error:
         raise StorageError(f"{url}: {error}; install the package that serves this kind of URL") from error
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise StorageError(f"{url}: no space left; free some and run again, finished parts are kept") from error
-        raise StorageError(f"{url}: {_one_line(error)}") from error
+        raise StorageError(f"{url}: {_REASONS.get(error.errno or 0) or _one_line(error)}") from error
     except Exception as error:
         unknown_protocol = isinstance(error, ValueError) and "rotocol" in str(error)  # fsspec's word for it
         if unknown_protocol or type(error).__module__.partition(".")[0] in _CLIENTS:
@@ -77,12 +92,14 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _remote(url: str) -> tuple[Any, str]:
+def connect(url: str) -> tuple[Any, str]:
     """The fsspec file system of a URL, and the path inside it."""
     import fsspec
 
+    if is_local(url):  # not by url_to_fs: it takes the :: in a name for two places
+        return fsspec.filesystem("file"), str(local_path(url).absolute())
     with explained(url):
-        file_system, path = fsspec.core.url_to_fs(str(local_path(url)) if is_local(url) else url)
+        file_system, path = fsspec.core.url_to_fs(url)
     # Listings are cached by default; another process may have written since.
     file_system.invalidate_cache()
     return file_system, path
@@ -90,7 +107,10 @@ def _remote(url: str) -> tuple[Any, str]:
 
 @contextlib.contextmanager
 def open_read(url: str, compression: str | None = None) -> Iterator[IO[bytes]]:
-    """Open for reading bytes; `compression="infer"` opens gz, bz2, xz and zst by their ending."""
+    """Open for reading bytes; `compression="infer"` opens gz, bz2, xz and zst by their ending.
+
+    Raises: StorageError, also while reading; CorpusError for a compressed file that is cut short or damaged.
+    """
     with explained(url):
         if is_local(url) and compression is None:
             with local_path(url).open("rb") as file:
@@ -98,10 +118,14 @@ def open_read(url: str, compression: str | None = None) -> Iterator[IO[bytes]]:
         else:
             from fsspec.core import OpenFile, get_compression
 
-            file_system, path_inside = _remote(url)
+            file_system, path_inside = connect(url)
             packed = get_compression(path_inside, compression)
-            with OpenFile(file_system, path_inside, "rb", None if packed == "zstd" else packed) as file:
-                yield _unpacked_zstd(file) if packed == "zstd" else file
+            try:
+                with OpenFile(file_system, path_inside, "rb", None if packed == "zstd" else packed) as file:
+                    yield _unpacked_zstd(file) if packed == "zstd" else file
+            except (EOFError, lzma.LZMAError, zlib.error) as error:
+                told = _one_line(error)
+                raise CorpusError(f"{url}: the compressed file is cut short or damaged ({told}); fetch it again") from error
 
 
 def _unpacked_zstd(file: IO[bytes]) -> IO[bytes]:
@@ -123,7 +147,7 @@ def read_range(url: str, start: int, end: int) -> bytes:
         with open_read(url) as file:
             file.seek(start)
             return file.read(end - start)
-    file_system, path = _remote(url)
+    file_system, path = connect(url)
     with explained(url):
         data: bytes = file_system.cat_file(path, start=start, end=end)
         return data
@@ -150,7 +174,7 @@ def open_write(url: str) -> Iterator[IO[bytes]]:
             with tempfile.NamedTemporaryFile() as file:
                 yield file
                 file.flush()
-                file_system, path_inside = _remote(url)
+                file_system, path_inside = connect(url)
                 file_system.makedirs(file_system._parent(path_inside), exist_ok=True)
                 file_system.put_file(file.name, path_inside)
 
@@ -162,6 +186,48 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def held(url: str) -> Iterator[None]:
+    """Hold a local file of the name `url` for this process, until the block ends or the process does. Stores hold nothing.
+
+    Raises: StorageError when another process holds it.
+    """
+    if not is_local(url):
+        yield
+        return
+    path = local_path(url)
+    with explained(url):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = _locked(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        file.close()
+
+
+def _locked(path: Path) -> IO[str]:
+    while True:
+        file = path.open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise StorageError(
+                f"{path.parent}: another run is at work here ({file.read().strip() or 'it has just begun'}); "
+                "wait until it is done, or name another --output"
+            ) from None
+        except OSError:  # a file system without locks
+            return file
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:  # not one that its last holder has just removed
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on {platform.node()}")
+                file.flush()
+                return file
+        file.close()
 
 
 def write_bytes(url: str, data: bytes) -> None:
@@ -193,7 +259,7 @@ def exists(url: str) -> bool:
     """Whether a file or folder is there."""
     if is_local(url):
         return local_path(url).exists()
-    file_system, path = _remote(url)
+    file_system, path = connect(url)
     with explained(url):
         return bool(file_system.exists(path))
 
@@ -205,7 +271,7 @@ def list_names(url: str) -> list[str]:
         with explained(url):
             names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
     else:
-        file_system, path_inside = _remote(url)
+        file_system, path_inside = connect(url)
         with explained(url):
             try:
                 names = [base_name(entry) for entry in file_system.ls(path_inside, detail=False)]
@@ -219,7 +285,7 @@ def file_size(url: str) -> int:
     if is_local(url):
         with explained(url):
             return local_path(url).stat().st_size
-    file_system, path = _remote(url)
+    file_system, path = connect(url)
     with explained(url):
         return int(file_system.size(path))
 
@@ -234,9 +300,17 @@ def remove(url: str) -> None:
             else:
                 path.unlink(missing_ok=True)
         else:
-            file_system, path_inside = _remote(url)
+            file_system, path_inside = connect(url)
             with contextlib.suppress(FileNotFoundError):
                 file_system.rm(path_inside, recursive=True)
+
+
+def remove_unfinished(url: str) -> None:
+    """Remove what writers that were killed left directly inside a local folder."""
+    if is_local(url):
+        with explained(url):
+            for path in local_path(url).glob(".*.tmp"):
+                path.unlink(missing_ok=True)
 
 
 def sha256(url: str) -> str:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.errors import CorpusError
+from pipeline.layouts import compression
 
 RECORDS_AT_A_TIME = 512
 """Checksums are computed over so many records at once."""
@@ -27,11 +28,14 @@ _LONGEST = 1 << 26  # bytes; a length beyond it is no record of examples, but a 
 
 
 def read_records(url: str) -> Iterator[bytes]:
-    """The records of a file, gz, bz2, xz or zst packed or not.
+    """The records of a file, gz, bz2, xz or zst packed or not, which its first bytes tell.
 
     Raises: CorpusError for a file that is cut short, or whose checksums do not fit.
     """
-    with storage.open_read(url, "infer") as file:
+    with storage.open_read(url) as packed:
+        kind = compression.of(packed.read(16))
+        packed.seek(0)
+        file = compression.unpacked(packed, kind, url)
         number, whole = 0, True
         while whole:
             records: list[_Record] = []

@@ -72,7 +72,13 @@ def _dictionary(user_dictionaries: tuple[str, ...]) -> "Dictionary":
 def _plugged_in(name: str, text: str) -> NDArray[np.bool_]:
     """Words by a function of the user's, which is given lines that are not empty."""
     lines = [line for line in text.split("\n") if line]
-    words_of = _imported(name)(lines)
+    try:
+        words_of = [[str(word) for word in words] for words in _imported(name)(lines)] if lines else []
+    except CorpusError:
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise CorpusError(f"segmenter {name}: fails at a list of {len(lines)} texts ({reason}); mend the function") from error
     if len(words_of) != len(lines):
         raise CorpusError(f"segmenter {name}: {len(words_of)} lists for {len(lines)} texts; it must make one for each")
     lengths: list[int] = []

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import job
-from pipeline.errors import CorpusError
+from pipeline import job, storage
+from pipeline.errors import CorpusError, StorageError, UserError
 from tests import steps
 
 
@@ -47,11 +47,11 @@ def test_an_interrupted_job_goes_on_from_its_finished_parts(tmp_path: Path) -> N
     whole = job.run(steps.job(tmp_path, "never stopped"))
     for name in os.listdir(tmp_path / "calls"):
         os.remove(tmp_path / "calls" / name)
-    with pytest.raises(CorpusError, match="task 000040: no space left"):
+    with pytest.raises(StorageError, match="task 000040: no space left"):
         job.run(steps.job(tmp_path, refuse_at="000040"))
     finished = [task for task in steps.calls(str(tmp_path / "calls")) if task != "000040"]
     assert finished, "the failing task came first: nothing to go on from"
-    with pytest.raises(CorpusError, match="bucket 2: no space left"):
+    with pytest.raises(StorageError, match="bucket 2: no space left"):
         job.run(steps.job(tmp_path, refuse_bucket=2))
     assert job.run(steps.job(tmp_path)) == whole
     called = steps.calls(str(tmp_path / "calls"))
@@ -59,20 +59,37 @@ def test_an_interrupted_job_goes_on_from_its_finished_parts(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_error_of_a_task_arrives_as_its_one_line(tmp_path: Path, workers: int) -> None:
-    with pytest.raises(CorpusError) as error:
+def test_the_error_of_a_task_arrives_as_its_one_line(
+    tmp_path: Path, workers: int, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(StorageError) as error:
         job.run(steps.job(tmp_path, refuse_at="000030"), workers)
     assert str(error.value) == "task 000030: no space left; free some"
+    assert (*capfd.readouterr(), caplog.messages) == ("", "", []), "Beam would write pages about it"
+
+
+def test_an_error_that_cannot_be_written_down_arrives_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a full disk."""
+    written = storage.write_json
+
+    def write_json(url: str, content: object) -> None:
+        if url.endswith("error.json"):
+            raise StorageError(f"{url}: no space left")
+        written(url, content)
+
+    monkeypatch.setattr(storage, "write_json", write_json)
+    with pytest.raises(StorageError, match="^task 000030: no space left; free some$"):
+        job.run(steps.job(tmp_path, refuse_at="000030"))
 
 
 def test_a_bug_of_ours_keeps_its_traceback(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="our own bug") as error:
         job.run(steps.job(tmp_path, break_at="000030"))
-    assert not isinstance(error.value, CorpusError)
+    assert not isinstance(error.value, UserError)
 
 
 def test_an_old_error_is_not_reported_again(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="no space left"):
+    with pytest.raises(StorageError, match="no space left"):
         job.run(steps.job(tmp_path, refuse_at="000030"))
     with pytest.raises(Exception, match="our own bug"):
         job.run(steps.job(tmp_path, break_at="000030"))

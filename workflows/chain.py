@@ -94,6 +94,32 @@ class Chain:
         """Whether the embedded corpus is read, which brings tasks of its own."""
         return any(source.kind == "demo" for source in self.recipe.source)
 
+    def check(self) -> None:
+        """Look at what the recipe names: what is missing is told before hours are spent on what comes first.
+
+        Raises: UserError for inputs, lists, dictionaries, a segmenter or a vocabulary that are not there or cannot serve.
+        """
+        from pipeline import inputs
+        from pipeline.decisions import read_withdrawn
+        from pipeline.text_pieces import text_settings
+        from pipeline.vocab import Vocab
+        from pipeline.words import Segmenter
+
+        recipe = self.recipe
+        for source in recipe.source:
+            if source.input and source.kind != "demo":
+                inputs.expand(source.input)
+        if recipe.vocabulary.url:
+            Vocab.from_bytes(storage.read_bytes(recipe.vocabulary.url), recipe.vocabulary.url)
+        if recipe.dedup.withdrawn:
+            read_withdrawn(recipe.dedup.withdrawn)
+        if self._compares()[1]:
+            inputs.expand(recipe.decontamination.inputs)
+        if self.corpora():
+            text_settings(self.corpus)
+            if recipe.words.user_dictionary:
+                Segmenter(recipe.words).word_starts("")
+
     @remembered
     def tasks(self) -> Finished:
         """The embedded corpus' files to fine-tune and score on."""

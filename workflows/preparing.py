@@ -8,8 +8,11 @@ Options with the names of BERT's create_pretraining_data.py mean what they mean 
 
 import contextlib
 import json
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -33,6 +36,9 @@ BERT_SETTINGS = {
 SOURCE_SETTINGS = ("max_bad", "text_field", "encoding", "variant", "personal_data")
 """Options that are settings of the one source of --corpus."""
 CORPORA = ("demo", "wiki", "baike", "news", "text", "tfrecord")
+STOPPED = "Stopped. Run the same command again to go on: finished parts are kept."
+STOPPED_CODE = 130
+"""As shells tell that Ctrl-C ended a program."""
 RUNNERS = ("direct", "ray", "portable", "flink", "spark", "dataflow", "dask")
 
 
@@ -172,7 +178,8 @@ def running_on(runner: str, told: Sequence[str], chain: "Chain") -> Iterator[Non
     if runner == "direct":
         if told:
             raise RecipeError("--runner-option goes with --runner other than direct")
-        yield
+        with ended_by_ctrl_c():
+            yield
     elif runner == "ray":
         with _ray(told, chain.workers) as tasks, executed_by(tasks):
             yield
@@ -180,11 +187,33 @@ def running_on(runner: str, told: Sequence[str], chain: "Chain") -> Iterator[Non
         from pipeline.runner import RemoteBeam
 
         beam = RemoteBeam(runner, tuple(f"--{one}" for one in told))  # type: ignore[arg-type]  # one of RUNNERS
-        beam.refuse_local(
-            [chain.root, *(url for source in chain.recipe.source if source.kind != "demo" for url in source.input)]
-        )
+        recipe = chain.recipe
+        read = [url for source in recipe.source if source.kind != "demo" for url in source.input]
+        beam.refuse_local([chain.root, *read, *recipe.words.user_dictionary, *filter(None, [recipe.masking.phrases])])
         with executed_by(beam):
             yield
+
+
+@contextlib.contextmanager
+def ended_by_ctrl_c() -> Iterator[None]:
+    """Inside, Ctrl-C ends the program at once, as a kill would, for which stages are made; worker processes follow.
+
+    As an exception it would be raised in the midst of Beam, which tells it in pages, or loses it and goes on.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> NoReturn:
+        show_cursor = "\x1b[?25h" if os.isatty(2) else ""
+        os.write(2, f"{show_cursor}\n{STOPPED}\n".encode())
+        os._exit(STOPPED_CODE)
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

@@ -74,7 +74,8 @@ def summary(done: Finished) -> str:
         counts = facts["counts"]
         skipped = sum(facts["skipped"].values())
         passed = f", {skipped:,} passed by" if skipped else ""
-        return f"{counts['kept']:,} of {counts['read']:,} records{passed}, {counts['characters']:,} characters"
+        bad = f", {counts['bad']:,} unreadable" if counts["bad"] else ""
+        return f"{counts['kept']:,} of {counts['read']:,} records{passed}{bad}, {counts['characters']:,} characters"
     if name == "duplicates":
         kept = sum(counts["kept"] for counts in facts["counts"].values())
         return f"{kept:,} kept of {sum(counts['documents'] for counts in facts['counts'].values()):,} documents"

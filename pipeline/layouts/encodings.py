@@ -31,11 +31,16 @@ _CHUNK = 1 << 18
 def of(head: bytes, complete: bool, wanted: str, url: str) -> Encoding:
     """The encoding of a file that begins with `head` (`complete`: and ends with it); `wanted` is what the recipe says.
 
-    Raises: CorpusError for Big5, most of whose bytes could be read as (senseless) GB18030.
+    Raises: CorpusError for UTF-8 that is said to be UTF-16, for UTF-32, and for Big5, most of whose bytes could be read as
+        (senseless) GB18030.
     """
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):  # the first begins like the mark of UTF-16
+        raise CorpusError(f"{url}: UTF-32; convert it first: iconv -f utf-32 -t utf-8")
     marked = next((encoding for mark, encoding in _MARKS if head.startswith(mark)), None)
     if wanted == "utf-16":
-        return marked if marked and marked != "utf-8" else "utf-16-le"
+        if head and 0 not in head and _decodes(head, "utf-8", complete):
+            raise CorpusError(f"{url}: UTF-8, not UTF-16; leave the encoding at auto")
+        return marked if marked and marked != "utf-8" else _byte_order(head)
     if wanted != "auto":
         return cast(Encoding, wanted)
     if marked or _decodes(head, "utf-8", complete):
@@ -53,6 +58,17 @@ def of(head: bytes, complete: bool, wanted: str, url: str) -> Encoding:
     if _frequent(head, "big5") > _frequent(head, "gb18030"):
         raise CorpusError(f"{url}: Big5, as it seems; convert it first: iconv -f big5 -t utf-8 (or set encoding)")
     return "gb18030"
+
+
+def _byte_order(data: bytes) -> Encoding:
+    """Of UTF-16 without a mark: line breaks, spaces and Latin letters have a zero as their high byte."""
+    return "utf-16-be" if data[::2].count(0) > data[1::2].count(0) else "utf-16-le"
+
+
+def looks_like_utf16(head: bytes) -> bool:
+    """Whether bytes with zeros among them are a text in UTF-16 without a mark."""
+    text = head[: len(head) // 2 * 2].decode(_byte_order(head), errors="replace")
+    return sum(map(text.count, (*_FREQUENT, "\n"))) > len(text) / 100 and "\ufffd" not in text[:-1]
 
 
 def _decodes(data: bytes, encoding: str, complete: bool) -> bool:

@@ -20,6 +20,7 @@ from pipeline.config import SourceConfig
 from pipeline.records import EXCERPT, Bad, Record
 
 NO_TEXT = "no field known to hold text"
+FIELDS = "fields: "
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def record(origin: str, value: Any, source: SourceConfig) -> Record | Bad:
         title, text = _named(value, source.text_field) if source.text_field else _known(value)
         title, text, url = map(_whole, (title, text, _line(value, "url")))
     except _NoText as error:
-        return Bad(origin, str(error), f"fields: {', '.join(map(str, value))}"[:EXCERPT])
+        return Bad(origin, str(error), f"{FIELDS}{', '.join(map(str, value))}"[:EXCERPT])
     except RecursionError:
         return Bad(origin, "nested too deep", "")
     return Record(origin, title, text, url, _holds_html(title, text, source.kind))

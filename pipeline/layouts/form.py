@@ -91,8 +91,12 @@ def _refuse_binary(head: bytes, url: str) -> None:
     """Some control bytes stand in what crawlers write; binary files hold a tenth of them."""
     if head[257:262] == b"ustar":
         raise CorpusError(f"{url}: a tar archive; unpack it first: tar -xf {url}")
+    if head.startswith(b"7z\xbc\xaf\x27\x1c"):
+        raise CorpusError(f"{url}: a 7z archive; unpack it first: 7z x {url}")
     controls = len(head) - len(head.translate(None, _CONTROLS))
     if head.count(0) > len(head) / 200 or controls > len(head) / 20:
+        if encodings.looks_like_utf16(head):
+            raise CorpusError(f"{url}: UTF-16 without its mark, as it seems; say so: --encoding utf-16")
         raise CorpusError(f"{url}: not text (it holds zero or control bytes); check what the input names")
 
 

@@ -19,6 +19,7 @@ from pipeline.layouts.lines import LONGEST, TOO_LONG, Range, numbered_lines
 from pipeline.records import EXCERPT, Bad, Record, excerpt
 
 NOT_JSON = "not JSON"
+CUT = "cut short: the file ends in it"
 # Raw tabs and other control characters inside strings are against the rules, and frequent in what crawlers write.
 _DECODER = json.JSONDecoder(strict=False)
 _CHUNK = 1 << 20
@@ -41,12 +42,13 @@ def lines(file: IO[bytes], part: Range, encoding: Encoding, source: SourceConfig
 def _line(line: bytes, origin: str, encoding: Encoding, source: SourceConfig) -> Record | Bad:
     if len(line) > LONGEST:
         return Bad(origin, TOO_LONG, excerpt(line))
+    cut = line.lstrip().startswith(b"{") and not line.rstrip(b" \t\r").endswith((b"}", b"\n"))
     try:
         value = _DECODER.decode(line.removeprefix(encodings.BOM).decode(encoding))
     except UnicodeDecodeError:
-        return Bad(origin, f"not {encodings.NAMES[encoding]}", excerpt(line))
+        return Bad(origin, CUT if cut else f"not {encodings.NAMES[encoding]}", excerpt(line))
     except (ValueError, RecursionError):
-        return Bad(origin, NOT_JSON, line[:EXCERPT].decode(encoding, errors="replace"))
+        return Bad(origin, CUT if cut else NOT_JSON, line[:EXCERPT].decode(encoding, errors="replace"))
     return fields.record(origin, value, source)
 
 

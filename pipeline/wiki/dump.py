@@ -8,9 +8,7 @@ XML as it is and bzip2 are cut into tasks; gz, xz and zst are one task each, str
 is cut, and the index of a multistream dump is not needed (and cannot be wrong): blocks are found in the dump, see bzip2.py.
 """
 
-import lzma
 import re
-import zlib
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
@@ -31,7 +29,6 @@ _TAIL = 32
 """Bytes kept while looking for a tag: more than any tag has."""
 _INDEX = re.compile(r"-index\d*\.txt(-p\d+p\d+)?(\.bz2)?$")
 _COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
-_DAMAGED = (EOFError, lzma.LZMAError, zlib.error)
 _HEAD = re.compile(
     rb"<page>\s*<title>(?P<title>[^<]*)</title>\s*<ns>(?P<ns>-?\d+)</ns>\s*<id>(?P<id>\d+)</id>"
     rb'(?:\s*<redirect title="(?P<redirect>[^"]*)")?'
@@ -136,12 +133,9 @@ def _chunks(task: ReadTask) -> Iterator[tuple[bool, bytes]]:
 
 
 def _stream(url: str, compression: str) -> Iterator[bytes]:
-    try:
-        with storage.open_read(url, compression=compression or None) as file:
-            while text := file.read(_CHUNK):
-                yield text
-    except _DAMAGED as error:
-        raise CorpusError(f"{url}: the compressed file is cut short or damaged ({error}); fetch it again") from error
+    with storage.open_read(url, compression=compression or None) as file:
+        while text := file.read(_CHUNK):
+            yield text
 
 
 class _Window:
