@@ -71,8 +71,8 @@ def pieces(
         entries, counts = job.run(work, workers, report)
         if counts.get("unknown", 0) * 2 > counts.get("pieces", 0):
             raise CorpusError(
-                f"source {source.name!r}: {counts['unknown']:,} of {counts['pieces']:,} pieces are [UNK]: the vocabulary lacks most "
-                "of this text; give one of Chinese, or none, and it is built (with vocabulary.size large enough)"
+                f"source {source.name!r}: {counts['unknown']:,} of {counts['pieces']:,} pieces are [UNK], the vocabulary lacks "
+                "most of this text; give one of Chinese, or none, and it is built (with a vocabulary.size that is large enough)"
             )
         unknown = tally.most_common(counts.pop("unknown_characters", {}), MOST_UNKNOWN)
         facts = {"source": source.name, "counts": counts, "unknown_characters": unknown}

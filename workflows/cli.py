@@ -13,7 +13,7 @@ import click
 
 from pipeline import storage
 from pipeline.errors import RecipeError, UserError
-from workflows.preparing import corpus_options, runner_options
+from workflows.preparing import STOPPED, STOPPED_CODE, corpus_options, runner_options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -24,14 +24,30 @@ class UserMistake(click.ClickException):
     exit_code = 2
 
 
+class Stopped(click.ClickException):
+    """Ctrl-C."""
+
+    exit_code = STOPPED_CODE
+
+    def __init__(self) -> None:
+        super().__init__(STOPPED)
+
+    def show(self, file: Any = None) -> None:
+        click.echo(self.message, err=True)
+
+
 class Commands(click.Group):
-    """Turns errors that a person can mend into one line."""
+    """Turns errors that a person can mend, and Ctrl-C, into one line."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except UserError as error:
             raise UserMistake(" ".join(str(error).split())) from error
+        except KeyboardInterrupt as error:
+            raise Stopped() from error
+        except EOFError as error:  # click would say "Aborted!" and hide a bug
+            raise RuntimeError("end of file where none was expected") from error
 
 
 def recipe_options(command: Command) -> Command:
@@ -88,6 +104,7 @@ def run(recipe: str, settings: Sequence[str], output: str | None, workers: int |
     from workflows.assets import execute
 
     chain = _chain(recipe, settings, output, workers)
+    chain.check()
     fresh = _run_steps(chain, list(chain.steps()), execute)
     page = chain.report_page().file("report.html")
     if not fresh:
@@ -160,6 +177,7 @@ def prepare(
     chain = data_chain(recipe, settings, output, workers, **corpus)
     steps = chain.data_steps()
     with running_on(runner, runner_settings, chain):
+        chain.check()
         _run_steps(chain, steps, lambda chain, tell: _call_steps(chain, steps, tell))
         pointer = {**chain.prepare(), "output": chain.root, "report": chain.data_report().file("report.html")}
     if form == "tfrecord":
