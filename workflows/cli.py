@@ -303,9 +303,10 @@ def fill_mask(model: str, text: str, top: int, as_json: bool) -> None:
 @main.command("inspect")
 @click.argument("url")
 @click.option("--rows", type=click.IntRange(0), default=3, show_default=True, help="Rows to show.")
+@click.option("--draw", type=click.IntRange(0), metavar="N", help="Of shards with several static masks: the one to show.")
 @click.option("--document", metavar="ID", help="Of an output folder: tell where the document with this id went.")
 @json_option
-def inspect_command(url: str, rows: int, document: str | None, as_json: bool) -> None:
+def inspect_command(url: str, rows: int, draw: int | None, document: str | None, as_json: bool) -> None:
     """Look into a folder of documents, shards, a checkpoint or any other stage, or follow a document through all of them.
 
     \b
@@ -315,7 +316,7 @@ def inspect_command(url: str, rows: int, document: str | None, as_json: bool) ->
     """
     from workflows.inspection import follow, inspect
 
-    found = follow(storage.absolute(url), document) if document else inspect(storage.absolute(url), rows)
+    found = follow(storage.absolute(url), document) if document is not None else inspect(storage.absolute(url), rows, draw)
     click.echo(json.dumps(found, ensure_ascii=False) if as_json else found["text"])
 
 
