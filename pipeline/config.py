@@ -5,7 +5,7 @@ the size of a task) is an argument of the stages, never a field here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Kind = Literal["demo", "text", "news", "baike", "wiki", "tfrecord"]
@@ -49,6 +49,17 @@ class SourceConfig:
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or not self.name.isascii():
             raise ValueError(f"name {self.name!r} must be a plain word (letters, digits, _): folders bear it")
+
+    def resolved(self) -> "SourceConfig":
+        """The same with `auto` told in full, and nothing that its kind does not ask: other words for it read nothing again."""
+        wiki = self.kind == "wiki"
+        automatic: Literal["mask", "keep"] = "mask" if self.kind == "text" else "keep"
+        return replace(
+            self,
+            variant=self.variant if self.variant != "auto" else "zh-cn" if wiki else "none",
+            personal_data=self.personal_data if self.personal_data != "auto" else automatic,
+            list_items=self.list_items or not wiki,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

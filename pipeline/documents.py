@@ -9,7 +9,9 @@ pipeline/duplicates.py, so that a changed threshold reads nothing again.
 """
 
 import hashlib
+import importlib.metadata
 import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -99,11 +101,12 @@ def documents(
     side = _side(source, dumps, root, workers, report) if dumps else None
     # Where the input lies does not change what it is: its digest stands for it. Priority matters to duplicates alone, and
     # how many bad records are too many is asked of a finished stage too, so that a higher limit reads nothing again.
-    settings = {name: getattr(source, name) for name in READING_SETTINGS}
+    source = source.resolved()
+    settings: dict[str, Any] = {name: getattr(source, name) for name in READING_SETTINGS}
     if source.kind == "demo":
         settings["input"] = source.input
     digests = {"input": inputs.digest(files, root), **({"side": side.digest} if side else {})}
-    stage = Stage(f"documents_{source.name}", STAGE_VERSION, {"source": settings}, digests)
+    stage = Stage(f"documents_{source.name}", STAGE_VERSION, {"source": settings, "tools": _tools()}, digests)
 
     def body(folder: str) -> dict[str, Any]:
         from pipeline.reading import ReadDocuments
@@ -133,6 +136,12 @@ def documents(
     finished = run_stage(root, stage, body)
     _check(source, finished.manifest, finished.url)
     return finished
+
+
+def _tools() -> dict[str, str]:
+    """What else decides the bytes: tables of characters and the parser of HTML."""
+    versions = {name: importlib.metadata.version(name) for name in ("opencc", "selectolax")}
+    return {**versions, "unicode": unicodedata.unidata_version}
 
 
 READING_SETTINGS = ("name", "kind", "licence", "text_field", "encoding", "variant", "list_items", "personal_data")

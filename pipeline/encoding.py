@@ -65,7 +65,7 @@ def pieces(
         work = job.Job(
             name=f"pieces of {source.name}",
             folder=folder,
-            tasks=[PartTask(0, documents, entry["name"]) for entry in documents.files("part-")],
+            tasks=[PartTask(0, documents.light, entry["name"]) for entry in documents.files("part-")],
             map=EncodePart(folder, decisions, vocab, config),
         )
         entries, counts = job.run(work, workers, report)

@@ -58,6 +58,8 @@ def examples(
         "validation_share": config.validation_share,
         "masking": config.masking,
         "pairs": config.pairs,
+        # In the manifest as well: who reads the shards must treat text alike, also where the files would be the same.
+        "vocabulary": {name: vocab.manifest[name] for name in VOCABULARY_FACTS},
     }
     stage = Stage(
         f"shards_{source.name}_{length}", STAGE_VERSION, settings, {"pieces": pieces.digest, "vocabulary": vocab.digest}
@@ -69,7 +71,7 @@ def examples(
         work = job.Job(
             name=f"shards of {source.name}, length {length}",
             folder=folder,
-            tasks=[PartTask(0, pieces, entry["name"]) for entry in pieces.files("part-")],
+            tasks=[PartTask(0, pieces.light, entry["name"]) for entry in pieces.files("part-")],
             map=MakeExamples(length, vocab, config, split_shards),
             reduce=WriteShard(folder, split_shards["train"], metadata),
         )
@@ -98,7 +100,7 @@ def _facts(settings: dict[str, Any], pieces: Finished, vocab: Finished, counts: 
         "source": settings["source"],
         "sequence_length": settings["sequence_length"],
         "seed": settings["seed"],
-        "vocabulary": {name: value for name, value in vocab.manifest.items() if name in VOCABULARY_FACTS},
+        "vocabulary": settings["vocabulary"],
         "masking": asdict(settings["masking"]),
         "pairs": asdict(settings["pairs"]),
         "counts": {split: counts[split] for split in SPLITS if split in counts},

@@ -61,7 +61,7 @@ def write_shard(
     table = table.replace_schema_metadata({"schema_version": str(SCHEMA_VERSION), **metadata}).combine_chunks()
     order = np.arange(len(table)) if order is None else order
     with pa.ipc.new_file(file, table.schema) as writer:
-        # A batch at a time: all rows in their order at once would be a second copy of the shard in memory.
+        # A batch at a time: all rows in their order at once would be one more copy of the shard in memory.
         for start in range(0, len(table), BATCH_ROWS):
             writer.write_table(table.take(pa.array(order[start : start + BATCH_ROWS])).combine_chunks())
 

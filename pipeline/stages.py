@@ -99,6 +99,11 @@ class Finished:
         assert len(files) == len(wanted), f"{self.url} lacks {wanted - {name for name, _ in files}}"
         return hashlib.blake2b(json.dumps(files).encode(), digest_size=16).hexdigest()
 
+    @property
+    def light(self) -> "Finished":
+        """The same without its lists of files and samples: what a task carries to a worker."""
+        return Finished(self.url, {name: value for name, value in self.manifest.items() if isinstance(value, str | int)})
+
     def file(self, name: str) -> str:
         """URL of a file of this stage."""
         return storage.join(self.url, name)

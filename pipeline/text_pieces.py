@@ -9,6 +9,7 @@
 The documents are joined by line breaks, at which sentences, words and pieces all end, so each is encoded as if it were alone.
 """
 
+import importlib.metadata
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +82,7 @@ def text_settings(config: CorpusConfig) -> dict[str, Any]:
     policy = config.masking.policy
     units = {"piece": "piece", "entity": "entity"}.get(policy, "word")  # spans are of words, and drawn later
     vocabulary = {name: getattr(config.vocabulary, name) for name in ("do_lower_case", "map_punctuation")}
-    settings: dict[str, Any] = {"units": units, **vocabulary}
+    settings: dict[str, Any] = {"units": units, "tokenizers": importlib.metadata.version("tokenizers"), **vocabulary}
     if units != "piece":
         settings["words"] = words_digest(config.words)
     if units == "entity":

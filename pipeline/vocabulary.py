@@ -53,7 +53,7 @@ def vocabulary(
     stage = Stage("vocabulary", STAGE_VERSION, {"vocabulary": config}, {**inputs, "duplicates": decisions.digest})
 
     def body(folder: str) -> dict[str, Any]:
-        tasks = [PartTask(i, done, e["name"]) for i, done in enumerate(documents) for e in done.files("part-")]
+        tasks = [PartTask(i, done.light, e["name"]) for i, done in enumerate(documents) for e in done.files("part-")]
         work = job.Job("vocabulary", folder, tasks, CountText(decisions), BuildVocabulary(folder, config))
         job.run(work, workers, report)
         data = storage.read_bytes(storage.join(folder, FILE))
