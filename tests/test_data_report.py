@@ -496,3 +496,11 @@ def test_differences_are_marked_but_not_where_a_text_was_cut_out(before: str, af
 @pytest.mark.parametrize(("bound", "told"), [(8, "8"), (512, "512"), (1_024, "1k"), (65_536, "64k"), (1 << 20, "1M")])
 def test_bounds_of_bins_are_short(bound: int, told: str) -> None:
     assert short(bound) == told
+
+
+def test_masks_of_a_small_corpus_may_show_no_other_piece() -> None:
+    from workflows import data_captions
+
+    masks = {"names": ["[MASK]", "itself"], "rows": [{"label": "news 64", "numbers": [9, 1], "shares": [0.9, 0.1]}]}
+    told = data_captions._masks(0.15, masks)
+    assert told.endswith("90.0% are shown as [MASK], 10.0% as themselves, 0.0% as another piece.")

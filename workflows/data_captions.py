@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workflows.labels import words
+from workflows.shard_figures import SHOWN_AS
 
 MOST_REASONS = 3
 
@@ -103,7 +104,11 @@ def _unknown(pieces: Sequence[Mapping[str, Any]]) -> str:
 def _masks(share: float | None, masks: Mapping[str, Any]) -> str:
     if not share or not masks["rows"]:
         return ""
-    hidden, same, other = (sum(row["numbers"][place] for row in masks["rows"]) for place in range(3))
+    shown: dict[str, int] = dict.fromkeys(SHOWN_AS, 0)  # of a small corpus, some may not occur
+    for row in masks["rows"]:
+        for name, number in zip(masks["names"], row["numbers"], strict=True):
+            shown[name] += number
+    hidden, same, other = shown.values()
     whole = hidden + same + other
     told = f"Predicted: {share:.2%} of the pieces. Of these {hidden / whole:.1%} are shown as [MASK]"
     return f"{told}, {same / whole:.1%} as themselves, {other / whole:.1%} as another piece."
