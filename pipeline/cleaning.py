@@ -38,20 +38,31 @@ _BLOCKS = (
 """Elements that begin and end a line (td and th too: cells run together otherwise)."""
 _INLINE = (
     "abbr audio base big bdi bdo button canvas cite code col colgroup data del dfn em embed font head iframe img input ins kbd "
-    "label link map area mark meta noscript object option param rp rt ruby samp script select small source span strike strong "
-    "style sub sup svg textarea time title tt var video wbr"
+    "label link map area mark meta noscript object option param rp rt ruby samp select small source span strike strong "
+    "sub sup svg textarea time title tt var video wbr"
 )
-# What follows the < of a tag. A single letter with more than its name needs an attribute: in a<b and c>d it is a variable.
-_TAG = (
-    rf"/?(?:{'|'.join((_BLOCKS + ' ' + _INLINE).split())}|(?:o|v|w|st1):[a-z]\w*)(?:\s[^<>]*)?/?>"
-    r"|/?[abipqsu](?:\s+[^<>]*=[^<>]*|\s*)/?>|!--|!doctype"
-)
-_STRAY = re.compile(f"<(?!{_TAG})", re.IGNORECASE)
 _COMMONEST = ("<p>", "</p>", "<br>", "<br/>")
-_ATTRIBUTES = r"""(?:\s+[\w:-]+(?:=(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>]+))?)*\s*/?>"""
-_PLAIN_BLOCKS = re.compile(f"</?(?:{'|'.join(_BLOCKS.split())}){_ATTRIBUTES}", re.IGNORECASE)
-_PLAIN_INLINE = re.compile(f"</?(?:strong|span|font|b|i|u|em|a|sub|sup|img){_ATTRIBUTES}", re.IGNORECASE)
-"""Tags that are nothing but a line break, or nothing: most pages of crawled corpora hold no others."""
+# A value in quotes may hold a >, but no <: a quote that is never closed must not take the text behind its tag along.
+_ATTRIBUTES = r"""(?:(?:[^<>"']++|"[^"<\n]*+"|'[^'<\n]*+')*+>|[^<>]*>)"""
+_BLOCK_TAG = re.compile(rf"</?(?:{'|'.join(_BLOCKS.split())})(?:/?>|[\s/]{_ATTRIBUTES})", re.IGNORECASE)
+# A single letter with more than its name needs an attribute: in a<b and c>d it is a variable.
+_INLINE_TAG = re.compile(
+    rf"</?(?:(?:{'|'.join(_INLINE.split())}|(?:o|v|w|st1):[a-z]\w*)(?:/?>|[\s/]{_ATTRIBUTES})"
+    rf"|[abipqsu](?:\s*/?>|\s+(?=[^<>]*=){_ATTRIBUTES}))|</(?:script|style)\s*>|<!doctype[^<>]*>",
+    re.IGNORECASE,
+)
+_HIDDEN = re.compile(r"<(!--|script(?=[\s/>])|style(?=[\s/>]))", re.IGNORECASE)
+_HIDDEN_ENDS = {
+    "!--": re.compile("--!?>"),
+    "script": re.compile(r"</script\s*>", re.IGNORECASE),
+    "style": re.compile(r"</style\s*>", re.IGNORECASE),
+}
+_HEAD = re.compile(
+    r"\s*(?:<!doctype[^<>]*>\s*)?(?:<html(?:\s[^<>]*)?>\s*)?<head(?:\s[^<>]*)?>"
+    r"(?:\s|<title(?:\s[^<>]*)?>[^<]*</title\s*>|<(?!/head)[^<>]*>)*+</head\s*>",
+    re.IGNORECASE,
+)
+"""The head of a page, where it holds no text but the title."""
 _NOT_LETTERS = re.compile(r"[\W_]+")
 
 
@@ -105,22 +116,37 @@ def _in_order(text: str, told: Callable[[str, str, str], str]) -> str:
 
 
 def strip_markup(text: str) -> str:
-    """The text of an HTML fragment, blocks and <br> as line breaks; a < that begins no tag stays as it is."""
+    """The text of an HTML fragment, blocks and <br> as line breaks; what is no tag, as a < b, stays as it is.
+
+    No tree is built: a parser would give to a `<style>` or `<!--` that is never closed all that follows, and prose about web
+    pages is full of them. Such a one stays, as the words that it is.
+    """
     for tag in _COMMONEST:
         text = text.replace(tag, "\n")
     if "<" in text:
-        text = _STRAY.sub("&lt;", text)
-        text = _PLAIN_INLINE.sub("", _PLAIN_BLOCKS.sub("\n", text))
-    if "<" not in text:
-        return html.unescape(text)
-    from selectolax.lexbor import LexborHTMLParser
+        text = _without_hidden(text)
+        if head := _HEAD.match(text):
+            text = text[head.end() :]
+        text = _INLINE_TAG.sub("", _BLOCK_TAG.sub("\n", text))
+    return html.unescape(text)
 
-    tree = LexborHTMLParser(text)
-    tree.strip_tags(["script", "style", "head"], recursive=True)
-    for node in tree.css(_BLOCKS.replace(" ", ",")):
-        node.insert_before("\n")
-        node.insert_after("\n")
-    return tree.body.text(separator="") if tree.body else ""
+
+def _without_hidden(text: str) -> str:
+    """The text without scripts, styles and comments that are closed."""
+    parts: list[str] = []
+    place = 0
+    ends = dict(_HIDDEN_ENDS)
+    for beginning in _HIDDEN.finditer(text):
+        name = beginning[1].lower()
+        if beginning.start() < place or name not in ends:
+            continue
+        # From the dashes of <!-- on: <!--> is a comment.
+        if end := ends[name].search(text, beginning.start() + 2):
+            parts.append(text[place : beginning.start()])
+            place = end.end()
+        else:
+            del ends[name]  # nothing further on is closed either: each end is looked for but once
+    return "".join([*parts, text[place:]])
 
 
 def visible(text: str) -> int:

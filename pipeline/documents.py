@@ -29,7 +29,7 @@ from pipeline.stages import FileEntry, Finished, Report, Stage, silent
 from pipeline.stages import run as run_stage
 from pipeline.tally import Tally
 
-STAGE_VERSION = 3
+STAGE_VERSION = 4
 PART_BYTES = 16 << 20
 """Input of a part: small enough to hold a part and what becomes of it in memory."""
 LEAST_PARTS = 16
@@ -139,9 +139,8 @@ def documents(
 
 
 def _tools() -> dict[str, str]:
-    """What else decides the bytes: tables of characters and the parser of HTML."""
-    versions = {name: importlib.metadata.version(name) for name in ("opencc", "selectolax")}
-    return {**versions, "unicode": unicodedata.unidata_version}
+    """What else decides the bytes: tables of characters."""
+    return {"opencc": importlib.metadata.version("opencc"), "unicode": unicodedata.unidata_version}
 
 
 READING_SETTINGS = ("name", "kind", "licence", "text_field", "encoding", "variant", "list_items", "personal_data")
@@ -224,7 +223,10 @@ def _facts(counts: Tally, input_bytes: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class WritePart:
-    """Reduce: one part, sorted by id."""
+    """Reduce: one part, sorted by id.
+
+    Raises: CorpusError when two of its records bear one identity.
+    """
 
     folder: str
     parts: int
@@ -233,6 +235,7 @@ class WritePart:
         if part == self.parts:
             return self._bad(table)
         table = table.sort_by("id").combine_chunks()
+        _refuse_equal_ids(table)
         name = f"part-{part:05d}.parquet"
         with storage.open_write(storage.join(self.folder, name)) as file:
             # Row groups of 4,096 documents: a reader of some ids or columns skips the rest.
@@ -244,6 +247,18 @@ class WritePart:
         lines = [json.dumps(row, ensure_ascii=False) for row in table.sort_by("origin").to_pylist()]
         storage.write_bytes(storage.join(self.folder, BAD_FILE), "".join(f"{line}\n" for line in lines).encode())
         return job.Reduced((FileEntry.of(self.folder, BAD_FILE, len(lines)),), {})
+
+
+def _refuse_equal_ids(table: pa.Table) -> None:
+    """Of documents sorted by id. What was read twice would be trained on twice, and no list could name one of the two."""
+    ids = table["id"].to_numpy()
+    equal = np.flatnonzero(ids[1:] == ids[:-1])
+    if len(equal):
+        first, second = (table["origin"][int(equal[0]) + place].as_py() for place in (0, 1))
+        raise CorpusError(
+            f"source {table['source'][0].as_py()!r}: two records bear one identity, {ids[equal[0]]:016x} "
+            f"({first} and {second}); a page may stand twice in a dump, else report this as a bug"
+        )
 
 
 def read_part(stage: Finished, name: str, columns: list[str] | None = None) -> pa.Table:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from selectolax.lexbor import LexborHTMLParser
 
 from pipeline.boilerplate import _FIRST, FORMS, without_boilerplate
 from pipeline.cleaning import chinese, clean, fingerprint, fingerprints, folded, strip_markup, visible
@@ -94,8 +95,74 @@ def test_signs_that_are_no_markup_stay(text: str) -> None:
     ],
 )
 def test_plain_tags_go_as_the_parser_would_have_it(html: str, text: str) -> None:
-    """Common tags are taken out without the parser; what is left goes through it."""
     assert clean(html, markup=True) == (text, {"html"})
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("用<style>标签写<b>样式</b>。还有正文。", "用<style>标签写样式。还有正文。"),
+        ("<script>标签放在末尾。<br>正文。", "<script>标签放在末尾。\n正文。"),
+        ("<p>注释以<!--开始。</p><p>第二段。</p>", "注释以<!--开始。\n第二段。"),
+        ("<SCRIPT src=x>a</SCRIPT >一<style>二<script>b</script>三", "一<style>二三"),
+        ("一<!-->二<!--->三<!-- 注 --!>四", "一二三四"),
+        ('<a href="x>链接</a>后面的正文', "链接后面的正文"),
+        ("<!doctype后面的正文<br>二", "<!doctype后面的正文\n二"),
+        ("<head><title>题<p>正文", "题\n正文"),
+        ("<head>标签里放标题，</head>后面是正文。", "标签里放标题，后面是正文。"),
+        ('<table border="1"><tr class="a">一<td>二</td>三</tr>四</table>五', "一\n二\n三\n四\n五"),
+        ("<select><option>一<p class=a>二<textarea>三<b>四</select>五", "一\n二三四五"),
+    ],
+)
+def test_what_is_never_closed_takes_no_text_along(html: str, text: str) -> None:
+    assert clean(html, markup=True)[0] == text
+
+
+OPENINGS = (
+    "script style !-- textarea title xmp noembed noframes iframe plaintext template noscript select option optgroup svg math "
+    "head body html table tr td caption colgroup frameset object video canvas button form p br ruby rp a area map !doctype"
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from(["中文", "网页", "，", "\n", " ", "a<b"]),
+            st.builds(
+                "<{}{}".format, st.sampled_from(OPENINGS.split()), st.sampled_from([">", " class='a'>", ' id="a>', " ", "/>"])
+            ),
+            st.builds(
+                "</{}>".format, st.sampled_from(["p", "table", "td", "tr", "select", "svg", "a", "body", "html", "b", "head"])
+            ),
+        ),
+        max_size=12,
+    )
+)
+def test_text_among_unclosed_tags_is_kept_in_its_order(parts: list[str]) -> None:
+    text = "".join(parts)
+    cleaned = strip_markup(text)
+    assert re.findall("中文|网页", cleaned) == re.findall("中文|网页", text)
+
+
+@pytest.mark.parametrize(
+    "html", ["<script>" * 30_000, "<style>" * 30_000, "<!--" * 60_000, "<p '" * 60_000, "<a b=\"'" * 30_000]
+)
+def test_many_unclosed_tags_take_time_in_proportion(html: str) -> None:
+    """A search to the end for each of them would hang here."""
+    assert clean(html + "中文", markup=True)[0].endswith("中文")
+
+
+@corpus.needs_real_data
+def test_real_pages_give_the_text_that_a_parser_of_html_gives() -> None:
+    with lzma.open(corpus.REAL / "corpora/text/weekly.jsonl.xz") as file:
+        pages = [json.loads(file.readline())["text"] for _ in range(100)]
+    pages = [page for page in pages if "<" in page and not re.search("<(?:script|style|!--)", page)]
+    assert len(pages) > 20
+    for page in pages:
+        body = LexborHTMLParser(re.sub("<(?![a-zA-Z/])", "&lt;", page)).body
+        assert body is not None
+        assert chinese(strip_markup(page)) == chinese(body.text(separator=""))
 
 
 def test_markup_in_plain_text_is_text() -> None:
