@@ -123,7 +123,7 @@ class EncodePart:
         counts["pieces"] += len(encoded.ids)
         counts["units"] += int(np.count_nonzero(encoded.unit_starts))
         counts["unknown"] += sum(unknown.values())
-        counts["unknown_characters"] = tally.add(counts.get("unknown_characters", {}), dict(unknown))
+        tally.add(counts.setdefault("unknown_characters", {}), dict(unknown))
 
         first_sentence = np.searchsorted(encoded.sentence_ends, encoded.document_starts[:-1], side="right")
         first_sentence = np.append(first_sentence, len(encoded.sentence_ends))

@@ -192,7 +192,7 @@ class MapStep:
         for number, piece in enumerate([mapped] if isinstance(mapped, Mapped) else mapped):
             for bucket, place in write_spill(self._spill(task, number), piece.table, piece.buckets).items():
                 ranges.setdefault(str(bucket), []).append((number, place.start, place.end, place.rows))
-            counts = tally.add(counts, piece.counts)
+            tally.add(counts, piece.counts)
         return {"ranges": ranges, "files": [], "counts": counts}
 
 

@@ -1,6 +1,6 @@
 """Counts that add up: every task counts for itself, the manifest holds the sum.
 
-add({"read": 3, "bad": {"not JSON": 1}}, {"read": 2, "bad": {"not UTF-8": 1}})
+total([{"read": 3, "bad": {"not JSON": 1}}, {"read": 2, "bad": {"not UTF-8": 1}}])
 -> {"read": 5, "bad": {"not JSON": 1, "not UTF-8": 1}}
 """
 
@@ -13,26 +13,26 @@ MOST_SAMPLES = 10
 """Samples kept of each kind."""
 
 
-def add(left: Tally, right: Tally) -> Tally:
-    """Numbers are added, tables merged, lists of samples joined (the first ones kept)."""
-    result = dict(left)
-    for key, value in right.items():
-        if key not in result:
-            result[key] = value
-        elif isinstance(value, dict):
-            result[key] = add(result[key], value)
+def add(to: Tally, counts: Tally) -> None:
+    """Add to a sum in place: numbers are added, tables merged, lists of samples joined (the first ones kept).
+
+    What is added stays as it is, and shares nothing with the sum. A sum is never copied: with thousands of parts and a table
+    of hundreds of thousands of words, copies would take most of the time.
+    """
+    for key, value in counts.items():
+        if isinstance(value, dict):
+            add(to.setdefault(key, {}), value)
         elif isinstance(value, list):
-            result[key] = (result[key] + value)[:MOST_SAMPLES]
+            to[key] = [*to.get(key, ()), *value][:MOST_SAMPLES]
         else:
-            result[key] += value
-    return result
+            to[key] = to[key] + value if key in to else value
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
     """The sum, in the order given; give them in an order that does not depend on who finished first."""
     result: Tally = {}
     for tally in tallies:
-        result = add(result, tally)
+        add(result, tally)
     return result
 
 

@@ -7,7 +7,9 @@
 Used by masking.py.
 """
 
+import math
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,8 +20,9 @@ if TYPE_CHECKING:
 
 SPAN_P, LONGEST_SPAN = 0.2, 10
 """SpanBERT, section 3.1: words of a span are geometric, p = 0.2, given that they are not more than 10; 3.8 on average."""
-_SHARES = (1 - SPAN_P) ** np.arange(LONGEST_SPAN)
-SPAN_SHARES = np.cumsum(_SHARES / _SHARES.sum())
+# Products and sums one by one: numpy's powers and sums may end in another bit on another processor, and so in other masks.
+_SHARES = list(accumulate(range(1, LONGEST_SPAN), lambda share, _: share * (1 - SPAN_P), initial=1.0))
+SPAN_SHARES = np.array(list(accumulate(share / math.fsum(_SHARES) for share in _SHARES)))
 """(10,) share of spans of up to 1, 2, ... 10 words. (So SpanBERT's code cuts the distribution off; its text says clip.)"""
 _PLACE_BITS = 10  # 53 bits of a random number and these: one bit is to spare for the 1.0 of places without a unit
 

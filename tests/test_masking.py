@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.config import MaskingConfig, MaskingPolicy, PairsConfig
 from pipeline.masking import Ids, MaskingRules, Masks, Sequences, draw, replacement_ids, static_masks
 from pipeline.streams import generator, numbers
-from pipeline.units import Units
+from pipeline.units import SPAN_SHARES, Units
 from pipeline.vocab import SPECIALS, Vocab
 from tests import demo_text, parts
 from tests.parts import Example
@@ -349,3 +349,22 @@ def test_an_entity_is_hidden_whole() -> None:
 def test_settings_that_cannot_be_are_refused(field: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MaskingConfig(**field)
+
+
+GOLDEN_SHARES = [
+    "0x1.cadef26681c8bp-3",
+    "0x1.9cfbda290e67dp-2",
+    "0x1.17e9471073022p-1",
+    "0x1.52a58f0d2fa71p-1",
+    "0x1.81a29570f9c4ap-1",
+    "0x1.a739cdc0cea91p-1",
+    "0x1.c54c6133df5fdp-1",
+    "0x1.dd5b3d8fecbedp-1",
+    "0x1.f09a543ff7714p-1",
+    "0x1.0000000000000p+0",
+]
+
+
+def test_shares_of_spans_are_the_same_numbers_on_every_processor() -> None:
+    """Products and sums of IEEE 754 alone, in a fixed order, to the last bit."""
+    assert [float(share).hex() for share in SPAN_SHARES] == GOLDEN_SHARES

@@ -98,7 +98,7 @@ def _count(rendered: Rendered, converted: Converted, mended: int, counts: Tally)
         for name, number in found.items():
             tally.count(counts, table, name, number=number)
     tally.count(counts, "repairs", number=rendered.repairs + mended)
-    counts["conversions"] = tally.add(counts.get("conversions", {}), converted.counts)
+    tally.add(counts.setdefault("conversions", {}), converted.counts)
 
 
 def _excerpt(page: Page) -> str:
