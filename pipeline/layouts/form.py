@@ -81,9 +81,9 @@ def form(url: str, encoding: str = "auto") -> Form:
         if packed:
             raise CorpusError(f"{url}: Parquet inside {packed} cannot be read in pieces; unpack it first")
         return Form("Parquet")
-    encoded = encodings.of(head, complete, encoding, url)
-    if encoded in ("utf-8", "gb18030"):
+    if encoding != "utf-16" and not head.startswith(encodings.WIDE):
         _refuse_binary(head, url)
+    encoded = encodings.of(head, complete, encoding, url)
     return Form(layout(head.decode(encoded, errors="replace"), complete), packed, encoded)
 
 
