@@ -178,13 +178,8 @@ def _check(source: SourceConfig, facts: Mapping[str, Any], folder: str) -> None:
     """Refuse a source without documents, or with too many records that cannot be read."""
     counts = facts["counts"]
     if counts["bad"] > source.max_bad * counts["read"]:
-        samples = facts["samples"]["bad"]
-        told = "; ".join(f"{sample['origin']}: {sample['reason']}" for sample in samples[:2])
-        raise CorpusError(
-            f"source {source.name!r}: {counts['bad']:,} of {counts['read']:,} records cannot be read, "
-            f"max_bad allows {source.max_bad:.2%} ({told}); {_hint(source, samples[0])}"
-            f"they are listed in {storage.join(folder, BAD_FILE)}: mend the input, or raise max_bad"
-        )
+        mend = f"they are listed in {storage.join(folder, BAD_FILE)}: mend the input"
+        raise CorpusError(too_many_bad(source, counts["bad"], counts["read"], facts["samples"]["bad"], mend))
     if counts["kept"] == 0:
         records = {**facts["skipped"], "without text": counts["empty"], "unreadable": counts["bad"]}
         told = "; ".join(
@@ -194,6 +189,15 @@ def _check(source: SourceConfig, facts: Mapping[str, Any], folder: str) -> None:
         raise CorpusError(
             f"source {source.name!r}: no document in its input; check the files and the kind {source.kind!r} ({told})"
         )
+
+
+def too_many_bad(source: SourceConfig, bad: int, read: int, samples: Sequence[Mapping[str, str]], mend: str) -> str:
+    """What is said of a source of which too many records cannot be read."""
+    told = "; ".join(f"{sample['origin']}: {sample['reason']}" for sample in samples[:2])
+    return (
+        f"source {source.name!r}: {bad:,} of {read:,} records cannot be read, max_bad allows {source.max_bad:.2%} ({told}); "
+        f"{_hint(source, samples[0])}{mend}, or raise max_bad"
+    )
 
 
 def _hint(source: SourceConfig, sample: Mapping[str, str]) -> str:
@@ -244,9 +248,10 @@ class WritePart:
 
     def _bad(self, table: pa.Table) -> job.Reduced:
         """What could not be read, kept aside."""
-        lines = [json.dumps(row, ensure_ascii=False) for row in table.sort_by("origin").to_pylist()]
-        storage.write_bytes(storage.join(self.folder, BAD_FILE), "".join(f"{line}\n" for line in lines).encode())
-        return job.Reduced((FileEntry.of(self.folder, BAD_FILE, len(lines)),), {})
+        with storage.open_write(storage.join(self.folder, BAD_FILE)) as file:
+            for batch in table.sort_by("origin").to_batches(max_chunksize=10_000):
+                file.write("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in batch.to_pylist()).encode())
+        return job.Reduced((FileEntry.of(self.folder, BAD_FILE, table.num_rows),), {})
 
 
 def _refuse_equal_ids(table: pa.Table) -> None:

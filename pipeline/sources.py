@@ -71,6 +71,7 @@ def plan(source: SourceConfig, files: Sequence[InputFile], task_bytes: int) -> l
         following = tuple((file.url, file.name) for file in rest)
         for start, end in _ranges(first, known.get(first), task_bytes):
             tasks.append(ReadTask(first.url, first.name, start, end, len(tasks), known.get(first), following))
+            following = ()  # once, even where a small file has several ranges: Parquet may be far larger unpacked
     return tasks
 
 

@@ -181,10 +181,21 @@ def test_samples_are_of_the_first_documents_however_the_work_is_cut(tmp_path: Pa
     (tmp_path / "in.jsonl").write_bytes(corpus.json_lines([{"content": text} for text in texts]))
     source = SourceConfig(name="t", kind="news", input=(str(tmp_path / "in.jsonl"),))
     whole = documents(source, str(tmp_path / "whole")).manifest
-    monkeypatch.setattr(reading, "SPILL_CHARACTERS", 1)
+    monkeypatch.setattr(reading, "MOST_SPILL_BYTES", 1)
     monkeypatch.setattr(reading, "BATCH_RECORDS", 4)
     pieces = documents(source, str(tmp_path / "pieces"), task_bytes=500).manifest
     assert pieces == whole
     shown = [sample["before"].partition("篇")[0] for sample in whole["samples"]["changed_invisible"]]
     assert shown == [f"第{number}" for number in range(15) if number % 3]
     assert whole["changed"] == {"invisible": 40}
+
+
+def test_two_records_of_one_identity_are_refused(tmp_path: Path) -> None:
+    corpus.write_text(tmp_path / "in")
+    source = SourceConfig(name="s", kind="text", input=(str(tmp_path / "in"),))
+    done = documents(source, str(tmp_path / "out"))
+    table = next(table for entry in done.files("part-") if (table := read_part(done, entry["name"])).num_rows)
+    write = module.WritePart(str(tmp_path / "again"), 16)
+    assert [entry.rows for entry in write(0, table).files] == [table.num_rows]
+    with pytest.raises(CorpusError, match=rf"two records bear one identity, {table['id'][0].as_py():016x}"):
+        write(0, pa.concat_tables([table, table.slice(0, 1)]))
