@@ -18,7 +18,7 @@ import zstandard
 
 from pipeline import storage
 from pipeline.errors import CorpusError, StorageError
-from pipeline.layouts import compression, json_values
+from pipeline.layouts import compression, json_values, lines
 from pipeline.layouts.form import Form, form, layout
 from pipeline.sources import Bad, Record
 from tests import corpus
@@ -221,6 +221,36 @@ def test_a_bad_item_of_an_array_costs_itself(tmp_path: Path, monkeypatch: pytest
             assert [(one.origin, one.reason) for one in bad(found)] == [(f"f#{place}", reason)]
 
 
+@pytest.mark.parametrize("chunk", [11, 1 << 20])
+@pytest.mark.parametrize("between", [b",", b",\n", b"\n,\n    "])
+@pytest.mark.parametrize(
+    "item",
+    [
+        b'{"title": "t", "text": "b}',
+        b'{"text": "b\\"}',
+        b'{"text": "b"',
+        b'{"text": "b", "tags": [{"text": "x}',
+        b'{"title": "t, "text": "b"}',
+        b'{"title": [{"title": "t"}, {"title": "u"}], "text": b}',
+    ],
+)
+def test_an_unclosed_item_of_an_array_takes_none_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, between: bytes, item: bytes
+) -> None:
+    monkeypatch.setattr(json_values, "_CHUNK", chunk)
+    items = [b'{"text": "a"}', item, b'{\n  "text": "c"}', item, item, b'{"text": "d"}', item]
+    found = read_data(tmp_path / "f", b"[" + between.join(items) + b"]")
+    assert texts(found) == ["a", "c", "d"]
+    assert [(one.origin, one.reason) for one in bad(found)] == [(f"f#{place}", "not JSON") for place in (1, 3, 4, 6)]
+
+
+def test_an_item_too_long_is_bad_in_whatever_pieces_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "LONGEST", 1_000)
+    found = read_data(tmp_path / "f", ('[{"text": "a"}, {"text": "' + "文" * 400 + '"}, {"text": "c"}]').encode())
+    assert [(one.origin, one.reason) for one in bad(found)] == [("f#1", "longer than 8 MiB")]
+    assert texts(found) == ["a", "c"]
+
+
 def test_an_array_cut_short_is_an_error(tmp_path: Path) -> None:
     whole = json.dumps([{"text": f"第{i}篇"} for i in range(9)]).encode()
     for cut in (1, 5, 30):
@@ -232,7 +262,7 @@ def test_an_item_too_long_for_memory_is_one_bad_record(tmp_path: Path, monkeypat
     monkeypatch.setattr(json_values, "_CHUNK", 100)
     monkeypatch.setattr(json_values, "LONGEST", 1_000)
     found = read_data(tmp_path / "f", b'[{"text": "a"}, {"text": "' + b"b" * 9_000 + b'"}, {"text": "c"}]')
-    assert [(one.origin, one.reason) for one in bad(found)] == [("f#1", "longer than 64 MiB")]
+    assert [(one.origin, one.reason) for one in bad(found)] == [("f#1", "longer than 8 MiB")]
     assert texts(found) == ["a", "c"]
 
 

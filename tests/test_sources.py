@@ -124,6 +124,24 @@ def test_parquet_is_cut_by_row_groups_and_rows_keep_their_numbers(tmp_path: Path
         assert read(tmp_path, task_bytes=task_bytes) == whole
 
 
+def test_files_after_a_small_file_of_several_ranges_are_read_once(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["百科全书。" * 400] * 40}), tmp_path / "a.parquet", row_group_size=10)
+    pq.write_table(pa.table({"text": ["尾。"]}), tmp_path / "b.parquet")
+    tasks = planned(tmp_path, kind="wiki", task_bytes=10_000)
+    assert len(tasks) > 1
+    assert sum(len(task.following) for task in tasks) == 1
+    found = read(tmp_path, kind="wiki", task_bytes=10_000)
+    assert len(found) == len({record.origin for record in found}) == 41
+
+
+def test_a_row_too_long_for_memory_is_one_bad_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "LONGEST", 90)
+    pq.write_table(pa.table({"text": ["文" * 30, "文" * 31, "b" * 90]}), tmp_path / "a.parquet")
+    found = read(tmp_path)
+    assert texts(found) == ["文" * 30, "b" * 90]
+    assert [(one.origin, one.reason) for one in bad(found)] == [("a.parquet#1", "longer than 8 MiB")]
+
+
 def test_small_files_are_read_together_in_tasks_of_bounded_size(tmp_path: Path) -> None:
     for number in range(30):
         (tmp_path / f"{number:02}.txt").write_text("文" * 40)  # 120 bytes
@@ -215,12 +233,12 @@ def test_a_line_too_long_for_memory_is_one_bad_record(tmp_path: Path, monkeypatc
         monkeypatch.setattr(module, "LONGEST", 1_000)
     good = b'{"text": "a"}\n'
     found = read_data(tmp_path / "f", good * 2 + b'{"text": "' + b"b" * 5_000 + b'"}' + ending + good)
-    assert [(one.origin, one.reason) for one in bad(found)] == [("f#28", "longer than 64 MiB")]
+    assert [(one.origin, one.reason) for one in bad(found)] == [("f#28", "longer than 8 MiB")]
     assert texts(found) == ["a"] * (3 if ending else 2)
     data = ("短。\n" * 3 + "\n" + "长句。\n" * 200 + "\n" + "尾。\n").encode()
     found = read_data(tmp_path / "f", data)
     assert texts(found) == ["短。\n" * 3, "尾。\n"]
-    assert [one.reason for one in bad(found)] == ["longer than 64 MiB"]
+    assert [one.reason for one in bad(found)] == ["longer than 8 MiB"]
     assert read_data(tmp_path / "f", data, 900) == found
 
 

@@ -15,7 +15,7 @@ from pipeline.config import SourceConfig
 from pipeline.errors import CorpusError
 from pipeline.layouts import encodings, fields
 from pipeline.layouts.encodings import Encoding
-from pipeline.layouts.lines import LONGEST, TOO_LONG, Range, numbered_lines
+from pipeline.layouts.lines import LONGEST, TOO_LONG, Range, numbered_lines, too_long
 from pipeline.records import EXCERPT, Bad, Record, excerpt
 
 NOT_JSON = "not JSON"
@@ -25,6 +25,10 @@ _DECODER = json.JSONDecoder(strict=False)
 _CHUNK = 1 << 20
 _BETWEEN = re.compile(r"[\s,\[\]\ufeff]*")
 _NEXT_RECORD = re.compile(r"\}\s*,?\s*(?=\{\s*\")")
+_NEXT_IN_STRING = re.compile(r"\}\s*,?\s*(\{\s*\"\s*)\Z")
+_NEXT_IN_OBJECT = re.compile(r",\s*\Z")
+_BOUNDARY = 256
+"""Characters of the longest boundary between two records, white space and all."""
 _UNDECODED = re.compile("[\udc80-\udcff]")
 _NEAR_THE_END = 16
 """Characters within which a word or an escape that is cut off is told from a wrong one."""
@@ -128,6 +132,8 @@ class _Stream:
                 start, self._place = self._place, end
                 if self._undecoded and _UNDECODED.search(self._text, start, end):
                     return Bad(origin, self._undecodable, self._excerpt(start))
+                if too_long(self._text[start:end]):
+                    return Bad(origin, TOO_LONG, self._excerpt(start))
                 return value
 
     def _cut(self, error: json.JSONDecodeError) -> bool:
@@ -137,6 +143,10 @@ class _Stream:
 
     def _bad(self, origin: str, reason: str, fault: int) -> Bad:
         bad = Bad(origin, reason, self._excerpt(self._place))
+        inside = self._next_inside(fault)
+        if inside:
+            self._place = inside
+            return bad
         self._place = fault
         while (following := _NEXT_RECORD.search(self._text, self._place)) is None and not self._ended:
             self._place = max(self._place, len(self._text) - _CHUNK // 2)
@@ -147,6 +157,18 @@ class _Stream:
             last = self._text.rstrip()
             self._place = len(last) - 1 if last.endswith("]") else len(self._text)
         return bad
+
+    def _next_inside(self, fault: int) -> int:
+        """Where the next record begins before the fault; 0 if it does not.
+
+        A string that is not closed goes on to the first quote of the next record: `"会见外宾。}, {"` and then `title`. After
+        an object that is not closed, the next stands where a key should: `"会见外宾。", {`.
+        """
+        before = max(self._place + 1, fault - _BOUNDARY)
+        window = self._text[before:fault]
+        if swallowed := _NEXT_IN_STRING.search(window):
+            return before + swallowed.start(1)
+        return fault if self._text.startswith("{", fault) and _NEXT_IN_OBJECT.search(window) else 0
 
     def _excerpt(self, place: int) -> str:
         return excerpt(self._text[place : place + EXCERPT].encode("utf-8", "surrogateescape"))

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
-LONGEST = 64 << 20
-"""Bytes of the longest line, document or value that is read; longer ones are bad records, whatever memory there is."""
+LONGEST = 8 << 20
+"""Bytes of the longest line, document or value that is read; longer ones are bad records, whatever memory there is.
+
+Each worker may hold one, with some 40 bytes for each of its characters while it is measured."""
 TOO_LONG = f"longer than {LONGEST >> 20} MiB"
 _PIECE = 1 << 20
 
@@ -47,6 +49,11 @@ def numbered_lines(file: IO[bytes], start: int) -> Iterator[tuple[int, bytes]]:
         position += len(line)
         if len(line) > LONGEST and not line.endswith(b"\n"):
             position += _rest_of_line(file)
+
+
+def too_long(text: str) -> bool:
+    """Whether a text that is in memory already has more than LONGEST bytes in UTF-8."""
+    return len(text) > LONGEST // 4 and len(text.encode("utf-8", "surrogatepass")) > LONGEST
 
 
 def _rest_of_line(file: IO[bytes]) -> int:

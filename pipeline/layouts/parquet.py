@@ -15,8 +15,8 @@ from pipeline import storage
 from pipeline.config import SourceConfig
 from pipeline.errors import CorpusError
 from pipeline.layouts import fields
-from pipeline.layouts.lines import Range
-from pipeline.records import Bad, Record
+from pipeline.layouts.lines import TOO_LONG, Range, too_long
+from pipeline.records import EXCERPT, Bad, Record
 
 _ROWS = 1_024
 _BUFFER = 1 << 20
@@ -49,7 +49,10 @@ def rows(file: IO[bytes], part: Range, url: str, source: SourceConfig) -> Iterat
         for batch in table.iter_batches(_ROWS, row_groups=list(groups), columns=columns):
             for row in _read(batch):
                 origin = part.origin(number)
-                yield Bad(origin, "not UTF-8", "") if row is None else fields.record(origin, row, source)
+                found = Bad(origin, "not UTF-8", "") if row is None else fields.record(origin, row, source)
+                if isinstance(found, Record) and too_long(found.text):
+                    found = Bad(origin, TOO_LONG, found.text[:EXCERPT])
+                yield found
                 number += 1
     except (pa.ArrowException, OSError) as error:
         raise _damaged(url, error) from error
