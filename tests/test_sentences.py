@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.sentences import sentence_ends, split_sentences
+from pipeline.sentences import _END, sentence_ends, split_sentences
 from tests import demo_text
 
 
@@ -104,3 +104,13 @@ def test_sentences_of_news_end_where_sentences_or_lines_end() -> None:
     ends = [line[-10:] for line in text.split("\n")]
     others = [s for s in split_sentences(text, 10_000) if s[-1] not in "。！？；…”’）》」』" and s[-10:] not in ends]
     assert others == []
+
+
+@pytest.mark.parametrize("text", ["完!!!!\n他", "a???? b", "完....他", "走吧...... “好”"])
+def test_a_run_of_signs_is_tried_from_its_first_alone(text: str) -> None:
+    # Else a run at the end of a text costs the square of its length.
+    first = next(place for place, sign in enumerate(text) if sign in ".!?")
+    assert _END.match(text, first) is not None
+    for place in range(first + 1, text.rindex(text[first])):
+        assert _END.match(text, place) is None, place
+    assert sentence_ends("完" + text[first] * 50_000, 1 << 20).tolist() == [50_001]
