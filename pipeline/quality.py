@@ -70,6 +70,8 @@ repeated_N                  letters in N letters that stood further up already, 
 _SIGNS = (Class.END, Class.PUNCTUATION, Class.SYMBOL)
 _AT_ONCE = 50_000
 """Characters measured at a time: the numbers of so many stay in a processor's cache."""
+_MOST_LETTERS = 1 << 20
+"""Letters of a text whose grams are counted, its first ones: each takes some 100 bytes. That is more than most books have."""
 
 
 def measure(texts: Sequence[str]) -> dict[str, Column]:
@@ -96,6 +98,10 @@ def _measure(texts: Sequence[str]) -> dict[str, Column]:
     letters = np.flatnonzero(~np.isin(batch.classes, (Class.SPACE, *_SIGNS)))
     points, of_text = batch.points[letters], batch.texts[letters]
     number = np.bincount(of_text, minlength=len(batch))
+    if number.max(initial=0) > _MOST_LETTERS:
+        place = np.arange(len(of_text)) - (np.cumsum(number) - number)[of_text]
+        first = place < _MOST_LETTERS
+        points, of_text, number = points[first], of_text[first], np.minimum(number, _MOST_LETTERS)
     for grams in repetition.repeated_grams(points, of_text, (*TOP_GRAMS, *REPEATED_GRAMS)):
         if grams.length in TOP_GRAMS:
             columns[f"top_{grams.length}"] = repetition.top_share(grams, of_text, number)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline import quality
 from pipeline.characters import STOPWORDS, Batch, Class, classes
 from pipeline.cleaning import chinese, clean, visible
 from pipeline.config import FilterConfig, SourceConfig
@@ -111,6 +112,16 @@ def test_measures_do_not_depend_on_how_texts_are_batched(sizes: list[int], chanc
     alone = [measure([text]) for text in texts]
     for name, column in together.items():
         assert column.tobytes() == b"".join(one[name].tobytes() for one in alone), name
+
+
+def test_grams_are_counted_in_the_first_letters_of_a_very_long_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quality, "_MOST_LETTERS", 40)
+    beginning, rest = "".join(chr(0x4E00 + number) for number in range(40)), "好吃" * 40
+    short, cut, whole = (measure(texts) for texts in ([beginning], ["甲，" * 9, beginning + rest, rest], [rest[:40]]))
+    for name in [name for name, _ in COLUMNS if name.startswith(("top_", "repeated_"))]:
+        assert cut[name][1] == short[name][0], name
+        assert cut[name][2] == whole[name][0] > 0, name
+    assert cut["characters"].tolist() == [18, 120, 80]
 
 
 def test_large_batches_are_measured_in_blocks() -> None:
