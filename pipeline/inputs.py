@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline import storage
@@ -23,7 +23,11 @@ class InputFile:
 
     url: str
     name: str
-    """Its path below what the recipe named: part of the identity of its documents, so that moving a corpus changes nothing."""
+    """Its path below what the recipe named: part of the identity of its documents, so that moving a corpus changes nothing.
+
+    Where an input before it has a file of that name, folders above are added until they tell the two apart: `news.jsonl` of
+    2024/, then `2025/news.jsonl`. So an input that is added behind the others renames nothing.
+    """
     size: int
     stamp: str
     """Time of change or etag: another one means that the digest must be taken anew."""
@@ -35,16 +39,25 @@ def expand(inputs: Sequence[str]) -> list[InputFile]:
     Raises: CorpusError for an input that matches no file, a file named twice, a name that is not UTF-8, or a link that leads
         nowhere or to a folder elsewhere; StorageError for a folder that may not be read.
     """
-    files = [file for url in inputs for file in _files(url)]
-    names = [file.name for file in files]
-    if len(set(names)) < len(names):  # two inputs hold files of one name: only the whole path tells them apart
-        files = [InputFile(file.url, file.url, file.size, file.stamp) for file in files]
-    if len({file.name for file in files}) < len(files):
+    files = [file for url in inputs for file in sorted(_files(url), key=lambda file: file.name)]
+    if len({file.url for file in files}) < len(files):
         raise CorpusError(f"an input file is named twice among {', '.join(inputs)}; name each once")
+    files = _told_apart(files)
     for file in files:
         if file.name.encode(errors="ignore").decode() != file.name:  # Python keeps such bytes as lone surrogates
             raise CorpusError(f"an input file has a name that is not UTF-8: {file.name!a}; rename it")
     return sorted(files, key=lambda file: file.name)
+
+
+def _told_apart(files: Sequence[InputFile]) -> list[InputFile]:
+    """The files, no two of one name: the first keeps its own, the shortest longer path that is free is that of the next."""
+    named: dict[str, InputFile] = {}
+    for file in files:
+        parts, depth = file.url.split("/"), file.name.count("/") + 1
+        longer = ("/".join(parts[-length:]) for length in range(depth + 1, len(parts) + 1))
+        name = next(name for name in (file.name, *longer) if name not in named)
+        named[name] = replace(file, name=name)
+    return [*named.values()]
 
 
 def _files(url: str) -> Iterable[InputFile]:

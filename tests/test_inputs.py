@@ -54,7 +54,21 @@ def test_files_of_one_name_are_told_apart_by_their_place(tmp_path: Path) -> None
     make(tmp_path, "a/1.txt", "b/1.txt")
     assert len(set(names(tmp_path / "a", tmp_path / "b"))) == 2
     with pytest.raises(CorpusError, match="named twice"):
+        inputs.expand([str(tmp_path), str(tmp_path / "a")])
+    with pytest.raises(CorpusError, match="named twice"):
         inputs.expand([str(tmp_path / "a"), str(tmp_path / "a/1.txt")])
+
+
+def test_an_input_that_is_added_renames_no_file(tmp_path: Path) -> None:
+    make(tmp_path, "p/2024/news.jsonl", "p/2024/1.txt", "p/2025/news.jsonl", "p/2025/2.txt", "q/2025/news.jsonl")
+    one, two, three = (tmp_path / name for name in ("p/2024", "p/2025", "q/2025"))
+    named = ["1.txt", "news.jsonl"]
+    assert names(one) == named
+    assert set(names(one, two)) == {*named, "2.txt", "2025/news.jsonl"}
+    assert set(names(one, two, three)) == {*named, "2.txt", "2025/news.jsonl", "q/2025/news.jsonl"}
+    found = {file.name: storage.read_bytes(file.url).decode() for file in inputs.expand([str(one), str(two)])}
+    assert found["news.jsonl"] == "内容 p/2024/news.jsonl"
+    assert found["2025/news.jsonl"] == "内容 p/2025/news.jsonl"
 
 
 @pytest.mark.parametrize("url", ["{tmp}/none", "{tmp}/none/*.txt", "{tmp}/empty", "memory://none/x"])
