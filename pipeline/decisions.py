@@ -35,7 +35,8 @@ def levels(sources: Sequence[SourceConfig]) -> tuple[int, ...]:
 def read_withdrawn(url: str) -> list[int]:
     """The ids of a list of withdrawn documents: one a line, 16 hexadecimal digits (as `inspect` prints them) or decimal.
 
-    Empty lines and what follows a # do not count.
+    Sixteen digits are hexadecimal even where there is no letter among them: a decimal number of 16 digits needs a zero before
+    it. Empty lines and what follows a # do not count.
 
     Raises: StorageError when it cannot be read; CorpusError for a line that is no id.
     """
@@ -52,7 +53,11 @@ def read_withdrawn(url: str) -> list[int]:
 
 
 def parse_id(text: str) -> int | None:
-    """An id as a person writes it: 16 hexadecimal digits, or a decimal number; None for anything else."""
+    """An id as a person writes it: 16 hexadecimal digits, or a decimal number; None for anything else.
+
+    Sixteen digits are hexadecimal, for so ids are printed: one id in 1,800 has no letter among them. A decimal number of 16
+    digits, which one id in 2,000 is, needs a zero before it.
+    """
     if re.fullmatch(r"[0-9a-fA-F]{16}", text):
         return int(text, 16)
     value = int(text) if re.fullmatch(r"[0-9]{1,20}", text) else 1 << 64

@@ -58,12 +58,20 @@ class Display:
         self._done += 1
         what = f"{summary(done)}  {seconds:.1f} s" if done.fresh else "unchanged"
         self.console.print(f"{place} {name:<22} {what}", markup=False)
+        if warned := warning(done):
+            self.console.print(f"warning: {warned}", markup=False)
         self._bar.update(self._task, completed=0, total=None, description=f"{self._place()} ...")
         self._last_line = time.monotonic()
 
     def _place(self) -> str:
         total = len(self.steps)
         return f"[{min(self._done + 1, total):>2}/{total}]"
+
+
+def warning(done: Finished) -> str:
+    """What somebody must look at in a finished stage, whether it is new or not; "" if nothing."""
+    missing = done.manifest.get("comparison", {}).get("withdrawn_not_found", 0)
+    return f"withdrawn ids not found: {missing:,}; what they mean may be used; check them with `inspect`" if missing else ""
 
 
 def summary(done: Finished) -> str:
