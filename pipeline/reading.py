@@ -18,7 +18,8 @@ import pyarrow as pa
 
 from pipeline import cleaning, job, language, privacy, quality, sources, tally
 from pipeline.config import SourceConfig
-from pipeline.documents import BAD_SCHEMA, SCHEMA, document_id, part_of
+from pipeline.documents import BAD_SCHEMA, SCHEMA, document_id, part_of, too_many_bad
+from pipeline.errors import CorpusError
 from pipeline.stages import Finished
 from pipeline.tally import Tally
 from pipeline.wiki import variants
@@ -26,8 +27,17 @@ from pipeline.wiki import variants
 BATCH_RECORDS = 512
 BATCH_CHARACTERS = 1 << 20
 """Records that are measured together: enough for numpy, little in memory."""
-SPILL_CHARACTERS = 8 << 20
-"""Of documents that are held before they go into a spill file."""
+SPILL_BYTES = 8 << 20
+"""Of tables that are held before they go into a spill file."""
+RANGE_BYTES = 64 << 10
+"""Of one part in one spill file, on average, in a source of many parts: a range is a read for whoever gathers the part, and an
+entry in the notes of the task. Spilled every 8 MiB, 40 GB of text would be millions of ranges of a document or two."""
+MOST_SPILL_BYTES = 128 << 20
+"""Whatever the number of parts: held in memory by each worker."""
+BATCH_BAD = 10_000
+"""Records that cannot be read, held as Python objects."""
+HOPELESS = 100_000
+"""Unreadable records of one task, and most of what it read, after which it gives up: the setting is wrong, not the records."""
 
 
 @dataclass(frozen=True)
@@ -41,45 +51,63 @@ class ReadDocuments:
 
     def __call__(self, task: sources.ReadTask) -> Iterator[job.Mapped]:
         counts: Tally = {}
-        bad: list[sources.Bad] = []
         held: list[pa.Table] = []
-        for batch in _batches(self._records(task, counts, bad)):
-            held.append(self._documents(batch, counts))
-            if sum(table.nbytes for table in held) > SPILL_CHARACTERS:
+        held_bad: list[pa.Table] = []
+        limit = min(MOST_SPILL_BYTES, max(SPILL_BYTES, self.parts * RANGE_BYTES))
+        for records, bad in _batches(self._records(task, counts)):
+            if records:
+                held.append(self._documents(records, counts))
+            if bad:
+                held_bad.append(pa.Table.from_pylist([vars(one) for one in bad], schema=BAD_SCHEMA))
+            if sum(table.nbytes for table in held) > limit:
                 yield self._mapped(held, dict(counts))
                 counts.clear()  # and not another: the readers count into this one
                 held = []
+            if sum(table.nbytes for table in held_bad) > SPILL_BYTES:
+                yield self._mapped_bad(held_bad)
+                held_bad = []
         yield self._mapped(held, counts)
-        if bad:
-            table = pa.Table.from_pylist([vars(one) for one in bad], schema=BAD_SCHEMA)
-            yield job.Mapped(table, np.full(len(bad), self.parts), {})
+        if held_bad:
+            yield self._mapped_bad(held_bad)
 
     def _mapped(self, tables: list[pa.Table], counts: Tally) -> job.Mapped:
         table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
         return job.Mapped(table, part_of(table["id"].to_numpy(), self.parts), counts)
 
-    def _records(self, task: sources.ReadTask, counts: Tally, bad: list[sources.Bad]) -> Iterator[sources.Record]:
-        """Records that are documents; others are counted."""
+    def _mapped_bad(self, tables: list[pa.Table]) -> job.Mapped:
+        """What could not be read goes to a bucket after the parts."""
+        table = pa.concat_tables(tables)
+        return job.Mapped(table, np.full(table.num_rows, self.parts), {})
+
+    def _records(self, task: sources.ReadTask, counts: Tally) -> Iterator[sources.Record | sources.Bad]:
+        """Records that are documents, and those that cannot be read; all are counted.
+
+        Raises: CorpusError where nearly all of very many cannot be read: no need to read on.
+        """
+        read = unreadable = 0
         for record in sources.records(self.source, task, counts, self.side):
+            read += 1
             tally.count(counts, "read")
-            if isinstance(record, sources.Record):
-                yield record
-            elif isinstance(record, sources.Skipped):
+            if isinstance(record, sources.Skipped):
                 tally.count(counts, "skipped", record.reason)
-            else:
+                continue
+            if isinstance(record, sources.Bad):
+                unreadable += 1
                 tally.count(counts, "bad")
                 tally.count(counts, "reasons", record.reason)
-                told: partial[dict[str, str]] = partial(dict, origin=record.origin, reason=record.reason, text=record.excerpt)
-                tally.sample(counts, "bad", told)
-                bad.append(record)
+                tally.sample(counts, "bad", partial(_sample, record))
+                if unreadable > HOPELESS and unreadable > max(0.5, self.source.max_bad) * read:
+                    raise CorpusError(too_many_bad(self.source, unreadable, read, [_sample(record)], "mend the input"))
+            yield record
 
     def _documents(self, records: list[sources.Record], counts: Tally) -> pa.Table:
         """The documents of a batch; those without any text are counted."""
         kept: list[tuple[sources.Record, str, str]] = []
         for record in records:
-            text = self._cleaned(record.text, record.markup, counts)
+            changed: set[str] = set()
+            text = self._cleaned(record.text, record.markup, counts, changed)
             if text:
-                kept.append((record, self._cleaned(record.title, record.markup, {}), text))
+                kept.append((record, self._title(record, counts, changed), text))
             else:
                 tally.count(counts, "empty")
         texts = [text for _, _, text in kept]
@@ -100,12 +128,22 @@ class ReadDocuments:
         _count(counts, measures["characters"], languages, scripts)
         return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
 
-    def _cleaned(self, text: str, markup: bool, counts: Tally) -> str:
-        """A text after cleaning, conversion and masking, each of which is counted where it changed something."""
+    def _title(self, record: sources.Record, counts: Tally, changed: set[str]) -> str:
+        """The title, cleaned as the text is; one that is nothing but furniture of its page is counted."""
+        title = self._cleaned(record.title, record.markup, counts, changed)
+        if not title and record.title.strip():
+            tally.count(counts, "changed", "title")
+            tally.sample(counts, "changed_title", lambda: _difference(record.title, ""))
+        return title
+
+    def _cleaned(self, text: str, markup: bool, counts: Tally, changed: set[str]) -> str:
+        """A text after cleaning, conversion and masking, each counted once a document where it changed something."""
 
         def tell(rule: str, before: str, after: str) -> None:
-            tally.count(counts, "changed", rule)
-            tally.sample(counts, f"changed_{rule}", lambda: _difference(before, after))
+            if rule not in changed:
+                changed.add(rule)
+                tally.count(counts, "changed", rule)
+                tally.sample(counts, f"changed_{rule}", lambda: _difference(before, after))
 
         text, _ = cleaning.clean(text, markup, tell)
         if self._variant != "none":
@@ -133,17 +171,26 @@ class ReadDocuments:
         return (automatic if self.source.personal_data == "auto" else self.source.personal_data) == "mask"
 
 
-def _batches(records: Iterable[sources.Record]) -> Iterator[list[sources.Record]]:
-    batch: list[sources.Record] = []
+def _sample(bad: sources.Bad) -> dict[str, str]:
+    return {"origin": bad.origin, "reason": bad.reason, "text": bad.excerpt}
+
+
+def _batches(found: Iterable[sources.Record | sources.Bad]) -> Iterator[tuple[list[sources.Record], list[sources.Bad]]]:
+    """Some records at a time, and what could not be read among them."""
+    records: list[sources.Record] = []
+    bad: list[sources.Bad] = []
     characters = 0
-    for record in records:
-        batch.append(record)
-        characters += len(record.text)
-        if len(batch) >= BATCH_RECORDS or characters >= BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
+    for one in found:
+        if isinstance(one, sources.Bad):
+            bad.append(one)
+        else:
+            records.append(one)
+            characters += len(one.text)
+        if len(records) >= BATCH_RECORDS or characters >= BATCH_CHARACTERS or len(bad) >= BATCH_BAD:
+            yield records, bad
+            records, bad, characters = [], [], 0
+    if records or bad:
+        yield records, bad
 
 
 def _count(counts: Tally, characters: Any, languages: Iterable[str], scripts: Iterable[str]) -> None:

@@ -1,5 +1,6 @@
 """Documents: the same bytes however the work is cut, counts that hold, bad input refused in one line."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline import documents as module
-from pipeline import reading, storage
+from pipeline import inputs, reading, sources, storage
 from pipeline.config import SourceConfig
 from pipeline.documents import document_id, documents, number_of_parts, part_of, read_part
 from pipeline.errors import CorpusError
@@ -173,6 +174,73 @@ def test_a_sample_of_a_change_shows_what_that_rule_did(tmp_path: Path) -> None:
         assert before in sample["before"] and before not in sample["after"], rule
         assert after in sample["after"] and after not in sample["before"], rule
         assert "<p>" not in sample["before"] or rule == "html", rule
+
+
+def test_titles_are_counted_as_their_texts_are(tmp_path: Path) -> None:
+    """A document whose title and text are changed by a rule counts once; every number that is masked counts."""
+    text = "国家主席在北京会见外宾，双方就合作进行了讨论。"
+    articles = [
+        {"title": "致电13800138000", "content": text + "请致电13800138001。"},
+        {"title": "邮箱a@example.com", "content": text},
+        {"title": "猜你喜欢", "content": text + "二"},
+        {"title": " ", "content": text + "三"},
+        {"title": "没有正文13800138000", "content": ""},
+    ]
+    (tmp_path / "in.jsonl").write_bytes(corpus.json_lines(articles))
+    source = SourceConfig(name="t", kind="news", input=(str(tmp_path / "in.jsonl"),), personal_data="mask")
+    done = documents(source, str(tmp_path / "runs"))
+    assert done.manifest["changed"] == {"boilerplate": 1, "personal_data": 2, "title": 1}
+    assert done.manifest["personal_data"] == {"mail": 1, "phone": 2}
+    assert done.manifest["samples"]["changed_title"] == [{"before": "猜你喜欢", "after": ""}]
+    assert sorted(row["title"] for row in rows(done)) == ["", "", "致电<电话>", "邮箱<邮箱>"]
+
+
+def mixed_lines(good: int, bad: int) -> bytes:
+    """Articles, each followed by some records without a field that holds text."""
+    article = corpus.json_lines([{"content": "国家主席在北京会见外宾，双方就合作进行了讨论。"}])
+    return (article + corpus.json_lines([{"words": "外宾"}]) * (bad // good)) * good
+
+
+def test_bad_records_are_all_kept_a_piece_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in.jsonl").write_bytes(mixed_lines(20, 400))
+    source = SourceConfig(name="t", kind="news", input=(str(tmp_path / "in.jsonl"),), max_bad=1.0)
+    whole = documents(source, str(tmp_path / "whole"))
+    monkeypatch.setattr(reading, "SPILL_BYTES", 1)
+    monkeypatch.setattr(reading, "BATCH_BAD", 7)
+    (task,) = sources.plan(source, inputs.expand(source.input), 1 << 24)
+    pieces = [piece for piece in reading.ReadDocuments(source, 16)(task) if piece.table.schema == module.BAD_SCHEMA]
+    assert len(pieces) > 20 and max(piece.table.num_rows for piece in pieces) == 7
+    cut = documents(source, str(tmp_path / "cut"), task_bytes=100)
+    assert cut.manifest == whole.manifest
+    kept = [json.loads(line) for line in storage.read_bytes(cut.file(module.BAD_FILE)).splitlines()]
+    assert len(kept) == whole.manifest["counts"]["bad"] == 400
+    assert [one["origin"] for one in kept] == sorted({one["origin"] for one in kept})
+
+
+def test_a_task_of_bad_records_alone_is_given_up_on_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "HOPELESS", 50)
+    (tmp_path / "in.jsonl").write_bytes(mixed_lines(1, 400))
+
+    def source(max_bad: float) -> SourceConfig:
+        return SourceConfig(name="t", kind="news", input=(str(tmp_path / "in.jsonl"),), max_bad=max_bad)
+
+    told = r"^source 't': 51 of 52 records cannot be read, .*with text_field .* mend the input, or raise max_bad$"
+    with pytest.raises(CorpusError, match=told):
+        documents(source(0.01), str(tmp_path / "runs"))
+    assert documents(source(1.0), str(tmp_path / "runs")).manifest["counts"]["bad"] == 400
+    (tmp_path / "in.jsonl").write_bytes(mixed_lines(300, 300))  # as many good ones: the sum decides
+    with pytest.raises(CorpusError, match="300 of 600 records"):
+        documents(source(0.01), str(tmp_path / "runs"))
+
+
+def test_ranges_of_many_parts_stay_large(tmp_path: Path) -> None:
+    """A spill file every 8 MiB would give each of 2,000 parts 4 KiB of it."""
+    lines = [{"content": f"第{number}篇：" + "国家主席在北京会见外宾。" * 400} for number in range(1_200)]
+    (tmp_path / "in.jsonl").write_bytes(corpus.json_lines(lines))
+    source = SourceConfig(name="t", kind="news", input=(str(tmp_path / "in.jsonl"),))
+    (task,) = sources.plan(source, inputs.expand(source.input), 1 << 26)
+    few, many = ([piece for piece in reading.ReadDocuments(source, parts)(task) if len(piece.buckets)] for parts in (16, 2_000))
+    assert (len(few), len(many)) == (2, 1)
 
 
 def test_samples_are_of_the_first_documents_however_the_work_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

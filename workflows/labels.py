@@ -49,6 +49,7 @@ LABELS = {
     "separators": "rulers and separators",
     "converted": "converted script",
     "personal_data": "personal data masked",
+    "title": "titles that were furniture of their page",
     "mail": "mail addresses",
     "identity": "identity card numbers",
     "phone": "phone numbers",
