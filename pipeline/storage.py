@@ -258,7 +258,8 @@ def write_json(url: str, content: Any) -> None:
 def exists(url: str) -> bool:
     """Whether a file or folder is there."""
     if is_local(url):
-        return local_path(url).exists()
+        with explained(url):
+            return local_path(url).exists()
     file_system, path = connect(url)
     with explained(url):
         return bool(file_system.exists(path))
