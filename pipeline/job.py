@@ -100,8 +100,10 @@ def run(job: Job, workers: int = 1, report: Report = silent) -> tuple[list[FileE
     with _watched(job, report):
         try:
             (_executor.get() or _run_on_this_machine)(job, workers)
-        except Exception:
+        except Exception as error:
             _raise_what_a_task_said(job)
+            if _was_ctrl_c(error):
+                raise KeyboardInterrupt from None
             raise
     return _collect(job)
 
@@ -159,6 +161,13 @@ def _raise_what_a_task_said(job: Job) -> None:
     if storage.exists(url):
         said = storage.read_json(url)
         raise getattr(errors, said["kind"])(said["error"])
+
+
+def _was_ctrl_c(error: BaseException | None) -> bool:
+    """Beam makes an error of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def import_beam() -> Any:
 
 
 def _is_no_users_error(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and isinstance(record.exc_info[1], UserError))
+    return not (record.exc_info and isinstance(record.exc_info[1], UserError | KeyboardInterrupt))
 
 
 def local_runner() -> tuple[Any, Any]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import reading, sources, storage
+from pipeline import inputs, reading, sources, storage
 from pipeline.config import VocabularyConfig
 from pipeline.documents import documents
 from pipeline.errors import CorpusError
@@ -291,3 +291,50 @@ def test_an_input_that_changed_between_two_runs_is_read_again(tmp_path: Path) ->
     assert json.loads((output / "data.json").read_text())["shards"] == second["shards"]
     (folder / "a.jsonl").write_bytes(LINES)
     assert json.loads(prepare(*arguments, "--json", output=output).stdout) == first
+
+
+def test_links_to_files_are_read_as_files(tmp_path: Path) -> None:
+    """As in the caches of the Hugging Face hub, and in git-annex."""
+    folder = written(tmp_path / "blobs", {"0a1b": LINES, "2c3d": PLAIN.encode()})
+    snapshot = written(tmp_path / "snapshot", {"deep/c.txt": TEXTS[0].encode()})
+    (snapshot / "a.jsonl").symlink_to(folder / "0a1b")
+    (snapshot / "deep" / "b.txt").symlink_to("../../blobs/2c3d")
+    (snapshot / "again").symlink_to("deep")  # read already, under its own name
+    (snapshot / "loop").symlink_to(".")
+    for named in (snapshot, snapshot / "**" / "[a-c].*"):
+        files = inputs.expand([str(named)])
+        assert [(file.name, file.size) for file in files] == [
+            ("a.jsonl", len(LINES)),
+            ("deep/b.txt", len(PLAIN.encode())),
+            ("deep/c.txt", len(TEXTS[0].encode())),
+        ]
+    assert documents(config(snapshot, kind="news"), str(tmp_path / "out")).manifest["counts"]["kept"] == 121
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("none", "link: a link that leads nowhere; remove it, or bring back what it leads to"),
+        ("link", "link: a link that leads nowhere"),
+        ("../elsewhere", "link: a link to a folder elsewhere; name that folder as an input too, or remove the link"),
+    ],
+)
+def test_a_link_whose_text_would_be_lost_is_refused(tmp_path: Path, target: str, message: str) -> None:
+    written(tmp_path / "elsewhere", {"b.jsonl": LINES})
+    folder = written(tmp_path / "in", {"a.jsonl": LINES})
+    (folder / "link").symlink_to(target)
+    assert message in refused(prepare("--corpus", "news", "--input", folder, output=tmp_path / "out"))
+
+
+def test_an_input_that_is_named_twice_is_refused(tmp_path: Path) -> None:
+    folder = written(tmp_path / "in", {"a.jsonl": LINES})
+    named = ("--input", folder, "--input", folder / "a.jsonl")
+    assert "an input file is named twice" in refused(prepare("--corpus", "news", *named, output=tmp_path / "out"))
+
+
+@pytest.mark.parametrize("setting", ['words.user_dictionary=["{tmp}/words.txt"]', "masking.phrases={tmp}/words.txt"])
+def test_remote_workers_are_given_no_local_list(tmp_path: Path, setting: str) -> None:
+    named = ("--corpus", "news", "--input", "s3://bucket/news", "--set", setting.format(tmp=tmp_path))
+    entity = ("--set", "masking.policy=entity") if "phrases" in setting else ()
+    told = refused(prepare(*named, *entity, "--runner", "flink", output="s3://bucket/out"))
+    assert f"its workers cannot see the local path {tmp_path}/words.txt" in told

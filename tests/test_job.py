@@ -3,10 +3,11 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pipeline import job, storage
+from pipeline import job, processes, storage
 from pipeline.errors import CorpusError, StorageError, UserError
 from tests import steps
 
@@ -78,8 +79,24 @@ def test_an_error_that_cannot_be_written_down_arrives_too(tmp_path: Path, monkey
         written(url, content)
 
     monkeypatch.setattr(storage, "write_json", write_json)
-    with pytest.raises(StorageError, match="^task 000030: no space left; free some$"):
+    with pytest.raises(StorageError, match=r"^task 000030: no space left; free some$"):
         job.run(steps.job(tmp_path, refuse_at="000030"))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_arrives_as_itself(
+    tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Raised where a signal would raise it: in the midst of a step, or of waiting for workers."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    place: Any = processes if workers > 1 else steps.Spread
+    monkeypatch.setattr(place, "each" if workers > 1 else "__call__", stop)
+    with pytest.raises(KeyboardInterrupt):
+        job.run(steps.job(tmp_path), workers)
+    assert caplog.messages == []
 
 
 def test_a_bug_of_ours_keeps_its_traceback(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """An object store: a real S3 server on this machine, read from and written to, with connections that break."""
 
+import json
 import os
 import select
 import socket
@@ -19,6 +20,7 @@ from pipeline.documents import documents
 from pipeline.errors import StorageError, UserError
 from pipeline.shards import ShardSet
 from tests import corpus
+from tests.commands import prepare, refused
 
 pytest.importorskip("moto", reason="moto serves S3 here: pip install nezha-pipe[dev]")
 pytest.importorskip("s3fs")
@@ -44,6 +46,8 @@ class Proxy:
 
     def __init__(self, server: int) -> None:
         self.server, self.drop, self.dropped = server, 0, 0
+        self.accepted, self.every = 0, 0
+        """Connections so far; each so-many-th is closed too (0: none)."""
         self.broken = False
         """Whether every connection breaks, those that are open too."""
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -57,7 +61,8 @@ class Proxy:
             except OSError:
                 return
             limit = -1
-            if self.drop > 0 or self.broken:
+            self.accepted += 1
+            if self.drop > 0 or self.broken or (self.every and self.accepted % self.every == 0):
                 self.drop -= 1
                 self.dropped += 1
                 limit = 0 if self.dropped % 2 else 150
@@ -112,7 +117,7 @@ def store(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixture
     bucket = f"corpora-{abs(hash(request.node.name)):x}"
     s3fs.S3FileSystem().mkdir(bucket)
     yield f"s3://{bucket}"
-    proxy.drop, proxy.broken = 0, False
+    proxy.drop, proxy.every, proxy.broken = 0, 0, False
     s3fs.S3FileSystem.clear_instance_cache()
 
 
@@ -198,6 +203,34 @@ def test_a_store_that_goes_away_in_the_middle_is_one_line_and_the_next_run_goes_
     (folder,) = folders()
     assert "manifest.json" not in storage.list_names(folder)
     assert documents(source, f"{store}/runs").digest == corpus.prepared()["documents_text"].digest
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_command_gets_over_connections_that_break_all_the_time(store: str, proxy: Proxy, tmp_path: Path) -> None:
+    source = upload(store).sources[1]
+    arguments = ("--corpus", "news", "--input", *source.input)
+    proxy.every, proxy.dropped = 4, 0
+    done = prepare(*arguments, "--json", output=f"{store}/out")
+    assert done.exit_code == 0, done.output
+    assert proxy.dropped > 20
+    proxy.every = 0
+    local = corpus.write_news(tmp_path / "news")
+    here = prepare("--corpus", "news", "--input", local, "--json", output=tmp_path / "out")
+    there, shards = json.loads(done.stdout)["shards"]["news/128"], json.loads(here.stdout)["shards"]["news/128"]
+    assert there == shards
+    assert stages.load(f"{store}/out/{there}").digest == stages.load(f"{tmp_path}/out/{shards}").digest
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_command_tells_of_a_store_that_is_gone_in_one_line_and_goes_on(store: str, proxy: Proxy) -> None:
+    source = upload(store).sources[1]
+    arguments = ("--corpus", "news", "--input", *source.input)
+    proxy.broken = True
+    assert refused(prepare(*arguments, output=f"{store}/out")).startswith(store)
+    proxy.broken = False
+    assert prepare(*arguments, output=f"{store}/out").exit_code == 0
 
 
 def test_what_is_missing_or_forbidden_is_one_line(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
