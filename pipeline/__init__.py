@@ -15,6 +15,6 @@
     examples.py      the stage: Arrow shards, rows in hashed order
     shards.py        a row on disk, and how training reads it
 
-What files are is told by `layouts/`, what becomes of a dump of Wikipedia by `wiki/`. `stages.py` says what a stage is, `job.py` is
-the one Beam graph of all of them, `storage.py` the one door to file systems.
+What files are is told by `layouts/`, what becomes of a dump of Wikipedia by `wiki/`. `stages.py` says what a stage is, `job.py`
+is the one Beam graph of all of them, `storage.py` the one door to file systems.
 """

@@ -37,20 +37,27 @@ _BLOCKS = (
 )
 """Elements that begin and end a line (td and th too: cells run together otherwise)."""
 _INLINE = (
-    "abbr audio base big bdi bdo button canvas cite code col colgroup data del dfn em embed font head iframe img input ins kbd "
-    "label link map area mark meta noscript object option param rp rt ruby samp select small source span strike strong "
-    "sub sup svg textarea time title tt var video wbr"
+    "abbr audio base big bdi bdo button canvas cite code col colgroup data del dfn em embed font head img input ins kbd label "
+    "link map area mark meta noscript param rp rt ruby samp select small source span strike strong sub sup svg time tt var "
+    "video wbr"
 )
+_GREEDY = "iframe noembed noframes object option plaintext template textarea title xmp"
+"""Elements that take all that follows along when they are not closed: only their tags go."""
+_ATTRIBUTES = r"""(?:\s+[\w:-]+(?:=(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>]+))?)*\s*/?>"""
+# What follows the < of a tag. A single letter with more than its name needs an attribute: in a<b and c>d it is a variable.
+_TAG = (
+    rf"/?(?:{'|'.join((_BLOCKS + ' ' + _INLINE + ' ' + _GREEDY).split())}|(?:o|v|w|st1):[a-z]\w*)(?:[\s/][^<>]*)?>"
+    r"|/?[abipqsu](?:\s+[^<>]*=[^<>]*|\s*)/?>|/(?:script|style)\s*>|!doctype[^<>]*>"
+)
+_STRAY = re.compile(f"<(?!{_TAG})", re.IGNORECASE)
 _COMMONEST = ("<p>", "</p>", "<br>", "<br/>")
-# A value in quotes may hold a >, but no <: a quote that is never closed must not take the text behind its tag along.
-_ATTRIBUTES = r"""(?:(?:[^<>"']++|"[^"<\n]*+"|'[^'<\n]*+')*+>|[^<>]*>)"""
-_BLOCK_TAG = re.compile(rf"</?(?:{'|'.join(_BLOCKS.split())})(?:/?>|[\s/]{_ATTRIBUTES})", re.IGNORECASE)
-# A single letter with more than its name needs an attribute: in a<b and c>d it is a variable.
-_INLINE_TAG = re.compile(
-    rf"</?(?:(?:{'|'.join(_INLINE.split())}|(?:o|v|w|st1):[a-z]\w*)(?:/?>|[\s/]{_ATTRIBUTES})"
-    rf"|[abipqsu](?:\s*/?>|\s+(?=[^<>]*=){_ATTRIBUTES}))|</(?:script|style)\s*>|<!doctype[^<>]*>",
+_PLAIN_BLOCKS = re.compile(f"</?(?:{'|'.join(_BLOCKS.split())}){_ATTRIBUTES}", re.IGNORECASE)
+_PLAIN_INLINE = re.compile(
+    f"</?(?:strong|span|font|b|i|u|em|a|sub|sup|img){_ATTRIBUTES}|</?(?:{'|'.join(_GREEDY.split())})(?:[\\s/][^<>]*)?>",
     re.IGNORECASE,
 )
+"""Tags that are nothing but a line break, or nothing: most pages of crawled corpora hold no others."""
+_ANY_TAG = re.compile(r"""(<(?:[^<>"']++|"[^"<\n]*+"|'[^'<\n]*+')*+>)|<[^<>]*>""")
 _HIDDEN = re.compile(r"<(!--|script(?=[\s/>])|style(?=[\s/>]))", re.IGNORECASE)
 _HIDDEN_ENDS = {
     "!--": re.compile("--!?>"),
@@ -118,8 +125,8 @@ def _in_order(text: str, told: Callable[[str, str, str], str]) -> str:
 def strip_markup(text: str) -> str:
     """The text of an HTML fragment, blocks and <br> as line breaks; what is no tag, as a < b, stays as it is.
 
-    No tree is built: a parser would give to a `<style>` or `<!--` that is never closed all that follows, and prose about web
-    pages is full of them. Such a one stays, as the words that it is.
+    The parser (selectolax) would give to a `<style>` or `<!--` that is never closed all that follows, and prose about web pages
+    is full of them. So what hides text is taken out before, where it is closed, and stays as the words that it is where not.
     """
     for tag in _COMMONEST:
         text = text.replace(tag, "\n")
@@ -127,8 +134,21 @@ def strip_markup(text: str) -> str:
         text = _without_hidden(text)
         if head := _HEAD.match(text):
             text = text[head.end() :]
-        text = _INLINE_TAG.sub("", _BLOCK_TAG.sub("\n", text))
-    return html.unescape(text)
+        text = _PLAIN_INLINE.sub("", _PLAIN_BLOCKS.sub("\n", _STRAY.sub("&lt;", text)))
+    if "<" not in text:
+        return html.unescape(text)
+    from selectolax.lexbor import LexborHTMLParser
+
+    tree = LexborHTMLParser(_ANY_TAG.sub(_whole, text))
+    for node in tree.css(_BLOCKS.replace(" ", ",")):
+        node.insert_before("\n")
+        node.insert_after("\n")
+    return tree.body.text(separator="") if tree.body else ""
+
+
+def _whole(tag: re.Match[str]) -> str:
+    """A tag, or nothing where a quote in it is never closed: that too would take all that follows along."""
+    return tag[1] or ""
 
 
 def _without_hidden(text: str) -> str:

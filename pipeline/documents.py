@@ -139,8 +139,9 @@ def documents(
 
 
 def _tools() -> dict[str, str]:
-    """What else decides the bytes: tables of characters."""
-    return {"opencc": importlib.metadata.version("opencc"), "unicode": unicodedata.unidata_version}
+    """What else decides the bytes: tables of characters and the parser of HTML."""
+    versions = {name: importlib.metadata.version(name) for name in ("opencc", "selectolax")}
+    return {**versions, "unicode": unicodedata.unidata_version}
 
 
 READING_SETTINGS = ("name", "kind", "licence", "text_field", "encoding", "variant", "list_items", "personal_data")

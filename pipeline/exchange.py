@@ -52,7 +52,8 @@ def import_tfrecords(
     length, most = first["input_ids"].shape[1], first["masked_lm_positions"].shape[1]
     masking = MaskingConfig(policy="piece", max_predictions_per_seq=most)
     pairs = PairsConfig(task="nsp" if LABEL in first else "none")
-    settings = {"source": source, "sequence_length": length, "seed": seed, "validation_share": validation_share, "licence": licence}
+    settings = {"source": source, "sequence_length": length, "seed": seed, "validation_share": validation_share}
+    settings["licence"] = licence
     inputs = {**digests(files, root), "vocabulary": vocab.digest}
     stage = Stage(f"shards_{source}_{length}", STAGE_VERSION, {**settings, "format": "tfrecord"}, inputs)
 

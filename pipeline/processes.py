@@ -41,7 +41,12 @@ def each(step: Callable[[Any], Result], tasks: Sequence[Any], workers: int) -> l
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         pool = loky.get_reusable_executor(
-            workers, timeout=IDLE_SECONDS, kill_workers=_grown, reuse=False if _grown else "auto", initializer=_begin, initargs=(os.getpid(),)
+            workers,
+            timeout=IDLE_SECONDS,
+            kill_workers=_grown,
+            reuse=False if _grown else "auto",
+            initializer=_begin,
+            initargs=(os.getpid(),),
         )
         _grown = False
         futures = [pool.submit(_measured, step, task) for task in tasks]

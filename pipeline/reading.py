@@ -8,6 +8,7 @@ reason. Nothing is judged here: measures stand beside the text, and pipeline/dup
 """
 
 import bisect
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -40,11 +41,15 @@ HOPELESS = 100_000
 """Unreadable records of one task, and most of what it read, after which it gives up: the setting is wrong, not the records."""
 
 
+_LETTERS_AND_DIGITS = re.compile("[0-9A-Za-z０-９Ａ-Ｚａ-ｚ]")
+
+
 @dataclass(frozen=True)
 class ReadDocuments:
     """Map: one task's records, cleaned and measured; a piece at a time."""
 
     source: SourceConfig
+    """Resolved: with `auto` told in full."""
     parts: int
     side: Finished | None = None
     """Of a wiki: what its pages need of other pages."""
@@ -105,7 +110,7 @@ class ReadDocuments:
         kept: list[tuple[sources.Record, str, str]] = []
         for record in records:
             changed: set[str] = set()
-            text = self._cleaned(record.text, record.markup, counts, changed)
+            text = self._cleaned(record.text, record, counts, changed)
             if text:
                 kept.append((record, self._title(record, counts, changed), text))
             else:
@@ -130,14 +135,14 @@ class ReadDocuments:
 
     def _title(self, record: sources.Record, counts: Tally, changed: set[str]) -> str:
         """The title, cleaned as the text is; one that is nothing but furniture of its page is counted."""
-        title = self._cleaned(record.title, record.markup, counts, changed)
+        title = self._cleaned(record.title, record, counts, changed)
         if not title and record.title.strip():
             tally.count(counts, "changed", "title")
             tally.sample(counts, "changed_title", lambda: _difference(record.title, ""))
         return title
 
-    def _cleaned(self, text: str, markup: bool, counts: Tally, changed: set[str]) -> str:
-        """A text after cleaning, conversion and masking, each counted once a document where it changed something."""
+    def _cleaned(self, text: str, record: sources.Record, counts: Tally, changed: set[str]) -> str:
+        """Text or title of a record after cleaning, conversion and masking, each counted once where it changed something."""
 
         def tell(rule: str, before: str, after: str) -> None:
             if rule not in changed:
@@ -145,30 +150,21 @@ class ReadDocuments:
                 tally.count(counts, "changed", rule)
                 tally.sample(counts, f"changed_{rule}", lambda: _difference(before, after))
 
-        text, _ = cleaning.clean(text, markup, tell)
-        if self._variant != "none":
-            converted = variants.to_variant(text, self._variant)
+        text, _ = cleaning.clean(text, record.markup, tell)
+        if self.source.variant != "none" and not record.converted:
+            converted = variants.to_variant(text, self.source.variant)
             if converted != text:
                 tell("converted", text, converted)
             text = converted
-        if self._masks:
+        if self.source.personal_data == "mask":
             masked, found = privacy.mask(text)
             for kind, number in found.items():
                 tally.count(counts, "personal_data", kind, number=number)
             if found:
-                tell("personal_data", text, masked)
+                # What was found must not be told in the manifest either.
+                tell("personal_data", _LETTERS_AND_DIGITS.sub("*", text), masked)
             text = masked
         return text
-
-    @property
-    def _variant(self) -> Any:
-        """What texts are converted to here; pages of a wiki are converted by their own rules."""
-        return "none" if self.source.kind == "wiki" or self.source.variant == "auto" else self.source.variant
-
-    @property
-    def _masks(self) -> bool:
-        automatic = "mask" if self.source.kind == "text" else "keep"
-        return (automatic if self.source.personal_data == "auto" else self.source.personal_data) == "mask"
 
 
 def _sample(bad: sources.Bad) -> dict[str, str]:

@@ -22,6 +22,8 @@ class Record:
     url: str = ""
     markup: bool = False
     """Whether the text may hold HTML: tags or entities were seen in a field where crawlers leave them."""
+    converted: bool = False
+    """Whether the text is in the wanted variant of Chinese already: pages of a wiki are converted by rules of their own."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,7 @@ CHANGES = {
     "composed": ("Cafe\u0301", "Café"),
     "boilerplate": ("责任编辑：张三", "Café\n======"),
     "separators": ("======", "Café\n请致电"),
-    "personal_data": ("请致电13800138000。", "请致电<电话>。"),
+    "personal_data": ("请致电***********。", "请致电<电话>。"),
 }
 
 
@@ -208,7 +209,7 @@ def test_bad_records_are_all_kept_a_piece_at_a_time(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(reading, "SPILL_BYTES", 1)
     monkeypatch.setattr(reading, "BATCH_BAD", 7)
     (task,) = sources.plan(source, inputs.expand(source.input), 1 << 24)
-    pieces = [piece for piece in reading.ReadDocuments(source, 16)(task) if piece.table.schema == module.BAD_SCHEMA]
+    pieces = [piece for piece in reading.ReadDocuments(source.resolved(), 16)(task) if piece.table.schema == module.BAD_SCHEMA]
     assert len(pieces) > 20 and max(piece.table.num_rows for piece in pieces) == 7
     cut = documents(source, str(tmp_path / "cut"), task_bytes=100)
     assert cut.manifest == whole.manifest
@@ -237,7 +238,7 @@ def test_ranges_of_many_parts_stay_large(tmp_path: Path) -> None:
     """A spill file every 8 MiB would give each of 2,000 parts 4 KiB of it."""
     lines = [{"content": f"第{number}篇：" + "国家主席在北京会见外宾。" * 400} for number in range(1_200)]
     (tmp_path / "in.jsonl").write_bytes(corpus.json_lines(lines))
-    source = SourceConfig(name="t", kind="news", input=(str(tmp_path / "in.jsonl"),))
+    source = SourceConfig(name="t", kind="news", input=(str(tmp_path / "in.jsonl"),)).resolved()
     (task,) = sources.plan(source, inputs.expand(source.input), 1 << 26)
     few, many = ([piece for piece in reading.ReadDocuments(source, parts)(task) if len(piece.buckets)] for parts in (16, 2_000))
     assert (len(few), len(many)) == (2, 1)
@@ -267,3 +268,28 @@ def test_two_records_of_one_identity_are_refused(tmp_path: Path) -> None:
     assert [entry.rows for entry in write(0, table).files] == [table.num_rows]
     with pytest.raises(CorpusError, match=rf"two records bear one identity, {table['id'][0].as_py():016x}"):
         write(0, pa.concat_tables([table, table.slice(0, 1)]))
+
+
+def test_extracts_of_a_wiki_are_converted_as_its_pages_are(tmp_path: Path) -> None:
+    page = "電腦\n\n電腦是處理資料的機器，學校裡有很多。"
+    (tmp_path / "wiki_00").write_text(f'<doc id="1" url="u" title="電腦">\n{page}\n</doc>\n')
+    for variant, expected in (("auto", "电脑"), ("none", "電腦")):
+        source = SourceConfig(name="w", kind="wiki", input=(str(tmp_path / "wiki_00"),), variant=variant)  # type: ignore[arg-type]
+        (row,) = rows(documents(source, str(tmp_path / "runs")))
+        assert (row["title"], row["text"][:2]) == (expected, expected)
+
+
+def test_samples_of_personal_data_do_not_show_it(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("联系电话13812345678，邮箱zhang@example.com，欢迎来信来电咨询。")
+    done = documents(SourceConfig(name="t", kind="text", input=(str(tmp_path / "in.txt"),)), str(tmp_path / "runs"))
+    assert done.manifest["personal_data"] == {"mail": 1, "phone": 1}
+    told = str(done.manifest["samples"])
+    assert "13812345678" not in told and "example" not in told and "<电话>" in told
+
+
+def test_auto_told_in_full_reads_nothing_again(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("北京大学的学生在图书馆里学习。")
+    source = SourceConfig(name="t", kind="text", input=(str(tmp_path / "in.txt"),))
+    assert documents(source, str(tmp_path / "runs")).fresh
+    assert not documents(replace(source, variant="none", personal_data="mask"), str(tmp_path / "runs")).fresh
+    assert documents(replace(source, personal_data="keep"), str(tmp_path / "runs")).fresh

@@ -79,7 +79,7 @@ def _record(
     except Exception as error:  # of any kind: one page in a million must not end a night's work, and is kept aside to be seen
         return Bad(origin, f"the parser failed: {type(error).__name__}", _excerpt(page))
     _count(rendered, converted, mended, counts)
-    return Record(origin, converted.title, text, _url(site, page.title))
+    return Record(origin, converted.title, text, _url(site, page.title), converted=True)
 
 
 def _side(url: str) -> Side:
