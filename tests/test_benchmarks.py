@@ -108,13 +108,16 @@ def test_a_dialogue_answers_line_by_line(tmp_path: Path) -> None:
 
 
 def test_a_corpus_has_each_text_once_and_copies_that_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus, "texts", lambda: ["房间很干净，服务也好。", "房间太吵了，一夜没睡。"])
-    made = corpus.write(tmp_path, 150e-6)
+    texts = ["".join(f"第{10 * article + clause}句话，" for clause in range(10)) for article in range(20)]
+    monkeypatch.setattr(corpus, "texts", lambda: texts)
+    made = corpus.write(tmp_path, 2.2 * sum(len(text.encode()) for text in texts) / 1e6)
     contents = [json.loads(line)["content"] for line in made.file.read_text().splitlines()]
     assert len(contents) == len(set(contents)) == made.documents
-    assert made.copies == 3
-    assert made.megabytes == sum(len(content.encode()) for content in contents) / 1e6 >= 150e-6
-    assert "房" in made.vocabulary.read_text().split("\n")
+    assert contents[:20] == texts and made.copies == 3
+    for copy in (contents[:20], contents[20:40]):
+        assert sorted("".join(copy).split("，")) == sorted("".join(texts).split("，"))
+    assert made.megabytes == sum(len(content.encode()) for content in contents) / 1e6
+    assert "话" in made.vocabulary.read_text().split("\n")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from selectolax.lexbor import LexborHTMLParser
 
@@ -141,6 +141,7 @@ OPENINGS = (
 )
 def test_text_among_unclosed_tags_is_kept_in_its_order(parts: list[str]) -> None:
     text = "".join(parts)
+    assume(not re.search("<!--(?!>).*-->", text, re.DOTALL))  # <!--> closes a comment
     cleaned = strip_markup(text)
     assert re.findall("中文|网页", cleaned) == re.findall("中文|网页", text)
 
