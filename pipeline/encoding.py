@@ -50,8 +50,8 @@ def pieces(
 ) -> Finished:
     """The kept documents of one source as pieces.
 
-    Raises: CorpusError for a segmenter, a user dictionary or a list of phrases that cannot serve, or a vocabulary that lacks
-        most of the text.
+    Raises: CorpusError for a segmenter, a user dictionary or a list of phrases that cannot serve, or a given vocabulary
+        that lacks most of the text.
     """
     settings = {"source": source.name, "text": text_settings(config)}
     inputs = {
@@ -69,10 +69,10 @@ def pieces(
             map=EncodePart(folder, decisions, vocab, config),
         )
         entries, counts = job.run(work, workers, report)
-        if counts.get("unknown", 0) * 2 > counts.get("pieces", 0):
+        if not vocab.manifest["built"] and counts.get("unknown", 0) * 2 > counts.get("pieces", 0):
             raise CorpusError(
                 f"source {source.name!r}: {counts['unknown']:,} of {counts['pieces']:,} pieces are [UNK], the vocabulary lacks "
-                "most of this text; give one of Chinese, or none, and it is built (with a vocabulary.size that is large enough)"
+                "most of this text; give one of Chinese, or none, and it is built"
             )
         unknown = tally.most_common(counts.pop("unknown_characters", {}), MOST_UNKNOWN)
         facts = {"source": source.name, "counts": counts, "unknown_characters": unknown}

@@ -164,8 +164,8 @@ def _raise_what_a_task_said(job: Job) -> None:
 
 
 def _was_ctrl_c(error: BaseException | None) -> bool:
-    """Beam makes an error of it."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
+    """Whether an error is what Beam makes of a KeyboardInterrupt, or of what Dagster raises in its place."""
+    while isinstance(error, Exception):
         error = error.__cause__ or error.__context__
     return error is not None
 

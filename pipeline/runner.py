@@ -43,7 +43,8 @@ def import_beam() -> Any:
 
 
 def _is_no_users_error(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and isinstance(record.exc_info[1], UserError | KeyboardInterrupt))
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, UserError) and (error is None or isinstance(error, Exception))  # else it is Ctrl-C
 
 
 def local_runner() -> tuple[Any, Any]:

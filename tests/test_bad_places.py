@@ -10,12 +10,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster
 import pytest
+from click.testing import CliRunner
 
-from pipeline import stages, storage
+from pipeline import reading, stages, storage
 from pipeline.stages import Stage
 from tests import corpus
 from tests.commands import digests, prepare, refused
+from workflows.cli import main
 
 ROOT = Path(__file__).parents[1]
 STOPPED = "Stopped. Run the same command again to go on: finished parts are kept."
@@ -141,6 +144,22 @@ def test_ctrl_c_ends_the_run_at_once_and_the_next_goes_on(tmp_path: Path, whole:
     assert all(line.startswith("[") for line in told.splitlines()[:-2]), told
     assert not (output / "data.json").exists()
     goes_on(whole, output)
+
+
+@pytest.mark.parametrize("arguments", [["run", "tiny"], ["prepare", "--corpus", "demo"]])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, dagster.DagsterExecutionInterruptedError])
+def test_ctrl_c_as_an_exception_is_one_line_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], error: type[BaseException]
+) -> None:
+    """As under Ray and Dagster, which have handlers of their own."""
+
+    def stop(*_: object, **more: object) -> None:
+        raise error
+
+    monkeypatch.setattr(reading.ReadDocuments, "__call__", stop)
+    result = CliRunner().invoke(main, [*arguments, "--workers", "1", "--output", str(tmp_path / "out")])
+    assert (result.exit_code, result.output.splitlines()[-1]) == (130, STOPPED)
+    assert "Traceback" not in result.output
 
 
 def test_a_second_run_into_the_same_output_is_refused_while_the_first_is_at_work(tmp_path: Path, whole: Path) -> None:

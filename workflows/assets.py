@@ -45,4 +45,7 @@ def execute(chain: Chain, tell: Tell = nobody) -> None:
     with dg.DagsterInstance.ephemeral(settings={"telemetry": {"enabled": False}}) as instance:
         # Its log of events is for its own pages; what a person wants to read, `tell` and the stages' reports say.
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-        job.execute_in_process(instance=instance, run_config=quiet)
+        try:
+            job.execute_in_process(instance=instance, run_config=quiet)
+        except dg.DagsterExecutionInterruptedError:  # Dagster's name for Ctrl-C
+            raise KeyboardInterrupt from None
