@@ -32,7 +32,7 @@ from pipeline.tally import Tally
 from pipeline.text.text_pieces import TextEncoder, text_settings
 
 STAGE_VERSION = 1
-BATCH_CHARACTERS = 1 << 18
+BATCH_CHARACTERS = 1 << 19
 """Of documents that are encoded together."""
 MOST_UNKNOWN = 50
 """Characters without a piece that the manifest lists."""
@@ -136,7 +136,8 @@ class EncodePart:
             pa.ListArray.from_arrays(piece_starts, pa.array(encoded.unit_starts)),
             pa.ListArray.from_arrays(pa.array(first_sentence.astype(np.int32)), pa.array(relative.astype(np.uint32))),
         ]
-        return pa.RecordBatch.from_arrays(columns, schema=self._schema).filter(pa.array(lengths > 0))
+        batch = pa.RecordBatch.from_arrays(columns, schema=self._schema)
+        return batch if lengths.all() else batch.filter(pa.array(lengths > 0))
 
 
 def schema(vocabulary_size: int) -> pa.Schema:

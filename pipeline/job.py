@@ -97,7 +97,7 @@ def run(job: Job, workers: int = 1, report: Report = silent) -> tuple[list[FileE
     processes.release_memory()
     _said.pop(job.work, None)
     storage.remove(storage.join(job.work, "error.json"))
-    with _watched(job, report):
+    with _watched(job, report), processes.rare_collections():
         try:
             (_executor.get() or _run_on_this_machine)(job, workers)
         except Exception as error:
@@ -124,6 +124,8 @@ def _run_on_this_machine(job: Job, workers: int) -> None:
     """With several workers, an element is a list of all tasks (or buckets), and its step shares them out."""
     if workers == 1 or not job.tasks:
         return run_beam(job, *local_runner())
+    # While Beam is imported, they import what they need.
+    processes.start([type(step).__module__ for step in (job.map, job.reduce) if step is not None], workers)
     beam = import_beam()
     runner, options = local_runner()
     with beam.Pipeline(runner=runner, options=options) as pipeline:
@@ -185,7 +187,7 @@ class MapStep:
             with _noting_errors(self.work):
                 content = self._content(task)
                 storage.write_json(done, content)
-            processes.release_memory()
+            processes.release_memory(processes.KEPT_BYTES)
         return [
             (int(bucket), SpillRange(self._spill(task, number), *place))
             for bucket, places in content["ranges"].items()
@@ -225,7 +227,7 @@ class ReduceStep:
                 files = [asdict(entry) for entry in reduced.files]
                 storage.write_json(done, {"rows": table.num_rows, "files": files, "counts": reduced.counts})
             del table, reduced
-            processes.release_memory()
+            processes.release_memory(processes.KEPT_BYTES)
         return [bucket]
 
 

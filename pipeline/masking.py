@@ -177,14 +177,14 @@ def _draw(seed: int, epochs: NDArray[np.int64], sequences: Sequences, rules: Mas
     taken = units.lengths[row, column]
     places = ranges(units.firsts[row, column], taken)
     number = np.bincount(row, weights=taken, minlength=len(rows)).astype(np.int64)
-    own = random[ranges(at + units.counts + 1, number)]
+    own = random.take(ranges(at + units.counts + 1, number))
     if rules.spans:
         fates = np.repeat(fate_of_span[row, spans[row, column]], taken)
         choices = own * len(rules.replacements)
     else:
         # The same number again: given that it is in [0.9, 1), it is as random as a new one.
         fates, choices = own, (own - 0.9) * (10 * len(rules.replacements))
-    replacements = _replace(fates, choices, sequences.input_ids[places], rules)
+    replacements = _replace(fates, choices, sequences.input_ids.take(places), rules)
     positions = (places - np.repeat(sequences.offsets[rows[row]], taken)).astype(np.uint16)
     return Masks(positions, replacements, number.reshape(epochs.shape))
 
@@ -192,7 +192,7 @@ def _draw(seed: int, epochs: NDArray[np.int64], sequences: Sequences, rules: Mas
 def _rows(random: NDArray[np.float64], at: NDArray[np.int64], units: Units) -> NDArray[np.float64]:
     """(n, most) the numbers of each row from `at` on, one a unit; 1.0 where there is none."""
     column = np.arange(units.lengths.shape[1])
-    numbers = random[np.minimum(at[:, None] + column, len(random) - 1)]
+    numbers = random.take(at[:, None] + column, mode="clip")
     return np.where(column < units.counts[:, None], numbers, 1.0)
 
 

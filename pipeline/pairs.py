@@ -139,8 +139,8 @@ def _gather(documents: Documents, segments: Places, example_ids: NDArray[np.uint
         (offsets[:-1] + second_starts, segments[:, 2], second_lengths),
     ):
         target, source = ranges(to, lengths), ranges(start, lengths)
-        ids[target] = documents.ids[source]
-        units[target] = documents.unit_starts[source]
+        ids[target] = documents.ids.take(source)
+        units[target] = documents.unit_starts.take(source)
         units[to[lengths > 0]] = True  # it may go on inside a word that is longer than a whole sequence
     return Sequences(example_ids, ids, units, offsets, np.where(second_lengths > 0, second_starts, 0))
 

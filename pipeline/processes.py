@@ -7,13 +7,16 @@ finds its memory free; all end with the program that started them. Workers that 
 may not need) are replaced before the next stage.
 """
 
+import contextlib
 import ctypes
+import gc
+import importlib
 import os
 import resource
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -22,7 +25,9 @@ from typing import Any, TypeVar
 from pipeline.errors import CorpusError
 
 IDLE_SECONDS = 10
-GROWN_BYTES = 256 << 20
+GROWN_BYTES = 512 << 20
+KEPT_BYTES = 384 << 20
+"""What a process may hold from one task to the next: to give memory back and ask for it again costs a tenth of the time."""
 
 Result = TypeVar("Result")
 _grown = False
@@ -36,22 +41,7 @@ def each(step: Callable[[Any], Result], tasks: Sequence[Any], workers: int) -> l
     import loky
 
     global _grown
-    _start_trackers()
-    # Ctrl-C is for the program alone, which ends its workers: they are born with it blocked.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        pool = loky.get_reusable_executor(
-            workers,
-            timeout=IDLE_SECONDS,
-            kill_workers=_grown,
-            reuse=False if _grown else "auto",
-            initializer=end_with,
-            initargs=(os.getpid(),),
-        )
-        _grown = False
-        futures = [pool.submit(_measured, step, task) for task in tasks]
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    pool, futures = _submitted(_measured, [(step, task) for task in tasks], workers)
     try:
         results = [future.result() for future in futures]
         _grown = any(size > GROWN_BYTES for _, size in results)
@@ -65,16 +55,77 @@ def each(step: Callable[[Any], Result], tasks: Sequence[Any], workers: int) -> l
         raise
 
 
+def start(modules: Sequence[str], workers: int) -> None:
+    """Let workers start and import what they will need, and do not wait for them."""
+    _submitted(_import, [(tuple(modules),)] * workers, workers)
+
+
+def _import(modules: Sequence[str]) -> None:
+    for module in modules:
+        importlib.import_module(module)
+
+
+def _submitted(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], workers: int) -> tuple[Any, list[Any]]:
+    """The pool, and a future for each call."""
+    import loky
+
+    global _grown
+    _start_trackers()
+    # Ctrl-C is for the program alone, which ends its workers: they are born with it blocked.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        pool = loky.get_reusable_executor(
+            workers,
+            timeout=IDLE_SECONDS,
+            kill_workers=_grown,
+            reuse=False if _grown else "auto",
+            initializer=_begin,
+            initargs=(os.getpid(),),
+        )
+        _grown = False
+        return pool, [pool.submit(function, *call) for call in calls]
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _measured(step: Callable[[Any], Result], task: Any) -> tuple[Result, int]:
     """A step's result, and the bytes of memory that its process holds after it."""
-    result = step(task)
+    return step(task), _resident_bytes()
+
+
+def _resident_bytes() -> int:
+    """Memory that this process holds; 0 where the system does not tell."""
     statm = Path("/proc/self/statm")
-    return result, int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else 0
+    return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else 0
 
 
-def release_memory() -> None:
-    """Give back to the system what a step has freed. The allocators keep it otherwise, each worker its own largest step."""
+def _begin(parent: int) -> None:
+    """What a worker does first."""
+    end_with(parent)
+    gc.set_threshold(*RARE_COLLECTIONS)
+
+
+RARE_COLLECTIONS = (100_000, 20, 100)
+
+
+@contextlib.contextmanager
+def rare_collections() -> Iterator[None]:
+    """Inside, Python looks for cycles of objects seldom: records and tables are none, and looking takes a twentieth of the time."""
+    before = gc.get_threshold()
+    gc.set_threshold(*RARE_COLLECTIONS)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def release_memory(keep: int = 0) -> None:
+    """Give back to the system what steps have freed, if this process holds more than `keep` bytes. The allocators keep it
+    otherwise, each worker its own largest step."""
     import pyarrow as pa
+
+    if _resident_bytes() < keep:
+        return
 
     pa.default_memory_pool().release_unused()
     if trim := _malloc_trim():

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.errors import CorpusError
+from pipeline.rows import Rows
 from pipeline.stages import Finished
 
 SCHEMA_VERSION = 1
@@ -58,12 +59,12 @@ def write_shard(
     file: IO[bytes], table: pa.Table, metadata: Mapping[str, str], order: npt.NDArray[np.intp] | None = None
 ) -> None:
     """Write rows as one shard, in the order of `order` (indices of rows) where it is given. Equal rows give equal bytes."""
-    table = table.replace_schema_metadata({"schema_version": str(SCHEMA_VERSION), **metadata}).combine_chunks()
+    rows = Rows(table.replace_schema_metadata({"schema_version": str(SCHEMA_VERSION), **metadata}))
     order = np.arange(len(table)) if order is None else order
-    with pa.ipc.new_file(file, table.schema) as writer:
+    with pa.ipc.new_file(file, rows.schema) as writer:
         # A batch at a time: all rows in their order at once would be one more copy of the shard in memory.
-        for start in range(0, len(table), BATCH_ROWS):
-            writer.write_table(table.take(pa.array(order[start : start + BATCH_ROWS])).combine_chunks())
+        for start in range(0, len(order), BATCH_ROWS):
+            writer.write_batch(rows.take(order[start : start + BATCH_ROWS]))
 
 
 def pack_units(unit_starts: npt.NDArray[np.bool_]) -> bytes:

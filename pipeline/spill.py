@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import storage
+from pipeline.rows import Rows
 
 
 @dataclass(frozen=True, order=True)
@@ -30,7 +31,7 @@ class SpillRange:
 def write_spill(url: str, table: pa.Table, buckets: npt.NDArray[np.integer]) -> dict[int, SpillRange]:
     """Write rows with their bucket numbers (one a row) as one file; the range of every bucket that has rows."""
     order = np.argsort(buckets, kind="stable")
-    table = table.take(pa.array(order)).combine_chunks()
+    sorted_rows = Rows(table).take(order)
     numbers, starts = np.unique(buckets[order], return_index=True)
     ends = [*starts.tolist(), len(order)][1:]
     ranges = {}
@@ -39,7 +40,7 @@ def write_spill(url: str, table: pa.Table, buckets: npt.NDArray[np.integer]) -> 
         for bucket, first, last in zip(numbers.tolist(), starts.tolist(), ends, strict=True):
             with pa.BufferOutputStream() as sink:
                 with pa.ipc.new_stream(sink, table.schema) as writer:
-                    writer.write_table(table.slice(first, last - first))
+                    writer.write_batch(sorted_rows.slice(first, last - first))
                 data = sink.getvalue()
             file.write(data)
             ranges[bucket] = SpillRange(url, position, position + data.size, last - first)

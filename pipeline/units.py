@@ -58,11 +58,11 @@ class Units:
         counts = np.diff(rows) - 2
         column = np.arange(counts.max())
         index = np.minimum(rows[:-1, None] + 1 + column, len(firsts) - 1)
-        return cls(firsts[index], lengths[index] * (column < counts[:, None]), counts)
+        return cls(firsts.take(index), lengths.take(index) * (column < counts[:, None]), counts)
 
     def take(self, rows: NDArray[np.int64]) -> "Units":
         """Some rows, in any order."""
-        return Units(self.firsts[rows], self.lengths[rows], self.counts[rows])
+        return Units(self.firsts.take(rows, axis=0), self.lengths.take(rows, axis=0), self.counts.take(rows))
 
     def spans(self, random: NDArray[np.float64]) -> NDArray[np.int64]:
         """(n, most) the first word of the span of 1 to 10 words in which each word stands.

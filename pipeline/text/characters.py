@@ -115,7 +115,7 @@ class Batch:
     @functools.cached_property
     def classes(self) -> npt.NDArray[np.uint8]:
         """The class of each character."""
-        return classes()[self.points]
+        return classes().take(self.points)
 
     @functools.cached_property
     def counts(self) -> Ints:

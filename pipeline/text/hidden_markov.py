@@ -53,10 +53,10 @@ class HiddenMarkovModel:
         order = np.argsort(-lengths, kind="stable")
         firsts, lengths = firsts[order], lengths[order]
         longer = np.searchsorted(-lengths, -np.arange(lengths[0]), side="left")  # runs that have a character at each place
-        weights = self._start + self._emission[points[firsts] - FIRST]
+        weights = self._start + self._emission.take(points[firsts] - FIRST, axis=0)
         before = []
         for place, number in enumerate(longer[1:].tolist(), start=1):
-            emission = self._emission[points[firsts[:number] + place] - FIRST]
+            emission = self._emission.take(points.take(firsts[:number] + place) - FIRST, axis=0)
             earlier = weights[:number, _EARLIER] + self._from_earlier + emission
             later = weights[:number, _LATER] + self._from_later + emission
             take_later = later >= earlier

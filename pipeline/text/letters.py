@@ -100,7 +100,7 @@ def letters(texts: Sequence[str], gap: int = 1) -> Letters:
     kept = codes != 0
     before = np.zeros(len(raw) + 1, np.int64)
     np.cumsum(kept, out=before[1:])
-    return Letters(codes[kept], before[starts], before[starts + lengths] - before[starts], gap, raw, starts, before)
+    return Letters(codes.compress(kept), before[starts], before[starts + lengths] - before[starts], gap, raw, starts, before)
 
 
 def code_points(texts: Sequence[str], gap: int) -> tuple[Codes, Numbers, Numbers]:
@@ -116,7 +116,7 @@ def fold(codes: Codes) -> Codes:
     table = _table()
     beyond = codes > 0xFFFF
     if not beyond.any():
-        return table[codes]
+        return table.take(codes)
     result = table[np.where(beyond, 0, codes)]
     rare, places = np.unique(codes[beyond], return_inverse=True)
     result[beyond] = np.array([_fold_one(int(code)) for code in rare], np.uint32)[places]

@@ -107,7 +107,7 @@ class PieceEncoder:
             # Half a character, from a "\ud83d" in JSON: made U+FFFD, which normalisation removes.
             return self.encode(_SURROGATES.sub("\ufffd", text), breaks)
         ids = self._table.take(points)
-        if (unseen := points[ids == _UNSEEN]).size:
+        if (unseen := points.compress(ids == _UNSEEN)).size:
             self._learn(unseen)
             ids = self._table.take(points)
         number = ids >= 0  # of pieces that begin at each character
@@ -119,7 +119,7 @@ class PieceEncoder:
             number[edges[:, 0]] = run_lengths
         starts = np.repeat(np.arange(len(ids), dtype=np.int32), number)
         offsets = np.stack((starts, starts + 1), axis=1)
-        ids = ids[starts]
+        ids = ids.take(starts)
         if len(edges):
             places = np.flatnonzero(ids == _RUN)
             ids[places] = run_ids
@@ -184,4 +184,4 @@ class _Runs:
         places = np.arange(lengths.sum()) + np.repeat(ends[numbers] - shifts, lengths)
         offsets = np.frombuffer(self._offsets, np.int32).reshape(-1, 2) if self._offsets else np.empty((0, 2), np.int32)
         ids = np.frombuffer(self._ids, np.int32) if self._ids else np.empty(0, np.int32)
-        return ids[places], offsets[places], lengths
+        return ids.take(places), offsets.take(places, axis=0), lengths

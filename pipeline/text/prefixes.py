@@ -82,20 +82,20 @@ class Prefixes:
 
     def roots(self, points: NDArray[np.uint32]) -> NDArray[np.int32]:
         """The node of each character alone."""
-        return self._roots[points]
+        return self._roots.take(points)
 
     def children(self, nodes: NDArray[np.integer], points: NDArray[np.uint32]) -> NDArray[np.int32]:
         """The node of each of `nodes` with one more character, or NONE."""
         keys = _keys(nodes, points)
         places = self._places(keys, _MULTIPLIERS[0])
-        there = self._keys[places]
+        there = self._keys.take(places)
         hits = there == keys
-        result: NDArray[np.int32] = self._nodes[places] * hits
+        result: NDArray[np.int32] = self._nodes.take(places) * hits
         # A key that was driven out of its first place has left another one there.
         others = np.flatnonzero(~hits & (there != _FREE))
-        keys = keys[others]
+        keys = keys.take(others)
         places = self._places(keys, _MULTIPLIERS[1])
-        result[others] = self._nodes[places] * (self._keys[places] == keys)
+        result[others] = self._nodes.take(places) * (self._keys.take(places) == keys)
         return result
 
 

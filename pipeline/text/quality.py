@@ -24,7 +24,7 @@ import pyarrow as pa
 from pipeline.config import FilterConfig, SourceConfig
 from pipeline.errors import RecipeError
 from pipeline.text import repetition
-from pipeline.text.characters import STOPWORDS, Batch, Class
+from pipeline.text.characters import CLASSES, STOPWORDS, Batch, Class
 
 Column = npt.NDArray[Any]
 
@@ -68,6 +68,8 @@ top_N                       occurrences of the commonest N letters, times N, by 
 repeated_N                  letters in N letters that stood further up already, of all letters
 """
 _SIGNS = (Class.END, Class.PUNCTUATION, Class.SYMBOL)
+_IS_LETTER = np.isin(np.arange(CLASSES), (Class.SPACE, *_SIGNS), invert=True)
+"""Of each class, whether its characters are letters (of any script) or numerals."""
 _AT_ONCE = 50_000
 """Characters measured at a time: the numbers of so many stay in a processor's cache."""
 _MOST_LETTERS = 1 << 20
@@ -95,8 +97,8 @@ def _measure(texts: Sequence[str]) -> dict[str, Column]:
     columns = {**_shares(batch), **_lines(batch), **_duplicate_lines(texts)}
     characters = columns["characters"]
     columns["mean_line_length"] = characters / np.maximum(columns["lines"], 1)
-    letters = np.flatnonzero(~np.isin(batch.classes, (Class.SPACE, *_SIGNS)))
-    points, of_text = batch.points[letters], batch.texts[letters]
+    letters = np.flatnonzero(_IS_LETTER.take(batch.classes))
+    points, of_text = batch.points.take(letters), batch.texts.take(letters)
     number = np.bincount(of_text, minlength=len(batch))
     if number.max(initial=0) > _MOST_LETTERS:
         place = np.arange(len(of_text)) - (np.cumsum(number) - number)[of_text]

@@ -44,17 +44,17 @@ def repeated_grams(points: npt.NDArray[np.uint32], texts: npt.NDArray[np.int32],
     keys[:-1] = keys[:-1] << np.uint64(21) | keys[1:]
     keys |= texts.astype(np.uint64) << np.uint64(42)
     inside = np.flatnonzero(texts[1:] == texts[:-1]).astype(np.int32)
-    grams = _grams(2, inside, keys[inside])
+    grams = _grams(2, inside, keys.take(inside))
     named = np.empty(len(points) + 1, np.int32)
     found = []
     for length in lengths:
         named.fill(-1)
         named[grams.at] = grams.names
         # Two grams that overlap make the longer one; so none reaches into the next text.
-        second = named[np.minimum(grams.at + (length - grams.length), len(points))]
+        second = named.take(grams.at + (length - grams.length), mode="clip")
         both = np.flatnonzero(second >= 0)
-        keys = grams.names[both].astype(np.uint64) << np.uint64(32) | second[both].astype(np.uint64)
-        grams = _grams(length, grams.at[both], keys)
+        keys = grams.names.take(both).astype(np.uint64) << np.uint64(32) | second.take(both).astype(np.uint64)
+        grams = _grams(length, grams.at.take(both), keys)
         found.append(grams)
     return found
 
@@ -62,8 +62,8 @@ def repeated_grams(points: npt.NDArray[np.uint32], texts: npt.NDArray[np.int32],
 def _grams(length: int, at: Indices, keys: npt.NDArray[np.uint64]) -> Grams:
     """The grams at `at`, equal where their keys are, without those that occur once."""
     first = first_equal(keys)
-    again = np.flatnonzero(np.bincount(first, minlength=1)[first] > 1)
-    return Grams(length, at[again], at[first[again]])
+    again = np.flatnonzero(np.bincount(first, minlength=1).take(first) > 1)
+    return Grams(length, at.take(again), at.take(first.take(again)))
 
 
 def first_equal(keys: npt.NDArray[np.uint64]) -> Indices:
@@ -78,13 +78,12 @@ def first_equal(keys: npt.NDArray[np.uint64]) -> Indices:
     left = np.arange(len(keys), dtype=np.int32)
     odd = _ODD
     while len(left):
-        mine = keys[left] if len(left) < len(keys) else keys
+        mine = keys.take(left) if len(left) < len(keys) else keys
         place = ((mine * np.uint64(odd)) >> np.uint64(64 - bits)).view(np.int64)
         slots[place[::-1]] = left[::-1]
-        winner = slots[place]
-        same = keys[winner] == mine
-        first[left[same]] = winner[same]
-        left = left[~same]
+        winner = slots.take(place)
+        first[left] = winner  # for those that another key kept out, until their next turn
+        left = left.compress(keys.take(winner) != mine)
         odd = odd * _ODD % (1 << 64) | 1
     return first
 
