@@ -25,6 +25,8 @@ from typing import Any, TypeVar
 from pipeline.errors import CorpusError
 
 IDLE_SECONDS = 10
+RARE_COLLECTIONS = (100_000, 20, 100)
+"""Of `gc.set_threshold`."""
 GROWN_BYTES = 512 << 20
 KEPT_BYTES = 384 << 20
 """What a process may hold from one task to the next: to give memory back and ask for it again costs a tenth of the time."""
@@ -81,6 +83,8 @@ def _submitted(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], w
             reuse=False if _grown else "auto",
             initializer=_begin,
             initargs=(os.getpid(),),
+            # loky takes a dictionary of 300 MB for a leak and starts a new worker, which loads it again.
+            env={"LOKY_MAX_MEMORY_LEAK_SIZE": str(1 << 40)},
         )
         _grown = False
         return pool, [pool.submit(function, *call) for call in calls]
@@ -105,12 +109,9 @@ def _begin(parent: int) -> None:
     gc.set_threshold(*RARE_COLLECTIONS)
 
 
-RARE_COLLECTIONS = (100_000, 20, 100)
-
-
 @contextlib.contextmanager
 def rare_collections() -> Iterator[None]:
-    """Inside, Python looks for cycles of objects seldom: records and tables are none, and looking takes a twentieth of the time."""
+    """Inside, Python looks for cycles of objects seldom: tables make none, and looking takes a twentieth of the time."""
     before = gc.get_threshold()
     gc.set_threshold(*RARE_COLLECTIONS)
     try:

@@ -15,10 +15,7 @@ import pyarrow as pa
 
 
 class Rows:
-    """The rows of one table.
-
-    Lists must be of numbers, without nulls: lists of another kind are left to Arrow.
-    """
+    """The rows of one table. Lists of anything but numbers, or with nulls, are taken as Arrow does it."""
 
     def __init__(self, table: pa.Table) -> None:
         self.schema = table.schema

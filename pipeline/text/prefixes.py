@@ -71,11 +71,8 @@ class Prefixes:
             stays = holders[places] == waiting
             waiting = np.concatenate((waiting[~stays], before[stays & (before >= 0)]))
             choice[waiting] ^= 1
-        held = np.flatnonzero(holders >= 0)
-        self._keys = np.full(1 << bits, _FREE)
-        self._keys[held] = keys[holders[held]]
-        self._nodes = np.zeros(1 << bits, np.int32)
-        self._nodes[held] = 1 + holders[held]
+        self._nodes = (1 + holders).astype(np.int32)
+        self._keys = np.append(_FREE, keys)
 
     def _places(self, keys: NDArray[np.uint64], multiplier: np.uint64) -> Nodes:
         return ((keys * multiplier) >> self._shift).view(np.int64)
@@ -88,15 +85,15 @@ class Prefixes:
         """The node of each of `nodes` with one more character, or NONE."""
         keys = _keys(nodes, points)
         places = self._places(keys, _MULTIPLIERS[0])
-        there = self._keys.take(places)
-        hits = there == keys
-        result: NDArray[np.int32] = self._nodes.take(places) * hits
+        found: NDArray[np.int32] = self._nodes.take(places)
+        hits = self._keys.take(found) == keys
         # A key that was driven out of its first place has left another one there.
-        others = np.flatnonzero(~hits & (there != _FREE))
+        others = np.flatnonzero(~hits & (found != NONE))
+        found *= hits
         keys = keys.take(others)
-        places = self._places(keys, _MULTIPLIERS[1])
-        result[others] = self._nodes.take(places) * (self._keys.take(places) == keys)
-        return result
+        second = self._nodes.take(self._places(keys, _MULTIPLIERS[1]))
+        found[others] = second * (self._keys.take(second) == keys)
+        return found
 
 
 def _keys(nodes: NDArray[np.integer], points: NDArray[np.integer]) -> NDArray[np.uint64]:
