@@ -17,9 +17,9 @@ import torch
 from benchmarks import peers
 from benchmarks.rows import Row
 from model import workers
+from model.attention.packing import Packing
 from model.config import EncoderConfig
 from model.encoder import Attention
-from model.packing import Packing
 
 LENGTH = 512
 ROWS = {"cpu": 4, "cuda": 32}

@@ -33,7 +33,7 @@ from model.config import EncoderConfig, OptimizerConfig, TrainingConfig
 from model.flops import sequence_flops
 from model.heads import PretrainingModel
 from model.metrics import peak_flops
-from model.optimizers import make
+from model.optimization.optimizers import make
 from model.order import Order
 from model.steps import Learner
 from pipeline import stages, storage

@@ -9,7 +9,7 @@
         x = LayerNorm(x + dropout(dense(attention(x))))
         x = LayerNorm(x + dropout(dense(gelu(dense(x)))))
 
-Nothing is computed at padding: all layers work on the pieces of a batch one after another (model/packing.py).
+Nothing is computed at padding: all layers work on the pieces of a batch one after another (model/attention/packing.py).
 
 Modules are named so that the keys of `state_dict` are those of Hugging Face's NEZHA without its "nezha." in front.
 Sources: arXiv 1909.00204, section 3; Huawei's modeling.py, lines 165-245 and 1140-1165.
@@ -23,10 +23,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from model.attention import IMPLEMENTATIONS, SelfAttention
+from model.attention.choice import IMPLEMENTATIONS
+from model.attention.dropout import Dropout
+from model.attention.packing import Packing
+from model.attention.self_attention import SelfAttention
 from model.config import EncoderConfig
-from model.dropout import Dropout
-from model.packing import Packing
 from pipeline.errors import RecipeError
 
 
@@ -173,7 +174,7 @@ class Encoder(nn.Module):
         return layers
 
     def use_attention(self, implementation: str) -> None:
-        """Compute attention in all layers by `auto`, `eager`, `sdpa`, `banded` or `triton` (model/attention.py)."""
+        """Compute attention in all layers by `auto`, `eager`, `sdpa`, `banded` or `triton` (model/attention)."""
         if implementation not in IMPLEMENTATIONS:
             raise RecipeError(f"attention {implementation!r} is not known; take one of {', '.join(IMPLEMENTATIONS)}")
         for part in self.modules():

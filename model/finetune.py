@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from model.config import EncoderConfig
 from model.heads import SequenceClassifier, TokenClassifier
-from model.lamb import parameter_groups
+from model.optimization.lamb import parameter_groups
 from model.steps import precision
 from model.windows import IGNORED, Array, Frame, Text, Window, beginnings, padded, shuffled, windows
 

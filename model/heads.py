@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.attention.dropout import Dropout
 from model.config import EncoderConfig
-from model.dropout import Dropout
 from model.encoder import Encoder, LayerNorm, gelu, initialise
 
 VOCABULARY_MULTIPLE = 64

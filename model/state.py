@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from model.loss_scale import LossScale
+from model.optimization.loss_scale import LossScale
 
 
 @dataclass

@@ -26,8 +26,8 @@ from model import workers
 from model.batches import NO_LABEL, Batch
 from model.config import TrainingConfig
 from model.heads import PretrainingModel
-from model.lamb import clip_by_global_norm
-from model.loss_scale import LEAST
+from model.optimization.lamb import clip_by_global_norm
+from model.optimization.loss_scale import LEAST
 from model.order import key
 
 MEASURED = 6

@@ -24,16 +24,17 @@ from typing import Any
 
 import torch
 
-from model import checkpoint, optimizers, spikes, workers
+from model import checkpoint, workers
 from model.batches import Rows, Step, steps
 from model.checkpoint import Attempt, Checkpoint
 from model.compiling import compiled
 from model.heads import PretrainingModel
-from model.loss_scale import LossScale
 from model.metrics import Metrics
+from model.optimization import optimizers, spikes
+from model.optimization.loss_scale import LossScale
+from model.optimization.schedule import batch_size, learning_rate
 from model.order import Order
 from model.run import Inputs, PretrainRun, claim
-from model.schedule import batch_size, learning_rate
 from model.state import State
 from model.steps import Learner, Limits, Outcome
 from model.validation import ALL, Validation

@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from model import attention, attention_banded
-from model.attention import SelfAttention, attend, choose
+from model.attention import banded, choice
+from model.attention.choice import choose
+from model.attention.packing import Packing
+from model.attention.positions import Relative
+from model.attention.self_attention import SelfAttention, attend
 from model.config import EncoderConfig
-from model.packing import Packing
-from model.positions import Relative
 from pipeline.errors import RecipeError
 
 CPU = torch.device("cpu")
@@ -215,7 +216,7 @@ def test_blocks_of_rows_and_groups_of_heads_do_not_show(monkeypatch: pytest.Monk
     for form in FORMS:
         whole = case(form, 200).run("banded", torch.float64)
         for places in (3_000, 50_000, 10**7):
-            monkeypatch.setitem(attention_banded.BLOCK_PLACES, "cpu", places)
+            monkeypatch.setitem(banded.BLOCK_PLACES, "cpu", places)
             assert max(errors(case(form, 200).run("banded", torch.float64), whole)) < 1e-13
         monkeypatch.undo()
 
@@ -265,8 +266,8 @@ def test_dropout_falls_on_values_and_positions_alike_and_gradients_know_it(form:
 
 def test_the_fastest_is_chosen_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
     choose.cache_clear()
-    attention._say.cache_clear()
-    with caplog.at_level(logging.INFO, "model.attention"):
+    choice._say.cache_clear()
+    with caplog.at_level(logging.INFO, "model.attention.choice"):
         for _ in range(3):
             case("released", 66).run("auto")
     assert [record.getMessage() for record in caplog.records] == [

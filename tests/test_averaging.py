@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from model import checkpoint
-from model.averaging import average, best, choose, mean_of, newest, write
 from model.checkpoint import Attempt, Checkpoint
+from model.optimization.averaging import average, best, choose, mean_of, newest, write
 from pipeline import storage
 from pipeline.errors import CheckpointError
 

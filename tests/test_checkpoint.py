@@ -10,7 +10,7 @@ import torch
 
 from model import checkpoint
 from model.checkpoint import Attempt, Checkpoint
-from model.lamb import Lamb, parameter_groups
+from model.optimization.lamb import Lamb, parameter_groups
 from pipeline import storage
 from pipeline.errors import CheckpointError
 

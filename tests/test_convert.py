@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from model.attention.positions import relative_index, relative_table
 from model.config import EncoderConfig
 from model.conversion import names
 from model.conversion.reading import Weights, completed, load_weights, read, start
@@ -17,7 +18,6 @@ from model.conversion.tensor_bundle import TensorBundle
 from model.conversion.writing import FORMS, Form, write
 from model.export import load_export
 from model.heads import PretrainingModel
-from model.positions import relative_index, relative_table
 from model.training import train
 from pipeline import storage
 from pipeline.errors import CheckpointError

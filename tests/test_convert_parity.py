@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import peers
-from model import positions
+from model.attention import positions
 from model.config import EncoderConfig
 from model.conversion.reading import Weights, completed, read
 from model.conversion.writing import write

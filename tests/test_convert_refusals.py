@@ -14,11 +14,11 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor
 
+from model.attention.positions import relative_index, relative_table
 from model.conversion import names
 from model.conversion.reading import read
 from model.conversion.tensor_bundle import MAGIC, TensorBundle, write_bundle
 from model.conversion.writing import write
-from model.positions import relative_index, relative_table
 from pipeline.errors import CheckpointError, CorpusError, UserError
 from pipeline.text.vocab import Vocab
 from tests.commands import refused

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model.dropout import Dropout, drawn, scale
+from model.attention.dropout import Dropout, drawn, scale
 
 CPU = torch.device("cpu")
 

@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch import nn
 
-from model import lamb
 from model.config import EncoderConfig, OptimizerConfig
 from model.heads import PretrainingModel
-from model.lamb import Lamb, clip_by_global_norm, parameter_groups
-from model.optimizers import make
+from model.optimization import lamb
+from model.optimization.lamb import Lamb, clip_by_global_norm, parameter_groups
+from model.optimization.optimizers import make
 
 Array = npt.NDArray[np.float64]
 DECAY, EPSILON, LR = 0.01, 1e-6, 0.02

@@ -2,7 +2,7 @@
 
 import torch
 
-from model.packing import Packing
+from model.attention.packing import Packing
 
 MASK = torch.tensor([[1, 1, 1, 1, 1, 0], [1, 1, 1, 0, 0, 0], [0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0]]).bool()
 

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from model.config import EncoderConfig
 from model.flops import sequence_flops
 from model.heads import PretrainingModel
-from model.schedule import sequences
+from model.optimization.schedule import sequences
 from model.sizes import activation_bytes, parameters, training_memory
 from workflows import recipe
 from workflows.cli import main

@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
+from model.attention.positions import relative_index, relative_table, table_on
 from model.config import EncoderConfig
-from model.positions import relative_index, relative_table, table_on
 
 BASE = EncoderConfig()
 PAPER = EncoderConfig(relative_positions="paper")

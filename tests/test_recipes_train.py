@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from model import checkpoint
-from model.averaging import newest
+from model.optimization.averaging import newest
+from model.optimization.schedule import batch_size, learning_rate, sequences
 from model.run import PretrainRun
-from model.schedule import batch_size, learning_rate, sequences
 from model.training import TrainResult, train
 from pipeline import storage
 from tests.demo_text import articles

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from model.config import PhaseConfig
-from model.schedule import batch_size, learning_rate, sequences
+from model.optimization.schedule import batch_size, learning_rate, sequences
 
 PHASE = PhaseConfig(sequence_length=128, batch_size=1, steps=12, learning_rate=1.0, warmup_steps=4)
 

@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from model import compiling, metrics, spikes
+from model import compiling, metrics
 from model.batches import NO_LABEL, Batch
 from model.config import EncoderConfig, OptimizerConfig, TrainingConfig
 from model.flops import sequence_flops
 from model.heads import PretrainingModel
-from model.loss_scale import LossScale
-from model.optimizers import layer, make, trust_ratios
+from model.optimization import spikes
+from model.optimization.loss_scale import LossScale
+from model.optimization.optimizers import layer, make, trust_ratios
 from model.state import State
 from model.steps import Learner, Limits, Outcome
 from pipeline.errors import RecipeError

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.attention.packing import Packing
 from model.config import EncoderConfig
 from model.heads import PretrainingModel
-from model.packing import Packing
 from model.training import train
 from pipeline.errors import RecipeError
 from tests import tiny

@@ -515,7 +515,7 @@ def checkpoint_facts(folder: str, result: "TrainResult", training: "TrainingConf
     best = (result.best_checkpoint or result.last_checkpoint).removeprefix(folder).strip("/")
     averaged: list[str] = []
     if training.average_checkpoints > 1:
-        from model import averaging
+        from model.optimization import averaging
 
         mean = averaging.average(averaging.newest(folder, training.average_checkpoints, training.checkpoint_every))
         averaging.write(mean, storage.join(folder, AVERAGED))

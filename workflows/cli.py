@@ -281,7 +281,7 @@ def export(checkpoint: str, output: str, name: str, data: str | None, average: i
     """
     import contextlib
 
-    from model.averaging import mean_of
+    from model.optimization.averaging import mean_of
     from workflows.exporting import export_checkpoint, export_onnx, find_checkpoint
 
     place, folder = storage.absolute(checkpoint), storage.absolute(output)

@@ -108,7 +108,7 @@ def find_shards(wanted: Mapping[str, str], root: str, required: bool) -> dict[st
 
 def seen(shards: Mapping[str, Finished], config: "PretrainConfig", state: Mapping[str, Any]) -> dict[str, float]:
     """Sequences of each shards (by `source/length`) that training went through, by the weights of the phases."""
-    from model.schedule import sequences
+    from model.optimization.schedule import sequences
 
     result: defaultdict[str, float] = defaultdict(float)
     for number, phase in enumerate(config.phases[: state["phase"] + 1]):
@@ -157,7 +157,7 @@ def licence(shards: Finished, source: str) -> str:
 
 def training_facts(shards: Mapping[str, Finished], config: "PretrainConfig", state: Mapping[str, Any]) -> dict[str, Any]:
     """How far training went: steps, sequences, and about how many pieces."""
-    from model.schedule import sequences
+    from model.optimization.schedule import sequences
 
     samples = sum(sequences(phase) for phase in config.phases[: state["phase"]]) + state["consumed_samples"]
     planned = sum(phase.steps for phase in config.phases)

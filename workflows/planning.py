@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from model.flops import PEAK_TERAFLOPS, sequence_flops
-from model.schedule import sequences
+from model.optimization.schedule import sequences
 from model.sizes import FLOAT32, Memory, parameters, training_memory
 from workflows.chain import Chain
 from workflows.recipe import Recipe

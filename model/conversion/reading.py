@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 from model import checkpoint
+from model.attention.positions import relative_table
 from model.config import EncoderConfig
 from model.conversion import configuration, names
 from model.conversion.files import find, find_config, read_object
 from model.heads import PretrainingModel
-from model.positions import relative_table
 from model.run import pretrain_config
 from pipeline import storage
 from pipeline.errors import CheckpointError

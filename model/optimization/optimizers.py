@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from model.config import OptimizerConfig
-from model.lamb import Lamb, parameter_groups
+from model.optimization.lamb import Lamb, parameter_groups
 
 
 def make(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:

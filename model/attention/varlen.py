@@ -7,7 +7,7 @@
     context = attend_varlen(q, k, v, cu_seqlens, 5, clip=64, shift=64, dropout_p=0.1, seed=7, scale=0.125)
 
 No (L, L) matrix and no (L, L, H) table is ever in memory: encodings come from a table of some hundred rows that stays in the
-cache, and tiles beyond the clip pay one number a row (model/attention_kernels.py). Products take the type of q; sums and
+cache, and tiles beyond the clip pay one number a row (model/attention/kernels.py). Products take the type of q; sums and
 softmax are float32. Twice the same call gives the same bits, gradients included: no atomics.
 
 Dropout is a function of (seed, head, row, column), rows and columns counted over all packed tokens; nothing is stored and the
@@ -28,8 +28,8 @@ import torch
 import triton
 from torch import Tensor
 
-from model import attention_kernels as kernels
-from model.positions import sinusoids
+from model.attention import kernels
+from model.attention.positions import sinusoids
 
 WIDTHS = (16, 32, 64, 128)
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)

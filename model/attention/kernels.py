@@ -1,4 +1,4 @@
-"""The Triton kernels of NEZHA's attention; model/attention_triton.py starts them and holds the formulas in words.
+"""The Triton kernels of NEZHA's attention; model/attention/varlen.py starts them and holds the formulas in words.
 
 A program takes a tile of queries (or of keys, for their gradients) of one sequence and head and walks over the other side in
 tiles, as FlashAttention-2 does (arXiv 2307.08691). With clip m, what a tile costs depends on where it lies:

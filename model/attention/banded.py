@@ -28,10 +28,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model import dropout
-from model.attention_terms import KEYS, VALUES, Band, Rotated, Term
-from model.packing import Packing
-from model.positions import Relative
+from model.attention import dropout
+from model.attention.packing import Packing
+from model.attention.positions import Relative
+from model.attention.terms import KEYS, VALUES, Band, Rotated, Term
 from model.threads import spread
 
 BLOCK_PLACES = {"cpu": 3 << 17, "cuda": 1 << 26}

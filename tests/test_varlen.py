@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.positions import sinusoids
+from model.attention.positions import sinusoids
 
 GPU = torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
 DEVICE = torch.device("cuda" if GPU else "cpu")
@@ -22,7 +22,7 @@ if loaded is not None and not GPU and not loaded.knobs.runtime.interpret:
 with pytest.MonkeyPatch.context() as patch:  # Triton looks for this when a kernel is defined
     patch.setenv("TRITON_INTERPRET", "0" if GPU else "1")
     pytest.importorskip("triton", reason="triton is not installed: pip install -e '.[gpu]'")
-    triton = import_module("model.attention_triton")
+    triton = import_module("model.attention.varlen")
     import_module("triton.experimental.gluon")  # torch.compile in other tests loads it, and it must find the same setting
 
 SEED = (1 << 40) + 5
@@ -202,14 +202,14 @@ import sys
 import torch, triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from model import attention_kernels, attention_triton
+from model.attention import kernels, varlen
 
 capability, clipped = int(sys.argv[1]), sys.argv[2] == "clipped"
 for name in ("forward", "query_gradient", "key_value_gradient"):
-    cut = attention_triton.tiles(name, clipped, torch.bfloat16, 64)
+    cut = varlen.tiles(name, clipped, torch.bfloat16, 64)
     constants = dict(CLIPPED=clipped, DROPOUT=True, PRECISION="tf32", ROWS=cut.rows, COLUMNS=cut.columns, H=64)
     types = dict(STARTS="*i32", SMALL="*fp32", LSE="*fp32", PER_ROW="*fp32", scale="fp32", keep_scale="fp32")
-    kernel = getattr(attention_kernels, name)
+    kernel = getattr(kernels, name)
     signature, aligned = {}, {}
     for i, argument in enumerate(kernel.arg_names):
         pointer = argument.isupper() and argument not in constants

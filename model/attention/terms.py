@@ -1,4 +1,4 @@
-"""What relative positions add to the scores and to the values of a sequence, for model/attention_banded.py.
+"""What relative positions add to the scores and to the values of a sequence, for model/attention/banded.py.
 
     Term       nothing: BERT's attention
     Rotated    functional positions that are nowhere clipped: a second product of full width
@@ -20,7 +20,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from model.positions import rotate, rotation
+from model.attention.positions import rotate, rotation
 
 KEYS, VALUES = 0, 1
 """Sides: the scores are products with keys, the context sums values."""

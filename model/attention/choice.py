@@ -1,0 +1,75 @@
+"""Which implementation of attention is used. It says so once in the log:
+
+attention: banded (cpu, float32, released form): the fastest here
+"""
+
+import importlib.util
+import logging
+from functools import lru_cache
+
+import torch
+
+from model.config import EncoderConfig
+from pipeline.errors import RecipeError
+
+IMPLEMENTATIONS = ("auto", "eager", "sdpa", "banded", "triton")
+log = logging.getLogger(__name__)
+
+
+@lru_cache(maxsize=256)  # asked for in every layer
+def choose(
+    requested: str, device: torch.device, dtype: torch.dtype, config: EncoderConfig, unclipped: bool, gaps: bool = False
+) -> str:
+    """The implementation to use, by device, type and positions; `auto` takes the fastest that serves.
+
+    `unclipped`: no offset in the batch reaches the clip. `gaps`: some row of the batch has padding before its last piece.
+    """
+    form = config.positions if config.positions != "functional" else f"{config.relative_positions} form"
+    about = f"{device.type}, {str(dtype).removeprefix('torch.')}, {form}"
+    if requested not in IMPLEMENTATIONS:
+        raise RecipeError(f"attention {requested!r} is not known; take one of {', '.join(IMPLEMENTATIONS)}")
+    if requested != "auto":
+        if reason := _refusal(requested, device, dtype, config, unclipped, gaps):
+            raise RecipeError(f'attention = "{requested}" cannot serve here ({about}): {reason}; take "auto"')
+        _say(requested, "as asked for", about)
+        return requested
+    order = ("banded", "eager") if device.type == "cpu" else ("triton", "sdpa", "banded", "eager")
+    passed = []
+    for name in order:
+        if not (reason := _refusal(name, device, dtype, config, unclipped, gaps)):
+            break
+        passed.append(f"{name}: {reason}")
+    _say(name, "; ".join(passed) or "the fastest here", about)
+    return name
+
+
+def _refusal(
+    name: str, device: torch.device, dtype: torch.dtype, config: EncoderConfig, unclipped: bool, gaps: bool
+) -> str | None:
+    """Why this implementation cannot serve; None: it can."""
+    if name == "eager":
+        return None
+    if gaps:
+        return "rows have padding before their last piece, which only eager knows"
+    if name == "sdpa" and config.positions == "relative":
+        return "learned relative positions are no rotation"
+    if name == "sdpa" and not unclipped:
+        return f"exact only up to {config.max_relative_position + 1} pieces, where nothing is clipped"
+    if name == "triton":
+        if device.type != "cuda":
+            return "it needs a GPU"
+        if importlib.util.find_spec("triton") is None:
+            return "the package triton is not installed"
+        if config.positions != "functional":
+            return "only functional positions"
+        from model.attention.varlen import supports
+
+        if not supports(config.head_size, dtype, device):
+            return "this GPU, type or head width is not supported"
+    return None
+
+
+@lru_cache(maxsize=256)
+def _say(name: str, reason: str, about: str) -> None:
+    """Once for each different choice."""
+    log.info("attention: %s (%s): %s", name, about, reason)

@@ -1,0 +1,46 @@
+"""The definition of attention, with the table written out: what the other implementations are measured by."""
+
+# Shape suffixes: B batch, L query position, M key position (as many), T tokens of all sequences, N heads, H head width.
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.attention.packing import Packing
+from model.attention.positions import Relative, relative_index, table_on
+
+
+def attend_eager(q_TNH: Tensor, k_TNH: Tensor, v_TNH: Tensor, packing: Packing, relative: Relative, dropout_p: float) -> Tensor:
+    """The definition, on the padded batch: what the others are measured by."""
+    q_BLNH, k_BMNH, v_BMNH = (packing.pad(x) for x in (q_TNH, k_TNH, v_TNH))
+    keys_LMH, values_LMH = _written_out(relative, packing.width, q_TNH)
+    mask_BM = packing.mask()
+
+    scores_BNLM = torch.einsum("BLNH,BMNH->BNLM", q_BLNH, k_BMNH)
+    if keys_LMH is not None:
+        scores_BNLM = scores_BNLM + torch.einsum("BLNH,LMH->BNLM", q_BLNH, keys_LMH)
+    scores_BNLM = scores_BNLM * relative.config.head_size**-0.5
+    if mask_BM is not None:
+        # Not -inf: a row of nothing but padding would become NaN.
+        scores_BNLM = scores_BNLM.masked_fill(~mask_BM[:, None, None, :], torch.finfo(scores_BNLM.dtype).min)
+    # float32 under autocast too: bfloat16 keeps three digits of a probability.
+    wide = torch.promote_types(scores_BNLM.dtype, torch.float32)
+    weights_BNLM = F.dropout(scores_BNLM.softmax(dim=-1, dtype=wide), dropout_p).to(v_BMNH.dtype)
+
+    context_BLNH = torch.einsum("BNLM,BMNH->BLNH", weights_BNLM, v_BMNH)
+    if values_LMH is not None:
+        context_BLNH = context_BLNH + torch.einsum("BNLM,LMH->BLNH", weights_BNLM, values_LMH)
+    return packing.pack(context_BLNH)
+
+
+def _written_out(relative: Relative, length: int, like: Tensor) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    """Rows of keys and of values for each pair of positions, (L, L, H), in the type that attention computes in."""
+    config, device = relative.config, like.device
+    if config.positions == "absolute":
+        return None, None
+    index = relative_index(config, length, device)
+    if relative.keys is not None and relative.values is not None:
+        # Gradients of some ten thousand pairs add up in a row: in float64, or the sum would be worse than what is summed.
+        return relative.keys.double()[index].to(like.dtype), relative.values.double()[index].to(like.dtype)
+    rows = table_on(config, length, device).to(like.dtype)[index]
+    return rows, rows

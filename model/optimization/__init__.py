@@ -1,0 +1,1 @@
+"""What becomes of gradients: the optimizers, their learning rate, and steps that are better not taken."""
