@@ -2,6 +2,8 @@
 
     attention/module/512            tokens/s    baseline: Hugging Face's NEZHA, which writes the (L, L, H) table out
     attention/module/512/vs-bert    tokens/s    baseline: BERT's layer with torch's scaled_dot_product_attention
+    attention/auto/128/bfloat16     tokens/s    baseline: the better one of the implementations that `auto` does not take; also
+                                                at other lengths, and in float32. No projections; at least 1 where it chose well
 
 float32, no dropout, no padding; the released form with its clip of 64. All take turns, and the fastest time of each counts:
 what else the machine does only ever adds to it. The notes have the paper's form and bfloat16, beside BERT's in the same turns.
@@ -13,17 +15,23 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from benchmarks import peers
 from benchmarks.rows import Row
 from model import workers
+from model.attention.choice import SHORT, choose
 from model.attention.packing import Packing
+from model.attention.positions import Relative
+from model.attention.self_attention import attend
 from model.config import EncoderConfig
 from model.encoder import Attention
 
 LENGTH = 512
 ROWS = {"cpu": 4, "cuda": 32}
 TURNS = {"cpu": 5, "cuda": 30}
+CHOICES = (32, SHORT, 2 * SHORT, LENGTH)
+"""Lengths for which the choice of `auto` is held against the others."""
 CONFIG = EncoderConfig(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 
 
@@ -55,7 +63,49 @@ class Layer:
 
 
 def rows(python: str | None = None) -> Iterator[Row]:
-    """Both rows. `python`: one that has the peers."""
+    """All rows. `python`: one that has the peers."""
+    yield from _modules(python)
+    for dtype in (torch.float32, torch.bfloat16):
+        for length in CHOICES:
+            yield _choice(length, dtype, workers.device())
+
+
+def _choice(length: int, dtype: torch.dtype, device: torch.device) -> Row:
+    """What `auto` takes, beside the others that serve."""
+    clipped = length > CONFIG.max_relative_position + 1
+    taken = choose("auto", device, dtype, CONFIG, unclipped=not clipped, short=length <= SHORT)
+    others = {"eager", "banded", *(() if clipped else ("sdpa",))} - {taken}
+    sequences = ROWS[device.type] * LENGTH // length
+    shape = (sequences * length, CONFIG.num_attention_heads, CONFIG.head_size)
+    torch.manual_seed(0)
+    heads = [torch.randn(shape, dtype=dtype, device=device, requires_grad=True) for _ in range(3)]
+    packing = Packing.full(sequences, length, device)
+    best: dict[str, float] = {}
+    for _ in range(TURNS[device.type]):
+        for name in (taken, *sorted(others)):
+            best[name] = min(best.get(name, float("inf")), _attend_seconds(heads, packing, name))
+    tokens = sequences * length
+    times = ", ".join(f"{name} {seconds * 1e3:,.1f} ms" for name, seconds in best.items())
+    return Row(
+        name=f"attention/auto/{length}/{str(dtype).removeprefix('torch.')}",
+        value=tokens / best[taken],
+        unit="tokens/s",
+        baseline=tokens / min(best[name] for name in others),
+        note=f"{taken} is taken; {torch.get_num_threads()} threads; fastest of {TURNS[device.type]}: {times}",
+    )
+
+
+def _attend_seconds(heads: list[Tensor], packing: Packing, implementation: str) -> float:
+    """Of one pass forward and backward."""
+    _wait(packing.device)
+    started = time.perf_counter()
+    q, k, v = heads
+    attend(q, k, v, packing, Relative(CONFIG), implementation=implementation).sum().backward()
+    _wait(packing.device)
+    return time.perf_counter() - started
+
+
+def _modules(python: str | None) -> Iterator[Row]:
     device = workers.device()
     absolute, paper = replace(CONFIG, positions="absolute"), replace(CONFIG, relative_positions="paper")
     layers = {"released": Layer(CONFIG, device), "paper": Layer(paper, device)}

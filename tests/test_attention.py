@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from model.attention import banded, choice
-from model.attention.choice import choose
+from model.attention.choice import SHORT, choose
 from model.attention.packing import Packing
 from model.attention.positions import Relative
 from model.attention.self_attention import SelfAttention, attend
@@ -269,9 +269,11 @@ def test_the_fastest_is_chosen_and_said_once(caplog: pytest.LogCaptureFixture) -
     choice._say.cache_clear()
     with caplog.at_level(logging.INFO, "model.attention.choice"):
         for _ in range(3):
-            case("released", 66).run("auto")
+            case("released", SHORT).run("auto")
+            case("released", SHORT + 1).run("auto")
     assert [record.getMessage() for record in caplog.records] == [
-        "attention: banded (cpu, float32, released form): the fastest here"
+        "attention: eager (cpu, float32, released form): the fastest up to 128 pieces",
+        "attention: banded (cpu, float32, released form): the fastest here",
     ]
 
 
@@ -295,10 +297,10 @@ def test_on_a_gpu_the_order_is_triton_sdpa_banded(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     choose.cache_clear()
     gpu, half = torch.device("cuda", 0), torch.float16
-    assert choose("auto", gpu, half, config_of("released"), False) == "banded"
-    assert choose("auto", gpu, half, config_of("released"), True) == "sdpa"
-    assert choose("auto", gpu, half, config_of("paper"), True) == "sdpa"
-    assert choose("auto", gpu, half, config_of("relative"), False) == "banded"
+    assert choose("auto", gpu, half, config_of("released"), unclipped=False) == "banded"
+    assert choose("auto", gpu, half, config_of("released"), unclipped=True) == "sdpa"
+    assert choose("auto", gpu, half, config_of("paper"), unclipped=True) == "sdpa"
+    assert choose("auto", gpu, half, config_of("relative"), unclipped=False) == "banded"
     choose.cache_clear()
 
 

@@ -12,17 +12,28 @@ import torch
 from model.config import EncoderConfig
 from pipeline.errors import RecipeError
 
+SHORT = 128
+"""Pieces of sequences for which a processor computes the definition fastest: the written-out table is small, and one product of
+matrices does more than many small ones. Measured at widths of 128 to 768 (docs/attention.md)."""
 IMPLEMENTATIONS = ("auto", "eager", "sdpa", "banded", "triton")
 log = logging.getLogger(__name__)
 
 
 @lru_cache(maxsize=256)  # asked for in every layer
 def choose(
-    requested: str, device: torch.device, dtype: torch.dtype, config: EncoderConfig, unclipped: bool, gaps: bool = False
+    requested: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    config: EncoderConfig,
+    *,
+    unclipped: bool,
+    short: bool = False,
+    gaps: bool = False,
 ) -> str:
     """The implementation to use, by device, type and positions; `auto` takes the fastest that serves.
 
-    `unclipped`: no offset in the batch reaches the clip. `gaps`: some row of the batch has padding before its last piece.
+    `unclipped`: no offset in the batch reaches the clip. `short`: no sequence has more than SHORT pieces. `gaps`: some row of
+    the batch has padding before its last piece.
     """
     form = config.positions if config.positions != "functional" else f"{config.relative_positions} form"
     about = f"{device.type}, {str(dtype).removeprefix('torch.')}, {form}"
@@ -33,13 +44,15 @@ def choose(
             raise RecipeError(f'attention = "{requested}" cannot serve here ({about}): {reason}; take "auto"')
         _say(requested, "as asked for", about)
         return requested
-    order = ("banded", "eager") if device.type == "cpu" else ("triton", "sdpa", "banded", "eager")
+    order: tuple[str, ...] = ("triton", "sdpa", "banded", "eager")
+    if device.type == "cpu":
+        order = ("eager",) if short else ("banded", "eager")
     passed = []
     for name in order:
         if not (reason := _refusal(name, device, dtype, config, unclipped, gaps)):
             break
         passed.append(f"{name}: {reason}")
-    _say(name, "; ".join(passed) or "the fastest here", about)
+    _say(name, "; ".join(passed) or (f"the fastest up to {SHORT} pieces" if name == "eager" else "the fastest here"), about)
     return name
 
 

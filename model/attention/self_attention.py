@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from model.attention import dropout
 from model.attention.banded import attend_banded
-from model.attention.choice import choose
+from model.attention.choice import SHORT, choose
 from model.attention.eager import attend_eager
 from model.attention.packing import Packing
 from model.attention.positions import Relative
@@ -53,8 +53,8 @@ def attend(
     """Context (T, N, H) of packed sequences, by the implementation of this name; RecipeError where it cannot serve."""
     clip = relative.clip
     unclipped = clip is None or packing.longest <= clip + 1
-    gaps = packing.gaps is not None
-    chosen = choose(implementation, q_TNH.device, q_TNH.dtype, relative.config, unclipped, gaps)
+    about = {"unclipped": unclipped, "short": packing.longest <= SHORT, "gaps": packing.gaps is not None}
+    chosen = choose(implementation, q_TNH.device, q_TNH.dtype, relative.config, **about)
     if chosen == "eager":
         return attend_eager(q_TNH, k_TNH, v_TNH, packing, relative, dropout_p)
     if chosen == "sdpa":
