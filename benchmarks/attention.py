@@ -100,7 +100,7 @@ def _attend_seconds(heads: list[Tensor], packing: Packing, implementation: str) 
     _wait(packing.device)
     started = time.perf_counter()
     q, k, v = heads
-    attend(q, k, v, packing, Relative(CONFIG), implementation=implementation).sum().backward()
+    torch.autograd.backward(attend(q, k, v, packing, Relative(CONFIG), implementation=implementation).sum())
     _wait(packing.device)
     return time.perf_counter() - started
 

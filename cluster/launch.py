@@ -104,10 +104,11 @@ class Progress:
         try:
             newest = max(self._attempts(self.output), default=0)
             row = storage.read_json(storage.join(self.output, "progress.json")) if newest > self.before else {}
+            again = self._why_again(newest) if newest > max(self.attempt, self.before + 1) else ""
         except StorageError:
             return  # not there yet, or a store that does not answer: the next look may tell
-        if newest > max(self.attempt, self.before + 1):
-            self.report(self.step, self.steps, f"pretrain: restarting after a failure (attempt {newest})")
+        if again:
+            self.report(self.step, self.steps, f"pretrain: {again} (attempt {newest})")
         self.attempt = newest
         if row.get("attempt") == newest and row["step"] != self.step:
             self.step = row["step"]
@@ -115,6 +116,15 @@ class Progress:
             loss = f"loss {row['loss']:.3f}" if row["loss"] is not None else "no finite loss"
             speed = f", {row['tokens_per_second']:,.0f} tokens/s" if row["tokens_per_second"] else ""
             self.report(self.step, self.steps, f"pretrain: step {self.step:,} of {self.steps:,}, {loss}{speed}")
+
+    def _why_again(self, attempt: int) -> str:
+        """Why there is another attempt: a worker failed, or training went back over bad steps."""
+        from model.checkpoint import attempt_name
+
+        facts = storage.read_json(storage.join(self.output, attempt_name(attempt), "attempt.json"))
+        if "rolled_back_from" in facts:
+            return f"going back from step {facts['rolled_back_from']:,} to step {facts['step']:,} after bad steps"
+        return "restarting after a failure"
 
 
 def _explained(error: Exception, run: "PretrainRun", cluster: ClusterConfig, folder: str | None) -> UserError:

@@ -136,13 +136,15 @@ class Attempt:
         return storage.join(self.output, attempt_name(self.number))
 
     @staticmethod
-    def begin(output: str, step: int) -> "Attempt":
-        """Take the next number; training goes on after `step`."""
+    def begin(output: str, step: int, rolled_back_from: int | None = None) -> "Attempt":
+        """Take the next number; training goes on after `step`, to which it went back from a later one where that is given."""
         number = max(attempts(output), default=0) + 1
         while storage.is_local(output) and not _made(storage.join(output, attempt_name(number))):
             number += 1
         attempt = Attempt(output, number, uuid.uuid4().hex)
         facts = {"attempt": number, "token": attempt.token, "step": step, "started": time.time()}
+        if rolled_back_from is not None:
+            facts["rolled_back_from"] = rolled_back_from
         storage.write_json(storage.join(attempt.url, "attempt.json"), {**facts, "host": platform.node(), "pid": os.getpid()})
         attempt.check()
         return attempt

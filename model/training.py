@@ -132,8 +132,8 @@ class _Training:
             pass
         return self._result(self.attempt.number)
 
-    def _begin_attempt(self) -> None:
-        self.attempt = workers.first_says(lambda: Attempt.begin(self.output, self.state.step))
+    def _begin_attempt(self, rolled_back_from: int | None = None) -> None:
+        self.attempt = workers.first_says(lambda: Attempt.begin(self.output, self.state.step, rolled_back_from))
         if workers.rank() == 0:
             self.attempt.point_at_best(self.state.best)
 
@@ -285,7 +285,7 @@ class _Training:
             self._load()
         else:
             self._build()
-        self._begin_attempt()
+        self._begin_attempt(failed.step)
         if workers.rank() == 0:
             self.metrics.rollback(self.state, failed.step, (start, failed.consumed_samples))
         # At once, so that a run that is killed now need not find out again.

@@ -131,6 +131,22 @@ def test_the_report_goes_from_the_start_to_the_last_step(together: tuple[str, li
     assert [done for done, _, _ in reports] == sorted(done for done, _, _ in reports)
 
 
+def test_the_report_tells_a_failure_from_going_back(corpus: tiny.Corpus, tmp_path: Path) -> None:
+    from cluster.launch import Progress
+
+    run, told = pretrain_run(corpus, tmp_path), []
+    progress = Progress(run, lambda done, steps, what: told.append(what))
+    for begin in ((0,), (1_200,), (1_000, 1_257)):
+        attempt = checkpoint.Attempt.begin(run.output, *begin)
+        row = {"attempt": attempt.number, "step": begin[0] + 1, "loss": 5.25, "tokens_per_second": None}
+        storage.write_json(storage.join(run.output, "progress.json"), row)
+        progress.show()
+    assert [what for what in told if "attempt" in what] == [
+        "pretrain: restarting after a failure (attempt 2)",
+        "pretrain: going back from step 1,257 to step 1,000 after bad steps (attempt 3)",
+    ]
+
+
 def test_a_killed_worker_comes_back_and_the_weights_are_bitwise_those_of_an_undisturbed_run(
     corpus: tiny.Corpus, together: tuple[str, list[tuple[int, int, str]]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

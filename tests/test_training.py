@@ -370,6 +370,7 @@ def test_bad_steps_in_a_row_send_the_run_back_and_past_their_samples(
         result = train(run, on_commit=lambda figures, url: heard.append((figures["step"], url)))
     assert (result.step, result.attempt) == (30, 2)
     assert "back from step 14 to step 10; samples 160 to 272 are passed by" in caplog.text
+    assert storage.read_json(storage.join(run.output, "attempt-0002", "attempt.json"))["rolled_back_from"] == 14
     state = state_of(result.last_checkpoint)
     assert (state["skipped_ranges"], state["consumed_samples"], state["rollbacks"]) == ([[0, 160, 272]], 480 + 112, 0)
     assert [step for step, _ in heard] == [10, 10, 20, 30]
