@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import storage
 from pipeline.stages import Finished
+from workflows import plots
 from workflows.figures import MOST_POINTS, ReportInputs, figures
 from workflows.report import duration, page, write_report
 from workflows.scores import UNTRAINED, Score
@@ -215,3 +216,14 @@ def test_masks_drawn_while_training_have_no_share(tmp_path: Path) -> None:
 )
 def test_durations_are_told_as_people_do(seconds: float, told: str) -> None:
     assert duration(seconds) == told
+
+
+def test_a_model_has_the_colour_of_its_curve_and_an_untrained_one_none_of_them() -> None:
+    rows = [
+        {"task": "t", "model_id": m, "metric": "f1", "split": "test", "mean": 0.5, "deviation": None}
+        for m in ("a", "none", "b")
+    ]
+    curves = plots.curves({name: [(1, 1.0), (2, 0.5)] for name in ("a", "b")}, "loss")
+    bars = plots.scores(rows, [], untrained={"none"})
+    series = {number: (f"var(--series-{number})" in curves, f"var(--series-{number})" in bars) for number in (1, 2, 3)}
+    assert series == {1: (True, True), 2: (True, True), 3: (False, False)}

@@ -156,7 +156,8 @@ def write(content: Mapping[str, Any], root: str) -> str:
         for name, (kind, form) in CURVES.items()
     }
     rows = [{**row, "model_id": row["variant"], "split": "test"} for row in content["scores"]]
-    drawn["scores"] = plots.scores(rows, [{**value, "model_id": value["variant"]} for value in content["values"]])
+    values = [{**value, "model_id": value["variant"]} for value in content["values"]]
+    drawn["scores"] = plots.scores(rows, values, {row["variant"] for row in content["scores"]} - set(content["curves"]))
     storage.write_json(storage.join(root, f"{RESULTS}.json"), content)
     storage.write_bytes(storage.join(root, f"{RESULTS}.md"), markdown(content).encode())
     for name, plot in (("loss", drawn["validation"]), ("accuracy", drawn["accuracy"])):

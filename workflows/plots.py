@@ -7,7 +7,7 @@ Letters stay letters (svg.fonttype none), so that the browser's fonts draw Chine
 import io
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -76,8 +76,13 @@ def curves(lines: Mapping[str, Points], name: str, *, phase_starts: Sequence[int
         return _svg(figure, name)
 
 
-def scores(rows: Sequence[Mapping[str, Any]], values: Sequence[Mapping[str, Any]]) -> str:
-    """Mean test score per task and model, the standard deviation as a line, every seed as a dot."""
+def scores(
+    rows: Sequence[Mapping[str, Any]], values: Sequence[Mapping[str, Any]], untrained: Collection[str] = (UNTRAINED,)
+) -> str:
+    """Mean test score per task and model, the standard deviation as a line, every seed as a dot.
+
+    Models that are not `untrained` have the colours of their curves, where curves are drawn in the same order.
+    """
     rows = [row for row in rows if row["split"] == "test"]
     if not rows:
         return ""
@@ -85,11 +90,12 @@ def scores(rows: Sequence[Mapping[str, Any]], values: Sequence[Mapping[str, Any]
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes()
         width = min(0.36, 0.8 / len(models))
+        trained = [model for model in models if model not in untrained]
         for number, model in enumerate(models):
             shown = [row for row in rows if row["model_id"] == model]
             places = [tasks.index(row["task"]) + (number - (len(models) - 1) / 2) * width for row in shown]
             heights, spread = [row["mean"] for row in shown], [row["deviation"] or 0.0 for row in shown]
-            color = SERIES[-1] if model == UNTRAINED else SERIES[number % len(SERIES)]
+            color = SERIES[trained.index(model) % len(SERIES)] if model in trained else SERIES[-1]
             axes.bar(places, heights, width * 0.88, color=color, label=model)
             axes.errorbar(places, heights, spread, fmt="none", ecolor=TEXT, elinewidth=1.1, capsize=4)
             for place, row in zip(places, shown, strict=True):
