@@ -150,10 +150,12 @@ def choosable(name: str, form: Form, length: int, clip: int = 64) -> bool:
 
 
 @pytest.mark.parametrize("form", ["released", "paper"])
-def test_the_layer_is_the_formula_pair_by_pair(form: Form) -> None:
+@pytest.mark.parametrize("name", ["eager", "banded"])
+def test_the_layer_is_the_formula_pair_by_pair(form: Form, name: str) -> None:
     torch.manual_seed(1)
     config = config_of(form, clip=16, width=8)
     layer = SelfAttention(config).double()
+    layer.implementation = name
     hidden = torch.randn(40 + 17, 16, dtype=torch.float64, requires_grad=True)
     ours = layer(hidden, Packing((40, 17), 40, CPU))
     rows = [by_definition(config, layer.query(x), layer.key(x), layer.value(x)) for x in torch.split(hidden, [40, 17])]
@@ -306,6 +308,7 @@ def test_on_a_gpu_the_order_is_triton_sdpa_banded(monkeypatch: pytest.MonkeyPatc
 
 def test_softmax_is_float32_under_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = SelfAttention(config_of("released", width=8)).eval()
+    layer.implementation = "banded"
     seen: list[torch.dtype] = []
     softmax = torch.softmax
 

@@ -42,5 +42,5 @@ def _written_out(relative: Relative, length: int, like: Tensor) -> tuple[Tensor,
     if relative.keys is not None and relative.values is not None:
         # Gradients of some ten thousand pairs add up in a row: in float64, or the sum would be worse than what is summed.
         return relative.keys.double()[index].to(like.dtype), relative.values.double()[index].to(like.dtype)
-    rows = table_on(config, length, device).to(like.dtype)[index]
+    rows = table_on(config, length, device, torch.promote_types(like.dtype, torch.float32)).to(like.dtype)[index]
     return rows, rows

@@ -28,8 +28,8 @@ from torch import Tensor
 from model.config import EncoderConfig
 
 
-def relative_table(config: EncoderConfig, length: int) -> Tensor:
-    """The table of both keys and values, (R, H), float32 on the CPU; the same for all heads and layers.
+def relative_table(config: EncoderConfig, length: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The table of both keys and values, (R, H) on the CPU; the same for all heads and layers.
 
     `released`: 2m + 1 rows whatever the length. `paper`: 2 * length - 1 rows, offsets -(length - 1) to length - 1.
     The mathematics is float64, as in Huawei's numpy: float32 angles would be wrong by up to 4.5e-6.
@@ -38,7 +38,7 @@ def relative_table(config: EncoderConfig, length: int) -> Tensor:
         angle = torch.arange(2 * config.max_relative_position + 1, dtype=torch.float64)
     else:
         angle = torch.arange(1 - length, length, dtype=torch.float64)
-    return sinusoids(angle, config.head_size).float()
+    return sinusoids(angle, config.head_size).to(dtype)
 
 
 def relative_index(config: EncoderConfig, length: int, device: torch.device | None = None) -> Tensor:
@@ -118,7 +118,7 @@ def rotation(width: int, length: int, shift: int, dtype: torch.dtype, device: to
 
 
 @lru_cache(maxsize=64)
-def table_on(config: EncoderConfig, length: int, device: torch.device) -> Tensor:
+def table_on(config: EncoderConfig, length: int, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
     """`relative_table` on a device, kept: a copy to a GPU in each forward would make the host wait. Never write into it."""
     with torch.inference_mode(False):  # a table first made during inference must still serve training
-        return relative_table(config, length).to(device)
+        return relative_table(config, length, dtype).to(device)
