@@ -32,8 +32,8 @@ $(VENV)/.dev: $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps timm
 	@touch $@
 
-test: $(VENV)/.dev  ## the fast tests
-	$(BIN)/python -m pytest -q -m "not slow"
+test: $(VENV)/.dev  ## the fast tests, files of them side by side
+	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(VENV)/.dev  ## several processes, killed workers, a second environment
 	$(BIN)/python -m pytest -q -m slow
