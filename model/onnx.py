@@ -85,7 +85,7 @@ def need_packages() -> None:
         except ImportError:
             missing.append(name)
     if missing:
-        raise RecipeError(f"no package {', '.join(missing)}; install them: pip install 'nezha-pipe[onnx]'")
+        raise RecipeError(f"no package {', '.join(missing)}; install them: pip install -e '.[onnx]' in a clone")
 
 
 def write_graph(model: PretrainingModel, head: Head, path: Path) -> float:

@@ -127,12 +127,21 @@ def plain(value: Any) -> Any:
 def load(url: str) -> Finished:
     """A finished stage by its folder; `StorageError` when it is missing, unfinished or damaged."""
     if not storage.exists(storage.join(url, MANIFEST)):
-        state = "unfinished: run its command again to go on" if storage.exists(url) else "no such folder"
-        raise StorageError(f"{url}: no {MANIFEST} ({state})")
+        raise StorageError(f"{url}: no {MANIFEST} ({_why_not(url)})")
     manifest = storage.read_json(storage.join(url, MANIFEST))
     if not isinstance(manifest, dict) or not {"stage", "key", "files"} <= manifest.keys():
         raise StorageError(f"{url}: {MANIFEST} is not one of nezha-pipe; remove the folder and run again")
     return Finished(url, manifest)
+
+
+def _why_not(url: str) -> str:
+    """What a folder without a manifest is."""
+    if not storage.exists(url):
+        return "no such folder"
+    inside = (name for name in storage.list_names(url) if storage.exists(storage.join(url, name, MANIFEST)))
+    if stage := next(inside, None):
+        return f"it holds stages: name one of them, such as {storage.join(url, stage)}"
+    return "unfinished: run its command again to go on"
 
 
 def find(root: str, stage: Stage) -> Finished | None:

@@ -82,6 +82,12 @@ def test_equal_contents_have_equal_manifests(tmp_path: Path) -> None:
     assert run.keys() == {"started", "seconds", "host", "pid"}
 
 
+def test_a_folder_of_stages_is_no_stage_and_says_which_it_holds(tmp_path: Path) -> None:
+    finished = stages.run(str(tmp_path), STAGE, lambda folder: {"files": []})
+    with pytest.raises(StorageError, match=f"it holds stages: name one of them, such as {finished.url}"):
+        stages.load(str(tmp_path))
+
+
 def test_a_folder_without_manifest_is_gone_on_with(tmp_path: Path) -> None:
     def dies(folder: str) -> dict[str, Any]:
         storage.write_bytes(storage.join(folder, "work-1", "part"), b"finished part")
