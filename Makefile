@@ -36,7 +36,7 @@ test: $(VENV)/.dev  ## the fast tests, files of them side by side
 	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(VENV)/.dev  ## several processes, killed workers, a second environment
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -m slow -n 2 --dist loadfile
 
 test-oracle: $(VENV)/.dev  ## prose and dumps beside MediaWiki itself: apt-get install mediawiki php-cli php-sqlite3
 	$(BIN)/python -m pytest -q -s tests/oracle_wiki.py

@@ -89,5 +89,5 @@ def test_a_graph_that_differs_is_refused_and_removed(tmp_path: Path, monkeypatch
 
 def test_a_missing_package_is_told_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx, "PACKAGES", ("json", "onnx_of_nowhere"))
-    with pytest.raises(RecipeError, match=r"no package onnx_of_nowhere; install them: pip install 'nezha-pipe\[onnx\]'"):
+    with pytest.raises(RecipeError, match=r"no package onnx_of_nowhere; install them: pip install -e '\.\[onnx\]' in a clone"):
         onnx.need_packages()
