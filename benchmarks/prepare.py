@@ -2,6 +2,8 @@
 
     prepare/all-stages/1-worker     MB/s     baseline: a plain script with jieba and the BERT tokenizer (peer_prepare.py)
     prepare/all-stages/2-workers    MB/s     baseline: ours with one worker, so 2 would be perfect
+    prepare/all-stages/2-runs       MB/s     baseline: the same; two runs at once of a worker each, which share nothing but the
+                                             machine: what it has for two, whatever the program
     prepare/peak-memory/1GB         GB       no baseline; of all processes together, with 2 workers
 
 A MB is a million UTF-8 bytes of clean text. Seconds are those of the whole command, from its start to its end, the report on
@@ -15,6 +17,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks import corpus, peers
@@ -47,26 +50,41 @@ def arguments(text: Corpus, output: Path, workers: int) -> list[str]:
 def _speeds(text: Corpus, peers_text: Corpus, folder: Path, python: str | None) -> Iterator[Row]:
     seconds: dict[str | int, list[float]] = defaultdict(list)
     missing = stages = ""
-    for turn in range(TURNS):
+    for _ in range(TURNS):
         for workers in (1, 2):
-            output = folder / f"{workers}-{turn}"
-            seconds[workers].append(timed(*arguments(text, output, workers))[0])
-            stages = stages or _stage_seconds(output)
-            storage.remove(str(output))
+            seconds[workers].append(timed(*arguments(text, folder / "out", workers))[0])
+            stages = stages or _stage_seconds(folder / "out")
+            storage.remove(str(folder / "out"))
+        seconds["runs"].append(_two_at_once(text, folder))
         if not missing:
             try:
                 seconds["peer"].append(_peer_seconds(peers_text, folder / "peer.arrow", python))
             except peers.PeerMissing as error:
                 missing = str(error)
-    sizes: dict[str | int, float] = {1: text.megabytes, 2: text.megabytes, "peer": peers_text.megabytes}
-    one, two, peer = (size / statistics.median(seconds[who]) if seconds[who] else None for who, size in sizes.items())
-    assert one and two
+    size = text.megabytes
+    sizes: dict[str | int, float] = {1: size, 2: size, "runs": 2 * size, "peer": peers_text.megabytes}
+    one, two, runs, peer = (size / statistics.median(seconds[who]) if seconds[who] else None for who, size in sizes.items())
+    assert one and two and runs
     about = f"{text.megabytes:.0f} MB, {text.documents:,} documents of the embedded corpus ({text.copies} copies)"
     plain = f"baseline: a plain script with jieba and BertTokenizerFast over {peers_text.megabytes:.0f} MB"
     note = f"{missing or plain}; {about}; {stages}"
     yield Row(name="prepare/all-stages/1-worker", value=one, unit="MB/s", baseline=peer, note=note)
     note = "baseline: ours with one worker" + (f"; {two / peer:.3g} times the peer" if peer else "")
     yield Row(name="prepare/all-stages/2-workers", value=two, unit="MB/s", baseline=one, workers=2, note=note)
+    note = "baseline: ours with one worker; two runs at once, what the machine has for two"
+    yield Row(name="prepare/all-stages/2-runs", value=runs, unit="MB/s", baseline=one, workers=2, note=note)
+
+
+def _two_at_once(text: Corpus, folder: Path) -> float:
+    """Seconds until both of two runs have ended."""
+    outputs = [folder / "left", folder / "right"]
+    started = time.perf_counter()
+    with ThreadPoolExecutor(len(outputs)) as pool:
+        list(pool.map(lambda output: timed(*arguments(text, output, 1)), outputs))
+    seconds = time.perf_counter() - started
+    for output in outputs:
+        storage.remove(str(output))
+    return seconds
 
 
 def _peer_seconds(text: Corpus, output: Path, python: str | None) -> float:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import demo, inputs, job, sources, storage, tally
+from pipeline import demo, inputs, job, sources, storage, tables, tally
 from pipeline.config import SourceConfig
 from pipeline.errors import CorpusError
 from pipeline.layouts.fields import FIELDS
@@ -295,5 +295,4 @@ def parts(done: Sequence[Finished]) -> list[Part]:
 
 def read_part(stage: Finished, name: str, columns: list[str] | None = None) -> pa.Table:
     """The documents of one part, or some of their columns."""
-    with storage.open_read(stage.file(name)) as file:
-        return pq.read_table(file, columns=columns)
+    return tables.read(stage.file(name), columns)

@@ -1,6 +1,6 @@
 """Worker processes of this machine, kept from one stage to the next, so that a stage does not wait for them to start.
 
-    each(step, [task, task, ...], workers=2)   ->   [step(task), step(task), ...]   in the order of the tasks
+    begin(step, [task, task, ...], workers=2).results()   ->   [step(task), step(task), ...]   in the order of the tasks
 
 A free worker takes the next task. A worker that dies is an error at once; an idle one ends after some seconds, so that training
 finds its memory free; all end with the program that started them. Workers that have grown (dictionaries, which the next stage
@@ -10,17 +10,17 @@ may not need) are replaced before the next stage.
 import contextlib
 import ctypes
 import gc
-import importlib
 import os
 import resource
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pipeline.errors import CorpusError
 
@@ -35,40 +35,40 @@ Result = TypeVar("Result")
 _grown = False
 
 
-def each(step: Callable[[Any], Result], tasks: Sequence[Any], workers: int) -> list[Result]:
-    """Results of a picklable step for each task.
+@dataclass(frozen=True)
+class Begun(Generic[Result]):
+    """Steps that workers are at."""
 
-    Raises: what a step raised; CorpusError when a worker process was killed.
-    """
-    import loky
+    _pool: Any
+    _futures: list[Any]
 
-    global _grown
-    pool, futures = _submitted(_measured, [(step, task) for task in tasks], workers)
-    try:
-        results = [future.result() for future in futures]
-        _grown = any(size > GROWN_BYTES for _, size in results)
-        return [result for result, _ in results]
-    except BaseException as error:
-        pool.shutdown(wait=True, kill_workers=True)  # else the others go on writing behind the caller's back
-        if isinstance(error, loky.process_executor.TerminatedWorkerError):
-            raise CorpusError(
-                "a worker process was killed (out of memory?); run again, finished parts are kept, or use fewer --workers"
-            ) from None
-        raise
+    def results(self) -> list[Result]:
+        """Waits for all, in the order of the tasks.
+
+        Raises: what a step raised; CorpusError when a worker process was killed. The others are stopped then.
+        """
+        from loky.process_executor import TerminatedWorkerError
+
+        global _grown
+        try:
+            results = [future.result() for future in self._futures]
+            _grown = any(size > GROWN_BYTES for _, size in results)
+            return [result for result, _ in results]
+        except BaseException as error:
+            self.stop()  # else the others go on writing behind the caller's back
+            if isinstance(error, TerminatedWorkerError):
+                raise CorpusError(
+                    "a worker process was killed (out of memory?); run again, finished parts are kept, or use fewer --workers"
+                ) from None
+            raise
+
+    def stop(self) -> None:
+        """End the workers, whatever they are at."""
+        self._pool.shutdown(wait=True, kill_workers=True)
 
 
-def start(modules: Sequence[str], workers: int) -> None:
-    """Let workers start and import what they will need, and do not wait for them."""
-    _submitted(_import, [(tuple(modules),)] * workers, workers)
-
-
-def _import(modules: Sequence[str]) -> None:
-    for module in modules:
-        importlib.import_module(module)
-
-
-def _submitted(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], workers: int) -> tuple[Any, list[Any]]:
-    """The pool, and a future for each call."""
+def begin(step: Callable[[Any], Result], tasks: Sequence[Any], workers: int) -> Begun[Result]:
+    """Let workers do a picklable step for each task, and do not wait for them."""
     import loky
 
     global _grown
@@ -87,7 +87,7 @@ def _submitted(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], w
             env={"LOKY_MAX_MEMORY_LEAK_SIZE": str(1 << 40)},
         )
         _grown = False
-        return pool, [pool.submit(function, *call) for call in calls]
+        return Begun(pool, [pool.submit(_measured, step, task) for task in tasks])
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

@@ -12,10 +12,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from pipeline import stages, storage
+from pipeline import stages, storage, tables
 from pipeline.documents import part_of
 from pipeline.errors import CorpusError
 from pipeline.stages import Finished
@@ -73,9 +71,7 @@ def _finished(url: str) -> Finished | None:
 
 def _rows(url: str, document_id: int, columns: list[str] | None = None) -> list[dict[str, Any]]:
     """Rows of a Parquet file on the document."""
-    wanted = pc.field("id") == pa.scalar(document_id, pa.uint64())
-    with storage.open_read(url) as file:
-        rows: list[dict[str, Any]] = pq.read_table(file, columns=columns, filters=wanted).to_pylist()
+    rows: list[dict[str, Any]] = tables.read_between(url, "id", document_id, document_id, columns).to_pylist()
     return rows
 
 

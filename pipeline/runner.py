@@ -8,13 +8,16 @@ Beam 2.77 as it comes loses data on one machine, without a word (measured; tests
   processes of ours (pipeline/processes.py); where its job service runs in this process, the timer is turned off.
 """
 
+import atexit
 import contextlib
+import gc
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
-from pipeline import storage
+from pipeline import processes, storage
 from pipeline.errors import CorpusError, UserError
 
 RunnerName = Literal["portable", "flink", "spark", "dataflow", "dask"]
@@ -35,11 +38,19 @@ def import_beam() -> Any:
     without the pages that it would write about errors that we tell in a line."""
     logging.disable(logging.WARNING)
     try:
-        import apache_beam
+        with processes.rare_collections():
+            import apache_beam
     finally:
         logging.disable(logging.NOTSET)
     logging.getLogger("apache_beam.runners.common").addFilter(_is_no_users_error)
+    _end_without_a_search()
     return apache_beam
+
+
+@cache
+def _end_without_a_search() -> None:
+    """Else Python, as it ends, looks for cycles in all that Beam's import has made, several times: half a second."""
+    atexit.register(gc.freeze)
 
 
 def _is_no_users_error(record: logging.LogRecord) -> bool:

@@ -191,8 +191,9 @@ def test_documents_each_once_without_a_peer(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.usefixtures("no_peer")
 def test_prepare_is_measured_and_so_is_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "TURNS", 1)
-    one, two, memory = prepare.rows(0.01, big=0.02)
-    assert one.value > 0 and two.value > 0
+    one, two, runs, memory = prepare.rows(0.01, big=0.02)
+    assert one.value > 0 and two.value > 0 and runs.value > 0
+    assert two.baseline == runs.baseline == one.value
     assert "documents" in one.note and "shards" in one.note, "seconds of each stage"
     assert memory.name == "prepare/peak-memory/0.02MB" and memory.unit == "GB"
     assert 0.05 < memory.value < 5, "several Python processes with pyarrow and Beam"

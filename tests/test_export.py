@@ -13,6 +13,7 @@ from typing import Any, Literal
 import pytest
 import safetensors.torch
 import torch
+from click.testing import CliRunner
 
 from benchmarks import peers
 from model.config import EncoderConfig
@@ -25,6 +26,7 @@ from pipeline.errors import CheckpointError
 from pipeline.text.pieces import PieceEncoder
 from pipeline.text.vocab import Vocab
 from tests import tiny
+from workflows.cli import main
 from workflows.exporting import export_checkpoint
 from workflows.filling import fill
 
@@ -287,6 +289,18 @@ def test_an_export_tells_rules_of_text_data_and_validation_as_they_were_recorded
         export_checkpoint(result.last_checkpoint, str(tmp_path / "again"), {}, data=str(tmp_path))
     export_checkpoint(result.last_checkpoint, str(tmp_path / "alone"), {})
     assert "Not recorded with this export." in (tmp_path / "alone" / "README.md").read_text("utf-8")
+
+
+def test_an_export_says_which_checkpoint_it_takes_and_that_the_training_goes_on(tmp_path: Path) -> None:
+    run = tiny.pretrain_run(tiny.prepare(tmp_path / "data", rows=60), tmp_path / "run", validate_every=20, checkpoint_every=20)
+    result = train(run)
+    command = ["export", str(tmp_path / "run"), "--output", str(tmp_path / "export")]
+    ended = CliRunner(catch_exceptions=False).invoke(main, command).stderr
+    assert ended == f"attempt-0001/checkpoint-00000020: the best, validation loss {result.best_validation_loss:.4g}\n"
+    progress = tmp_path / "run" / "progress.json"
+    progress.write_text(json.dumps({**json.loads(progress.read_text()), "steps": 3_000}))
+    running = CliRunner(catch_exceptions=False).invoke(main, command).stderr
+    assert running == f"{ended.strip()}; so far: the training has done 20 of 3,000 steps\n"
 
 
 def test_masks_are_filled_in_text_as_it_was_trained_on(tmp_path: Path) -> None:

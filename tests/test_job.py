@@ -2,12 +2,13 @@
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline import job, processes, storage
+from pipeline import job, processes, runner, storage
 from pipeline.errors import CorpusError, StorageError, UserError
 from tests import steps
 
@@ -25,6 +26,37 @@ def test_every_number_arrives_in_its_bucket(tmp_path: Path) -> None:
 def test_two_workers_give_what_one_gives(tmp_path: Path) -> None:
     one = job.run(steps.job(tmp_path, "one"))
     assert job.run(steps.job(tmp_path, "two"), workers=2) == one
+
+
+def test_workers_begin_before_beam_is_ready_and_do_each_task_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = str(tmp_path / "calls")
+    real = runner.import_beam
+
+    def import_beam() -> Any:
+        deadline = time.monotonic() + 60
+        while not steps.calls(calls):
+            assert time.monotonic() < deadline, "no worker has begun"
+            time.sleep(0.02)
+        return real()
+
+    numbers = steps.job(tmp_path)
+    monkeypatch.setattr(job, "import_beam", import_beam)
+    assert job.run(numbers, workers=2)[1] == {"mapped": 60, "reduced": 60}
+    assert steps.calls(calls) == [task.name for task in numbers.tasks]
+
+
+def test_workers_stop_when_beam_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def import_beam() -> Any:
+        raise ImportError("no apache_beam here")
+
+    monkeypatch.setattr(job, "import_beam", import_beam)
+    numbers = steps.job(tmp_path, stop_at="000000")
+    before = time.monotonic()
+    with pytest.raises(ImportError, match="no apache_beam here"):
+        job.run(numbers, workers=2)
+    assert time.monotonic() - before < 300, "the task that waits 600 seconds was waited for"
+    monkeypatch.undo()
+    assert job.run(steps.job(tmp_path), workers=2)[1] == {"mapped": 60, "reduced": 60}
 
 
 def test_a_task_without_rows_and_a_job_without_tasks_are_no_error(tmp_path: Path) -> None:
@@ -92,8 +124,8 @@ def test_ctrl_c_arrives_as_itself(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    place: Any = processes if workers > 1 else steps.Spread
-    monkeypatch.setattr(place, "each" if workers > 1 else "__call__", stop)
+    place: Any = processes.Begun if workers > 1 else steps.Spread
+    monkeypatch.setattr(place, "results" if workers > 1 else "__call__", stop)
     with pytest.raises(KeyboardInterrupt):
         job.run(steps.job(tmp_path), workers)
     assert caplog.messages == []

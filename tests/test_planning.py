@@ -15,8 +15,9 @@ from model.heads import PretrainingModel
 from model.optimization.schedule import sequences
 from model.sizes import activation_bytes, parameters, training_memory
 from workflows import recipe
+from workflows.chain import Chain
 from workflows.cli import main
-from workflows.planning import BYTES_A_PIECE, GPUS, costs, lines, shard_bytes
+from workflows.planning import BYTES_A_PIECE, GPUS, costs, lines, shard_bytes, vocabulary_size
 
 SMALL = EncoderConfig(
     hidden_size=64,
@@ -198,6 +199,31 @@ def test_every_shipped_recipe_plans(name: str, tmp_path: Path) -> None:
     said = json.loads(CliRunner(catch_exceptions=False).invoke(main, [*arguments, "--json"]).stdout)
     assert said["costs"] == json.loads(json.dumps(costs(recipe.load(name), gpus=4, gpu="a100-80g")))
     assert {*said["steps"].values()} == {"to do"}
+
+
+def test_a_vocabulary_that_is_there_is_counted(tmp_path: Path) -> None:
+    given = tmp_path / "vocab.txt"
+    given.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "北", "京"]), encoding="utf-8")
+    tiny = recipe.load("tiny").encoder
+
+    def planned(*settings: str) -> int:
+        told = CliRunner(catch_exceptions=False).invoke(
+            main, ["plan", "tiny", "--json", "--output", str(tmp_path / "run"), *settings]
+        )
+        return int(json.loads(told.stdout)["costs"]["parameters"])
+
+    assert planned("--set", f"vocabulary.url={given}") == parameters(tiny, 7)
+    assert planned("--set", "vocabulary.size=900") == parameters(tiny, 900)
+
+
+def test_the_size_of_a_vocabulary_is_what_was_built_once_it_is(tmp_path: Path) -> None:
+    text = tmp_path / "text.jsonl"
+    text.write_text(json.dumps({"text": "他出生在北京，后来在上海的大学里读书。" * 20}, ensure_ascii=False), encoding="utf-8")
+    content = {"name": "small", "source": [{"name": "text", "kind": "text", "input": [str(text)]}]}
+    loaded = recipe.build(content, "small", ["vocabulary.size=900", "filters.judge_from_characters=9000"])
+    before = vocabulary_size(Chain(loaded, str(tmp_path / "run")))
+    built = Chain(loaded, str(tmp_path / "run")).vocabulary().manifest["size"]
+    assert before == 900 > built == vocabulary_size(Chain(loaded, str(tmp_path / "run")))
 
 
 def test_every_gpu_can_be_asked_for_and_has_a_share_between_0_and_1() -> None:

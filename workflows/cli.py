@@ -139,11 +139,12 @@ def plan(
       nezha-pipe plan tiny --set encoder.num_hidden_layers=4
       nezha-pipe plan nezha-base-2019 --gpus 8 --gpu a100-80g
     """
-    from workflows.planning import corpus_pieces, costs, lines
+    from workflows.planning import corpus_pieces, costs, lines, vocabulary_size
 
     chain = _chain(recipe, settings, output, None)
     steps = chain.plan()
-    cost = costs(chain.recipe, gpus=gpus, gpu=gpu, mfu=mfu, corpus_pieces=corpus_pieces(chain))
+    known = {"vocabulary_size": vocabulary_size(chain), "corpus_pieces": corpus_pieces(chain)}
+    cost = costs(chain.recipe, gpus=gpus, gpu=gpu, mfu=mfu, **known)
     if as_json:
         click.echo(json.dumps({"steps": steps, "costs": cost}, ensure_ascii=False))
         return
@@ -282,7 +283,7 @@ def export(checkpoint: str, output: str, name: str, data: str | None, average: i
     import contextlib
 
     from model.optimization.averaging import mean_of
-    from workflows.exporting import export_checkpoint, export_onnx, find_checkpoint
+    from workflows.exporting import export_checkpoint, export_onnx, find_checkpoint, told_of
 
     place, folder = storage.absolute(checkpoint), storage.absolute(output)
     if more["int8"] and not more["onnx"]:
@@ -294,6 +295,8 @@ def export(checkpoint: str, output: str, name: str, data: str | None, average: i
     if not (more["onnx"] and place == folder and storage.exists(storage.join(place, "tokenizer_config.json"))):
         which = mean_of(place, average, more["average_of"]) if average > 1 else contextlib.nullcontext(find_checkpoint(place))
         with which as found:
+            if average == 1 and found != place:
+                click.echo(told_of(found, place), err=True)
             export_checkpoint(
                 found,
                 folder,

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import documents, stages, storage, vocabulary
+from pipeline import documents, stages, storage, tables, vocabulary
 from pipeline.errors import CorpusError
 from pipeline.stages import Finished
 from pipeline.text.vocab import SPECIALS
@@ -165,11 +165,9 @@ def _documents_of(stage: Finished, source: str) -> Finished | None:
 def _beginning(read: list[Finished], number: int) -> str:
     """The beginning of a document, looked for in some sources."""
     for done in read:
-        wanted = pc.field("id") == pa.scalar(number, pa.uint64())
         part = documents.part_of(pa.array([number], pa.uint64()).to_numpy(), done.manifest["parts"])[0]
         if done.files(name := f"part-{part:05d}.parquet"):
-            with storage.open_read(done.file(name)) as file:
-                found = pq.read_table(file, columns=["text"], filters=wanted)["text"].to_pylist()
+            found = tables.read_between(done.file(name), "id", number, number, ["text"])["text"].to_pylist()
             if found:
                 return f"    {' '.join(found[0][:BEGINNING].split())}"
     return f"    ({number:016x}: its documents are not here)"
@@ -196,8 +194,7 @@ def _evaluation(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
 
 
 def _side(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
-    with storage.open_read(stage.file("side.parquet")) as file:
-        table = pq.read_table(file)
+    table = tables.read(stage.file("side.parquet"))
     for kind in table["kind"].unique().to_pylist():
         some = table.filter(pc.equal(table["kind"], kind))
         yield f"{len(some):,} of kind {kind}:"

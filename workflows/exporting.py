@@ -192,6 +192,20 @@ def find_checkpoint(url: str) -> str:
     raise CheckpointError(f"{url}: neither a checkpoint ({MARKER}) nor a training folder ({BEST}); give the folder of one")
 
 
+def told_of(checkpoint_url: str, training_folder: str) -> str:
+    """Which checkpoint of a training folder is taken, and whether the training has come to its end, in a line."""
+    from model.checkpoint import BEST
+    from model.metrics import PROGRESS
+
+    best = storage.read_json(storage.join(training_folder, BEST))
+    progress = storage.join(training_folder, PROGRESS)
+    run = storage.read_json(progress) if storage.exists(progress) else {}
+    line = f"{checkpoint_url.removeprefix(training_folder).strip('/')}: the best, validation loss {best['validation_loss']:.4g}"
+    if run and run["step"] < run["steps"]:
+        line += f"; so far: the training has done {run['step']:,} of {run['steps']:,} steps"
+    return line
+
+
 def export_onnx(folder: str, head: "Head", int8: bool) -> dict[str, Any]:
     """Add graphs to an export: onnx/model.onnx and, 8 bits wide, onnx/model_quantized.onnx; what onnx/onnx.json says of them.
 

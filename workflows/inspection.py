@@ -2,10 +2,15 @@
 
 import dataclasses
 import json
+import textwrap
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline import stages, storage
 from pipeline.errors import CorpusError, StorageError
+
+LINE = 120
+"""Characters."""
 
 
 def inspect(url: str, rows: int, draw: int | None = None) -> dict[str, Any]:
@@ -24,8 +29,7 @@ def inspect(url: str, rows: int, draw: int | None = None) -> dict[str, Any]:
     stage = stages.load(url)
     facts = {name: value for name, value in stage.manifest.items() if name not in ("files", "length_histogram", "samples")}
     shown = excerpt(stage, rows, draw)
-    text = "\n".join([json.dumps(facts, ensure_ascii=False, indent=2), "", *shown])
-    return {"facts": facts, "rows": shown, "text": text}
+    return {"facts": facts, "rows": shown, "text": "\n".join([*_told(facts), "", *shown])}
 
 
 def follow(root: str, document: str) -> dict[str, Any]:
@@ -49,7 +53,17 @@ def _checkpoint(url: str) -> dict[str, Any]:
     facts = {"state": state, "config": config}
     names = storage.list_names(url)
     shown = [f"{storage.file_size(storage.join(url, name)):>14,} bytes  {name}" for name in names]
-    return {"facts": facts, "rows": shown, "text": "\n".join([json.dumps(facts, ensure_ascii=False, indent=2), "", *shown])}
+    return {"facts": facts, "rows": shown, "text": "\n".join([*_told(facts), "", *shown])}
+
+
+def _told(facts: Mapping[str, Any]) -> Iterator[str]:
+    """A fact a line, what is inside it as JSON; not those that stand among the settings too."""
+    settings = facts.get("settings", {})
+    told = {name: value for name, value in facts.items() if name not in settings or settings[name] != value}
+    width = max(map(len, told)) + 2
+    for name, value in sorted(told.items(), key=lambda fact: fact[0] != "stage"):
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        yield from textwrap.wrap(text, LINE, initial_indent=name.ljust(width), subsequent_indent=" " * width) or [name]
 
 
 def verify(url: str) -> tuple[int, list[str]]:

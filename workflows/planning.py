@@ -53,18 +53,25 @@ ROOM = 0.9
 
 
 def costs(
-    recipe: Recipe, *, gpus: int = 8, gpu: str = "h100", mfu: float | None = None, corpus_pieces: int | None = None
+    recipe: Recipe,
+    *,
+    vocabulary_size: int | None = None,
+    gpus: int = 8,
+    gpu: str = "h100",
+    mfu: float | None = None,
+    corpus_pieces: int | None = None,
 ) -> dict[str, Any]:
-    """All figures by name, as JSON knows them; of a built vocabulary its largest size is taken.
+    """All figures by name, as JSON knows them.
 
     Args:
+        vocabulary_size: where it is known; the most that one to be built may have, if not.
         mfu: share of the peak, instead of the one that is assumed of the kind.
         corpus_pieces: of all sources together, where they are known.
     """
     kind = GPUS[gpu]
     share = mfu if mfu is not None else kind.mfu
-    size = recipe.vocabulary.size
-    phases = [_phase(recipe, number, gpus * kind.teraflops * 1e12 * share) for number in range(len(recipe.phase))]
+    size = vocabulary_size or recipe.vocabulary.size
+    phases = [_phase(recipe, number, size, gpus * kind.teraflops * 1e12 * share) for number in range(len(recipe.phase))]
     pieces = sum(phase["sequences"] * phase["sequence_length"] for phase in phases)
     return {
         "parameters": parameters(recipe.encoder, size),
@@ -74,11 +81,31 @@ def costs(
         "phases": phases,
         "machine": {"gpus": gpus, "gpu": gpu, "mfu": share, "teraflops": kind.teraflops, "memory_gb": kind.memory_gb},
         "hours": sum(phase["hours"] for phase in phases),
-        "memory_gb": _memory(recipe, gpus, kind),
-        "disk_gb": _disk(recipe, corpus_pieces),
+        "memory_gb": _memory(recipe, size, gpus, kind),
+        "disk_gb": _disk(recipe, size, corpus_pieces),
         "corpus_pieces": corpus_pieces,
         "epochs": round(pieces / (corpus_pieces * recipe.pairs.dupe_factor), 1) if corpus_pieces else None,
     }
+
+
+def vocabulary_size(chain: Chain) -> int:
+    """Pieces of the vocabulary that is given or built already; else the most that one to be built may have.
+
+    Raises: StorageError, CorpusError for a given file that cannot serve.
+    """
+    from pipeline import stages, storage
+    from pipeline.text.vocab import Vocab
+
+    recipe = chain.recipe
+    if url := recipe.vocabulary.url:
+        return len(Vocab.from_bytes(storage.read_bytes(url), url))
+    if recipe.missing():
+        return recipe.vocabulary.size
+    try:
+        with stages.planning():
+            return int(chain.vocabulary().manifest["size"])
+    except stages.NotDone:
+        return recipe.vocabulary.size
 
 
 def corpus_pieces(chain: Chain) -> int | None:
@@ -97,10 +124,10 @@ def corpus_pieces(chain: Chain) -> int | None:
     return characters or None
 
 
-def _phase(recipe: Recipe, number: int, flops_a_second: float) -> dict[str, Any]:
+def _phase(recipe: Recipe, number: int, vocabulary_size: int, flops_a_second: float) -> dict[str, Any]:
     phase = recipe.phase[number]
     share = recipe.masking.masked_lm_prob
-    flops = sequence_flops(recipe.encoder, phase.sequence_length, recipe.vocabulary.size, share)
+    flops = sequence_flops(recipe.encoder, phase.sequence_length, vocabulary_size, share)
     total = sequences(phase) * flops
     return {
         "sequence_length": phase.sequence_length,
@@ -113,14 +140,14 @@ def _phase(recipe: Recipe, number: int, flops_a_second: float) -> dict[str, Any]
     }
 
 
-def _memory(recipe: Recipe, gpus: int, kind: Gpu) -> dict[str, Any]:
+def _memory(recipe: Recipe, vocabulary_size: int, gpus: int, kind: Gpu) -> dict[str, Any]:
     share = max((-(-phase.batch_size // gpus) * phase.sequence_length for phase in recipe.phase), default=0)
     tokens = min(recipe.training.micro_batch_tokens, share)
 
     def needed(checkpointing: bool) -> Memory:
         return training_memory(
             recipe.encoder,
-            recipe.vocabulary.size,
+            vocabulary_size,
             tokens,
             recipe.masking.masked_lm_prob,
             half=recipe.training.precision != "fp32",
@@ -139,9 +166,9 @@ def _memory(recipe: Recipe, gpus: int, kind: Gpu) -> dict[str, Any]:
     }
 
 
-def _disk(recipe: Recipe, pieces: int | None) -> dict[str, Any]:
+def _disk(recipe: Recipe, vocabulary_size: int, pieces: int | None) -> dict[str, Any]:
     """Of checkpoints and export, and for each billion pieces of text; where the pieces are known, of the text too."""
-    weights = parameters(recipe.encoder, recipe.vocabulary.size) * FLOAT32
+    weights = parameters(recipe.encoder, vocabulary_size) * FLOAT32
     training = recipe.training
     kept = (training.keep_checkpoints + 1) * 3 * weights + (weights if training.average_checkpoints > 1 else 0)
     lengths = sorted({phase.sequence_length for phase in recipe.phase})

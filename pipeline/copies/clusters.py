@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import job, storage, tally
+from pipeline import job, storage, tables, tally
 from pipeline.copies.minhash import similarity
 from pipeline.copies.signatures import binary_column, binary_rows
 from pipeline.stages import FileEntry
@@ -208,16 +208,15 @@ def _edges(urls: Sequence[str], ids: Hashes, place: Places) -> Hashes:
 
 def _tables(urls: Sequence[str]) -> Iterable[pa.Table]:
     """The files' tables, small ones together."""
-    tables, number = [], 0
+    small, number = [], 0
     for url in urls:
-        with storage.open_read(url) as file:
-            tables.append(pq.read_table(file))
-        number += tables[-1].num_rows
+        small.append(tables.read(url))
+        number += small[-1].num_rows
         if number >= PAIRS_AT_ONCE:
-            yield pa.concat_tables(tables)
-            tables, number = [], 0
-    if tables:
-        yield pa.concat_tables(tables)
+            yield pa.concat_tables(small)
+            small, number = [], 0
+    if small:
+        yield pa.concat_tables(small)
 
 
 def _keepers(edges: Hashes, levels: npt.NDArray[np.uint16]) -> Places:

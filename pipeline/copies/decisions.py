@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from pipeline import job, storage
+from pipeline import job, storage, tables
 from pipeline.config import DecontaminationConfig, DedupConfig, FilterConfig, SourceConfig
 from pipeline.copies import clusters
 from pipeline.copies.clusters import WITHDRAWN
@@ -115,8 +114,7 @@ class Decision:
         """What becomes of the documents of a part by themselves."""
         filters = self.filters[part.source]
         measures = [name for name, _ in quality.COLUMNS] + (["language"] if filters.languages else [])
-        with storage.open_read(part.url) as file:
-            table = pq.read_table(file, columns=["id", "fingerprint", *measures])
+        table = tables.read(part.url, ["id", "fingerprint", *measures])
         ids = table["id"].to_numpy()
         reasons = quality.decide({name: table[name].to_numpy() for name in measures}, filters)
         overlaps = self._overlaps(part)
@@ -133,8 +131,7 @@ class Decision:
 
         if not self.overlaps:
             return SCHEMA.empty_table()
-        with storage.open_read(storage.join(self.overlaps[part.source], part.file)) as file:
-            table = pq.read_table(file)
+        table = tables.read(storage.join(self.overlaps[part.source], part.file))
         share, runs = table["share"].to_numpy(), table["runs"].to_numpy()
         large = (share >= np.float32(self.decontamination.share)) | (runs >= self.decontamination.runs)
         return table.filter(pa.array(large))
@@ -162,6 +159,5 @@ class ReadRows:
         return job.Mapped(table, clusters.bucket_of(table["hash"].to_numpy(), self.buckets), {})
 
     def _signatures(self, part: Part) -> tuple[Hashes, Hashes]:
-        with storage.open_read(storage.join(self.decision.signatures[part.source], part.file)) as file:
-            table = pq.read_table(file, columns=["bands", "sketch"])
+        table = tables.read(storage.join(self.decision.signatures[part.source], part.file), ["bands", "sketch"])
         return binary_rows(table["bands"]), binary_rows(table["sketch"])

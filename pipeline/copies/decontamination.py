@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import job, storage, tally
+from pipeline import job, storage, tables, tally
 from pipeline.config import DecontaminationConfig, SourceConfig
 from pipeline.copies.evaluation_texts import RUNS_FILE, TEXTS_FILE, evaluation
 from pipeline.copies.signatures import text_batches
@@ -127,8 +127,7 @@ class Index:
         place = storage.join(url, RUNS_FILE)
         source = pa.memory_map(str(storage.local_path(place))) if storage.is_local(place) else storage.read_bytes(place)
         table = pa.ipc.open_file(source).read_all().combine_chunks()
-        with storage.open_read(storage.join(url, TEXTS_FILE)) as file:
-            texts = pq.read_table(file).combine_chunks()
+        texts = tables.read(storage.join(url, TEXTS_FILE)).combine_chunks()
         files = texts["file"].to_pylist()
         names = tuple(sorted(set(files)))
         numbers = np.searchsorted(np.array(names), files) if names else np.zeros(0, np.int64)

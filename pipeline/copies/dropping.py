@@ -4,6 +4,7 @@ Nothing of a part is held longer than its rows are written.
 """
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import storage, tally
+from pipeline import storage, tables, tally
 from pipeline.copies import decontamination, paragraphs
 from pipeline.copies.clusters import WITHDRAWN, Clusters
 from pipeline.copies.decisions import Decided, Decision
@@ -107,16 +108,16 @@ class Writer:
         outcome.paragraph_characters += int(lines["characters"].to_numpy().sum())
         wanted = SAMPLES - len(outcome.lines)
         outcome.lines += zip(*(lines[name][:wanted].to_pylist() for name in ("id", "ordinal")), strict=True)
-        tables = {"clusters": self._clusters(places), "contaminated": decided.overlaps, "paragraphs": lines}
+        found = {"clusters": self._clusters(places), "contaminated": decided.overlaps, "paragraphs": lines}
         out = np.flatnonzero(reasons != "")
         ids = pa.array(decided.ids[out])
         of = pa.array(kept_ids[out], mask=kept_ids[out] == decided.ids[out])
-        tables["dropped"] = pa.table([ids, pa.array(reasons[out].tolist(), pa.string()), of], schema=DROPPED)
+        found["dropped"] = pa.table([ids, pa.array(reasons[out].tolist(), pa.string()), of], schema=DROPPED)
         kept = decided.characters[reasons == ""].sum() - lines["characters"].to_numpy().sum(dtype=np.int64)
         outcome.characters_kept += int(kept)
-        self._count(tables, outcome)
-        _count_clusters(tables["clusters"], outcome)
-        return tables
+        self._count(found, outcome)
+        _count_clusters(found["clusters"], outcome)
+        return found
 
     def _with_copies(self, decided: Decided, members: npt.NDArray[np.bool_], places: Numbers) -> tuple[Any, Hashes]:
         """Reasons that copies add, and the document that each is a copy of (its own id: of none)."""
@@ -149,14 +150,14 @@ class Writer:
         rows = np.searchsorted(decided.ids, lines["id"].to_numpy())
         numbers = np.bincount(rows, minlength=len(decided.ids))
         lost = np.bincount(rows, lines["characters"].to_numpy(), minlength=len(decided.ids))
-        with storage.open_read(storage.join(self.decision.signatures[part.source], part.file)) as file:
-            had = pq.read_table(file, columns=["paragraphs"])["paragraphs"].to_numpy()
+        signatures = storage.join(self.decision.signatures[part.source], part.file)
+        had = tables.read(signatures, ["paragraphs"])["paragraphs"].to_numpy()
         least = max(self.decision.filters[part.source].min_characters, 1)
         emptied = (reasons == "") & (numbers > 0) & (numbers == had) & (decided.characters - lost < least)
         return emptied, lines.filter(pa.array(~emptied[rows]))
 
-    def _count(self, tables: dict[str, pa.Table], outcome: Outcome) -> None:
-        dropped, contaminated = tables["dropped"], tables["contaminated"]
+    def _count(self, found: dict[str, pa.Table], outcome: Outcome) -> None:
+        dropped, contaminated = found["dropped"], found["contaminated"]
         for entry in pc.value_counts(dropped["reason"]).to_pylist():
             reason = entry["values"]
             outcome.dropped[reason] = outcome.dropped.get(reason, 0) + entry["counts"]
@@ -200,24 +201,35 @@ def _writing(folder: str, name: str, schema: pa.Schema) -> Iterator[pq.ParquetWr
 
 def samples(outcome: Outcome, decision: Decision, documents: Sequence[Finished]) -> list[dict[str, str]]:
     """The beginning of a few dropped documents of each reason, and of what they are copies of; a few paragraphs that go."""
-    source, done = decision.names[outcome.source], documents[outcome.source]
+    own, of_level = outcome.source, decision.levels.index
+    rows = [(reason, *row) for reason, some in sorted(outcome.samples.items()) for row in some]
+    wanted = {(own, number) for _, number, _, _ in rows} | {(own, number) for number, _ in outcome.lines}
+    wanted |= {(of_level(level), kept_id) for _, _, level, kept_id in rows if level > WITHDRAWN}
+    texts = _texts(documents, wanted)
     found = []
-    for reason, rows in sorted(outcome.samples.items()):
-        for number, level, kept_id in rows:
-            sample = {"source": source, "reason": reason, "text": _text(done, number)[:200]}
-            if reason == "contaminated":
-                sample |= outcome.leaks[number]
-            if level > WITHDRAWN:
-                sample["kept_text"] = _text(documents[decision.levels.index(level)], kept_id)[:200]
-            found.append(sample)
+    for reason, number, level, kept_id in rows:
+        sample = {"source": decision.names[own], "reason": reason, "text": texts[own, number][:200]}
+        if reason == "contaminated":
+            sample |= outcome.leaks[number]
+        if level > WITHDRAWN:
+            sample["kept_text"] = texts[of_level(level), kept_id][:200]
+        found.append(sample)
     for number, ordinal in outcome.lines:
-        text = _text(done, number).split("\n")[ordinal][:200]
-        found.append({"source": source, "reason": "repeated_paragraph", "text": text})
+        text = texts[own, number].split("\n")[ordinal][:200]
+        found.append({"source": decision.names[own], "reason": "repeated_paragraph", "text": text})
     return found
 
 
-def _text(documents: Finished, number: int) -> str:
-    part = int(part_of(np.array([number], np.uint64), documents.manifest["parts"])[0])
-    with storage.open_read(documents.file(f"part-{part:05d}.parquet")) as file:
-        table = pq.read_table(file, columns=["text"], filters=pc.field("id") == pa.scalar(number, pa.uint64()))
-    return str(table["text"][0].as_py())
+def _texts(documents: Sequence[Finished], wanted: set[tuple[int, int]]) -> dict[tuple[int, int], str]:
+    """Texts by source and id; each part is read once."""
+    by_part = defaultdict(list)
+    for source, number in wanted:
+        part = int(part_of(np.array([number], np.uint64), documents[source].manifest["parts"])[0])
+        by_part[source, part].append(number)
+    found: dict[tuple[int, int], str] = {}
+    for (source, part), numbers in by_part.items():
+        url = documents[source].file(f"part-{part:05d}.parquet")
+        table = tables.read_between(url, "id", min(numbers), max(numbers), ["id", "text"])
+        table = table.filter(pc.is_in(table["id"], pa.array(numbers, pa.uint64())))
+        found |= {(source, row["id"]): row["text"] for row in table.to_pylist()}
+    return found

@@ -23,9 +23,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from pipeline import job, storage
+from pipeline import job, storage, tables
 from pipeline.config import DecontaminationConfig, DedupConfig, FilterConfig, SourceConfig
 from pipeline.copies import clusters, paragraphs
 from pipeline.copies.clusters import Clusters
@@ -177,7 +176,5 @@ def kept_documents(documents: Finished, decisions: Finished, part: str) -> pa.Ta
     if not len(table):
         return table
     # All are sorted by id: only the row groups of this range are read.
-    in_range = (pc.field("id") >= table["id"][0]) & (pc.field("id") <= table["id"][-1])
-    with storage.open_read(lines) as file:
-        gone = pq.read_table(file, columns=["id", "ordinal"], filters=in_range)
+    gone = tables.read_between(lines, "id", table["id"][0].as_py(), table["id"][-1].as_py(), ["id", "ordinal"])
     return table.set_column(2, "text", paragraphs.without(table["text"], table["id"].to_numpy(), gone)) if len(gone) else table

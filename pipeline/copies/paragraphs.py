@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import job, storage
+from pipeline import job, storage, tables
 from pipeline.copies.clusters import bucket_of
 from pipeline.copies.signatures import paragraph_file
 from pipeline.documents import Part
@@ -58,8 +58,7 @@ class ReadParagraphs:
     buckets: int
 
     def __call__(self, task: Part) -> job.Mapped:
-        with storage.open_read(storage.join(self.signatures[task.source], paragraph_file(task.file))) as file:
-            table = pq.read_table(file)
+        table = tables.read(storage.join(self.signatures[task.source], paragraph_file(task.file)))
         table = table.filter(pc.invert(pc.is_in(table["id"], ids_between(self.dropped[task.source], table["id"]))))
         for name, value in (("source", task.source), ("level", self.levels[task.source])):
             table = table.append_column(name, pa.array(np.full(len(table), value, np.uint16)))
@@ -96,21 +95,19 @@ def repeats(
 
 def gather(urls: Sequence[str], source: int) -> pa.Table:
     """All paragraphs that go out of the documents of one source, sorted by id and ordinal: about 24 bytes each."""
-    tables = [SCHEMA.empty_table()]
-    for url in urls:
-        with storage.open_read(url) as file:
-            found = pq.read_table(file, columns=SCHEMA.names, filters=[("source", "=", source)])
-        tables.append(found.select(SCHEMA.names).cast(SCHEMA))
-    return pa.concat_tables(tables).sort_by([("id", "ascending"), ("ordinal", "ascending")]).combine_chunks()
+    found = [tables.read_between(url, "source", source, source, SCHEMA.names).cast(SCHEMA) for url in urls]
+    return (
+        pa.concat_tables([SCHEMA.empty_table(), *found])
+        .sort_by([("id", "ascending"), ("ordinal", "ascending")])
+        .combine_chunks()
+    )
 
 
 def ids_between(url: str, ids: pa.ChunkedArray) -> pa.Array:
     """The ids of a file sorted by id that lie in the range of some others: only row groups of that range are read."""
     if not len(ids):
         return pa.array([], pa.uint64())
-    in_range = (pc.field("id") >= ids[0]) & (pc.field("id") <= ids[-1])
-    with storage.open_read(url) as file:
-        return pq.read_table(file, columns=["id"], filters=in_range)["id"].combine_chunks()
+    return tables.read_between(url, "id", ids[0].as_py(), ids[-1].as_py(), ["id"])["id"].combine_chunks()
 
 
 def without(texts: pa.ChunkedArray, ids: Hashes, gone: pa.Table) -> pa.Array:

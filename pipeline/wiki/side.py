@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import inputs, job, storage
+from pipeline import inputs, job, storage, tables
 from pipeline.config import SourceConfig
 from pipeline.inputs import InputFile
 from pipeline.sources import Bad, ReadTask
@@ -128,8 +128,7 @@ def _end(name: str, leads: dict[str, str]) -> str:
 @lru_cache(maxsize=4)
 def load(url: str) -> Side:
     """What the finished stage in folder `url` found."""
-    tables: dict[str, dict[str, str]] = {"redirect": {}, "group": {}, "site": {}}
-    with storage.open_read(storage.join(url, FILE)) as file:
-        for kind, name, text in zip(*pq.read_table(file).to_pydict().values(), strict=True):
-            tables[kind][name] = text
-    return Side(tables["redirect"], tables["group"], tables["site"])
+    found: dict[str, dict[str, str]] = {"redirect": {}, "group": {}, "site": {}}
+    for kind, name, text in zip(*tables.read(storage.join(url, FILE)).to_pydict().values(), strict=True):
+        found[kind][name] = text
+    return Side(found["redirect"], found["group"], found["site"])
