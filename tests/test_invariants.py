@@ -21,9 +21,11 @@ from pipeline.shards import pack_units, unpack_units
 from pipeline.stages import FileEntry, Finished
 from pipeline.tfrecords.exchange import export_tfrecords, import_tfrecords
 from pipeline.vocabulary import load
-from tests import corpus
+from pipeline.wiki.side import side_input
+from tests import corpus, wiki_dumps
 from tests.deciding import GOOD, LINE, decide
 from tests.made_documents import generated, identity, plainly
+from tests.wiki_dumps import Draft
 from workflows.inspection import verify
 
 Row = dict[str, Any]
@@ -340,9 +342,36 @@ def test_pieces_that_are_wrong_are_named(copied: dict[str, Finished], change: Br
     broken(copied["pieces_text"], (*change[:2], change[2].replace("SIZE", size)))
 
 
+SIGNATURES: list[Break] = [
+    ("part-", lambda rows: rows.reverse(), ": its id is smaller than the one before"),
+    ("part-", repeat, "row 1: its id is that of the row before"),
+    ("part-", put(0, id=3), "row 0: its id is not that of the document in this row"),
+    ("part-", lambda rows: rows.pop(), "rows: the files hold FEWER, the manifest says ROWS"),
+    ("paragraphs-", lambda rows: rows.reverse(), ": its id is smaller than the one before"),
+    ("paragraphs-", lambda rows: rows.insert(1, rows[0]), "row 1: its ordinal does not rise"),
+    ("paragraphs-", put(0, id=3), "row 0: its document has no signature"),
+    ("paragraphs-", put(0, characters=0), "row 0: it has no characters"),
+    ("paragraphs-", lambda rows: rows.pop(), "documents with other numbers of lines than signed: 1, the first LAST"),
+]
+
+
+@pytest.mark.parametrize("change", SIGNATURES, ids=lambda change: f"{change[0]} {change[2]}")
+def test_signatures_that_are_wrong_are_named(copied: dict[str, Finished], change: Break) -> None:
+    stage = copied["signatures_text"]
+    prefix, how, problem = change
+    entry = next(entry for entry in stage.files(prefix) if entry["rows"] > 2)
+    with storage.open_read(stage.file(entry["name"])) as file:
+        last = pq.read_table(file)["id"][-1].as_py()
+    told = {"FEWER": f"{entry['rows'] - 1}", "ROWS": f"{entry['rows']}", "LAST": f"{last:016x}"}
+    for name, value in told.items():
+        problem = problem.replace(name, value)
+    broken(stage, (entry["name"], how, problem))
+
+
 @pytest.mark.parametrize(
     ("name", "path"),
     [
+        *(("signatures_news", ("counts", count)) for count in ("documents", "letters", "paragraphs")),
         *(("documents_news", ("counts", count)) for count in ("kept", "characters")),
         *(("documents_news", (table, "x")) for table in ("languages", "scripts")),
         *(("pieces_news", ("counts", count)) for count in ("documents", "pieces", "sentences", "units")),
@@ -427,12 +456,39 @@ DECISIONS: list[Break] = [
     ("contaminated_a", put(0, id=identity("a", 0)), "row 0: it is not dropped as contaminated"),
     ("contaminated_a", put(0, share=1.5), "row 0: its share is not between 0 and 1"),
 ]
+OVERLAPS: list[Break] = [
+    ("", put(0, id=3), "row 0: its id is of no document of this part"),
+    ("", put(0, runs=0), "row 0: it has no run in common"),
+    ("", put(0, share=0.0), "row 0: its share is not in (0, 1]"),
+    ("", put(0, share=float("nan")), "row 0: its share is not in (0, 1]"),
+    ("", lambda rows: rows.pop(), "rows: the files hold 0, the manifest says 1"),
+]
 
 
 @pytest.mark.parametrize("change", DECISIONS, ids=lambda change: f"{change[0]} {change[2]}")
 def test_a_decision_that_is_wrong_is_named(decided: Finished, tmp_path: Path, change: Break) -> None:
     shutil.copytree(Path(decided.url).parent, tmp_path / "runs")
     broken(stages.load(str(tmp_path / "runs" / storage.base_name(decided.url))), change)
+
+
+@pytest.mark.parametrize("change", OVERLAPS, ids=lambda change: change[2])
+def test_an_overlap_that_is_wrong_is_named(decided: Finished, tmp_path: Path, change: Break) -> None:
+    shutil.copytree(Path(decided.url).parent, tmp_path / "runs")
+    (folder,) = (tmp_path / "runs").glob("overlaps_a-*")
+    stage = stages.load(str(folder))
+    assert invariants.problems(stage) == []
+    (name,) = (entry["name"] for entry in stage.files("part-") if entry["rows"])
+    broken(stage, (name, *change[1:]))
+
+
+def test_what_a_dump_says_of_its_pages_is_checked(tmp_path: Path) -> None:
+    pages = [Draft("Template:Le", "", 10, "Template:Link-en"), Draft("Module:CGroup/IT", "return {}", 828)]
+    stage = side_input(
+        wiki_dumps.source(), [wiki_dumps.written(tmp_path / "w.xml", wiki_dumps.xml(pages))], str(tmp_path / "runs")
+    )
+    assert invariants.problems(stage) == []
+    broken(stage, ("side", put(0, kind="goup"), "row 0: its kind is none of ours"))
+    broken(stage, ("side", lambda rows: rows.append(rows[-1]), ": its name stood before"))
 
 
 def test_findings_name_three_rows_and_count_the_others() -> None:

@@ -15,13 +15,14 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import documents, encoding, stages, storage, vocabulary
-from pipeline.checks import decision_invariants, shard_invariants
+from pipeline.checks import copy_invariants, decision_invariants, shard_invariants
 from pipeline.checks.findings import Findings, differences
 from pipeline.checks.shard_rows import ragged
 from pipeline.documents import document_id, part_of
 from pipeline.errors import UserError
 from pipeline.stages import Finished
 from pipeline.text.vocab import Vocab, punctuation_map
+from pipeline.wiki import side
 
 
 def problems(stage: Finished) -> list[str]:
@@ -133,8 +134,27 @@ def _shards(stage: Finished) -> list[str]:
     return shard_invariants.problems(stage, _vocabulary_of(stage))
 
 
+def _side(stage: Finished) -> list[str]:
+    counts: Counter[str] = Counter()
+    names: set[tuple[str, str]] = set()
+    findings = Findings(stage.file(side.FILE))
+    for batch in findings.parquet(side.SCHEMA, ["kind", "name"]):
+        rows = list(zip(batch["kind"].to_pylist(), batch["name"].to_pylist(), strict=True))
+        findings.demand("its kind is none of ours", np.array([kind not in side.KINDS for kind, _ in rows], np.bool_))
+        first = {row: place for place, row in reversed([*enumerate(rows)])}
+        again = [row in names or first[row] != place for place, row in enumerate(rows)]
+        findings.demand("its name stood before", np.array(again, np.bool_))
+        names.update(rows)
+        counts.update(kind for kind, _ in rows)
+    (entry,) = stage.files(side.FILE)
+    return findings.done(entry) or differences(stage, {kind: counts[kind] for kind in side.KINDS}, stage.manifest["counts"])
+
+
 _LOOKS: dict[str, Callable[[Any], list[str]]] = {
     "documents_": _documents,
+    "wiki_side_": _side,
+    "signatures_": copy_invariants.signatures,
+    "overlaps_": copy_invariants.overlaps,
     "duplicates": decision_invariants.problems,
     "vocabulary": _vocabulary,
     "pieces_": _pieces,

@@ -29,6 +29,7 @@ STAGE_VERSION = 1
 TASK_BYTES = 64 << 20
 FILE = "side.parquet"
 SCHEMA = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("kind", "name", "text")])
+KINDS = ("redirect", "group", "site")
 _TEMPLATE, _MODULE = 10, 828
 _MOST_HOPS = 5
 
@@ -104,7 +105,7 @@ class WriteSide:
     folder: str
 
     def __call__(self, bucket: int, table: pa.Table) -> job.Reduced:
-        found: dict[str, dict[str, str]] = {"redirect": {}, "group": {}, "old group": {}, "site": {}}
+        found: dict[str, dict[str, str]] = {kind: {} for kind in (*KINDS, "old group")}
         for kind, name, text in sorted(zip(*table.to_pydict().values(), strict=True)):
             found[kind].setdefault(name, text)
         found["group"] = found.pop("old group") | found["group"]
@@ -128,7 +129,7 @@ def _end(name: str, leads: dict[str, str]) -> str:
 @lru_cache(maxsize=4)
 def load(url: str) -> Side:
     """What the finished stage in folder `url` found."""
-    found: dict[str, dict[str, str]] = {"redirect": {}, "group": {}, "site": {}}
+    found: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
     for kind, name, text in zip(*tables.read(storage.join(url, FILE)).to_pydict().values(), strict=True):
         found[kind][name] = text
     return Side(found["redirect"], found["group"], found["site"])
