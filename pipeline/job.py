@@ -121,11 +121,10 @@ def run_beam(job: Job, runner: Any, options: Any, spread: bool = False) -> None:
 
 
 def _run_on_this_machine(job: Job, workers: int) -> None:
-    """With several workers, an element is a list of all tasks (or buckets), and its step shares them out."""
+    """In this process, or in worker processes, which are at it while Beam is imported and makes ready: a second and a half."""
     if workers == 1 or not job.tasks:
         return run_beam(job, *local_runner())
     map_step = MapStep(job.work, job.map)
-    # They are at it while Beam is imported and makes ready, which takes a second and a half.
     begun = _begun[job.work] = processes.begin(map_step, job.tasks, workers)
     try:
         _share_out(job, map_step, workers)
@@ -137,6 +136,7 @@ def _run_on_this_machine(job: Job, workers: int) -> None:
 
 
 def _share_out(job: Job, map_step: "MapStep", workers: int) -> None:
+    """An element is a list of all tasks (or buckets), which its step shares out."""
     beam = import_beam()
     runner, options = local_runner()
     with beam.Pipeline(runner=runner, options=options) as pipeline:
