@@ -18,7 +18,7 @@ from pipeline import stages
 from tests import tiny
 
 FIELDS = ["name", "value", "unit", "baseline", "ratio", "workers", "machine"]
-NAMES = ["prepare/all-stages/1-worker", "prepare/all-stages/2-workers"]
+NAMES = ["prepare/all-stages/1-worker", "prepare/all-stages/2-workers", "prepare/all-stages/2-runs"]
 
 
 def pins(path: Path) -> dict[str, str]:
@@ -136,13 +136,15 @@ def no_peer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_peer")
 def test_a_missing_peer_leaves_rows_without_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = iter([4.0, 2.5, 2.0, 1.0, 3.0, 2.0])  # one worker and two workers, in turns
+    # In turns: one worker, two workers, and two runs at once, of which the longer counts.
+    seconds = iter([4.0, 2.5, 4.0, 5.0, 2.0, 1.0, 1.0, 2.0, 3.0, 2.0, 3.0, 4.0])
     monkeypatch.setattr(prepare, "timed", lambda *arguments: (next(seconds), ""))
-    one, two = prepare.rows(0.03)
-    assert [one.name, two.name] == NAMES
+    one, two, runs = prepare.rows(0.03)
+    assert [one.name, two.name, runs.name] == NAMES
     assert one.baseline is None and "the index is out of reach" in one.note
     assert one.value == pytest.approx(0.03 / 3.0, rel=0.01), "the median of the turns"
     assert two.baseline == one.value and two.workers == 2 and two.ratio == pytest.approx(3.0 / 2.0)
+    assert runs.baseline == one.value and runs.ratio == pytest.approx(2 * 3.0 / 4.0)
 
 
 def test_every_tenth_document_comes_again_without_its_last_clause(tmp_path: Path) -> None:
