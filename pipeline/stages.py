@@ -183,11 +183,14 @@ def run(root: str, stage: Stage, body: Callable[[str], Mapping[str, Any]]) -> Fi
 
     Raises: StorageError when another process is at work on it (of this machine, or one that shares its file system).
     """
+    lock = storage.join(root, f".{stage.folder}.lock")
     if done := find(root, stage):
+        if not _planning.get():
+            _tidy(done.url, lock)
         return done
     if _planning.get():
         raise NotDone(stage.folder)
-    with storage.held(storage.join(root, f".{stage.folder}.lock")):
+    with storage.held(lock):
         return find(root, stage) or _run(storage.join(root, stage.folder), stage, body)
 
 
@@ -210,10 +213,27 @@ def _run(url: str, stage: Stage, body: Callable[[str], Mapping[str, Any]]) -> Fi
     )
     storage.write_json(storage.join(url, MANIFEST), manifest)
     storage.remove_unfinished(url)
-    for name in storage.list_names(url):
-        if name.startswith(WORK):
-            storage.remove(storage.join(url, name))
+    for name in _work_folders(url):
+        storage.remove(storage.join(url, name))
     return Finished(url, json.loads(storage.json_bytes(manifest)), fresh=True)
+
+
+def _work_folders(url: str) -> list[str]:
+    return [name for name in storage.list_names(url) if name.startswith(WORK)]
+
+
+def _tidy(url: str, lock: str) -> None:
+    """Remove what a run has left in a finished stage that was killed between its commit and its end."""
+    left = _work_folders(url)
+    if not left and not storage.exists(lock):
+        return
+    with (
+        contextlib.suppress(StorageError),
+        storage.held(lock),
+    ):  # else another run is at it, or the folder is not ours to change
+        storage.remove_unfinished(url)
+        for name in left:
+            storage.remove(storage.join(url, name))
 
 
 def verify(url: str) -> list[str]:

@@ -107,6 +107,29 @@ def test_a_folder_without_manifest_is_gone_on_with(tmp_path: Path) -> None:
     assert storage.list_names(done.url) == ["a", "manifest.json", "run.json"], "the work folder goes when all is done"
 
 
+def test_what_a_run_left_that_was_killed_behind_its_commit_goes_next_time(tmp_path: Path) -> None:
+    done = stages.run(str(tmp_path), STAGE, writes({"a": b"1"}))
+    lock = tmp_path / f".{STAGE.folder}.lock"
+    assert not lock.exists()
+
+    def leave() -> None:
+        storage.write_bytes(storage.join(done.url, "work-1", "part"), b"finished part")
+        Path(done.url, ".b.arrow.0123abcd.tmp").write_bytes(b"half")
+        lock.touch()
+
+    leave()
+    with stages.planning():
+        stages.run(str(tmp_path), STAGE, writes({}))
+    assert lock.exists(), "planning changes nothing"
+    with storage.held(str(lock)):  # it is being removed: that run ends it
+        stages.run(str(tmp_path), STAGE, writes({}))
+        assert Path(done.url, "work-1", "part").exists()
+    leave()
+    assert not stages.run(str(tmp_path), STAGE, writes({})).fresh
+    assert sorted(path.name for path in Path(done.url).iterdir()) == ["a", "manifest.json", "run.json"]
+    assert [path.name for path in tmp_path.iterdir()] == [STAGE.folder]
+
+
 def test_what_is_no_stage_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="no such folder"):
         stages.load(str(tmp_path / "none"))
