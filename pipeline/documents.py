@@ -75,6 +75,11 @@ def part_of(ids: npt.NDArray[np.uint64], parts: int) -> npt.NDArray[np.int64]:
     return (ids // np.uint64(width)).astype(np.int64) if parts > 1 else np.zeros(len(ids), np.int64)
 
 
+def part_file(document_id: int, parts: int) -> str:
+    """The file of the part that a document is in: `part-00003.parquet`."""
+    return f"part-{int(part_of(np.array([document_id], np.uint64), parts)[0]):05d}.parquet"
+
+
 def number_of_parts(files: Sequence[inputs.InputFile]) -> int:
     """How many parts a source has: a matter of the input alone, never of workers."""
     input_bytes = sum(file.size * (UNPACKED if file.url.endswith(COMPRESSED) else 1) for file in files)

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import stages, storage, tables
-from pipeline.documents import part_of
+from pipeline.documents import part_file
 from pipeline.errors import CorpusError
 from pipeline.stages import Finished
 
@@ -75,12 +75,8 @@ def _rows(url: str, document_id: int, columns: list[str] | None = None) -> list[
     return rows
 
 
-def _part(parts: int, document_id: int) -> str:
-    return f"part-{int(part_of(np.array([document_id], np.uint64), parts)[0]):05d}.parquet"
-
-
 def _document(done: Finished, document_id: int, sources: set[str]) -> Iterator[Fact]:
-    name = _part(done.manifest["parts"], document_id)
+    name = part_file(document_id, done.manifest["parts"])
     if not done.files(name):
         return
     for row in _rows(done.file(name), document_id, ["id", "origin", "title", "text", "characters"]):
@@ -94,7 +90,7 @@ def _document(done: Finished, document_id: int, sources: set[str]) -> Iterator[F
 def _overlaps(done: Finished, document_id: int, sources: set[str]) -> Iterator[Fact]:
     if done.manifest["source"] not in sources:
         return
-    name = _part(done.manifest["parts"], document_id)
+    name = part_file(document_id, done.manifest["parts"])
     for row in _rows(done.file(name), document_id) if done.files(name) else ():
         text = f"{row['file']}: {row['runs']} runs in common, {row['share']:.0%} of {row['text']!r}"
         yield Fact(storage.base_name(done.url), "overlap", text, row)

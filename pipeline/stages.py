@@ -212,10 +212,14 @@ def _run(url: str, stage: Stage, body: Callable[[str], Mapping[str, Any]]) -> Fi
         {"started": started, "seconds": time.time() - started, "host": platform.node(), "pid": os.getpid()},
     )
     storage.write_json(storage.join(url, MANIFEST), manifest)
+    _remove_work(url)
+    return Finished(url, json.loads(storage.json_bytes(manifest)), fresh=True)
+
+
+def _remove_work(url: str) -> None:
     storage.remove_unfinished(url)
     for name in _work_folders(url):
         storage.remove(storage.join(url, name))
-    return Finished(url, json.loads(storage.json_bytes(manifest)), fresh=True)
 
 
 def _work_folders(url: str) -> list[str]:
@@ -224,16 +228,10 @@ def _work_folders(url: str) -> list[str]:
 
 def _tidy(url: str, lock: str) -> None:
     """Remove what a run has left in a finished stage that was killed between its commit and its end."""
-    left = _work_folders(url)
-    if not left and not storage.exists(lock):
-        return
-    with (
-        contextlib.suppress(StorageError),
-        storage.held(lock),
-    ):  # else another run is at it, or the folder is not ours to change
-        storage.remove_unfinished(url)
-        for name in left:
-            storage.remove(storage.join(url, name))
+    if storage.exists(lock) or _work_folders(url):
+        # Else another run is at it, or the folder is not ours to change.
+        with contextlib.suppress(StorageError), storage.held(lock):
+            _remove_work(url)
 
 
 def verify(url: str) -> list[str]:

@@ -348,7 +348,7 @@ SIGNATURES: list[Break] = [
     ("part-", put(0, id=3), "row 0: its id is not that of the document in this row"),
     ("part-", lambda rows: rows.pop(), "rows: the files hold FEWER, the manifest says ROWS"),
     ("paragraphs-", lambda rows: rows.reverse(), ": its id is smaller than the one before"),
-    ("paragraphs-", lambda rows: rows.insert(1, rows[0]), "row 1: its ordinal does not rise"),
+    ("paragraphs-", lambda rows: rows.insert(1, rows[0]), "row 1: its ordinal is not greater than that of the row before"),
     ("paragraphs-", put(0, id=3), "row 0: its document has no signature"),
     ("paragraphs-", put(0, characters=0), "row 0: it has no characters"),
     ("paragraphs-", lambda rows: rows.pop(), "documents with other numbers of lines than signed: 1, the first LAST"),

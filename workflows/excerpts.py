@@ -165,8 +165,7 @@ def _documents_of(stage: Finished, source: str) -> Finished | None:
 def _beginning(read: list[Finished], number: int) -> str:
     """The beginning of a document, looked for in some sources."""
     for done in read:
-        part = documents.part_of(pa.array([number], pa.uint64()).to_numpy(), done.manifest["parts"])[0]
-        if done.files(name := f"part-{part:05d}.parquet"):
+        if done.files(name := documents.part_file(number, done.manifest["parts"])):
             found = tables.read_between(done.file(name), "id", number, number, ["text"])["text"].to_pylist()
             if found:
                 return f"    {' '.join(found[0][:BEGINNING].split())}"

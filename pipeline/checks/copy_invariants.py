@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import stages, tables
+from pipeline import stages
 from pipeline.checks.findings import Findings, differences
 from pipeline.copies import decontamination
 from pipeline.copies.signatures import PARAGRAPHS, SignatureShape, paragraph_file, signature_schema
+from pipeline.documents import read_part
 from pipeline.stages import Finished
 from pipeline.text.letters import Hashes
 
@@ -50,31 +51,18 @@ def signatures(stage: Finished) -> list[str]:
 def _paragraphs(stage: Finished, entry: dict[str, Any], ids: Hashes, numbers: NDArray[np.int64]) -> list[str]:
     """Lines of the documents `ids` (n,), of which each has `numbers` (n,)."""
     findings = Findings(stage.file(entry["name"]))
-    seen = np.zeros(len(ids), np.int64)
-    last = (-1, -1)
+    lines = [np.zeros(0, np.uint64)]
     for batch in findings.parquet(PARAGRAPHS, ["id", "ordinal", "characters"]):
-        mine, ordinals = batch["id"].to_numpy(), batch["ordinal"].to_numpy().astype(np.int64)
-        findings.rising(mine, once=False)
-        again = np.append(len(mine) > 0 and int(mine[0]) == last[0] and ordinals[0] <= last[1], _again(mine, ordinals))
-        findings.demand("its ordinal does not rise", again[: len(mine)])
+        lines.append(batch["id"].to_numpy())
+        findings.rising(lines[-1], once=False, ordinals=batch["ordinal"].to_numpy())
         findings.demand("it has no characters", batch["characters"].to_numpy() == 0)
-        if len(ids):
-            places = np.minimum(np.searchsorted(ids, mine), len(ids) - 1)
-            known = ids[places] == mine
-            seen += np.bincount(places[known], minlength=len(ids))
-        else:
-            known = np.zeros(len(mine), np.bool_)
-        findings.demand("its document has no signature", ~known)
-        last = (int(mine[-1]), int(ordinals[-1])) if len(mine) else last
-    if not findings.lines() and (other := np.flatnonzero(seen != numbers)).size:
-        findings.say(f"documents with other numbers of lines than signed: {len(other):,}, the first {ids[other[0]]:016x}")
+        findings.demand("its document has no signature", ~np.isin(lines[-1], ids))
+    if not findings.lines():
+        first, behind = (np.searchsorted(np.concatenate(lines), ids, side) for side in ("left", "right"))
+        others = np.flatnonzero(behind - first != numbers)
+        if len(others):
+            findings.say(f"documents with other numbers of lines than signed: {len(others):,}, the first {ids[others[0]]:016x}")
     return findings.done(entry)
-
-
-def _again(ids: Hashes, ordinals: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Of each row but the first: whether it is of the document before, and its line not behind the one before."""
-    again: NDArray[np.bool_] = (ids[1:] == ids[:-1]) & (ordinals[1:] <= ordinals[:-1])
-    return again
 
 
 def overlaps(stage: Finished) -> list[str]:
@@ -106,4 +94,4 @@ def _documents_of(stage: Finished) -> Finished | None:
 
 
 def _ids(documents: Finished | None, part: str) -> Hashes | None:
-    return tables.read(documents.file(part), ["id"])["id"].to_numpy() if documents else None
+    return read_part(documents, part, ["id"])["id"].to_numpy() if documents else None

@@ -111,17 +111,12 @@ def _kept_ids(stage: Finished, source: str, out: Dropped, everywhere: Dropped, c
 def _paragraphs(stage: Finished, source: str, out: Dropped, everywhere: Dropped, counts: Counter[str]) -> list[str]:
     entry = _entry(stage, "paragraphs", source)
     findings = Findings(stage.file(entry["name"]))
-    last = -1, -1
     for batch in findings.parquet(paragraphs.SCHEMA, paragraphs.SCHEMA.names):
-        ids, ordinals = batch["id"].to_numpy(), batch["ordinal"].to_numpy()
-        findings.rising(ids, once=False)
-        same = np.append(int(ids[0]) == last[0], ids[1:] == ids[:-1])
-        before = np.append(last[1], ordinals[:-1].astype(np.int64))
-        findings.demand("its ordinal is not greater than that of the row before", same & (ordinals <= before))
+        ids = batch["id"].to_numpy()
+        findings.rising(ids, once=False, ordinals=batch["ordinal"].to_numpy())
         findings.demand("its document is dropped", out.reasons_of(ids) != 0)
         findings.demand("the document of kept_id is dropped", everywhere.reasons_of(batch["kept_id"].to_numpy()) != 0)
         counts.update(paragraphs=len(ids), paragraph_characters=int(batch["characters"].to_numpy().sum(dtype=np.int64)))
-        last = int(ids[-1]), int(ordinals[-1])
     return findings.done(entry)
 
 

@@ -33,6 +33,7 @@ class Findings:
     row: int = 0
     """Rows that have gone by: the first row of the batch at hand."""
     _last: int = -1
+    _last_ordinal: int = -1
     _broken: dict[str, tuple[list[int], int]] = field(default_factory=dict)
     _said: list[str] = field(default_factory=list)
 
@@ -50,14 +51,18 @@ class Findings:
         named = named + (places[: ROWS_NAMED - len(named)] + self.row).tolist()
         self._broken[rule] = named, number + len(places)
 
-    def rising(self, ids: NDArray[np.uint64], *, once: bool = True) -> None:
-        """Demand that ids rise, over all batches; each may stand several times unless `once`."""
+    def rising(self, ids: NDArray[np.uint64], *, once: bool = True, ordinals: NDArray[Any] | None = None) -> None:
+        """Demand that ids rise, over all batches; each may stand several times unless `once`, and then its `ordinals` rise."""
         if len(ids):
             broken = np.append(False, ids[1:] < ids[:-1])
             again = np.append(False, ids[1:] == ids[:-1])
             broken[0], again[0] = int(ids[0]) < self._last, int(ids[0]) == self._last
             self.demand("its id is smaller than the one before", broken)
             self.demand("its id is that of the row before", again & once)
+            if ordinals is not None:
+                before = np.append(self._last_ordinal, ordinals[:-1].astype(np.int64))
+                self.demand("its ordinal is not greater than that of the row before", again & (ordinals <= before))
+                self._last_ordinal = int(ordinals[-1])
             self._last = int(ids[-1])
 
     def parquet(self, schema: pa.Schema, columns: list[str]) -> Iterator[pa.RecordBatch]:

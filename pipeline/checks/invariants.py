@@ -141,10 +141,11 @@ def _side(stage: Finished) -> list[str]:
     for batch in findings.parquet(side.SCHEMA, ["kind", "name"]):
         rows = list(zip(batch["kind"].to_pylist(), batch["name"].to_pylist(), strict=True))
         findings.demand("its kind is none of ours", np.array([kind not in side.KINDS for kind, _ in rows], np.bool_))
-        first = {row: place for place, row in reversed([*enumerate(rows)])}
-        again = [row in names or first[row] != place for place, row in enumerate(rows)]
+        again = []
+        for row in rows:
+            again.append(row in names)
+            names.add(row)
         findings.demand("its name stood before", np.array(again, np.bool_))
-        names.update(rows)
         counts.update(kind for kind, _ in rows)
     (entry,) = stage.files(side.FILE)
     return findings.done(entry) or differences(stage, {kind: counts[kind] for kind in side.KINDS}, stage.manifest["counts"])

@@ -19,7 +19,7 @@ from pipeline import storage, tables, tally
 from pipeline.copies import decontamination, paragraphs
 from pipeline.copies.clusters import WITHDRAWN, Clusters
 from pipeline.copies.decisions import Decided, Decision
-from pipeline.documents import Part, part_of, parts
+from pipeline.documents import Part, part_file, parts
 from pipeline.stages import FileEntry, Finished
 from pipeline.tally import Tally
 from pipeline.text.letters import Hashes, Numbers
@@ -224,12 +224,10 @@ def _texts(documents: Sequence[Finished], wanted: set[tuple[int, int]]) -> dict[
     """Texts by source and id; each part is read once."""
     by_part = defaultdict(list)
     for source, number in wanted:
-        part = int(part_of(np.array([number], np.uint64), documents[source].manifest["parts"])[0])
-        by_part[source, part].append(number)
+        by_part[source, part_file(number, documents[source].manifest["parts"])].append(number)
     found: dict[tuple[int, int], str] = {}
     for (source, part), numbers in by_part.items():
-        url = documents[source].file(f"part-{part:05d}.parquet")
-        table = tables.read_between(url, "id", min(numbers), max(numbers), ["id", "text"])
+        table = tables.read_between(documents[source].file(part), "id", min(numbers), max(numbers), ["id", "text"])
         table = table.filter(pc.is_in(table["id"], pa.array(numbers, pa.uint64())))
         found |= {(source, row["id"]): row["text"] for row in table.to_pylist()}
     return found
