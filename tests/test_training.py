@@ -109,7 +109,10 @@ def test_a_run_leaves_what_its_folder_promises(whole: tuple[PretrainRun, trainin
         "seq_relationship",
     }
     assert all(0 <= low <= high <= 10 for low, high in trained[50]["trust_ratios"].values())
-    assert all(row["tokens_per_second"] > 0 and row["compute_seconds"] > row["optimizer_seconds"] > 0 for row in trained)
+    assert all(row["tokens_per_second"] > 0 for row in trained)
+    parts = ["data_seconds", "compute_seconds", "optimizer_seconds"]  # which of them is longest, the machine decides
+    assert all(row[part] > 0 for row in trained for part in parts[1:])
+    assert sum(row[part] for row in trained for part in parts) <= trained[-1]["seconds"]
     assert trained[0]["memory_bytes"] > 50e6 and (torch.cuda.is_available() or trained[0]["mfu"] is None)
     assert trained[0]["learning_rate"] == 0 and trained[10]["learning_rate"] == 5e-3
     assert trained[0]["loss"] == pytest.approx(np.log(len(tiny.VOCAB)) + np.log(2), rel=0.02)
