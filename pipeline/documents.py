@@ -35,7 +35,8 @@ PART_BYTES = 16 << 20
 """Input of a part: small enough to hold a part and what becomes of it in memory."""
 LEAST_PARTS = 16
 """Parts of even the smallest source, so that several workers share the work on it."""
-TASK_BYTES = 16 << 20
+TASK_BYTES = 8 << 20
+"""Input of a task: workers are done at about the same time."""
 MOST_TASK_BYTES = 256 << 20
 TASKS = 256
 """Of a large source: more, and their many small spill ranges would cost more than they spread."""

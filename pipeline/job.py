@@ -94,6 +94,7 @@ def run(job: Job, workers: int = 1, report: Report = silent) -> tuple[list[FileE
 
     Raises: UserError as a task raised it; CorpusError when a worker process died or rows were lost.
     """
+    processes.leave_pandas_out()
     processes.release_memory()
     _said.pop(job.work, None)
     storage.remove(storage.join(job.work, "error.json"))
@@ -136,18 +137,15 @@ def _run_on_this_machine(job: Job, workers: int) -> None:
 
 
 def _share_out(job: Job, map_step: "MapStep", workers: int) -> None:
-    """An element is a list of all tasks (or buckets), which its step shares out."""
+    """One element, the list of all tasks, becomes that of all buckets. Its steps share it out; Beam has nothing to group."""
     beam = import_beam()
     runner, options = local_runner()
     with beam.Pipeline(runner=runner, options=options) as pipeline:
         tasks = pipeline | "tasks" >> beam.Create([list(job.tasks)])
-        mapped = tasks | "map" >> beam.FlatMap(_Shared(map_step, workers))
+        mapped = tasks | "map" >> beam.Map(_Shared(map_step, workers))
         if job.reduce is not None:
-            # Under one key: Beam's `ToList` behind a GroupByKey gives the same and takes 0.1 s more of every job.
-            gathered = (
-                mapped | "together" >> beam.WithKeys(0) | "gather" >> beam.GroupByKey() | "by bucket" >> beam.Map(_by_bucket)
-            )
-            gathered | "reduce" >> beam.FlatMap(_Shared(ReduceStep(job.work, job.reduce), workers))
+            reduce_step = _Shared(ReduceStep(job.work, job.reduce), workers)
+            mapped | "gather by bucket" >> beam.Map(_by_bucket) | "reduce" >> beam.Map(reduce_step)
 
 
 _begun: dict[str, processes.Begun[Any]] = {}
@@ -161,18 +159,16 @@ class _Shared:
     step: "MapStep | ReduceStep"
     workers: int
 
-    def __call__(self, elements: Sequence[Any]) -> Iterator[Any]:
+    def __call__(self, elements: Sequence[Any]) -> list[Any]:
         with _noting_errors(self.step.work):
             begun = _begun.pop(self.step.work, None) or processes.begin(self.step, elements, self.workers)
-            results: list[list[Any]] = begun.results()
-        for result in results:
-            yield from result
+            return [one for found in begun.results() for one in found]
 
 
-def _by_bucket(gathered: tuple[int, Iterable[tuple[int, SpillRange]]]) -> list[tuple[int, list[SpillRange]]]:
+def _by_bucket(found: Sequence[tuple[int, SpillRange]]) -> list[tuple[int, list[SpillRange]]]:
     """Buckets with their ranges."""
     ranges: dict[int, list[SpillRange]] = {}
-    for bucket, place in gathered[1]:
+    for bucket, place in found:
         ranges.setdefault(bucket, []).append(place)
     return list(ranges.items())
 

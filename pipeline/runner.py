@@ -38,7 +38,7 @@ def import_beam() -> Any:
     without the pages that it would write about errors that we tell in a line."""
     logging.disable(logging.WARNING)
     try:
-        with processes.rare_collections():
+        with processes.rare_collections(), processes.without_pandas():
             import apache_beam
     finally:
         logging.disable(logging.NOTSET)
@@ -64,8 +64,17 @@ def local_runner() -> tuple[Any, Any]:
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.portability.fn_api_runner import fn_runner
 
+    _end_steps_at_once()
     options = PipelineOptions([], direct_running_mode="in_memory", pickle_library="cloudpickle", save_main_session=False)
     return fn_runner.FnApiRunner(), options
+
+
+@cache
+def _end_steps_at_once() -> None:
+    """Else a step that is done waits for a thread that measures it, and sleeps 200 ms at a time: a second a run of prepare."""
+    from apache_beam.runners.worker.statesampler import StateSampler
+
+    StateSampler.__init__.__defaults__ = (10,)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Not by `pyarrow.parquet.read_table`: that goes through Arrow's datasets, whose import alone takes a worker 0.4 s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import storage
+
+BATCH_ROWS = 256
+"""Of a few that are looked for."""
 
 
 def read(url: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -36,6 +39,30 @@ def read_between(url: str, name: str, first: Any, last: Any, columns: Sequence[s
     low, high = (pa.scalar(value, table[name].type) for value in (first, last))
     inside = pc.and_(pc.greater_equal(table[name], low), pc.less_equal(table[name], high))
     return _named(table.filter(inside), columns)
+
+
+def read_rows(url: str, name: str, values: Sequence[Any], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows whose column `name`, which is one of `columns`, holds one of some values. No row stands for two values.
+
+    A few rows at a time, up to the last one that is wanted: a long text column is never in memory as a whole.
+
+    Raises: StorageError.
+    """
+    missing = len(values)
+    with storage.open_read(url) as file:
+        source = pq.ParquetFile(file)
+        place = source.schema_arrow.get_field_index(name)
+        wanted = pa.array(values, source.schema_arrow.field(place).type)
+        groups = [
+            group
+            for group in range(source.num_row_groups)
+            if any(_meets(source, group, place, value, value) for value in values)
+        ]
+        batches = source.iter_batches(BATCH_ROWS, row_groups=groups, columns=list(columns))
+        while missing and (batch := next(batches, None)) is not None:
+            found = batch.filter(pc.is_in(batch[name], wanted))
+            missing -= len(found)
+            yield from found.to_pylist()
 
 
 def _meets(source: pq.ParquetFile, group: int, place: int, first: Any, last: Any) -> bool:

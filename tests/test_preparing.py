@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import stages, vocabulary
+from pipeline import processes, stages, vocabulary
 from pipeline.errors import CorpusError, RecipeError
 from pipeline.shards import ShardSet
 from pipeline.tfrecords.exchange import export_tfrecords
@@ -63,6 +63,21 @@ def test_a_cluster_is_not_given_local_files() -> None:
     made = chain(corpus="news", inputs=("s3://b/a.jsonl",))
     with pytest.raises(CorpusError, match="cannot see the local path"), running_on("flink", ("flink_master=f:8081",), made):
         pytest.fail("it runs")
+
+
+@pytest.mark.parametrize(
+    ("workers", "before", "woken"), [(2, False, [2]), (2, True, []), (1, False, [])], ids=["new", "prepared before", "alone"]
+)
+def test_workers_are_woken_where_there_is_work_for_them(
+    workers: int, before: bool, woken: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(processes, "wake", lambda number, modules: told.append(number))
+    if before:
+        (tmp_path / "data.json").write_text("{}")
+    given = {**NOTHING, "corpus": "news", "inputs": ("a.jsonl",)}
+    with running_on("direct", (), data_chain(None, (), str(tmp_path), workers, **given)):
+        assert told == woken
 
 
 def test_examples_of_berts_script_are_a_source_like_others(tmp_path: Path) -> None:

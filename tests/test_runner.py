@@ -13,7 +13,7 @@ import pytest
 
 from pipeline import job
 from pipeline.errors import CorpusError
-from pipeline.runner import RemoteBeam, import_beam
+from pipeline.runner import RemoteBeam, import_beam, local_runner
 from tests import corpus, steps
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +52,15 @@ def test_a_job_service_in_this_process_has_its_timer_off(tmp_path: Path) -> None
         assert job.run(steps.job(tmp_path))[1] == {"mapped": 60, "reduced": 60}
     stream = ClosableOutputStream.create(None, None, worker_handlers.DATA_BUFFER_TIME_LIMIT_MS)
     assert not isinstance(stream, TimeBasedBufferingClosableOutputStream)
+
+
+def test_a_step_of_the_local_runner_waits_a_hundredth_of_a_second_for_what_measures_it() -> None:
+    """And not up to a fifth, as Beam has it."""
+    local_runner()
+    from apache_beam.runners.worker.statesampler import StateSampler
+    from apache_beam.utils.counters import CounterFactory
+
+    assert StateSampler("step", CounterFactory()).sampling_period_ms == 10
 
 
 @pytest.mark.timeout(120)

@@ -74,3 +74,32 @@ def test_without_statistics_all_is_read(tmp_path: Path) -> None:
 def test_a_file_that_is_missing_is_told_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"none\.parquet"):
         tables.read(str(tmp_path / "none.parquet"))
+
+
+@pytest.mark.parametrize("columns", [["id"], ["label", "id"], ["id", "text"]])
+@pytest.mark.parametrize("places", [[], [500], [999, 0, 64, 63], list(range(1_000))], ids=len)
+def test_rows_that_are_looked_for_come_once_in_the_order_of_the_file(file: str, places: list[int], columns: list[str]) -> None:
+    wanted = [int(IDS[place]) for place in places]
+    found = list(tables.read_rows(file, "id", [*wanted, int(IDS[7]) + 1], columns))
+    assert found == TABLE.select(columns).take(np.array(sorted(places), np.int64)).to_pylist()
+
+
+def test_nothing_is_read_behind_the_last_row_that_is_looked_for(tmp_path: Path) -> None:
+    """It is damaged here: one row group of many pages."""
+    path = tmp_path / "part.parquet"
+    table = pa.table({"id": np.arange(4_096, dtype=np.uint64), "text": [f"{i:0>500}" for i in range(4_096)]})
+    pq.write_table(table, path, compression="none", use_dictionary=False, data_page_size=4_096, write_batch_size=8)
+    data = bytearray(path.read_bytes())
+    column = pq.ParquetFile(path).metadata.row_group(0).column(1)
+    middle, end = (
+        column.data_page_offset + column.total_compressed_size // 2,
+        column.data_page_offset + column.total_compressed_size,
+    )
+    data[middle:end] = bytes(end - middle)
+    path.write_bytes(data)
+    assert [row["text"] for row in tables.read_rows(str(path), "id", [3, 5], ["id", "text"])] == [
+        "3".zfill(500),
+        "5".zfill(500),
+    ]
+    with pytest.raises(StorageError, match="page header"):
+        list(tables.read_rows(str(path), "id", [4_000], ["id", "text"]))

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
-from pipeline import stages, storage
+from pipeline import processes, stages, storage
 from pipeline.config import DecontaminationConfig, SourceConfig
 from pipeline.errors import RecipeError
 from pipeline.stages import Finished, Report, Stage, silent
@@ -276,9 +276,13 @@ class Chain:
             "tasks": storage.base_name(self.tasks().url) if self.makes_tasks() else None,
         }
         place = storage.join(self.root, DATA_POINTER)
-        if not storage.exists(place) or storage.read_json(place) != pointer:
+        if not self.is_prepared() or storage.read_json(place) != pointer:
             storage.write_json(place, pointer)
         return pointer
+
+    def is_prepared(self) -> bool:
+        """Whether `prepare` came to its end here before, be it with another recipe."""
+        return storage.exists(storage.join(self.root, DATA_POINTER))
 
     @remembered
     def checkpoint(self) -> Finished:
@@ -383,6 +387,7 @@ class Chain:
             from workflows.figures import ReportInputs
             from workflows.report import write_report
 
+            processes.dismiss()
             content = ReportInputs(
                 recipe_name=self.recipe.name,
                 key=stage.key,

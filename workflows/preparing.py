@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from pipeline import processes
 from pipeline.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -179,6 +180,8 @@ def running_on(runner: str, told: Sequence[str], chain: "Chain") -> Iterator[Non
         if told:
             raise RecipeError("--runner-option goes with --runner other than direct")
         with ended_by_ctrl_c():
+            if chain.workers > 1 and not chain.is_prepared():
+                processes.wake(chain.workers, ["pipeline.job", "pipeline.reading"])
             yield
     elif runner == "ray":
         with _ray(told, chain.workers) as tasks, executed_by(tasks):

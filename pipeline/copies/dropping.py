@@ -221,13 +221,12 @@ def samples(outcome: Outcome, decision: Decision, documents: Sequence[Finished])
 
 
 def _texts(documents: Sequence[Finished], wanted: set[tuple[int, int]]) -> dict[tuple[int, int], str]:
-    """Texts by source and id; each part is read once."""
+    """Texts by source and id; each part is opened once."""
     by_part = defaultdict(list)
     for source, number in wanted:
         by_part[source, part_file(number, documents[source].manifest["parts"])].append(number)
     found: dict[tuple[int, int], str] = {}
     for (source, part), numbers in by_part.items():
-        table = tables.read_between(documents[source].file(part), "id", min(numbers), max(numbers), ["id", "text"])
-        table = table.filter(pc.is_in(table["id"], pa.array(numbers, pa.uint64())))
-        found |= {(source, row["id"]): row["text"] for row in table.to_pylist()}
+        rows = tables.read_rows(documents[source].file(part), "id", numbers, ["id", "text"])
+        found |= {(source, row["id"]): row["text"] for row in rows}
     return found

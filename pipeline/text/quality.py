@@ -79,7 +79,8 @@ _MOST_LETTERS = 1 << 20
 def measure(texts: Sequence[str]) -> dict[str, Column]:
     """The columns of COLUMNS, one value a text. Texts are cleaned: their lines are trimmed."""
     blocks = [_measure(texts[start:end]) for start, end in _blocks(texts)] or [_measure([])]
-    return {name: np.concatenate([block[name] for block in blocks]).astype(kind.to_pandas_dtype()) for name, kind in COLUMNS}
+    types = {name: np.int32 if pa.types.is_integer(kind) else np.float32 for name, kind in COLUMNS}
+    return {name: np.concatenate([block[name] for block in blocks]).astype(kind) for name, kind in types.items()}
 
 
 def _blocks(texts: Sequence[str]) -> Iterator[tuple[int, int]]:

@@ -78,7 +78,7 @@ def restore(columns: Columns, vocab: Vocab, where: str) -> tuple[Examples, Masks
     order = np.lexsort((positions, row))
     row, positions = row[order], positions[order]
     number = len(shown)
-    kind = shards.piece_type(len(vocab)).to_pandas_dtype()
+    kind = np.dtype(str(shards.piece_type(len(vocab))))
     labels = columns[LABEL][:, 0] if LABEL in columns else np.full(number, NO_LABEL)
     predictions = np.bincount(row, minlength=number)[:, None]
     masks = Masks(positions.astype(np.uint16), shown[row, positions].astype(kind), predictions)
