@@ -73,15 +73,12 @@ class Begun(Generic[Result]):
 
 def begin(step: Callable[[Any], Result], tasks: Sequence[Any], workers: int) -> Begun[Result]:
     """Let workers do a picklable step for each task, and do not wait for them."""
-    pool = _pool(workers)
-    return Begun(pool, [pool.submit(_measured, step, task) for task in tasks])
+    return Begun(*_submit(workers, [(_measured, step, task) for task in tasks]))
 
 
 def wake(workers: int, modules: Sequence[str]) -> None:
     """Start workers, which import what they will need while this process does: a third of a second earlier at work."""
-    pool = _pool(workers)
-    for _ in range(workers):
-        pool.submit(_import, modules)
+    _submit(workers, [(_import, modules)] * workers)
 
 
 def _import(modules: Sequence[str]) -> None:
@@ -95,13 +92,13 @@ def dismiss() -> None:
         _workers.shutdown(wait=False)
 
 
-def _pool(workers: int) -> Any:
-    """The workers, started if they are not there."""
+def _submit(workers: int, calls: Sequence[tuple[Any, ...]]) -> tuple[Any, list[Any]]:
+    """Give functions with their arguments to workers, which are started if they are not there; what will come of each."""
     import loky
 
     global _grown, _workers
     _start_trackers()
-    # Ctrl-C is for the program alone, which ends its workers: they are born with it blocked.
+    # Ctrl-C is for the program alone, which ends its workers: they are born, at the first submit, with it blocked.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         _workers = loky.get_reusable_executor(
@@ -115,7 +112,7 @@ def _pool(workers: int) -> Any:
             env={"LOKY_MAX_MEMORY_LEAK_SIZE": str(1 << 40)},
         )
         _grown = False
-        return _workers
+        return _workers, [_workers.submit(*call) for call in calls]
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

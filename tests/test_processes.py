@@ -1,6 +1,7 @@
 """Worker processes: woken early, sent away when there is no more to do, and without pandas."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -45,6 +46,19 @@ def test_workers_that_were_woken_are_those_that_work() -> None:
     assert workers() <= woken
     # Which of them imports is a matter of who is up first.
     assert any(processes.begin(knows, ["colorsys"] * 8, 2).results())
+
+
+def blocked(_: int) -> bool:
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+@pytest.mark.parametrize("woken", [True, False])
+def test_ctrl_c_is_for_the_program_alone(woken: bool) -> None:
+    processes.dismiss()
+    if woken:
+        processes.wake(2, [])
+    assert all(processes.begin(blocked, range(8), 2).results())
+    assert not blocked(0)
 
 
 def test_workers_that_are_dismissed_end_and_others_come_when_there_is_work() -> None:
