@@ -42,9 +42,9 @@ def read_between(url: str, name: str, first: Any, last: Any, columns: Sequence[s
 
 
 def read_rows(url: str, name: str, values: Sequence[Any], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The rows whose column `name`, which is one of `columns`, holds one of some values. No row stands for two values.
+    """The rows whose column `name`, one of `columns`, holds one of some values; no value is in two rows.
 
-    A few rows at a time, up to the last one that is wanted: a long text column is never in memory as a whole.
+    A few rows at a time, up to the last one that is wanted: a long column of texts is never in memory as a whole.
 
     Raises: StorageError.
     """
