@@ -76,9 +76,14 @@ def part_of(ids: npt.NDArray[np.uint64], parts: int) -> npt.NDArray[np.int64]:
     return (ids // np.uint64(width)).astype(np.int64) if parts > 1 else np.zeros(len(ids), np.int64)
 
 
+def part_name(part: int) -> str:
+    """The file of a part: `part-00003.parquet`."""
+    return f"part-{part:05d}.parquet"
+
+
 def part_file(document_id: int, parts: int) -> str:
-    """The file of the part that a document is in: `part-00003.parquet`."""
-    return f"part-{int(part_of(np.array([document_id], np.uint64), parts)[0]):05d}.parquet"
+    """The file of the part that a document is in."""
+    return part_name(int(part_of(np.array([document_id], np.uint64), parts)[0]))
 
 
 def number_of_parts(files: Sequence[inputs.InputFile]) -> int:
@@ -248,7 +253,7 @@ class WritePart:
             return self._bad(table)
         table = table.sort_by("id").combine_chunks()
         _refuse_equal_ids(table)
-        name = f"part-{part:05d}.parquet"
+        name = part_name(part)
         with storage.open_write(storage.join(self.folder, name)) as file:
             # Row groups of 4,096 documents: a reader of some ids or columns skips the rest.
             pq.write_table(table, file, compression="zstd", row_group_size=4_096)

@@ -2,9 +2,9 @@
 
     begin(step, [task, task, ...], workers=2).results()   ->   [step(task), step(task), ...]   in the order of the tasks
 
-A free worker takes the next task. A worker that dies is an error at once; an idle one ends after some seconds, so that training
-finds its memory free; all end with the program that started them. Workers that have grown (dictionaries, which the next stage
-may not need) are replaced before the next stage.
+`wake` starts them before there is work, `dismiss` lets them go after it. A free worker takes the next task. A worker that dies
+is an error at once; an idle one ends after some seconds, so that training finds its memory free; all end with the program that
+started them. Workers that have grown (dictionaries, which the next stage may not need) are replaced before the next stage.
 """
 
 import atexit

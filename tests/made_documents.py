@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import job, stages, storage
-from pipeline.documents import document_id, part_of
+from pipeline.documents import document_id, part_name, part_of
 from pipeline.spill import SpillRange
 from pipeline.stages import FileEntry, Finished
 from pipeline.text import cleaning, quality
@@ -62,7 +62,7 @@ def made(root: str, name: str, texts: Sequence[str] | Mapping[str, str], parts: 
         entries = []
         places = part_of(ids, parts)
         for part in np.unique(places).tolist():
-            file_name = f"part-{part:05d}.parquet"
+            file_name = part_name(part)
             with storage.open_write(storage.join(folder, file_name)) as file:
                 pq.write_table(table.filter(pa.array(places == part)), file)
             entries.append(FileEntry.of(folder, file_name, int((places == part).sum())))

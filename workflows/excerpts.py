@@ -166,9 +166,9 @@ def _beginning(read: list[Finished], number: int) -> str:
     """The beginning of a document, looked for in some sources."""
     for done in read:
         if done.files(name := documents.part_file(number, done.manifest["parts"])):
-            found = tables.read_between(done.file(name), "id", number, number, ["text"])["text"].to_pylist()
-            if found:
-                return f"    {' '.join(found[0][:BEGINNING].split())}"
+            row = next(tables.read_rows(done.file(name), "id", [number], ["id", "text"]), None)
+            if row:
+                return f"    {' '.join(row['text'][:BEGINNING].split())}"
     return f"    ({number:016x}: its documents are not here)"
 
 
