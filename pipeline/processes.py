@@ -77,7 +77,7 @@ def begin(step: Callable[[Any], Result], tasks: Sequence[Any], workers: int) -> 
 
 
 def wake(workers: int, modules: Sequence[str]) -> None:
-    """Start workers, which import what they will need while this process does: a third of a second earlier at work."""
+    """Start workers, which import what they will need while this process is about other things: they are sooner at work."""
     _submit(workers, [(_import, modules)] * workers)
 
 

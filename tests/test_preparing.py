@@ -12,7 +12,7 @@ from pipeline.tfrecords.exchange import export_tfrecords
 from tests import corpus
 from workflows import preparing, recipe
 from workflows.chain import Chain
-from workflows.preparing import data_chain, running_on
+from workflows.preparing import data_chain, running_on, wake_workers
 
 NOTHING: dict[str, Any] = {name: None for name in (*preparing.BERT_SETTINGS, *preparing.SOURCE_SETTINGS)}
 NOTHING |= {"corpus": None, "inputs": (), "vocab": "", "lengths": ()}
@@ -66,18 +66,20 @@ def test_a_cluster_is_not_given_local_files() -> None:
 
 
 @pytest.mark.parametrize(
-    ("workers", "before", "woken"), [(2, False, [2]), (2, True, []), (1, False, [])], ids=["new", "prepared before", "alone"]
+    ("runner", "workers", "before", "woken"),
+    [("direct", 2, False, [2]), ("direct", 2, True, []), ("direct", 1, False, []), ("ray", 2, False, [])],
+    ids=["new", "prepared before", "alone", "elsewhere"],
 )
 def test_workers_are_woken_where_there_is_work_for_them(
-    workers: int, before: bool, woken: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runner: str, workers: int, before: bool, woken: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[int] = []
     monkeypatch.setattr(processes, "wake", lambda number, modules: told.append(number))
     if before:
         (tmp_path / "data.json").write_text("{}")
     given = {**NOTHING, "corpus": "news", "inputs": ("a.jsonl",)}
-    with running_on("direct", (), data_chain(None, (), str(tmp_path), workers, **given)):
-        assert told == woken
+    wake_workers(runner, data_chain(None, (), str(tmp_path), workers, **given))
+    assert told == woken
 
 
 def test_examples_of_berts_script_are_a_source_like_others(tmp_path: Path) -> None:

@@ -191,12 +191,13 @@ def prepare(
       nezha-pipe prepare --corpus news --input 'news/*.jsonl.gz' --vocab vocab.txt --output s3://bucket/data --workers 4
       nezha-pipe prepare my.toml --output data --runner ray --runner-option address=head:6379
     """
-    from workflows.preparing import data_chain, running_on, write_tfrecords
+    from workflows.preparing import data_chain, running_on, wake_workers, write_tfrecords
 
     chain = data_chain(recipe, settings, output, workers, **corpus)
     steps = chain.data_steps()
     with running_on(runner, runner_settings, chain):
         chain.check()
+        wake_workers(runner, chain)
         _run_steps(chain, steps, lambda chain, tell: _call_steps(chain, steps, tell))
         pointer = {**chain.prepare(), "output": chain.root, "report": chain.data_report().file("report.html")}
     if form == "tfrecord":

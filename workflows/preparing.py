@@ -180,8 +180,6 @@ def running_on(runner: str, told: Sequence[str], chain: "Chain") -> Iterator[Non
         if told:
             raise RecipeError("--runner-option goes with --runner other than direct")
         with ended_by_ctrl_c():
-            if chain.workers > 1 and not chain.is_prepared():
-                processes.wake(chain.workers, ["pipeline.job", "pipeline.reading"])
             yield
     elif runner == "ray":
         with _ray(told, chain.workers) as tasks, executed_by(tasks):
@@ -195,6 +193,12 @@ def running_on(runner: str, told: Sequence[str], chain: "Chain") -> Iterator[Non
         beam.refuse_local([chain.root, *read, *recipe.words.user_dictionary, *filter(None, [recipe.masking.phrases])])
         with executed_by(beam):
             yield
+
+
+def wake_workers(runner: str, chain: "Chain") -> None:
+    """Start the workers of this machine, if it is here that there will be work for them."""
+    if runner == "direct" and chain.workers > 1 and not chain.is_prepared():
+        processes.wake(chain.workers, ["pipeline.job", "pipeline.reading"])
 
 
 @contextlib.contextmanager
