@@ -1,4 +1,8 @@
-"""Golden files: what fixed text becomes, kept in tests/golden/ so that no change of it goes unseen.
+"""Golden files: what fixed input becomes, kept in tests/golden/ so that no change of it goes unseen.
+
+examples.json    text to masked examples, readable (this file)
+data_files.json  digests of all that `prepare` writes for sources of every kind (tests/golden_corpus.py)
+training.json    losses of the first steps of `tiny`, and the checkpoint they end in (tests/golden_training.py)
 
 python -m tests.golden        writes them anew; look at the difference before committing it
 """
@@ -12,7 +16,7 @@ from pipeline.config import MaskingConfig, PairsConfig
 from pipeline.masking import MaskingRules, Sequences, static_masks
 from pipeline.text import vocab
 from pipeline.text.vocab import Vocab
-from tests import parts
+from tests import golden_corpus, golden_training, parts
 from tests.parts import Example
 
 FOLDER = Path(__file__).parent / "golden"
@@ -64,7 +68,11 @@ def _readable(example: Example, pieces: Vocab, rules: MaskingRules) -> dict[str,
     }
 
 
-GOLDEN: dict[str, Callable[[], Any]] = {"examples.json": examples}
+GOLDEN: dict[str, Callable[[], Any]] = {
+    "examples.json": examples,
+    "data_files.json": golden_corpus.data_files,
+    "training.json": golden_training.training,
+}
 
 
 def written(name: str) -> str:

@@ -15,66 +15,80 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden" / "stage_sources.json"
 
-_EVERY_STAGE = ("pipeline.job", "pipeline.spill", "pipeline.tally")
-_LETTERS = ("pipeline.text.characters", "pipeline.text.cleaning", "pipeline.text.letters")
-_READING = ("pipeline.inputs", "pipeline.records", "pipeline.sources")
-_TEXT = ("dictionary", "hidden_markov", "phrases", "pieces", "sentences", "text_pieces", "vocab", "words")
-_ROWS = ("pipeline.examples", "pipeline.masking", "pipeline.shards", "pipeline.streams", "pipeline.units")
+STAGES = (
+    "pipeline.documents.STAGE_VERSION",
+    "pipeline.wiki.side.STAGE_VERSION",
+    "pipeline.wiki.download.STAGE_VERSION",
+    "pipeline.demo.TASKS_VERSION",
+    "pipeline.copies.signatures.STAGE_VERSION",
+    "pipeline.copies.evaluation_texts.STAGE_VERSION",
+    "pipeline.copies.decontamination.STAGE_VERSION",
+    "pipeline.copies.duplicates.STAGE_VERSION",
+    "pipeline.vocabulary.STAGE_VERSION",
+    "pipeline.encoding.STAGE_VERSION",
+    "pipeline.examples.STAGE_VERSION",
+    "pipeline.tfrecords.exchange.STAGE_VERSION",
+)
+"""Where the version of each stage is."""
 
-
-def _package(name: str) -> tuple[str, ...]:
-    """All modules of a package."""
-    folder = ROOT / name.replace(".", "/")
-    return tuple(f"{name}.{path.stem}" for path in sorted(folder.glob("*.py")) if path.stem != "__init__")
-
-
-STAGES: dict[str, tuple[str, ...]] = {
-    "pipeline.documents.STAGE_VERSION": (
-        *("pipeline.documents", "pipeline.reading", "pipeline.text.boilerplate", "pipeline.demo", "pipeline.text.language"),
-        *("pipeline.text.privacy", "pipeline.text.quality", "pipeline.text.repetition"),
-        *_package("pipeline.layouts"),
-        *(module for module in _package("pipeline.wiki") if not module.endswith((".download", ".side"))),
-        *(*_READING, *_LETTERS, *_EVERY_STAGE),
-    ),
-    "pipeline.wiki.side.STAGE_VERSION": ("pipeline.wiki.side", "pipeline.wiki.dump", "pipeline.wiki.bzip2", *_EVERY_STAGE),
-    "pipeline.wiki.download.STAGE_VERSION": ("pipeline.wiki.download",),
-    "pipeline.demo.TASKS_VERSION": ("pipeline.demo", "pipeline.text.cleaning"),
-    "pipeline.copies.signatures.STAGE_VERSION": (
-        "pipeline.copies.signatures",
-        "pipeline.copies.minhash",
-        *_LETTERS,
-        *_EVERY_STAGE,
-    ),
-    "pipeline.copies.evaluation_texts.STAGE_VERSION": ("pipeline.copies.evaluation_texts", "pipeline.inputs", *_LETTERS),
-    "pipeline.copies.decontamination.STAGE_VERSION": ("pipeline.copies.decontamination", *_LETTERS, *_EVERY_STAGE),
-    "pipeline.copies.duplicates.STAGE_VERSION": (
-        *(f"pipeline.copies.{name}" for name in ("duplicates", "clusters", "decisions", "dropping", "paragraphs", "minhash")),
-        *("pipeline.text.quality", *_EVERY_STAGE),
-    ),
-    "pipeline.vocabulary.STAGE_VERSION": (
-        "pipeline.vocabulary",
-        "pipeline.text.vocab",
-        "pipeline.copies.paragraphs",
-        *_EVERY_STAGE,
-    ),
-    "pipeline.encoding.STAGE_VERSION": (
-        *("pipeline.encoding", "pipeline.copies.paragraphs", *(f"pipeline.text.{name}" for name in _TEXT), *_EVERY_STAGE),
-    ),
-    "pipeline.examples.STAGE_VERSION": (
-        *("pipeline.encoding", "pipeline.next_sentence", "pipeline.pairs", "pipeline.segments", "pipeline.text.vocab"),
-        *(*_ROWS, *_EVERY_STAGE),
-    ),
-    "pipeline.tfrecords.exchange.STAGE_VERSION": (
-        *_package("pipeline.tfrecords"),
-        *(*_ROWS, *_EVERY_STAGE),
-    ),
+DECIDES_NO_BYTES = {
+    "pipeline.config": "every setting is part of the key",
+    "pipeline.errors": "a stage that fails writes nothing",
+    "pipeline.processes": "where a task runs",
+    "pipeline.runner": "where a task runs",
+    "pipeline.stages": "keys, manifests, resuming",
+    "pipeline.storage": "how bytes reach a file system",
 }
-"""Where a stage's version stands: the modules that decide its bytes."""
+"""Modules that stages import and that change nothing in what they write, with the reason."""
+
+
+def sources(module: str) -> list[str]:
+    """Every module of ours that the code of a stage imports, directly or through others.
+
+    Another stage's module counts, but not what that module imports: its own version guards that.
+    """
+    ends = {place.rpartition(".")[0] for place in STAGES} - {module}
+    seen: set[str] = set()
+    ahead = [module]
+    while ahead:
+        name = ahead.pop()
+        if name not in seen:
+            seen.add(name)
+            ahead += [] if name in ends or name in DECIDES_NO_BYTES else imported(name)
+    return sorted(seen - DECIDES_NO_BYTES.keys())
+
+
+def imported(module: str) -> set[str]:
+    """Modules of ours that a module imports when it runs, anywhere in it."""
+    tree = ast.parse(path(module).read_bytes())
+    annotations = {id(node) for branch in ast.walk(tree) if _is_for_types(branch) for node in ast.walk(branch)}
+    found = set()
+    for node in ast.walk(tree):
+        if id(node) in annotations:
+            continue
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            # `from package import module` and `from module import name`
+            names = [f"{node.module}.{alias.name}" for alias in node.names] + [node.module]
+        else:
+            continue
+        found |= {name for name in names if path(name).exists()}
+    return found
+
+
+def _is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def path(module: str) -> Path:
+    """The file of a module; for a package or a stranger, one that does not exist."""
+    return (ROOT / module.replace(".", "/")).with_suffix(".py")
 
 
 def code_hash(module: str) -> str:
     """A hash of what a module does: its syntax tree without docstrings."""
-    tree = ast.parse((ROOT / module.replace(".", "/")).with_suffix(".py").read_bytes())
+    tree = ast.parse(path(module).read_bytes())
     return hashlib.blake2b(repr(_plain(tree)).encode(), digest_size=8).hexdigest()
 
 
@@ -96,10 +110,10 @@ def _is_docstring(node: Any) -> bool:
 def current() -> dict[str, dict[str, Any]]:
     """Version and hashes of every stage, as the code is now."""
     result = {}
-    for place, modules in STAGES.items():
+    for place in STAGES:
         module, _, name = place.rpartition(".")
         version = getattr(importlib.import_module(module), name)
-        result[place] = {"version": version, "sources": {source: code_hash(source) for source in modules}}
+        result[place] = {"version": version, "sources": {source: code_hash(source) for source in sources(module)}}
     return result
 
 

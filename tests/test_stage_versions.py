@@ -1,8 +1,9 @@
 """A stage that could write other bytes must have another version, or finished folders would pass for what they are not."""
 
 import ast
-import importlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ def test_a_changed_source_calls_for_a_look_at_the_version(place: str) -> None:
     golden = json.loads(GOLDEN.read_text())
     assert place in golden, "run `python -m tests.stage_sources`"
     now, before = current()[place], golden[place]
-    changed = [source for source, code in now["sources"].items() if before["sources"].get(source) != code]
+    both = now["sources"].keys() | before["sources"].keys()
+    changed = sorted(source for source in both if now["sources"].get(source) != before["sources"].get(source))
     if changed or now["version"] != before["version"]:
         module, _, name = place.rpartition(".")
         pytest.fail(
@@ -35,9 +37,28 @@ def test_every_stage_version_is_in_the_table() -> None:
         if isinstance(target, ast.Name) and target.id in ("STAGE_VERSION", "TASKS_VERSION")
     }
     assert declared == set(STAGES)
-    for modules in STAGES.values():
-        for module in modules:
-            importlib.import_module(module)
+
+
+def test_every_module_that_stages_load_is_guarded() -> None:
+    """What Python loads when the stages are imported is found by reading their imports too."""
+    stages = [place.rpartition(".")[0] for place in STAGES]
+    program = f"import sys, {', '.join(stages)}\nprint(*(name for name in sys.modules if name.startswith('pipeline.')))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=stage_sources.ROOT)
+    guarded = {source for stage in stages for source in stage_sources.sources(stage)}
+    files = {name for name in loaded.stdout.split() if stage_sources.path(name).exists()}
+    assert set(stages) <= files <= guarded | stage_sources.DECIDES_NO_BYTES.keys()
+
+
+@pytest.mark.parametrize(
+    ("stage", "source"),
+    [
+        ("pipeline.encoding", "pipeline.text.prefixes"),
+        ("pipeline.examples", "pipeline.rows"),
+        ("pipeline.documents", "pipeline.wiki.text_templates"),
+    ],
+)
+def test_what_is_imported_by_what_is_imported_is_guarded(stage: str, source: str) -> None:
+    assert source in stage_sources.sources(stage)
 
 
 def test_the_hash_is_of_the_code_not_of_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
