@@ -19,13 +19,13 @@ from torch import Tensor
 
 from benchmarks import peers
 from benchmarks.rows import Row
-from model import workers
 from model.attention.choice import SHORT, choose
 from model.attention.packing import Packing
 from model.attention.positions import Relative
 from model.attention.self_attention import attend
 from model.config import EncoderConfig
 from model.encoder import Attention
+from model.training import workers
 
 LENGTH = 512
 ROWS = {"cpu": 4, "cuda": 32}

@@ -15,9 +15,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import demo
-from pipeline.text import vocab
-from pipeline.text.cleaning import clean, fingerprint
+from pipeline.cleaning.cleaning import clean, fingerprint
+from pipeline.sources import demo
+from pipeline.tokenization import vocab
 
 _CLAUSE = re.compile(r"[^，。！？；：\n]*[，。！？；：\n]+|[^，。！？；：\n]+")
 

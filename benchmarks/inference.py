@@ -21,8 +21,8 @@ import torch
 
 from benchmarks import peers
 from benchmarks.rows import Row
-from model import onnx
 from model.config import EncoderConfig
+from model.exporting import onnx
 from model.heads import PretrainingModel
 
 VOCABULARY = 21_128
@@ -38,7 +38,7 @@ def rows(python: str | None = None, config: EncoderConfig | None = None) -> Iter
     torch.manual_seed(SEED)
     model = PretrainingModel(config, VOCABULARY).eval()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        graph, small = Path(folder) / "model.onnx", Path(folder) / "small.onnx"
+        graph, small = Path(folder) / "model.exporting.onnx", Path(folder) / "small.onnx"
         onnx.write_graph(model, "hidden", graph)
         onnx.quantise(graph, small)
         far = onnx.largest_difference(model, "hidden", small)
@@ -76,8 +76,8 @@ def turns(batch: int, length: int, calls: dict[str, Call], ask: Callable[[str], 
 
 def exported(model: PretrainingModel, config: EncoderConfig) -> Call:
     """The class that `AutoModel.from_pretrained` gives for an export."""
-    from model.exported.configuration_nezha import NezhaConfig
-    from model.exported.modeling_nezha import NezhaModel
+    from model.remote_code.configuration_nezha import NezhaConfig
+    from model.remote_code.modeling_nezha import NezhaModel
 
     shape = {
         name: getattr(config, name) for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")

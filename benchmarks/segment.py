@@ -52,7 +52,7 @@ def _batches(megabytes: float) -> tuple[list[str], float]:
 
 
 def _ours() -> Callable[[str], Starts]:
-    from pipeline.text.dictionary import Dictionary
+    from pipeline.tokenization.jieba_words import Dictionary
 
     return Dictionary().word_starts
 

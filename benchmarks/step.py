@@ -6,7 +6,7 @@
     read/tokens/dynamic   the same, with masks drawn anew
 
 Tokens are pieces without padding. The rows come from shards of the embedded news (or of `--data`), so that their lengths are
-real. Each side goes about them as its users do. Ours: `model.steps.Learner` as the training loop calls it, rows sorted by
+real. Each side goes about them as its users do. Ours: `model.training.learner.Learner` as the training loop calls it, rows sorted by
 length into micro-batches of a token budget, LAMB, deterministic. The peer: one batch padded to its longest row, AdamW. Both
 compute in the precision that `auto` picks here and take turns; the median step counts. Reading and masking are not in it, but
 in rows of their own: nothing else need be as fast, as long as one process reads more than a GPU trains on.
@@ -27,18 +27,19 @@ import torch
 from benchmarks import peers
 from benchmarks.command import timed
 from benchmarks.rows import Row
-from model import batches, workers
-from model.batches import Batch, Rows
 from model.config import EncoderConfig, OptimizerConfig, TrainingConfig
 from model.flops import sequence_flops
 from model.heads import PretrainingModel
-from model.metrics import peak_flops
 from model.optimization.optimizers import make
-from model.order import Order
-from model.steps import Learner
-from pipeline import stages, storage
-from pipeline.shards import ShardSet
-from pipeline.text.vocab import Vocab
+from model.training import batches, workers
+from model.training.batches import Batch, Rows
+from model.training.learner import Learner
+from model.training.metrics import peak_flops
+from model.training.order import Order
+from pipeline import storage
+from pipeline.engine import stages
+from pipeline.examples.shards import ShardSet
+from pipeline.tokenization.vocab import Vocab
 
 VOCABULARY = 21_128
 """Pieces of the released models. A vocabulary of little text is smaller, and its head would cost less than in earnest."""

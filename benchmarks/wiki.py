@@ -27,10 +27,10 @@ from typing import Any
 from benchmarks import peers
 from benchmarks.rows import Row
 from benchmarks.wiki_pages import PAGES, Page
-from pipeline import inputs
-from pipeline.wiki import dump
-from pipeline.wiki.conversion import Converter
-from pipeline.wiki.markup import mend, render
+from pipeline.sources import inputs
+from pipeline.wiki.conversion.converter import Converter
+from pipeline.wiki.dumps import dump
+from pipeline.wiki.rendering import mend, render
 
 MEGABYTES = 3.0
 TURNS = 3

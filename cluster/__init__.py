@@ -1,4 +1,4 @@
-"""The same loop on many machines: Ray Train runs `model.training.train` in every worker.
+"""The same loop on many machines: Ray Train runs `model.training.loop.train` in every worker.
 
     config.py     ClusterConfig: how many workers, where, how much may go wrong
     launch.py     pretrain(): start, watch, explain
@@ -15,7 +15,7 @@ What happens when a worker dies, say rank 1 at step 260, with checkpoints every 
     torch is imported, the process group is built.
 4.  Every new worker calls `train` as the first ones did. Rank 0 takes the next number, `attempt-0002`; should a worker of
     attempt 1 be alive after all, it sees that folder before its next write and stops.
-5.  `model.checkpoint.newest_valid` finds `attempt-0001/checkpoint-00000200`: the newest whose marker and checksums hold. Ray is
+5.  `model.training.checkpoint.newest_valid` finds `attempt-0001/checkpoint-00000200`: the newest whose marker and checksums hold. Ray is
     not asked what it remembers. Steps 201 to 260 are done again with the same samples, masks and dropout.
 
 A dead driver (this process) is the same with fewer steps: its workers end, and the next call of `pretrain` begins at 4.

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 from cluster import session
 from cluster.config import ClusterConfig
 from pipeline import storage
+from pipeline.engine.stages import Report, silent
 from pipeline.errors import ClusterError, StorageError, UserError
-from pipeline.stages import Report, silent
 
 if TYPE_CHECKING:
-    from model.run import PretrainRun
-    from model.training import TrainResult
+    from model.training.loop import TrainResult
+    from model.training.run import PretrainRun
 
 FAILURE = "failure.txt"
 """In the training folder: all that is known of the failure that ended a run."""
@@ -37,8 +37,8 @@ def pretrain(run: "PretrainRun", cluster: ClusterConfig, report: Report = silent
     Errors: `ClusterError` when the workers cannot be had, or died more than `max_failures` times; any other `UserError` of the
     loop as it is (`CorpusError`, `CheckpointError`...). On Ctrl-C and SIGTERM the workers end with this process.
     """
-    from model.run import Inputs
-    from model.training import TrainResult
+    from model.training.loop import TrainResult
+    from model.training.run import Inputs
 
     run = replace(
         run,
@@ -89,7 +89,7 @@ class Progress:
     """Tells a report what the workers write into the training folder."""
 
     def __init__(self, run: "PretrainRun", report: Report) -> None:
-        from model.checkpoint import attempts
+        from model.training.checkpoint import attempts
 
         self.report = report
         self.output = run.output
@@ -119,7 +119,7 @@ class Progress:
 
     def _why_again(self, attempt: int) -> str:
         """Why there is another attempt: a worker failed, or training went back over bad steps."""
-        from model.checkpoint import attempt_name
+        from model.training.checkpoint import attempt_name
 
         facts = storage.read_json(storage.join(self.output, attempt_name(attempt), "attempt.json"))
         if "rolled_back_from" in facts:
@@ -180,7 +180,7 @@ def _logs(folder: str | None) -> str:
 
 def _resumes(output: str) -> int:
     """The step that the next call goes on from."""
-    from model.checkpoint import committed
+    from model.training.checkpoint import committed
 
     newest = next(committed(output), None)
     return int(storage.base_name(newest).removeprefix("checkpoint-")) if newest else 0

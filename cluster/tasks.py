@@ -3,7 +3,7 @@
     with connected(cluster), executed_by(RayTasks()):
         chain.prepare()
 
-A step of a job (pipeline/job.py) is a plain callable over a descriptor, so it runs as a Ray task as it is, and what it writes
+A step of a job (pipeline/engine/job.py) is a plain callable over a descriptor, so it runs as a Ray task as it is, and what it writes
 is the same to the byte. Ray carries descriptors; documents go through the storage that all machines see.
 """
 
@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.engine.job import Job, MapStep, ReduceStep
+from pipeline.engine.spill import SpillRange
 from pipeline.errors import ClusterError
-from pipeline.job import Job, MapStep, ReduceStep
-from pipeline.spill import SpillRange
 
 ATTEMPTS = 3
 """Of a task whose machine or process died; steps write whole files to fixed names, so that a second attempt harms nothing."""

@@ -15,7 +15,7 @@ from pipeline import storage
 from pipeline.errors import StorageError, UserError
 
 if TYPE_CHECKING:
-    from model.run import PretrainRun
+    from model.training.run import PretrainRun
 
 START_ATTEMPTS = 10
 """Times that Ray may fail to place the workers. Its own default is to try for ever."""

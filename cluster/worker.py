@@ -1,4 +1,4 @@
-"""What each worker runs: the loop of `model.training`, its process group already there, told to Ray as it goes.
+"""What each worker runs: the loop of `model.training.loop`, its process group already there, told to Ray as it goes.
 
 A worker finds nothing out for itself. Where to go on from is found by `train`, by our own markers, at every start.
 """
@@ -11,8 +11,8 @@ def work(settings: dict[str, Any]) -> dict[str, Any]:
     """Train as one of the workers. Takes `{"run": PretrainRun as JSON, "threads": 1}`, gives a `TrainResult` as a dict."""
     import torch
 
-    from model.run import PretrainRun
-    from model.training import train
+    from model.training.loop import train
+    from model.training.run import PretrainRun
 
     torch.set_num_threads(settings["threads"])
     return asdict(train(PretrainRun.from_json(settings["run"]), on_commit=report))

@@ -66,7 +66,7 @@ class SourceConfig:
 class FilterConfig:
     """`[filters]`: which documents are too poor to train on. Decided after reading, so a change reads nothing again.
 
-    What is measured, and how, is in pipeline/text/quality.py. The values published for web pages stand with each field; where
+    What is measured, and how, is in pipeline/cleaning/quality.py. The values published for web pages stand with each field; where
     they would drop good news, laws, articles or reviews, the default is milder. 0 switches a `min_` off, 1 a `max_` of a share.
     """
 

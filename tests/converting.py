@@ -13,7 +13,7 @@ from torch import Tensor
 from model.config import EncoderConfig
 from model.conversion.reading import Weights
 from model.heads import PretrainingModel
-from pipeline.text.vocab import SPECIALS, Vocab
+from pipeline.tokenization.vocab import SPECIALS, Vocab
 
 VOCAB = Vocab(
     (*SPECIALS, "\u2028", "今", "天", "气", "很", "好", "，", "。", "北", "京", "co", "##vid", "1", "##9", "in", "##g")

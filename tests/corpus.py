@@ -20,13 +20,13 @@ import pytest
 
 from pipeline import storage
 from pipeline.config import CorpusConfig, FilterConfig, SourceConfig, VocabularyConfig
-from pipeline.copies.duplicates import duplicates
-from pipeline.copies.signatures import needed, signatures
-from pipeline.documents import documents
-from pipeline.encoding import pieces
-from pipeline.examples import examples
-from pipeline.stages import Finished
-from pipeline.vocabulary import vocabulary
+from pipeline.dedup.signatures import needed, signatures
+from pipeline.dedup.stage import duplicates
+from pipeline.documents.stage import documents
+from pipeline.engine.stages import Finished
+from pipeline.examples.stage import examples
+from pipeline.tokenization.stage import pieces
+from pipeline.tokenization.vocabulary import vocabulary
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
 needs_real_data = pytest.mark.skipif(not REAL.exists(), reason="the real corpora are not here (../shared/data)")

@@ -5,12 +5,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipeline import job, storage
+from pipeline import storage
 from pipeline.config import DecontaminationConfig, DedupConfig, FilterConfig, SourceConfig
-from pipeline.copies.decontamination import overlaps
-from pipeline.copies.duplicates import duplicates, kept_documents
-from pipeline.copies.signatures import needed, signatures
-from pipeline.stages import Finished
+from pipeline.dedup.decontamination import overlaps
+from pipeline.dedup.signatures import needed, signatures
+from pipeline.dedup.stage import duplicates, kept_documents
+from pipeline.engine import job
+from pipeline.engine.stages import Finished
 from tests.made_documents import made, plainly
 
 GOOD = "北京大学的学生今天参观了科学技术博物馆"

@@ -4,9 +4,9 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
-from pipeline import demo
-from pipeline.text import vocab
-from pipeline.text.vocab import Vocab
+from pipeline.sources import demo
+from pipeline.tokenization import vocab
+from pipeline.tokenization.vocab import Vocab
 from tests.parts import Document, encode
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import MaskingConfig, PairsConfig
-from pipeline.masking import MaskingRules, Sequences, static_masks
-from pipeline.text import vocab
-from pipeline.text.vocab import Vocab
+from pipeline.examples.masking import MaskingRules, Sequences, static_masks
+from pipeline.tokenization import vocab
+from pipeline.tokenization.vocab import Vocab
 from tests import golden_corpus, golden_training, parts
 from tests.parts import Example
 

@@ -12,8 +12,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pipeline import stages, storage, vocabulary
+from pipeline import storage
+from pipeline.engine import stages
 from pipeline.tfrecords.exchange import export_tfrecords
+from pipeline.tokenization import vocabulary
 from tests import corpus, wiki_dumps
 from tests.wiki_dumps import Draft
 from workflows import recipe

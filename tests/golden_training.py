@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from model import checkpoint
-from model.run import PretrainRun
-from model.training import train
+from model.training import checkpoint
+from model.training.loop import train
+from model.training.run import PretrainRun
 from pipeline import storage
 from tests import tiny
 from workflows import recipe

@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import job, stages, storage
-from pipeline.documents import document_id, part_name, part_of
-from pipeline.spill import SpillRange
-from pipeline.stages import FileEntry, Finished
-from pipeline.text import cleaning, quality
+from pipeline import storage
+from pipeline.cleaning import cleaning, quality
+from pipeline.documents.stage import document_id, part_name, part_of
+from pipeline.engine import job, stages
+from pipeline.engine.spill import SpillRange
+from pipeline.engine.stages import FileEntry, Finished
 
 PARTS = 4
 REAL = Path(__file__).parents[2] / "shared" / "data"

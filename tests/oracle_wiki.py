@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
-from pipeline.sources import ReadTask, Record
-from pipeline.wiki import dump, pages
-from pipeline.wiki.dump import Page
-from pipeline.wiki.side import side_input
+from pipeline.documents.reading import ReadTask, Record
+from pipeline.wiki import pages
+from pipeline.wiki.dumps import dump
+from pipeline.wiki.dumps.dump import Page
+from pipeline.wiki.dumps.side_input import side_input
 from tests.wiki_dumps import ZH, Draft, read, source, written, xml
 
 MEDIAWIKI = Path("/usr/share/mediawiki")

@@ -1,4 +1,4 @@
-"""Documents and examples one by one, for tests: parts are joined for pipeline.pairs, what it builds is taken apart again."""
+"""Documents and examples one by one, for tests: parts are joined for pipeline.examples.pairs, what it builds is taken apart again."""
 
 import itertools
 from collections.abc import Sequence
@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import pairs
 from pipeline.config import CorpusConfig, PairsConfig
-from pipeline.pairs import Documents, PairCounts
-from pipeline.text.sentences import LIMIT, sentence_ends
-from pipeline.text.text_pieces import TextEncoder
-from pipeline.text.vocab import Vocab
+from pipeline.examples import pairs
+from pipeline.examples.pairs import Documents, PairCounts
+from pipeline.tokenization.encoder import TextEncoder
+from pipeline.tokenization.sentences import LIMIT, sentence_ends
+from pipeline.tokenization.vocab import Vocab
 
 
 class Document(NamedTuple):

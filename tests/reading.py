@@ -5,10 +5,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pipeline import inputs, sources
 from pipeline.config import Kind, SourceConfig
-from pipeline.sources import Bad, ReadTask, Record
-from pipeline.tally import Tally
+from pipeline.documents import reading
+from pipeline.documents.reading import Bad, ReadTask, Record
+from pipeline.engine.counting import Tally
+from pipeline.sources import inputs
 
 Found = list[Record | Bad]
 
@@ -20,14 +21,14 @@ def config(*paths: Path | str, kind: Kind = "text", **more: Any) -> SourceConfig
 def planned(*paths: Path | str, task_bytes: int = 1 << 24, kind: Kind = "text", **more: Any) -> list[ReadTask]:
     """The tasks of some files and folders."""
     source = config(*paths, kind=kind, **more)
-    return sources.plan(source, inputs.expand(source.input), task_bytes)
+    return reading.plan(source, inputs.expand(source.input), task_bytes)
 
 
 def read(*paths: Path | str, task_bytes: int = 1 << 24, kind: Kind = "text", counts: Tally | None = None, **more: Any) -> Found:
     """The records of some files and folders, task by task."""
     source, counted = config(*paths, kind=kind, **more), {} if counts is None else counts
     tasks = planned(*paths, task_bytes=task_bytes, kind=kind, **more)
-    return [record for task in tasks for record in sources.records(source, task, counted) if isinstance(record, Record | Bad)]
+    return [record for task in tasks for record in reading.records(source, task, counted) if isinstance(record, Record | Bad)]
 
 
 def read_data(path: Path, data: bytes, *cuts: int, kind: Kind = "text", **more: Any) -> Found:
@@ -36,7 +37,7 @@ def read_data(path: Path, data: bytes, *cuts: int, kind: Kind = "text", **more: 
     edges = [0, *cuts, None]
     tasks = [ReadTask(str(path), "f", start or 0, end, n) for n, (start, end) in enumerate(pairwise(edges))]
     source = config(path, kind=kind, **more)
-    found = [record for task in tasks for record in sources.records(source, task, {})]
+    found = [record for task in tasks for record in reading.records(source, task, {})]
     return [record for record in found if isinstance(record, Record | Bad)]
 
 

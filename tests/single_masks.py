@@ -1,4 +1,4 @@
-"""Masks drawn one by one, as a person would read the rules: what pipeline.masking draws for many at once must be equal."""
+"""Masks drawn one by one, as a person would read the rules: what pipeline.examples.masking draws for many at once must be equal."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.masking import Ids, MaskingRules
-from pipeline.streams import SPANS, generator
+from pipeline.examples.masking import Ids, MaskingRules
+from pipeline.examples.random_streams import SPANS, generator
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,17 +16,17 @@ ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden" / "stage_sources.json"
 
 STAGES = (
-    "pipeline.documents.STAGE_VERSION",
-    "pipeline.wiki.side.STAGE_VERSION",
-    "pipeline.wiki.download.STAGE_VERSION",
-    "pipeline.demo.TASKS_VERSION",
-    "pipeline.copies.signatures.STAGE_VERSION",
-    "pipeline.copies.evaluation_texts.STAGE_VERSION",
-    "pipeline.copies.decontamination.STAGE_VERSION",
-    "pipeline.copies.duplicates.STAGE_VERSION",
-    "pipeline.vocabulary.STAGE_VERSION",
-    "pipeline.encoding.STAGE_VERSION",
-    "pipeline.examples.STAGE_VERSION",
+    "pipeline.documents.stage.STAGE_VERSION",
+    "pipeline.wiki.dumps.side_input.STAGE_VERSION",
+    "pipeline.wiki.dumps.download.STAGE_VERSION",
+    "pipeline.sources.demo.TASKS_VERSION",
+    "pipeline.dedup.signatures.STAGE_VERSION",
+    "pipeline.dedup.evaluation_texts.STAGE_VERSION",
+    "pipeline.dedup.decontamination.STAGE_VERSION",
+    "pipeline.dedup.stage.STAGE_VERSION",
+    "pipeline.tokenization.vocabulary.STAGE_VERSION",
+    "pipeline.tokenization.stage.STAGE_VERSION",
+    "pipeline.examples.stage.STAGE_VERSION",
     "pipeline.tfrecords.exchange.STAGE_VERSION",
 )
 """Where the version of each stage is."""
@@ -34,9 +34,9 @@ STAGES = (
 DECIDES_NO_BYTES = {
     "pipeline.config": "every setting is part of the key",
     "pipeline.errors": "a stage that fails writes nothing",
-    "pipeline.processes": "where a task runs",
-    "pipeline.runner": "where a task runs",
-    "pipeline.stages": "keys, manifests, resuming",
+    "pipeline.engine.processes": "where a task runs",
+    "pipeline.engine.beam": "where a task runs",
+    "pipeline.engine.stages": "keys, manifests, resuming",
     "pipeline.storage": "how bytes reach a file system",
 }
 """Modules that stages import and that change nothing in what they write, with the reason."""

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import storage
+from pipeline.engine.job import Job, Mapped, Reduced
+from pipeline.engine.stages import FileEntry
 from pipeline.errors import StorageError
-from pipeline.job import Job, Mapped, Reduced
-from pipeline.stages import FileEntry
 
 BUCKETS = 4
 

@@ -9,10 +9,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.errors import RecipeError
-from workflows import ablation, comparison
+from workflows import ablation
 from workflows.chain import Chain
 from workflows.cli import main
-from workflows.scores import Score
+from workflows.evaluation.scores import Score
+from workflows.report import comparison
 
 RECIPE = """
 name = "mini"

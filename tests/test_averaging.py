@@ -7,9 +7,16 @@ from typing import Any
 import pytest
 import torch
 
-from model import checkpoint
-from model.checkpoint import Attempt, Checkpoint
-from model.optimization.averaging import average, best, choose, mean_of, newest, write
+from model.training import checkpoint
+from model.training.averaging import (
+    average,
+    best,
+    choose,
+    mean_of,
+    newest,
+    write,
+)
+from model.training.checkpoint import Attempt, Checkpoint
 from pipeline import storage
 from pipeline.errors import CheckpointError
 

@@ -14,11 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import inputs, reading, sources, storage
+from pipeline import storage
 from pipeline.config import VocabularyConfig
-from pipeline.documents import documents
+from pipeline.documents import clean_part
+from pipeline.documents import reading as sources
+from pipeline.documents.stage import documents
 from pipeline.errors import CorpusError
-from pipeline.vocabulary import vocabulary
+from pipeline.sources import inputs
+from pipeline.tokenization.vocabulary import vocabulary
 from tests import corpus, wiki_dumps
 from tests.commands import manifest, prepare, refused
 from tests.reading import config
@@ -191,7 +194,7 @@ def test_max_bad_raised_goes_on_without_reading_again(tmp_path: Path, monkeypatc
     told = refused(prepare(*arguments, output=tmp_path / "out"))
     listed = Path(told.partition("they are listed in ")[2].partition(": mend")[0])
     assert json.loads(listed.read_text())["reason"] == "not UTF-8"
-    monkeypatch.setattr(reading.ReadDocuments, "__call__", None)  # whoever reads again fails
+    monkeypatch.setattr(clean_part.ReadDocuments, "__call__", None)  # whoever reads again fails
     done = prepare(*arguments, "--max-bad", "2%", output=tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert "60 of 61 records, 1 unreadable" in done.stderr

@@ -14,8 +14,10 @@ import dagster
 import pytest
 from click.testing import CliRunner
 
-from pipeline import reading, stages, storage
-from pipeline.stages import Stage
+from pipeline import storage
+from pipeline.documents import clean_part
+from pipeline.engine import stages
+from pipeline.engine.stages import Stage
 from tests import corpus
 from tests.commands import digests, prepare, refused
 from workflows.cli import main
@@ -156,7 +158,7 @@ def test_ctrl_c_as_an_exception_is_one_line_too(
     def stop(*_: object, **more: object) -> None:
         raise error
 
-    monkeypatch.setattr(reading.ReadDocuments, "__call__", stop)
+    monkeypatch.setattr(clean_part.ReadDocuments, "__call__", stop)
     result = CliRunner().invoke(main, [*arguments, "--workers", "1", "--output", str(tmp_path / "out")])
     assert (result.exit_code, result.output.splitlines()[-1]) == (130, STOPPED)
     assert "Traceback" not in result.output

@@ -11,12 +11,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.batches import NO_LABEL, Batch, Rows, micro_batches, padded, steps
-from model.order import Located, Order
-from pipeline import stages
+from model.training.batches import (
+    NO_LABEL,
+    Batch,
+    Rows,
+    micro_batches,
+    padded,
+    steps,
+)
+from model.training.order import Located, Order
 from pipeline.config import MaskingConfig, PairsConfig
-from pipeline.masking import MaskingRules
-from pipeline.shards import Row
+from pipeline.engine import stages
+from pipeline.examples.masking import MaskingRules
+from pipeline.examples.shards import Row
 from tests import tiny
 from tests.single_masks import single_mask
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import peers, wiki
 from benchmarks.wiki_pages import PAGES, Page
-from pipeline.wiki.markup import render
+from pipeline.wiki.rendering import render
 from tests.wiki_dumps import Draft, xml
 
 NAMES = [

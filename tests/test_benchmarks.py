@@ -12,9 +12,9 @@ import torch
 from benchmarks import command, corpus, deduplicated, peers, prepare, rows, segment, startup, step
 from benchmarks.__main__ import main
 from benchmarks.rows import Row
-from model.batches import Batch, Rows
-from model.order import Order
-from pipeline import stages
+from model.training.batches import Batch, Rows
+from model.training.order import Order
+from pipeline.engine import stages
 from tests import tiny
 
 FIELDS = ["name", "value", "unit", "baseline", "ratio", "workers", "machine"]

@@ -151,7 +151,7 @@ def test_fill_mask_guesses_pieces_of_the_vocabulary(finished: tuple[str, str, di
 def test_no_scored_document_was_read(finished: tuple[str, str, dict[str, object]]) -> None:
     import pyarrow.parquet as pq
 
-    from pipeline.text.cleaning import fingerprint
+    from pipeline.cleaning.cleaning import fingerprint
 
     _, output, _ = finished
     read = {

@@ -11,8 +11,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from selectolax.lexbor import LexborHTMLParser
 
-from pipeline.text.boilerplate import _FIRST, FORMS, without_boilerplate
-from pipeline.text.cleaning import chinese, clean, fingerprint, fingerprints, folded, strip_markup, visible
+from pipeline.cleaning.boilerplate import _FIRST, FORMS, without_boilerplate
+from pipeline.cleaning.cleaning import (
+    chinese,
+    clean,
+    fingerprint,
+    fingerprints,
+    folded,
+    strip_markup,
+    visible,
+)
 from tests import corpus
 
 

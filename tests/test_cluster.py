@@ -16,9 +16,9 @@ import pytest
 
 from cluster.config import ClusterConfig
 from cluster.session import connected, reach, refuse_too_little
-from model import checkpoint
 from model.config import PhaseConfig
-from model.run import PretrainRun
+from model.training import checkpoint
+from model.training.run import PretrainRun
 from pipeline import storage
 from pipeline.errors import CheckpointError, ClusterError, CorpusError, StorageError
 from tests import tiny
@@ -113,7 +113,7 @@ def test_two_workers_learn_what_one_process_learns(
     corpus: tiny.Corpus, together: tuple[str, list[tuple[int, int, str]]], tmp_path: Path
 ) -> None:
     program = (
-        "import json, sys, torch; torch.set_num_threads(1); from model.training import PretrainRun, train;"
+        "import json, sys, torch; torch.set_num_threads(1); from model.training.loop import PretrainRun, train;"
         "train(PretrainRun.from_json(json.load(sys.stdin)))"
     )
     alone = pretrain_run(corpus, tmp_path / "alone")
@@ -255,7 +255,7 @@ DRIVER = """
 import json, sys
 from cluster.config import ClusterConfig
 from cluster.launch import pretrain
-from model.training import PretrainRun
+from model.training.loop import PretrainRun
 document, cluster = json.load(sys.stdin)
 pretrain(PretrainRun.from_json(document), ClusterConfig(**cluster), lambda *report: print(*report, file=sys.stderr, flush=True))
 """

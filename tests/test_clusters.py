@@ -12,8 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import storage
-from pipeline.copies import clusters
-from pipeline.copies.clusters import Clusters, PairUp, connect, ranks, rows, stars
+from pipeline.dedup import clusters
+from pipeline.dedup.clusters import (
+    Clusters,
+    PairUp,
+    connect,
+    ranks,
+    rows,
+    stars,
+)
 
 U64 = np.uint64
 Pair = tuple[tuple[int, int, int], tuple[int, int, int], bool]

@@ -16,16 +16,16 @@ from model.conversion import names
 from model.conversion.reading import Weights, completed, load_weights, read, start
 from model.conversion.tensor_bundle import TensorBundle
 from model.conversion.writing import FORMS, Form, write
-from model.export import load_export
+from model.exporting.export import load_export
 from model.heads import PretrainingModel
-from model.training import train
+from model.training.loop import train
 from pipeline import storage
 from pipeline.errors import CheckpointError
-from pipeline.text.vocab import SPECIALS, Vocab
+from pipeline.tokenization.vocab import SPECIALS, Vocab
 from tests import tiny
 from tests.converting import HUAWEI, NEZHA, TINY, VOCAB, named, random_weights, save, shape, without
 from workflows import converting
-from workflows.filling import fill
+from workflows.inference.fill_mask import fill
 
 HEADS = ("nezha.pooler.", "cls.seq_relationship.")
 

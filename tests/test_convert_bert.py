@@ -11,7 +11,7 @@ from torch import Tensor
 from model.conversion import names
 from model.conversion.reading import Weights, load_weights, read
 from model.conversion.writing import Form, write
-from model.export import load_export
+from model.exporting.export import load_export
 from model.heads import PretrainingModel
 from tests.converting import TINY, VOCAB, random_weights, save, shape
 

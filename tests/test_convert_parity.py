@@ -25,7 +25,7 @@ from model.config import EncoderConfig
 from model.conversion.reading import Weights, completed, read
 from model.conversion.writing import write
 from model.heads import PretrainingModel
-from pipeline.text.vocab import SPECIALS, Vocab
+from pipeline.tokenization.vocab import SPECIALS, Vocab
 from tests.converting import random_weights
 
 pytestmark = pytest.mark.slow

@@ -20,7 +20,7 @@ from model.conversion.reading import read
 from model.conversion.tensor_bundle import MAGIC, TensorBundle, write_bundle
 from model.conversion.writing import write
 from pipeline.errors import CheckpointError, CorpusError, UserError
-from pipeline.text.vocab import Vocab
+from pipeline.tokenization.vocab import Vocab
 from tests.commands import refused
 from tests.converting import HUAWEI, NEZHA, TINY, VOCAB, named, random_weights, save, shape
 from workflows.cli import main

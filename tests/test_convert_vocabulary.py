@@ -7,9 +7,9 @@ import torch
 
 from model.conversion import names
 from model.conversion.vocabulary import extended, read_pieces
-from model.export import load_export
+from model.exporting.export import load_export
 from pipeline.errors import CorpusError
-from pipeline.text.pieces import PieceEncoder
+from pipeline.tokenization.wordpiece import PieceEncoder
 from tests.converting import VOCAB, random_weights, without
 from workflows.converting import convert
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from pipeline import storage
-from pipeline.stages import Finished
+from pipeline.engine.stages import Finished
 from workflows import recipe
 from workflows.chain import Chain
-from workflows.figures import ReportInputs, figures
-from workflows.funnel import Row
-from workflows.marking import difference, visible
-from workflows.report import page, short
+from workflows.report.diffs import difference, visible
+from workflows.report.figures import ReportInputs, figures
+from workflows.report.funnel import Row
+from workflows.report.page import page, short
 
 EVIL = '</td><script>alert("毛泽东")</script> & 天安门'
 
@@ -499,7 +499,7 @@ def test_bounds_of_bins_are_short(bound: int, told: str) -> None:
 
 
 def test_masks_of_a_small_corpus_may_show_no_other_piece() -> None:
-    from workflows import data_captions
+    from workflows.report import data_captions
 
     masks = {"names": ["[MASK]", "itself"], "rows": [{"label": "news 64", "numbers": [9, 1], "shares": [0.9, 0.1]}]}
     told = data_captions._masks(0.15, masks)

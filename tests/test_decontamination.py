@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import job
+from pipeline.cleaning import cleaning
 from pipeline.config import DecontaminationConfig, SourceConfig
-from pipeline.copies.decontamination import Index, needed, overlaps
-from pipeline.copies.evaluation_texts import LEAST_RUNS, evaluation, strings
-from pipeline.documents import read_part
+from pipeline.dedup.decontamination import Index, needed, overlaps
+from pipeline.dedup.evaluation_texts import LEAST_RUNS, evaluation, strings
+from pipeline.documents.stage import read_part
+from pipeline.engine import job
+from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
-from pipeline.stages import Finished
-from pipeline.text import cleaning
 from tests.made_documents import REAL, generated, identity, made, needs_real_data, plainly, real_news
 
 SQUAD = {
@@ -175,7 +175,7 @@ def test_the_same_bytes_with_two_workers_and_other_batches(tmp_path: Path, monke
     texts = generated(6, 40)
     (tmp_path / "dev.tsv").write_text("\n".join(texts[:10]))
     digests = {compare(tmp_path / str(n), texts, tmp_path / "dev.tsv", workers=n).digest for n in (1, 2)}
-    monkeypatch.setattr("pipeline.copies.signatures.BATCH_CHARACTERS", 200)
+    monkeypatch.setattr("pipeline.dedup.signatures.BATCH_CHARACTERS", 200)
     assert digests == {compare(tmp_path / "3", texts, tmp_path / "dev.tsv").digest}
 
 

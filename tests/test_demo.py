@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import demo, storage
+from pipeline import storage
+from pipeline.cleaning.cleaning import fingerprint, folded
 from pipeline.config import SourceConfig
-from pipeline.documents import documents, read_part
+from pipeline.documents.stage import documents, read_part
+from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
-from pipeline.stages import Finished
-from pipeline.text.cleaning import fingerprint, folded
+from pipeline.sources import demo
 
 LONG = 30
 
@@ -172,7 +173,7 @@ def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_evaluation_reads_the_files(tasks: Finished) -> None:
-    from workflows.tasks import find, load
+    from workflows.evaluation.tasks import find, load
 
     assert load(find("sentiment"), tasks.url).labels == ("0", "1")
     entities = load(find("entities"), tasks.url)

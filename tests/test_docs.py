@@ -10,22 +10,23 @@ from pathlib import Path
 import click
 import pytest
 
-from pipeline import config, shards
+from pipeline import config
+from pipeline.cleaning import cleaning, language, pii
+from pipeline.cleaning.quality import RULES
 from pipeline.config import FilterConfig
-from pipeline.layouts import compression, form
-from pipeline.layouts.fields import KNOWN
-from pipeline.text import cleaning, language, privacy
-from pipeline.text.quality import RULES
-from pipeline.wiki.conversion import Converter
-from pipeline.wiki.groups import Groups
-from pipeline.wiki.markup import mend, render
+from pipeline.examples import shards
+from pipeline.sources.formats import compression, detection
+from pipeline.sources.formats.fields import KNOWN
+from pipeline.wiki.conversion.converter import Converter
+from pipeline.wiki.conversion.groups import Groups
+from pipeline.wiki.rendering import mend, render
 from workflows.chain import Chain
 from workflows.cli import main
-from workflows.funnel import COPIES, WITHHELD
-from workflows.labels import LABELS
 from workflows.manual import MANUALS
 from workflows.preparing import BERT_SETTINGS, CORPORA, RUNNERS
 from workflows.recipe import Recipe, as_dict, build, load
+from workflows.report.display_names import LABELS
+from workflows.report.funnel import COPIES, WITHHELD
 
 ROOT = Path(__file__).parent.parent
 
@@ -182,9 +183,9 @@ def plain(value: typing.Any) -> str:
 
 
 def test_the_tables_of_files_are_what_is_recognised() -> None:
-    assert {row[0] for row in table(CORPORA_PAGE, "layout")} == known(form.Layout) - {"empty"}
+    assert {row[0] for row in table(CORPORA_PAGE, "layout")} == known(detection.Layout) - {"empty"}
     for row in table(CORPORA_PAGE, "layout"):
-        cut = form.Form(typing.cast(form.Layout, row[0])).splittable or row[0] in ("MediaWiki dump", "Parquet")
+        cut = detection.Form(typing.cast(detection.Layout, row[0])).splittable or row[0] in ("MediaWiki dump", "Parquet")
         assert cut == row[3].startswith(("yes", "by row groups")), row
     assert all(f"`{name}`" in CORPORA_PAGE for name in known(compression.Compression) - {""})
 
@@ -229,7 +230,7 @@ def test_cleaning_does_what_the_page_shows() -> None:
     for line in block(CORPORA_PAGE, "prose").splitlines():
         assert cleaning.clean(f"第一段。\n{line}\n第二段。") == (f"第一段。\n{line}\n第二段。", set())
     for before, after in becomes(CORPORA_PAGE, "personal"):
-        assert privacy.mask(before)[0] == after
+        assert pii.mask(before)[0] == after
 
 
 def test_the_table_of_shards_is_their_schema() -> None:

@@ -10,13 +10,22 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline import documents as module
-from pipeline import inputs, reading, sources, storage
+from pipeline import storage
 from pipeline.config import SourceConfig
-from pipeline.documents import document_id, documents, number_of_parts, part_of, read_part
+from pipeline.documents import clean_part
+from pipeline.documents import reading as sources
+from pipeline.documents import stage as module
+from pipeline.documents.stage import (
+    document_id,
+    documents,
+    number_of_parts,
+    part_of,
+    read_part,
+)
+from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
-from pipeline.inputs import InputFile
-from pipeline.stages import Finished
+from pipeline.sources import inputs
+from pipeline.sources.inputs import InputFile
 from tests import corpus
 
 
@@ -97,7 +106,7 @@ def test_too_many_bad_records_are_refused_and_a_higher_limit_reads_nothing_again
         documents(source(0.01), root)
     assert "1 of 10 records cannot be read, max_bad allows 1.00% (in.txt#" in str(error.value)
     assert str(error.value).endswith("/bad.jsonl: mend the input, or raise max_bad")
-    monkeypatch.setattr(reading.ReadDocuments, "_records", None)  # whoever reads again fails
+    monkeypatch.setattr(clean_part.ReadDocuments, "_records", None)  # whoever reads again fails
     done = documents(source(0.1), root)
     assert done.manifest["counts"]["bad"] == 1
     assert done.manifest["bad"] == {"not UTF-8": 1}
@@ -206,10 +215,12 @@ def test_bad_records_are_all_kept_a_piece_at_a_time(tmp_path: Path, monkeypatch:
     (tmp_path / "in.jsonl").write_bytes(mixed_lines(20, 400))
     source = SourceConfig(name="t", kind="news", input=(str(tmp_path / "in.jsonl"),), max_bad=1.0)
     whole = documents(source, str(tmp_path / "whole"))
-    monkeypatch.setattr(reading, "SPILL_BYTES", 1)
-    monkeypatch.setattr(reading, "BATCH_BAD", 7)
+    monkeypatch.setattr(clean_part, "SPILL_BYTES", 1)
+    monkeypatch.setattr(clean_part, "BATCH_BAD", 7)
     (task,) = sources.plan(source, inputs.expand(source.input), 1 << 24)
-    pieces = [piece for piece in reading.ReadDocuments(source.resolved(), 16)(task) if piece.table.schema == module.BAD_SCHEMA]
+    pieces = [
+        piece for piece in clean_part.ReadDocuments(source.resolved(), 16)(task) if piece.table.schema == module.BAD_SCHEMA
+    ]
     assert len(pieces) > 20 and max(piece.table.num_rows for piece in pieces) == 7
     cut = documents(source, str(tmp_path / "cut"), task_bytes=100)
     assert cut.manifest == whole.manifest
@@ -219,7 +230,7 @@ def test_bad_records_are_all_kept_a_piece_at_a_time(tmp_path: Path, monkeypatch:
 
 
 def test_a_task_of_bad_records_alone_is_given_up_on_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "HOPELESS", 50)
+    monkeypatch.setattr(clean_part, "HOPELESS", 50)
     (tmp_path / "in.jsonl").write_bytes(mixed_lines(1, 400))
 
     def source(max_bad: float) -> SourceConfig:
@@ -240,7 +251,9 @@ def test_ranges_of_many_parts_stay_large(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_bytes(corpus.json_lines(lines))
     source = SourceConfig(name="t", kind="news", input=(str(tmp_path / "in.jsonl"),)).resolved()
     (task,) = sources.plan(source, inputs.expand(source.input), 1 << 26)
-    few, many = ([piece for piece in reading.ReadDocuments(source, parts)(task) if len(piece.buckets)] for parts in (16, 2_000))
+    few, many = (
+        [piece for piece in clean_part.ReadDocuments(source, parts)(task) if len(piece.buckets)] for parts in (16, 2_000)
+    )
     assert (len(few), len(many)) == (2, 1)
 
 
@@ -250,8 +263,8 @@ def test_samples_are_of_the_first_documents_however_the_work_is_cut(tmp_path: Pa
     (tmp_path / "in.jsonl").write_bytes(corpus.json_lines([{"content": text} for text in texts]))
     source = SourceConfig(name="t", kind="news", input=(str(tmp_path / "in.jsonl"),))
     whole = documents(source, str(tmp_path / "whole")).manifest
-    monkeypatch.setattr(reading, "MOST_SPILL_BYTES", 1)
-    monkeypatch.setattr(reading, "BATCH_RECORDS", 4)
+    monkeypatch.setattr(clean_part, "MOST_SPILL_BYTES", 1)
+    monkeypatch.setattr(clean_part, "BATCH_RECORDS", 4)
     pieces = documents(source, str(tmp_path / "pieces"), task_bytes=500).manifest
     assert pieces == whole
     shown = [sample["before"].partition("篇")[0] for sample in whole["samples"]["changed_invisible"]]

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from pipeline.cleaning import cleaning
 from pipeline.config import DedupConfig, FilterConfig, SourceConfig
-from pipeline.copies.decisions import levels
-from pipeline.copies.duplicates import decision_files, duplicates
+from pipeline.dedup.decisions import levels
+from pipeline.dedup.stage import decision_files, duplicates
 from pipeline.errors import CorpusError
-from pipeline.text import cleaning
 from tests import corpus
 from tests.deciding import GOOD, LINE, Texts, changed, decide, kept_texts, reasons, rows
 from tests.made_documents import generated, identity, made, needs_real_data, real_news

@@ -17,10 +17,10 @@ from model.config import EncoderConfig
 from model.heads import PretrainingModel
 from pipeline import storage
 from pipeline.errors import CorpusError
-from pipeline.text.vocab import SPECIALS, Vocab
+from pipeline.tokenization.vocab import SPECIALS, Vocab
 from tests import tiny
 from workflows.cli import main
-from workflows.embedding import EmbedConfig, batches, embed
+from workflows.inference.embedding import EmbedConfig, batches, embed
 
 VOCAB = Vocab((*SPECIALS, *"今天气北京大学很好房间物流快"))
 ENCODER = EncoderConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24)

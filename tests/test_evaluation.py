@@ -8,16 +8,31 @@ import pytest
 import torch
 
 from model.config import EncoderConfig
-from model.export import export_model
+from model.exporting.export import export_model
 from model.heads import PretrainingModel
 from pipeline import storage
 from pipeline.errors import TaskError
-from pipeline.text.pieces import PieceEncoder
-from pipeline.text.vocab import SPECIALS, Vocab
-from workflows import evaluation, tasks
-from workflows.evaluation import EvaluationConfig, encode, evaluate, file_entries, named
-from workflows.scores import UNTRAINED, Score, entity_f1, measure, read_scores, summary, table
-from workflows.tasks import Example, TaskData
+from pipeline.tokenization.vocab import SPECIALS, Vocab
+from pipeline.tokenization.wordpiece import PieceEncoder
+from workflows.evaluation import run as evaluation
+from workflows.evaluation import tasks
+from workflows.evaluation.run import (
+    EvaluationConfig,
+    encode,
+    evaluate,
+    file_entries,
+    named,
+)
+from workflows.evaluation.scores import (
+    UNTRAINED,
+    Score,
+    entity_f1,
+    measure,
+    read_scores,
+    summary,
+    table,
+)
+from workflows.evaluation.tasks import Example, TaskData
 
 TINY = EncoderConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, max_relative_position=8)
 CHARACTERS = "房间很干净太吵了江泽民在京沪说好不的人"

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import examples as module
-from pipeline import vocabulary
 from pipeline.config import MaskingConfig
+from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
-from pipeline.examples import examples, in_validation, order_keys
-from pipeline.shards import Row, ShardSet
-from pipeline.stages import Finished
+from pipeline.examples import stage as module
+from pipeline.examples.shards import Row, ShardSet
+from pipeline.examples.stage import examples, in_validation, order_keys
+from pipeline.tokenization import vocabulary
 from tests import corpus
 
 WHICH = ["generated", pytest.param("real", marks=corpus.needs_real_data)]

@@ -17,18 +17,18 @@ from click.testing import CliRunner
 
 from benchmarks import peers
 from model.config import EncoderConfig
-from model.export import export_model, load_export
-from model.exported import attention_nezha as attention
+from model.exporting.export import export_model, load_export
 from model.heads import PretrainingModel
-from model.training import train
+from model.remote_code import attention_nezha as attention
+from model.training.loop import train
 from pipeline import storage
 from pipeline.errors import CheckpointError
-from pipeline.text.pieces import PieceEncoder
-from pipeline.text.vocab import Vocab
+from pipeline.tokenization.vocab import Vocab
+from pipeline.tokenization.wordpiece import PieceEncoder
 from tests import tiny
 from workflows.cli import main
 from workflows.exporting import export_checkpoint
-from workflows.filling import fill
+from workflows.inference.fill_mask import fill
 
 PIECES = (
     *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "\u2028", "今", "天", "气", "很", "好", "，", "。", "北", "京"),
@@ -202,8 +202,8 @@ def test_transformers_computes_and_tokenises_as_we_do(
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])
 def test_each_kind_of_positions_is_exported(tmp_path: Path, positions: Any, implementation: str) -> None:
     pytest.importorskip("transformers")
-    from model.exported.configuration_nezha import NezhaConfig
-    from model.exported.modeling_nezha import NezhaModel
+    from model.remote_code.configuration_nezha import NezhaConfig
+    from model.remote_code.modeling_nezha import NezhaModel
 
     model = make(tmp_path, replace(TINY, positions=positions, max_position_embeddings=40), True)
     kept: dict[str, Any] = {"max_position_embeddings": 40, "max_relative_position": 64} if positions == "absolute" else {}

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from pipeline.config import Kind
-from pipeline.layouts import fields
-from pipeline.sources import Bad, Record
+from pipeline.documents.reading import Bad, Record
+from pipeline.sources.formats import fields
 from tests.reading import config
 
 

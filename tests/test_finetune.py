@@ -5,9 +5,26 @@ import pytest
 import torch
 
 from model.config import EncoderConfig
-from model.finetune import FinetuneConfig, Finetuned, Splits, Start, _logits, finetune_classifier, finetune_tagger
+from model.finetuning.finetune import (
+    FinetuneConfig,
+    Finetuned,
+    Splits,
+    Start,
+    _logits,
+    finetune_classifier,
+    finetune_tagger,
+)
+from model.finetuning.windows import (
+    IGNORED,
+    Array,
+    Frame,
+    Text,
+    beginnings,
+    longest_first,
+    shuffled,
+    windows,
+)
 from model.heads import SequenceClassifier
-from model.windows import IGNORED, Array, Frame, Text, beginnings, longest_first, shuffled, windows
 
 TINY = EncoderConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, max_relative_position=8)
 VOCAB, CLS, SEP = 40, 1, 2

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import inputs, storage
+from pipeline import storage
 from pipeline.errors import CorpusError
+from pipeline.sources import inputs
 
 
 def make(folder: Path, *names: str) -> Path:

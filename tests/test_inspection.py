@@ -10,22 +10,23 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline import job, storage
+from pipeline import storage
 from pipeline.config import MaskingConfig, PairsConfig
+from pipeline.engine import job
+from pipeline.engine.stages import Finished, load
 from pipeline.errors import CorpusError
-from pipeline.examples import examples
-from pipeline.inputs import expand
-from pipeline.shards import ShardSet
-from pipeline.stages import Finished, load
+from pipeline.examples.shards import ShardSet
+from pipeline.examples.stage import examples
+from pipeline.sources.inputs import expand
 from pipeline.tfrecords.exchange import export_tfrecords, import_tfrecords
-from pipeline.vocabulary import load as load_vocabulary
-from pipeline.wiki.side import side_input
+from pipeline.tokenization.vocabulary import load as load_vocabulary
+from pipeline.wiki.dumps.side_input import side_input
 from tests import corpus
 from tests.deciding import decide, rows
 from tests.made_documents import generated, identity, plainly
 from tests.wiki_dumps import Draft, source, written, xml
 from workflows.cli import main
-from workflows.excerpts import excerpt, marked
+from workflows.inspection.previews import excerpt, marked
 
 
 def inspect(*arguments: str) -> Result:

@@ -11,22 +11,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import job, shards, stages, storage
+from pipeline import storage
 from pipeline.checks import invariants
 from pipeline.checks.findings import Findings
 from pipeline.config import MaskingConfig, PairsConfig
-from pipeline.examples import examples, in_validation, order_keys
-from pipeline.inputs import expand
-from pipeline.shards import pack_units, unpack_units
-from pipeline.stages import FileEntry, Finished
+from pipeline.engine import job, stages
+from pipeline.engine.stages import FileEntry, Finished
+from pipeline.examples import shards
+from pipeline.examples.shards import pack_units, unpack_units
+from pipeline.examples.stage import examples, in_validation, order_keys
+from pipeline.sources.inputs import expand
 from pipeline.tfrecords.exchange import export_tfrecords, import_tfrecords
-from pipeline.vocabulary import load
-from pipeline.wiki.side import side_input
+from pipeline.tokenization.vocabulary import load
+from pipeline.wiki.dumps.side_input import side_input
 from tests import corpus, wiki_dumps
 from tests.deciding import GOOD, LINE, decide
 from tests.made_documents import generated, identity, plainly
 from tests.wiki_dumps import Draft
-from workflows.inspection import verify
+from workflows.inspection.inspect import verify
 
 Row = dict[str, Any]
 LAYOUTS = [

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipeline import job, processes, runner, storage
+from pipeline import storage
+from pipeline.engine import beam, job, processes
 from pipeline.errors import CorpusError, StorageError, UserError
 from tests import steps
 
@@ -30,7 +31,7 @@ def test_two_workers_give_what_one_gives(tmp_path: Path) -> None:
 
 def test_workers_begin_before_beam_is_ready_and_do_each_task_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = str(tmp_path / "calls")
-    real = runner.import_beam
+    real = beam.import_beam
 
     def import_beam() -> Any:
         deadline = time.monotonic() + 60

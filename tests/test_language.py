@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.text.language import CANTONESE, CLASSICAL, LANGUAGES, MODERN, SCRIPTS, detect, script_characters
+from pipeline.cleaning.language import (
+    CANTONESE,
+    CLASSICAL,
+    LANGUAGES,
+    MODERN,
+    SCRIPTS,
+    detect,
+    script_characters,
+)
 from tests import corpus
 
 SAMPLES = [

@@ -10,10 +10,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.config import MaskingConfig, MaskingPolicy, PairsConfig
-from pipeline.masking import Ids, MaskingRules, Masks, Sequences, draw, replacement_ids, static_masks
-from pipeline.streams import generator, numbers
-from pipeline.text.vocab import SPECIALS, Vocab
-from pipeline.units import SPAN_SHARES, Units
+from pipeline.examples.masking import (
+    Ids,
+    MaskingRules,
+    Masks,
+    Sequences,
+    draw,
+    replacement_ids,
+    static_masks,
+)
+from pipeline.examples.masking_units import SPAN_SHARES, Units
+from pipeline.examples.random_streams import generator, numbers
+from pipeline.tokenization.vocab import SPECIALS, Vocab
 from tests import demo_text, parts
 from tests.parts import Example
 from tests.single_masks import Draw, single_mask

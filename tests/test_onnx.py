@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from model import onnx
 from model.config import EncoderConfig
-from model.export import export_model
-from model.exported import attention_nezha
+from model.exporting import onnx
+from model.exporting.export import export_model
 from model.heads import PretrainingModel
+from model.remote_code import attention_nezha
 from pipeline import storage
 from pipeline.errors import CheckpointError, RecipeError
-from pipeline.text.vocab import SPECIALS
+from pipeline.tokenization.vocab import SPECIALS
 from workflows.exporting import export_onnx
 
 PIECES = (*SPECIALS, *(f"p{number}" for number in range(59)))
@@ -48,7 +48,7 @@ def test_a_graph_takes_any_batch_and_length(exported: tuple[Path, PretrainingMod
     mask = torch.ones(shape, dtype=torch.long)
     mask[-1, shape[1] // 2 + 1 :] = 0
     feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
-    session = onnx.open_session(folder / "onnx" / "model.onnx", threads=1)
+    session = onnx.open_session(folder / "onnx" / "model.exporting.onnx", threads=1)
     hidden, pooled = session.run(None, {name: value.numpy() for name, value in feed.items()})
     with torch.no_grad():
         expected = network.nezha(ids, mask.bool())
@@ -64,7 +64,7 @@ def test_small_weights_are_near_and_their_difference_is_told(exported: tuple[Pat
     assert facts["difference"] < onnx.TOLERANCE < facts["int8_difference"] < 0.5
     small = folder / "onnx" / "model_quantized.onnx"
     assert onnx.largest_difference(network, "hidden", small) == pytest.approx(facts["int8_difference"], rel=0.1)
-    assert sorted(path.name for path in small.parent.iterdir()) == ["model.onnx", "model_quantized.onnx", "onnx.json"]
+    assert sorted(path.name for path in small.parent.iterdir()) == ["model.exporting.onnx", "model_quantized.onnx", "onnx.json"]
 
 
 def test_other_weights_are_told_apart(exported: tuple[Path, PretrainingModel]) -> None:
@@ -73,7 +73,7 @@ def test_other_weights_are_told_apart(exported: tuple[Path, PretrainingModel]) -
     other.load_state_dict(network.state_dict())
     with torch.no_grad():
         other.nezha.layers()[0].attention.self.key.weight[0] += 0.05  # type: ignore[union-attr, operator, index]
-    assert onnx.largest_difference(other, "hidden", folder / "onnx" / "model.onnx") > onnx.TOLERANCE
+    assert onnx.largest_difference(other, "hidden", folder / "onnx" / "model.exporting.onnx") > onnx.TOLERANCE
 
 
 @pytest.mark.slow
@@ -82,7 +82,9 @@ def test_a_graph_that_differs_is_refused_and_removed(tmp_path: Path, monkeypatch
     make(tmp_path)
     without_bias = lambda q, k, v, where, bias, dropout: attention_nezha.weighed(q, k, v, where, None, dropout)  # noqa: E731
     monkeypatch.setattr(onnx, "weighed", without_bias)
-    with pytest.raises(CheckpointError, match=r"model.onnx: the ONNX graph differs from torch by .*, more than 1e-04"):
+    with pytest.raises(
+        CheckpointError, match=r"model.exporting.onnx: the ONNX graph differs from torch by .*, more than 1e-04"
+    ):
         export_onnx(str(tmp_path), "words", int8=False)
     assert not (tmp_path / "onnx").exists()
 

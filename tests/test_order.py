@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.order import BLOCK_ROWS, PATTERN, Order, permute, shares, shuffled
+from model.training.order import (
+    BLOCK_ROWS,
+    PATTERN,
+    Order,
+    permute,
+    shares,
+    shuffled,
+)
 from pipeline.errors import RecipeError
 
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import pairs
 from pipeline.config import PairsConfig
-from pipeline.pairs import PairCounts
-from pipeline.segments import _endless
-from pipeline.shards import pack_units
-from pipeline.streams import PAIRS, generator
-from pipeline.text.vocab import SPECIALS, Vocab
+from pipeline.examples import pairs
+from pipeline.examples.pairs import PairCounts
+from pipeline.examples.random_streams import PAIRS, generator
+from pipeline.examples.segments import _endless
+from pipeline.examples.shards import pack_units
+from pipeline.tokenization.vocab import SPECIALS, Vocab
 from tests import demo_text, parts
 from tests.parts import Document, Example
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import CorpusError
-from pipeline.text.phrases import Phrases
+from pipeline.tokenization.phrases import Phrases
 from tests import demo_text
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from pipeline import processes, stages, vocabulary
+from pipeline.engine import processes, stages
 from pipeline.errors import CorpusError, RecipeError
-from pipeline.shards import ShardSet
+from pipeline.examples.shards import ShardSet
 from pipeline.tfrecords.exchange import export_tfrecords
+from pipeline.tokenization import vocabulary
 from tests import corpus
 from workflows import preparing, recipe
 from workflows.chain import Chain

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline import processes
+from pipeline.engine import processes
 
 ROOT = Path(__file__).parent.parent
 

@@ -5,14 +5,16 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline import job, shards, stages, storage
+from pipeline import storage
+from pipeline.checks.provenance import where
 from pipeline.config import DecontaminationConfig, DedupConfig, FilterConfig, SourceConfig
-from pipeline.copies.decontamination import overlaps
-from pipeline.copies.duplicates import duplicates
-from pipeline.copies.signatures import signatures
+from pipeline.dedup.decontamination import overlaps
+from pipeline.dedup.signatures import signatures
+from pipeline.dedup.stage import duplicates
+from pipeline.engine import job, stages
+from pipeline.engine.stages import FileEntry, Stage
 from pipeline.errors import CorpusError
-from pipeline.provenance import where
-from pipeline.stages import FileEntry, Stage
+from pipeline.examples import shards
 from tests.made_documents import generated, identity, made, plainly
 
 LINE = "本文由某某翻译小组的译者原创编译，在某某中国网站荣誉推出，转载时请注明作者和出处以及译者的名字"

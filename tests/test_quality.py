@@ -12,13 +12,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.cleaning import quality
+from pipeline.cleaning.characters import (
+    STOPWORDS,
+    Batch,
+    Class,
+    classes,
+)
+from pipeline.cleaning.cleaning import chinese, clean, visible
+from pipeline.cleaning.quality import (
+    BULLETS,
+    COLUMNS,
+    REPEATED_GRAMS,
+    RULES,
+    TOP_GRAMS,
+    decide,
+    filters_for,
+    measure,
+)
+from pipeline.cleaning.repetition import first_equal
 from pipeline.config import FilterConfig, SourceConfig
 from pipeline.errors import RecipeError
-from pipeline.text import quality
-from pipeline.text.characters import STOPWORDS, Batch, Class, classes
-from pipeline.text.cleaning import chinese, clean, visible
-from pipeline.text.quality import BULLETS, COLUMNS, REPEATED_GRAMS, RULES, TOP_GRAMS, decide, filters_for, measure
-from pipeline.text.repetition import first_equal
 from tests import corpus
 
 NEWS = "国务院总理在北京会见外宾，双方就经贸合作和人文交流交换了意见，并共同见证了有关协议的签署。"

@@ -8,7 +8,7 @@ import pytest
 from cluster.config import ClusterConfig
 from cluster.session import connected
 from cluster.tasks import RayTasks
-from pipeline import job
+from pipeline.engine import job
 from pipeline.errors import StorageError
 from tests import corpus, steps
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from model import checkpoint
-from model.optimization.averaging import newest
 from model.optimization.schedule import batch_size, learning_rate, sequences
-from model.run import PretrainRun
-from model.training import TrainResult, train
+from model.training import checkpoint
+from model.training.averaging import newest
+from model.training.loop import TrainResult, train
+from model.training.run import PretrainRun
 from pipeline import storage
 from tests.demo_text import articles
 from workflows import recipe

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from pipeline import storage
-from pipeline.stages import Finished
-from workflows import plots
-from workflows.figures import MOST_POINTS, ReportInputs, figures
-from workflows.report import duration, page, write_report
-from workflows.scores import UNTRAINED, Score
+from pipeline.engine.stages import Finished
+from workflows.evaluation.scores import UNTRAINED, Score
+from workflows.report import plots
+from workflows.report.figures import MOST_POINTS, ReportInputs, figures
+from workflows.report.page import duration, page, write_report
 
 EVIL = '<script>alert("毛泽东")</script> & 天安门'
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import job
+from pipeline.engine import job
+from pipeline.engine.beam import RemoteBeam, import_beam, local_runner
 from pipeline.errors import CorpusError
-from pipeline.runner import RemoteBeam, import_beam, local_runner
 from tests import corpus, steps
 
 ROOT = Path(__file__).parents[1]

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import inputs, processes, stages, storage
+from pipeline import storage
 from pipeline.config import CorpusConfig
-from pipeline.documents import documents
+from pipeline.documents.stage import documents
+from pipeline.engine import processes, stages
 from pipeline.errors import StorageError, UserError
-from pipeline.shards import ShardSet
+from pipeline.examples.shards import ShardSet
+from pipeline.sources import inputs
 from tests import corpus
 from tests.commands import prepare, refused
 

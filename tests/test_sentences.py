@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.text.sentences import _END, sentence_ends
+from pipeline.tokenization.sentences import _END, sentence_ends
 from tests import demo_text
 from tests.parts import split_sentences
 

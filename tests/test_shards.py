@@ -8,10 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline import shards, stages, storage
+from pipeline import storage
+from pipeline.engine import stages
+from pipeline.engine.stages import FileEntry, Finished, Stage
 from pipeline.errors import CorpusError
-from pipeline.shards import ShardSet
-from pipeline.stages import FileEntry, Finished, Stage
+from pipeline.examples import shards
+from pipeline.examples.shards import ShardSet
 from tests.tiny import list_array
 
 

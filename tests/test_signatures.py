@@ -9,14 +9,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import job, storage
+from pipeline import storage
+from pipeline.cleaning import cleaning
 from pipeline.config import DedupConfig, SourceConfig
-from pipeline.copies import signatures
-from pipeline.copies.minhash import bands, minima, similarity, sketches
-from pipeline.copies.signatures import binary_column, binary_rows
-from pipeline.stages import Finished
-from pipeline.text import cleaning
-from pipeline.text.letters import letters
+from pipeline.dedup import signatures
+from pipeline.dedup.minhash import (
+    bands,
+    minima,
+    similarity,
+    sketches,
+)
+from pipeline.dedup.ngrams import letters
+from pipeline.dedup.signatures import binary_column, binary_rows
+from pipeline.engine import job
+from pipeline.engine.stages import Finished
 from tests.made_documents import generated, identity, made, needs_real_data, plainly, real_news
 
 SOURCE = SourceConfig(name="a", kind="text")

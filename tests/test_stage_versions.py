@@ -52,9 +52,9 @@ def test_every_module_that_stages_load_is_guarded() -> None:
 @pytest.mark.parametrize(
     ("stage", "source"),
     [
-        ("pipeline.encoding", "pipeline.text.prefixes"),
-        ("pipeline.examples", "pipeline.rows"),
-        ("pipeline.documents", "pipeline.wiki.text_templates"),
+        ("pipeline.tokenization.stage", "pipeline.tokenization.trie"),
+        ("pipeline.examples.stage", "pipeline.engine.row_order"),
+        ("pipeline.documents.stage", "pipeline.wiki.templates.text_templates"),
     ],
 )
 def test_what_is_imported_by_what_is_imported_is_guarded(stage: str, source: str) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from pipeline import stages, storage
+from pipeline import storage
 from pipeline.config import FilterConfig, WordsConfig
+from pipeline.engine import stages
+from pipeline.engine.stages import FileEntry, Stage
 from pipeline.errors import StorageError
-from pipeline.stages import FileEntry, Stage
 
 STAGE = Stage("numbers", 1, {"filters": FilterConfig(), "lengths": (128, 512)}, {"input": "ab12"})
 

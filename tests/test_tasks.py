@@ -10,8 +10,8 @@ import pytest
 
 from pipeline import storage
 from pipeline.errors import TaskError, UserError
-from workflows import tasks
-from workflows.tasks import Example
+from workflows.evaluation import tasks
+from workflows.evaluation.tasks import Example
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "tasks"
 REVIEWS = 'label\ttext_a\n1\t房间很干净，服务也好。\n0\t太吵了，一夜没睡。\n1\t"好"书\u2028值得一读\n'

@@ -10,17 +10,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import stages
 from pipeline.config import VocabularyConfig
+from pipeline.engine import stages
+from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
-from pipeline.inputs import expand
-from pipeline.shards import ShardSet
-from pipeline.stages import Finished
-from pipeline.text.vocab import CLS, MASK, PAD, SEP, UNK, Vocab
+from pipeline.examples.shards import ShardSet
+from pipeline.sources.inputs import expand
 from pipeline.tfrecords import exchange, tfrecord
 from pipeline.tfrecords.bert_examples import read_examples
 from pipeline.tfrecords.exchange import export_tfrecords, import_tfrecords
-from pipeline.vocabulary import vocabulary
+from pipeline.tokenization.vocab import (
+    CLS,
+    MASK,
+    PAD,
+    SEP,
+    UNK,
+    Vocab,
+)
+from pipeline.tokenization.vocabulary import vocabulary
 from tests import tiny
 from tests.corpus import REAL, needs_real_data
 

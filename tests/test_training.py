@@ -18,12 +18,17 @@ import numpy as np
 import pytest
 import torch
 
-from model import batches, checkpoint, steps, training
 from model.config import OptimizerConfig, PhaseConfig
-from model.metrics import BY_THE_CLOCK
-from model.order import key
-from model.run import PretrainRun
-from model.training import train
+from model.training import (
+    batches,
+    checkpoint,
+    learner,
+    loop,
+)
+from model.training.loop import train
+from model.training.metrics import BY_THE_CLOCK
+from model.training.order import key
+from model.training.run import PretrainRun
 from pipeline import storage
 from pipeline.errors import CheckpointError, CorpusError, RecipeError
 from tests import tiny
@@ -79,13 +84,13 @@ def killed_at(step: int) -> Callable[[], bool]:
 
 
 @pytest.fixture(scope="module")
-def whole(corpus: tiny.Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[PretrainRun, training.TrainResult]:
+def whole(corpus: tiny.Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[PretrainRun, loop.TrainResult]:
     """100 steps without a stop, and with everything that a stop must not disturb: static draws, dropout, two epochs."""
     run = tiny.pretrain_run(corpus, tmp_path_factory.mktemp("whole"), (phase(),), checkpoint_every=50, validate_every=25)
     return run, train(run)
 
 
-def test_a_run_leaves_what_its_folder_promises(whole: tuple[PretrainRun, training.TrainResult]) -> None:
+def test_a_run_leaves_what_its_folder_promises(whole: tuple[PretrainRun, loop.TrainResult]) -> None:
     run, result = whole
     assert (result.step, result.steps, result.attempt, result.finished) == (100, 100, 1, True)
     assert result.last_checkpoint == f"{run.output}/attempt-0001/checkpoint-00000100"
@@ -127,7 +132,7 @@ def test_a_run_leaves_what_its_folder_promises(whole: tuple[PretrainRun, trainin
 
 
 def test_50_and_50_steps_are_100_bit_for_bit(
-    corpus: tiny.Corpus, whole: tuple[PretrainRun, training.TrainResult], tmp_path: Path
+    corpus: tiny.Corpus, whole: tuple[PretrainRun, loop.TrainResult], tmp_path: Path
 ) -> None:
     run = replace(whole[0], output=str(tmp_path))
     calls = iter(range(1_000))
@@ -141,7 +146,7 @@ def test_50_and_50_steps_are_100_bit_for_bit(
 
 
 def test_killed_between_two_commits_it_ends_bit_for_bit_the_same(
-    whole: tuple[PretrainRun, training.TrainResult], tmp_path: Path
+    whole: tuple[PretrainRun, loop.TrainResult], tmp_path: Path
 ) -> None:
     run = replace(whole[0], output=str(tmp_path))
     for step in (30, 60 - 25, 7):  # each counted from where the attempt began
@@ -154,7 +159,7 @@ def test_killed_between_two_commits_it_ends_bit_for_bit_the_same(
 
 
 def test_a_truncated_newest_checkpoint_costs_the_steps_since_the_one_before(
-    whole: tuple[PretrainRun, training.TrainResult], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    whole: tuple[PretrainRun, loop.TrainResult], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = replace(whole[0], output=str(tmp_path))
     with pytest.raises(Killed):
@@ -171,7 +176,7 @@ def test_a_truncated_newest_checkpoint_costs_the_steps_since_the_one_before(
     assert metrics(tmp_path) == metrics(whole[0].output)
 
 
-def test_a_finished_run_is_not_run_again(whole: tuple[PretrainRun, training.TrainResult]) -> None:
+def test_a_finished_run_is_not_run_again(whole: tuple[PretrainRun, loop.TrainResult]) -> None:
     before = sorted(os.listdir(whole[0].output))
     assert train(whole[0], should_stop=lambda: pytest.fail("a step was computed")) == whole[1]
     assert sorted(os.listdir(whole[0].output)) == before
@@ -187,7 +192,7 @@ def test_the_seed_alone_decides_the_first_weights(corpus: tiny.Corpus, tmp_path:
 
 
 def test_training_starts_from_the_weights_of_another(
-    whole: tuple[PretrainRun, training.TrainResult], corpus: tiny.Corpus, tmp_path: Path
+    whole: tuple[PretrainRun, loop.TrainResult], corpus: tiny.Corpus, tmp_path: Path
 ) -> None:
     there = whole[1].last_checkpoint
     phases = (phase(steps=1, warmup_steps=1),)  # rate 0
@@ -196,7 +201,7 @@ def test_training_starts_from_the_weights_of_another(
 
 
 def test_weights_of_another_network_do_not_start_a_training(
-    whole: tuple[PretrainRun, training.TrainResult], corpus: tiny.Corpus, tmp_path: Path
+    whole: tuple[PretrainRun, loop.TrainResult], corpus: tiny.Corpus, tmp_path: Path
 ) -> None:
     run = tiny.pretrain_run(corpus, tmp_path, start_from=whole[1].last_checkpoint)
     wider = replace(run.config.encoder, intermediate_size=2 * run.config.encoder.intermediate_size)
@@ -205,7 +210,7 @@ def test_weights_of_another_network_do_not_start_a_training(
 
 
 def test_a_changed_recipe_is_refused_with_the_difference(
-    corpus: tiny.Corpus, whole: tuple[PretrainRun, training.TrainResult], tmp_path: Path
+    corpus: tiny.Corpus, whole: tuple[PretrainRun, loop.TrainResult], tmp_path: Path
 ) -> None:
     run = whole[0]
     config = replace(run.config, phases=(phase(learning_rate=0.25, weights={"news": 1.0}),), seed=9)
@@ -227,7 +232,7 @@ def test_a_folder_in_which_nothing_was_trained_takes_any_recipe(corpus: tiny.Cor
     assert storage.read_json(f"{tmp_path}/config.json")["seed"] == 5
 
 
-def test_what_fits_a_run_to_a_machine_may_change(whole: tuple[PretrainRun, training.TrainResult], tmp_path: Path) -> None:
+def test_what_fits_a_run_to_a_machine_may_change(whole: tuple[PretrainRun, loop.TrainResult], tmp_path: Path) -> None:
     """Longer, logged less, in other micro-batches: 100 steps more from the folder of the first 100."""
     run = whole[0]
     settings = replace(run.config.training, micro_batch_tokens=400, log_every=50, validate_every=60, keep_checkpoints=1)
@@ -259,7 +264,7 @@ def test_an_older_attempt_stops_before_it_writes(corpus: tiny.Corpus, tmp_path: 
 
 def altered(change: Callable[[int, torch.Tensor], torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `change(first sample of the step, loss)` replace the loss of masked words, in the gradient and in what is told."""
-    measure = steps.measure
+    measure = learner.measure
     now = [0]
 
     def reading(*arguments: Any) -> Iterator[Any]:
@@ -274,8 +279,8 @@ def altered(change: Callable[[int, torch.Tensor], torch.Tensor], monkeypatch: py
             mlm, sums[0] = change(now[0], mlm), change(now[0], sums[0])
         return mlm, pair, sums
 
-    monkeypatch.setattr(training, "steps", reading)
-    monkeypatch.setattr(steps, "measure", wrong)
+    monkeypatch.setattr(loop, "steps", reading)
+    monkeypatch.setattr(learner, "measure", wrong)
 
 
 def poisoned(bad: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,7 +321,7 @@ def weights(url: str) -> dict[str, bytes]:
     return {name: storage.read_bytes(f"{url}/{name}") for name in ("model.safetensors", "optimizer.safetensors")}
 
 
-def repeated(run: PretrainRun, result: training.TrainResult, output: Path) -> training.TrainResult:
+def repeated(run: PretrainRun, result: loop.TrainResult, output: Path) -> loop.TrainResult:
     """Another run, that is told from the start what the first has passed by."""
     ranges = tuple(tuple(part) for part in state_of(result.last_checkpoint)["skipped_ranges"])
     settings = replace(run.config.training, skipped_ranges=ranges)
@@ -433,7 +438,7 @@ def test_a_run_that_going_back_does_not_help_ends_in_one_line_also_after_a_resta
 
 
 def test_a_state_of_an_older_version_goes_on(
-    corpus: tiny.Corpus, whole: tuple[PretrainRun, training.TrainResult], tmp_path: Path
+    corpus: tiny.Corpus, whole: tuple[PretrainRun, loop.TrainResult], tmp_path: Path
 ) -> None:
     """Checkpoints of before had no windows, no streak, no loss scale."""
     run = replace(whole[0], output=str(tmp_path))
@@ -658,7 +663,7 @@ def environment(**more: str) -> dict[str, str]:
 def command(run: PretrainRun, tmp_path: Path, *launcher: str) -> list[str]:
     path = tmp_path / "run.json"
     storage.write_json(str(path), run.to_json())
-    return [sys.executable, *launcher, "-m", "model.training", str(path)]
+    return [sys.executable, *launcher, "-m", "model.training.loop", str(path)]
 
 
 def test_sigterm_ends_in_order_after_the_step(corpus: tiny.Corpus, tmp_path: Path) -> None:
@@ -675,7 +680,7 @@ def test_sigterm_ends_in_order_after_the_step(corpus: tiny.Corpus, tmp_path: Pat
             break
     out, err = process.communicate()
     watchdog.cancel()
-    assert process.returncode == training.STOPPED, err
+    assert process.returncode == loop.STOPPED, err
     last = checkpoint.newest_valid(run.output)
     assert last is not None
     step = storage.read_json(f"{last}/state.json")["step"]
@@ -684,17 +689,17 @@ def test_sigterm_ends_in_order_after_the_step(corpus: tiny.Corpus, tmp_path: Pat
 
 
 def test_the_command_tells_a_mistake_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert training.main([str(tmp_path / "none.json")]) == 2
-    assert training.main([]) == 2
+    assert loop.main([str(tmp_path / "none.json")]) == 2
+    assert loop.main([]) == 2
     (tmp_path / "run.json").write_text('{"config": {"phases": []}}')
-    assert training.main([str(tmp_path / "run.json")]) == 2
+    assert loop.main([str(tmp_path / "run.json")]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3 and "none.json: not found" in lines[0] and "RUN.json" in lines[1] and "[[phase]]" in lines[2]
 
 
 def test_the_loop_loads_nothing_that_a_bare_machine_lacks() -> None:
     heavy = ["ray", "apache_beam", "dagster", "click", "pandas", "tokenizers", "transformers", "jieba", "pydantic"]
-    code = f"import sys, model.training; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, model.training.loop; print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from model.attention.packing import Packing
 from model.config import EncoderConfig
 from model.heads import PretrainingModel
-from model.training import train
+from model.training.loop import train
 from pipeline.errors import RecipeError
 from tests import tiny
 

@@ -11,8 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import CorpusError
-from pipeline.text.pieces import PieceEncoder
-from pipeline.text.vocab import SPECIALS, Vocab, build, count, punctuation_map
+from pipeline.tokenization.vocab import (
+    SPECIALS,
+    Vocab,
+    build,
+    count,
+    punctuation_map,
+)
+from pipeline.tokenization.wordpiece import PieceEncoder
 
 GOOGLE = Path(__file__).parents[2] / "shared/data/vocab/vocab.txt"
 GOOGLE_SHA256 = "45bbac6b341c319adc98a532532882e91a9cefc0329aa57bac9ae761c27b291c"
@@ -114,7 +120,7 @@ def test_no_word_of_the_counted_text_is_unknown(words: list[str], do_lower_case:
 
 
 def test_importing_the_vocabulary_and_masks_loads_no_tokenizer_and_no_jieba() -> None:
-    program = "import sys, pipeline.text.vocab, pipeline.masking; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    program = "import sys, pipeline.tokenization.vocab, pipeline.examples.masking; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert not {"tokenizers", "jieba", "torch", "pyarrow", "apache_beam"} & set(loaded)
 

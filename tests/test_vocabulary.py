@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import storage, vocabulary
+from pipeline import storage
 from pipeline.config import VocabularyConfig
+from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError, StorageError
-from pipeline.stages import Finished
+from pipeline.tokenization import vocabulary
 from tests import corpus
 
 SPECIAL = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"

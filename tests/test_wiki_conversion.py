@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.wiki import rules
-from pipeline.wiki.conversion import Converter, to_variant
-from pipeline.wiki.markup import render
-from pipeline.wiki.phrases import Phrases, split
-from pipeline.wiki.variants import traditional
+from pipeline.wiki.conversion import rules
+from pipeline.wiki.conversion.converter import Converter, to_variant
+from pipeline.wiki.conversion.phrases import Phrases, split
+from pipeline.wiki.conversion.variants import traditional
+from pipeline.wiki.rendering import render
 from tests.mediawiki_cases import FOLDER, Case, cases, needs_parser_tests, visible
 
 DATA = Path(__file__).parents[2] / "shared" / "data"

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import stages, storage
+from pipeline import storage
+from pipeline.engine import stages
 from pipeline.errors import CorpusError
-from pipeline.wiki.download import VARIABLE, download
+from pipeline.wiki.dumps.download import VARIABLE, download
 
 FILE = "pages-articles-multistream.xml.bz2"
 DATA = bytes(range(256)) * 12_000  # 3 MB

@@ -14,11 +14,11 @@ from xml.etree import ElementTree
 import pyarrow as pa
 import pytest
 
+from pipeline.documents.reading import Bad, ReadTask
 from pipeline.errors import CorpusError, UserError
-from pipeline.inputs import InputFile, expand
-from pipeline.sources import Bad, ReadTask
-from pipeline.wiki import bzip2, dump
-from pipeline.wiki.dump import Page
+from pipeline.sources.inputs import InputFile, expand
+from pipeline.wiki.dumps import bzip2, dump
+from pipeline.wiki.dumps.dump import Page
 from tests.wiki_dumps import CLOSING, HEAD, REAL, SINGLE, ZH, Draft, multistream, read, written, xml
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.wiki import groups
-from pipeline.wiki.conversion import Converter
+from pipeline.wiki.conversion import groups
+from pipeline.wiki.conversion.converter import Converter
 
 MODULE = r"""
 --[[ 本模块是公共转换组，

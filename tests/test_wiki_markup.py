@@ -12,10 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from selectolax.lexbor import LexborHTMLParser
 
-from pipeline.wiki import findings
-from pipeline.wiki.links import link_text
-from pipeline.wiki.markup import MarkupError, Rendered, mend, render
-from pipeline.wiki.sections import is_cut
+from pipeline.wiki.markup import findings
+from pipeline.wiki.markup.links import link_text
+from pipeline.wiki.markup.sections import is_cut
+from pipeline.wiki.rendering import (
+    MarkupError,
+    Rendered,
+    mend,
+    render,
+)
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 LEFTOVER = re.compile(r"\{\{|\}\}|\[\[|\]\]|\{\||^\||'''|</?(?:ref|div|span|sup|br)\b|__[A-Z]{3,}__", re.MULTILINE)

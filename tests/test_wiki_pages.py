@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import tally
 from pipeline.config import SourceConfig
-from pipeline.inputs import InputFile, expand
-from pipeline.sources import Bad, Record, Skipped
-from pipeline.tally import Tally
-from pipeline.wiki import dump, markup, pages
-from pipeline.wiki.side import side_input
+from pipeline.documents.reading import Bad, Record, Skipped
+from pipeline.engine import counting
+from pipeline.engine.counting import Tally
+from pipeline.sources.inputs import InputFile, expand
+from pipeline.wiki import pages, rendering
+from pipeline.wiki.dumps import dump
+from pipeline.wiki.dumps.side_input import side_input
 from tests.wiki_dumps import REAL, ZH, Draft, multistream, source, written, xml
 
 SIDE = [
@@ -89,7 +90,7 @@ def test_what_is_no_article_is_skipped_with_a_reason(tmp_path: Path, draft: Draf
 
 
 def test_a_page_that_the_parser_cannot_do_costs_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    true_render = markup.render
+    true_render = rendering.render
 
     def render(text: str, **arguments: object) -> object:
         if "坏" in text:
@@ -126,7 +127,7 @@ def test_records_do_not_depend_on_packing_or_tasks(tmp_path: Path) -> None:
     assert len(results[0]) == 402
     assert all(result == results[0] for result in results)
     assert all(counts == counted[0] for counts in counted)
-    assert tally.total(counted)["templates_kept"] == {"lang-de": 4 * sum(number % 40 + 1 for number in range(400))}
+    assert counting.total(counted)["templates_kept"] == {"lang-de": 4 * sum(number % 40 + 1 for number in range(400))}
 
 
 def test_the_real_page_is_prose(tmp_path: Path) -> None:

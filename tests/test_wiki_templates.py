@@ -2,16 +2,16 @@
 
 import pytest
 
-from pipeline.wiki.countries import COUNTRIES
-from pipeline.wiki.findings import Findings
-from pipeline.wiki.formulas import plain
-from pipeline.wiki.functions import find_function
-from pipeline.wiki.languages import language_name
-from pipeline.wiki.markup import Rendered, render
-from pipeline.wiki.quantities import grouped
-from pipeline.wiki.quiet_templates import is_disambiguation, is_quiet
-from pipeline.wiki.templates import Templates, template_name
-from pipeline.wiki.text_templates import CONSTANTS, TEXT
+from pipeline.wiki.markup.findings import Findings
+from pipeline.wiki.markup.formulas import plain
+from pipeline.wiki.markup.languages import language_name
+from pipeline.wiki.rendering import Rendered, render
+from pipeline.wiki.templates.countries import COUNTRIES
+from pipeline.wiki.templates.expansion import Templates, template_name
+from pipeline.wiki.templates.functions import find_function
+from pipeline.wiki.templates.quantities import grouped
+from pipeline.wiki.templates.quiet_templates import is_disambiguation, is_quiet
+from pipeline.wiki.templates.text_templates import CONSTANTS, TEXT
 
 
 def rendered(text: str, **redirects: str) -> Rendered:

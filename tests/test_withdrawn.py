@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.copies.decisions import read_withdrawn
+from pipeline.dedup.decisions import read_withdrawn
 from pipeline.errors import CorpusError, StorageError
 from tests.deciding import GOOD, Texts, changed, decide, reasons, rows
 from tests.made_documents import generated, identity

@@ -18,14 +18,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import demo
 from pipeline.config import WordsConfig
 from pipeline.errors import CorpusError
-from pipeline.text import words as words_module
-from pipeline.text.dictionary import Dictionary
-from pipeline.text.pieces import PieceEncoder
-from pipeline.text.vocab import SPECIALS, Vocab
-from pipeline.text.words import LONGEST_UNIT, Segmenter, unit_starts, words_digest
+from pipeline.sources import demo
+from pipeline.tokenization import words as words_module
+from pipeline.tokenization.jieba_words import Dictionary
+from pipeline.tokenization.vocab import SPECIALS, Vocab
+from pipeline.tokenization.wordpiece import PieceEncoder
+from pipeline.tokenization.words import (
+    LONGEST_UNIT,
+    Segmenter,
+    unit_starts,
+    words_digest,
+)
 from tests import demo_text
 
 SEGMENTER = Segmenter()
@@ -259,7 +264,7 @@ def test_forked_and_spawned_workers_cut_alike() -> None:
 
 
 def test_segmenting_writes_no_file_and_says_nothing(tmp_path: Path) -> None:
-    program = "from pipeline.text.words import Segmenter; Segmenter().word_starts('你好')"
+    program = "from pipeline.tokenization.words import Segmenter; Segmenter().word_starts('你好')"
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
     assert result.stdout + result.stderr == ""

@@ -15,12 +15,14 @@ import torch
 from numpy.typing import NDArray
 
 from model.config import EncoderConfig, PhaseConfig, PretrainConfig, TrainingConfig
-from model.export import export_model
+from model.exporting.export import export_model
 from model.heads import PretrainingModel
-from model.run import PretrainRun
-from pipeline import shards, stages, storage
+from model.training.run import PretrainRun
+from pipeline import storage
 from pipeline.config import MaskingConfig, PairsConfig
-from pipeline.text.vocab import SPECIALS, Vocab
+from pipeline.engine import stages
+from pipeline.examples import shards
+from pipeline.tokenization.vocab import SPECIALS, Vocab
 
 VOCAB = Vocab((*SPECIALS, *(f"p{number}" for number in range(59))))
 FIRST = len(SPECIALS)

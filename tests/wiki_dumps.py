@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from pipeline import inputs
 from pipeline.config import SourceConfig
-from pipeline.inputs import InputFile
-from pipeline.sources import Bad
-from pipeline.wiki import dump
-from pipeline.wiki.dump import Page
+from pipeline.documents.reading import Bad
+from pipeline.sources import inputs
+from pipeline.sources.inputs import InputFile
+from pipeline.wiki.dumps import dump
+from pipeline.wiki.dumps.dump import Page
 
 REAL = Path(__file__).parents[2] / "shared/data/corpora/wiki"
 SINGLE = REAL / "gensim/gensim/test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"

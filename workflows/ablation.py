@@ -5,7 +5,7 @@
     none                   the recipe's network, fine-tuned without pretraining
 
 All go through the chain under one root. Stages are named by what decides their content, so what variants have in common is made
-once, and what is done is not done again. What is made of it at the end is in workflows/comparison.py.
+once, and what is done is not done again. What is made of it at the end is in workflows/report/comparison.py.
 """
 
 import re
@@ -17,9 +17,9 @@ from pipeline import storage
 from pipeline.errors import RecipeError
 from workflows import recipe as recipes
 from workflows.chain import Chain
-from workflows.comparison import compared
+from workflows.evaluation.scores import UNTRAINED, Score, read_scores
 from workflows.recipe import Recipe
-from workflows.scores import UNTRAINED, Score, read_scores
+from workflows.report.comparison import compared
 
 NONE = "none"
 """The row of the network without pretraining."""
@@ -89,9 +89,9 @@ def run(
 
 def results(chains: Sequence[tuple[Variant, Chain]]) -> dict[str, Any]:
     """Every figure of finished chains, as JSON knows them. The first is what the others are compared with."""
-    from model.checkpoint import read_metrics
     from model.sizes import parameters
-    from workflows.figures import training
+    from model.training.checkpoint import read_metrics
+    from workflows.report.figures import training
 
     scores: list[Score] = []
     rows, curves = [], {}

@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from pipeline.stages import Finished
+from pipeline.engine.stages import Finished
 from workflows.chain import Chain
 
 Tell = Callable[[str, Finished, float], None]

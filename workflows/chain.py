@@ -13,15 +13,21 @@ from dataclasses import replace
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
-from pipeline import processes, stages, storage
+from pipeline import storage
 from pipeline.config import DecontaminationConfig, SourceConfig
+from pipeline.engine import processes, stages
+from pipeline.engine.stages import (
+    Finished,
+    Report,
+    Stage,
+    silent,
+)
 from pipeline.errors import RecipeError
-from pipeline.stages import Finished, Report, Stage, silent
 from workflows.recipe import Recipe, as_dict
 
 if TYPE_CHECKING:
     from model.config import TrainingConfig
-    from model.training import PretrainRun, TrainResult
+    from model.training.loop import PretrainRun, TrainResult
 
 CHECKPOINT_VERSION = 1
 EXPORT_VERSION = 2
@@ -117,12 +123,12 @@ class Chain:
 
         Raises: UserError for inputs, lists, dictionaries, a segmenter or a vocabulary that are not there or cannot serve.
         """
-        from pipeline import inputs
-        from pipeline.copies.decisions import read_withdrawn
-        from pipeline.text.text_pieces import text_settings
-        from pipeline.text.vocab import Vocab
-        from pipeline.text.words import Segmenter
-        from workflows.tasks import find, load
+        from pipeline.dedup.decisions import read_withdrawn
+        from pipeline.sources import inputs
+        from pipeline.tokenization.encoder import text_settings
+        from pipeline.tokenization.vocab import Vocab
+        from pipeline.tokenization.words import Segmenter
+        from workflows.evaluation.tasks import find, load
 
         recipe = self.recipe
         if missing := recipe.missing():
@@ -149,37 +155,37 @@ class Chain:
     @remembered
     def tasks(self) -> Finished:
         """The embedded corpus' files to fine-tune and score on."""
-        from pipeline import demo
+        from pipeline.sources import demo
 
         return demo.tasks(self.root)
 
     @remembered
     def documents(self, name: str) -> Finished:
         """Cleaned documents of one source."""
-        from pipeline.documents import documents
+        from pipeline.documents.stage import documents
 
         return documents(self.source(name), self.root, **self.operational)
 
     @remembered
     def signatures(self, name: str) -> Finished:
         """What copies of the documents of one source are found by."""
-        from pipeline.copies.signatures import signatures
+        from pipeline.dedup.signatures import signatures
 
         return signatures(self.source(name), self.documents(name), self.recipe.dedup, self.root, **self.operational)
 
     @remembered
     def overlaps(self, name: str) -> Finished:
         """What the documents of one source have in common with evaluation texts."""
-        from pipeline.copies.decontamination import overlaps
+        from pipeline.dedup.decontamination import overlaps
 
         return overlaps(self.source(name), self.documents(name), self.decontamination, self.root, **self.operational)
 
     @remembered
     def duplicates(self) -> Finished:
         """What is dropped, over all sources."""
-        from pipeline.copies.decisions import read_withdrawn
-        from pipeline.copies.duplicates import duplicates
-        from pipeline.text.quality import filters_for
+        from pipeline.cleaning.quality import filters_for
+        from pipeline.dedup.decisions import read_withdrawn
+        from pipeline.dedup.stage import duplicates
 
         recipe, sources = self.recipe, self.corpora()
         signs, compares = self._compares()
@@ -198,14 +204,14 @@ class Chain:
 
     def _compares(self) -> tuple[bool, bool]:
         """Whether documents are compared with one another by signatures, and with evaluation texts."""
-        from pipeline.copies import decontamination, signatures
+        from pipeline.dedup import decontamination, signatures
 
         return signatures.needed(self.recipe.dedup), decontamination.needed(self.decontamination)
 
     @remembered
     def vocabulary(self) -> Finished:
         """The vocabulary, given or built."""
-        from pipeline.vocabulary import vocabulary
+        from pipeline.tokenization.vocabulary import vocabulary
 
         decisions = self.duplicates() if self.corpora() else None
         return vocabulary(self._documents(), decisions, self.recipe.vocabulary, self.root, **self.operational)
@@ -213,7 +219,7 @@ class Chain:
     @remembered
     def pieces(self, name: str) -> Finished:
         """The kept documents of one source as pieces."""
-        from pipeline.encoding import pieces
+        from pipeline.tokenization.stage import pieces
 
         return pieces(
             self.source(name),
@@ -228,7 +234,7 @@ class Chain:
     @remembered
     def shards(self, name: str, length: int) -> Finished:
         """Training examples of one source at one length."""
-        from pipeline.examples import examples
+        from pipeline.examples.stage import examples
 
         source = self.source(name)
         if source.kind == "tfrecord":
@@ -237,7 +243,7 @@ class Chain:
 
     def _imported(self, source: SourceConfig, length: int) -> Finished:
         """Shards of examples that another program made."""
-        from pipeline.inputs import expand
+        from pipeline.sources.inputs import expand
         from pipeline.tfrecords.exchange import import_tfrecords
 
         done = import_tfrecords(
@@ -291,7 +297,7 @@ class Chain:
         inputs = {**{name: done.digest for name, done in shards.items()}, "vocabulary": self.vocabulary().digest}
         config = self.recipe.pretraining()
         if config.training.start_from:
-            from pipeline.inputs import digest, expand
+            from pipeline.sources.inputs import digest, expand
 
             inputs["start_from"] = digest(expand([config.training.start_from]), self.root)
         settings = stages.plain(replace(config, training=_learning(config.training)))
@@ -321,7 +327,7 @@ class Chain:
     @remembered
     def scores(self) -> Finished:
         """The export fine-tuned and scored, beside the same network without pretraining."""
-        from workflows.evaluation import data_digest, evaluate, file_entries
+        from workflows.evaluation.run import data_digest, evaluate, file_entries
 
         if not self.is_scored():
             raise RecipeError(
@@ -354,8 +360,8 @@ class Chain:
     @remembered
     def report_page(self) -> Finished:
         """The page that shows it all."""
-        from model.checkpoint import read_metrics
-        from workflows.scores import read_scores
+        from model.training.checkpoint import read_metrics
+        from workflows.evaluation.scores import read_scores
 
         trained, scored = bool(self.recipe.phase), self.is_scored()
         return self._page(
@@ -384,8 +390,8 @@ class Chain:
         stage = Stage(name, REPORT_VERSION, {"recipe": recipe}, {step: _told(done) for step, done in inputs.items()})
 
         def body(folder: str) -> dict[str, Any]:
-            from workflows.figures import ReportInputs
-            from workflows.report import write_report
+            from workflows.report.figures import ReportInputs
+            from workflows.report.page import write_report
 
             processes.dismiss()
             content = ReportInputs(
@@ -490,8 +496,8 @@ def _call(method: Callable[..., Finished], *arguments: Any) -> Callable[[], Fini
 
 def pretrain_run(recipe: Recipe, shards: Mapping[str, str], vocabulary_url: str, output: str) -> "PretrainRun":
     """The run of a recipe on prepared shards (URLs by `source/length`)."""
-    from model.training import PretrainRun
-    from pipeline.vocabulary import FILE
+    from model.training.loop import PretrainRun
+    from pipeline.tokenization.vocabulary import FILE
 
     return PretrainRun(config=recipe.pretraining(), shards=shards, vocabulary=storage.join(vocabulary_url, FILE), output=output)
 
@@ -520,7 +526,7 @@ def checkpoint_facts(folder: str, result: "TrainResult", training: "TrainingConf
     best = (result.best_checkpoint or result.last_checkpoint).removeprefix(folder).strip("/")
     averaged: list[str] = []
     if training.average_checkpoints > 1:
-        from model.optimization import averaging
+        from model.training import averaging
 
         mean = averaging.average(averaging.newest(folder, training.average_checkpoints, training.checkpoint_every))
         averaging.write(mean, storage.join(folder, AVERAGED))

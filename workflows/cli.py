@@ -283,14 +283,14 @@ def export(checkpoint: str, output: str, name: str, data: str | None, average: i
     """
     import contextlib
 
-    from model.optimization.averaging import mean_of
+    from model.training.averaging import mean_of
     from workflows.exporting import export_checkpoint, export_onnx, find_checkpoint, told_of
 
     place, folder = storage.absolute(checkpoint), storage.absolute(output)
     if more["int8"] and not more["onnx"]:
         raise UserMistake("--int8: with --onnx only")
     if more["onnx"]:
-        from model.onnx import need_packages
+        from model.exporting.onnx import need_packages
 
         need_packages()
     if not (more["onnx"] and place == folder and storage.exists(storage.join(place, "tokenizer_config.json"))):
@@ -378,10 +378,10 @@ def evaluate(model: str, data: str, tasks: str, output: str, workers: int | None
     Example:
       nezha-pipe evaluate my-nezha --tasks sentiment,entities --data data/tasks-5d0c --seeds 3
     """
-    from workflows.evaluation import EvaluationConfig
-    from workflows.evaluation import evaluate as score
+    from workflows.evaluation.run import EvaluationConfig
+    from workflows.evaluation.run import evaluate as score
+    from workflows.evaluation.scores import summary, table
     from workflows.progress import Display
-    from workflows.scores import summary, table
 
     try:
         config = EvaluationConfig(tasks=tuple(name.strip() for name in tasks.split(",")), **settings)
@@ -432,7 +432,8 @@ def ablate(
       nezha-pipe ablate small --set source.0.input=news.jsonl.xz --set evaluation.data=tasks --output runs/ablation \\
         --variant absolute:encoder.positions=absolute --variant piece:masking.policy=piece
     """
-    from workflows import ablation, comparison
+    from workflows import ablation
+    from workflows.report import comparison
 
     def steps(chain: Any, variant: ablation.Variant) -> None:
         click.echo(f"{variant.name}: {', '.join(variant.settings) or 'the recipe as it is'}", err=True)
@@ -461,7 +462,7 @@ def fill_mask(model: str, text: str, top: int, as_json: bool) -> None:
       nezha-pipe fill-mask my-nezha '他在[MASK][MASK]大学读书。' --top 3
       nezha-pipe fill-mask my-nezha - --json < texts.txt
     """
-    from workflows.filling import fill
+    from workflows.inference.fill_mask import fill
 
     texts = [line.strip() for line in click.open_file("-", encoding="utf-8") if line.strip()] if text == "-" else [text]
     for number, found in enumerate(fill(storage.absolute(model), texts, top)):
@@ -499,8 +500,8 @@ def embed(model: str, inputs: Sequence[str], output: str, as_json: bool, **setti
       nezha-pipe embed my-nezha --input reviews.txt --output vectors.parquet
       nezha-pipe embed my-nezha --input 's3://bucket/news/*.jsonl.gz' --text content --id news_id --output s3://bucket/v.parquet
     """
-    from workflows.embedding import EmbedConfig
-    from workflows.embedding import embed as write
+    from workflows.inference.embedding import EmbedConfig
+    from workflows.inference.embedding import embed as write
     from workflows.progress import Display
 
     with Display(["embed"]) as display:
@@ -524,7 +525,7 @@ def inspect_command(url: str, rows: int, draw: int | None, document: str | None,
       nezha-pipe inspect runs/tiny/shards_news_64-3f9a0c1b2d4e --rows 5
       nezha-pipe inspect runs/tiny --document 0a4f00c1b2d4e3f9
     """
-    from workflows.inspection import follow, inspect
+    from workflows.inspection.inspect import follow, inspect
 
     found = follow(storage.absolute(url), document) if document is not None else inspect(storage.absolute(url), rows, draw)
     click.echo(json.dumps(found, ensure_ascii=False) if as_json else found["text"])
@@ -542,7 +543,7 @@ def verify(url: str) -> None:
     Example:
       nezha-pipe verify runs/tiny
     """
-    from workflows.inspection import verify as check
+    from workflows.inspection.inspect import verify as check
 
     checked, problems = check(storage.absolute(url))
     for problem in problems:

@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import stages, storage
+from pipeline import storage
+from pipeline.engine import stages
+from pipeline.engine.stages import MANIFEST, FileEntry, Finished
 from pipeline.errors import CheckpointError
-from pipeline.stages import MANIFEST, FileEntry, Finished
 
 if TYPE_CHECKING:
     from model.config import PretrainConfig
-    from model.onnx import Head
+    from model.exporting.onnx import Head
 
 
 def licences(documents: Sequence[Finished]) -> dict[str, str]:
@@ -44,11 +45,11 @@ def export_checkpoint(
 
     Raises: CheckpointError when the checkpoint is damaged, or was not trained on the shards of `data`.
     """
-    from model import checkpoint
-    from model.export import export_model
+    from model.exporting.export import export_model
     from model.heads import PretrainingModel
-    from model.run import pretrain_config
-    from pipeline.text.vocab import Vocab
+    from model.training import checkpoint
+    from model.training.run import pretrain_config
+    from pipeline.tokenization.vocab import Vocab
 
     loaded = checkpoint.load(checkpoint_url)
     vocab = Vocab.from_bytes(loaded.vocabulary, f"{checkpoint_url}/vocab.txt")
@@ -77,7 +78,7 @@ def export_checkpoint(
 
 def training_folder_of(checkpoint_url: str) -> str:
     """The folder of the run: attempt-0001/checkpoint-00003250 lies two folders below it, the mean of several directly in it."""
-    from model.checkpoint import attempts
+    from model.training.checkpoint import attempts
 
     above = storage.parent(checkpoint_url)
     return above if attempts(above) else storage.parent(above)
@@ -171,7 +172,7 @@ def training_facts(shards: Mapping[str, Finished], config: "PretrainConfig", sta
 
 def validation(training_folder: str, step: int) -> list[dict[str, Any]]:
     """The rows of the last validation up to a step; empty where the metrics are not there."""
-    from model.checkpoint import read_metrics
+    from model.training.checkpoint import read_metrics
 
     rows = [row for row in read_metrics(training_folder) if row.get("kind") == "validation" and row["step"] <= step]
     last = max((row["step"] for row in rows), default=0)
@@ -183,7 +184,7 @@ def find_checkpoint(url: str) -> str:
 
     Raises: CheckpointError when there is none.
     """
-    from model.checkpoint import BEST, MARKER
+    from model.training.checkpoint import BEST, MARKER
 
     if storage.exists(storage.join(url, MARKER)):
         return url
@@ -194,8 +195,8 @@ def find_checkpoint(url: str) -> str:
 
 def told_of(checkpoint_url: str, training_folder: str) -> str:
     """Which checkpoint of a training folder is taken, and whether the training has come to its end, in a line."""
-    from model.checkpoint import BEST
-    from model.metrics import PROGRESS
+    from model.training.checkpoint import BEST
+    from model.training.metrics import PROGRESS
 
     best = storage.read_json(storage.join(training_folder, BEST))
     progress = storage.join(training_folder, PROGRESS)
@@ -214,14 +215,14 @@ def export_onnx(folder: str, head: "Head", int8: bool) -> dict[str, Any]:
     Raises: RecipeError where packages are missing, CheckpointError when a graph does not give what torch gives; then none is
     written.
     """
-    from model import onnx
-    from model.export import load_export
+    from model.exporting import onnx
+    from model.exporting.export import load_export
 
     onnx.need_packages()
     model = load_export(folder)[0]
     place = storage.join(folder, "onnx")
     with tempfile.TemporaryDirectory(prefix="nezha-pipe-onnx-") as temporary:
-        graph, small = Path(temporary) / "model.onnx", Path(temporary) / "model_quantized.onnx"
+        graph, small = Path(temporary) / "model.exporting.onnx", Path(temporary) / "model_quantized.onnx"
         facts: dict[str, Any] = {"head": head, "inputs": onnx.INPUTS, "outputs": onnx.OUTPUTS[head], "opset": onnx.OPSET}
         facts["difference"] = float(f"{onnx.write_graph(model, head, graph):.2g}")
         if int8:

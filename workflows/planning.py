@@ -93,8 +93,9 @@ def vocabulary_size(chain: Chain) -> int:
 
     Raises: StorageError, CorpusError for a given file that cannot serve.
     """
-    from pipeline import stages, storage
-    from pipeline.text.vocab import Vocab
+    from pipeline import storage
+    from pipeline.engine import stages
+    from pipeline.tokenization.vocab import Vocab
 
     recipe = chain.recipe
     if url := recipe.vocabulary.url:
@@ -110,7 +111,7 @@ def vocabulary_size(chain: Chain) -> int:
 
 def corpus_pieces(chain: Chain) -> int | None:
     """Pieces of the documents that are read already: about one a character. None when some are not."""
-    from pipeline import stages
+    from pipeline.engine import stages
 
     if chain.recipe.missing():
         return None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from pipeline import processes
+from pipeline.engine import processes
 from pipeline.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def running_on(runner: str, told: Sequence[str], chain: "Chain") -> Iterator[Non
 
     Raises: CorpusError for a runner that cannot see the recipe's files.
     """
-    from pipeline.job import executed_by
+    from pipeline.engine.job import executed_by
 
     if runner == "direct":
         if told:
@@ -185,7 +185,7 @@ def running_on(runner: str, told: Sequence[str], chain: "Chain") -> Iterator[Non
         with _ray(told, chain.workers) as tasks, executed_by(tasks):
             yield
     else:
-        from pipeline.runner import RemoteBeam
+        from pipeline.engine.beam import RemoteBeam
 
         beam = RemoteBeam(runner, tuple(f"--{one}" for one in told))  # type: ignore[arg-type]  # one of RUNNERS
         recipe = chain.recipe
@@ -198,7 +198,7 @@ def running_on(runner: str, told: Sequence[str], chain: "Chain") -> Iterator[Non
 def wake_workers(runner: str, chain: "Chain") -> None:
     """Start the workers of this machine, if it is here that there will be work for them."""
     if runner == "direct" and chain.workers > 1 and not chain.is_prepared():
-        processes.wake(chain.workers, ["pipeline.job", "pipeline.reading"])
+        processes.wake(chain.workers, ["pipeline.engine.job", "pipeline.documents.clean_part"])
 
 
 @contextlib.contextmanager
@@ -241,8 +241,9 @@ def write_tfrecords(chain: "Chain") -> list[str]:
 
     Raises: CorpusError for shards without static masks.
     """
-    from pipeline import storage, vocabulary
+    from pipeline import storage
     from pipeline.tfrecords.exchange import export_tfrecords
+    from pipeline.tokenization import vocabulary
 
     vocab = vocabulary.load(chain.vocabulary())
     urls = []

@@ -11,7 +11,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from pipeline.stages import Finished
+from pipeline.engine.stages import Finished
 
 SECONDS_BETWEEN_LINES = 10.0
 

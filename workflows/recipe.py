@@ -39,8 +39,8 @@ from pipeline.config import (
     WordsConfig,
 )
 from pipeline.errors import RecipeError
-from workflows.evaluation import EvaluationConfig
-from workflows.tasks import OF_DEMO
+from workflows.evaluation.run import EvaluationConfig
+from workflows.evaluation.tasks import OF_DEMO
 
 PLACEHOLDER = "PHRASES"
 """What a shipped recipe says instead of a list of phrases: its user has to name one."""

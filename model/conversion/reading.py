@@ -20,16 +20,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from model import checkpoint
 from model.attention.positions import relative_table
 from model.config import EncoderConfig
 from model.conversion import configuration, names
 from model.conversion.files import find, find_config, read_object
 from model.heads import PretrainingModel
-from model.run import pretrain_config
+from model.training import checkpoint
+from model.training.run import pretrain_config
 from pipeline import storage
 from pipeline.errors import CheckpointError
-from pipeline.text.vocab import SPECIALS, Vocab
+from pipeline.tokenization.vocab import SPECIALS, Vocab
 
 
 @dataclass(frozen=True, kw_only=True)

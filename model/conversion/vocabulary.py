@@ -16,8 +16,8 @@ from torch import Tensor
 from model.conversion import names
 from model.conversion.reading import Weights
 from pipeline.errors import CorpusError
-from pipeline.text.pieces import build_tokenizer
-from pipeline.text.vocab import Vocab
+from pipeline.tokenization.vocab import Vocab
+from pipeline.tokenization.wordpiece import build_tokenizer
 
 NOISE = 0.1
 """Standard deviation of the noise, in that of the old embeddings."""

@@ -1,6 +1,6 @@
 """Weights in the form of other programs, each file as they look for it.
 
-    ours                   an export (model/export.py): `evaluate`, `fill-mask`, `pretrain` and transformers 5 read it
+    ours                   an export (model/exporting/export.py): `evaluate`, `fill-mask`, `pretrain` and transformers 5 read it
     huggingface            config.json model.safetensors vocab.txt and a tokenizer: transformers 4.21 to 4.57, which have NEZHA
     huawei-pytorch         bert_config.json pytorch_model.bin vocab.txt
     huawei-tensorflow      bert_config.json model.ckpt.index model.ckpt.data-00000-of-00001 checkpoint vocab.txt
@@ -20,7 +20,7 @@ from model.config import EncoderConfig
 from model.conversion import names
 from model.conversion.reading import Weights, completed
 from model.conversion.tensor_bundle import write_bundle
-from model.export import export_model, tokenizer_files
+from model.exporting.export import export_model, tokenizer_files
 from model.heads import PretrainingModel
 from pipeline import storage
 from pipeline.errors import CheckpointError

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import documents, stages
 from pipeline.checks.findings import Findings, differences
-from pipeline.copies import decontamination, paragraphs
-from pipeline.copies.dropping import CLUSTERS, DROPPED
-from pipeline.stages import Finished
-from pipeline.text import quality
-from pipeline.text.letters import Hashes
+from pipeline.cleaning import quality
+from pipeline.dedup import decontamination, paragraphs
+from pipeline.dedup.dropping import CLUSTERS, DROPPED
+from pipeline.dedup.ngrams import Hashes
+from pipeline.documents import stage as documents
+from pipeline.engine import stages
+from pipeline.engine.stages import Finished
 
 COPIES = ("duplicate", "near_duplicate", "withdrawn_copy")
 REASONS = ("withdrawn", *(rule.name for rule in quality.RULES), "contaminated", *COPIES, "duplicate_paragraphs")

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.stages import Finished
+from pipeline.engine.stages import Finished
 
 ROWS_NAMED = 3
 """Rows that are named for each rule; others are counted."""

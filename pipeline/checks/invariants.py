@@ -14,15 +14,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline import documents, encoding, stages, storage, vocabulary
-from pipeline.checks import copy_invariants, decision_invariants, shard_invariants
+from pipeline import storage
+from pipeline.checks import decision_invariants, dedup_invariants, shard_invariants
 from pipeline.checks.findings import Findings, differences
 from pipeline.checks.shard_rows import ragged
-from pipeline.documents import document_id, part_of
+from pipeline.documents import stage as documents
+from pipeline.documents.stage import document_id, part_of
+from pipeline.engine import stages
+from pipeline.engine.stages import Finished
 from pipeline.errors import UserError
-from pipeline.stages import Finished
-from pipeline.text.vocab import Vocab, punctuation_map
-from pipeline.wiki import side
+from pipeline.tokenization import stage as encoding
+from pipeline.tokenization import vocabulary
+from pipeline.tokenization.vocab import Vocab, punctuation_map
+from pipeline.wiki.dumps import side_input
 
 
 def problems(stage: Finished) -> list[str]:
@@ -137,25 +141,27 @@ def _shards(stage: Finished) -> list[str]:
 def _side(stage: Finished) -> list[str]:
     counts: Counter[str] = Counter()
     names: set[tuple[str, str]] = set()
-    findings = Findings(stage.file(side.FILE))
-    for batch in findings.parquet(side.SCHEMA, ["kind", "name"]):
+    findings = Findings(stage.file(side_input.FILE))
+    for batch in findings.parquet(side_input.SCHEMA, ["kind", "name"]):
         rows = list(zip(batch["kind"].to_pylist(), batch["name"].to_pylist(), strict=True))
-        findings.demand("its kind is none of ours", np.array([kind not in side.KINDS for kind, _ in rows], np.bool_))
+        findings.demand("its kind is none of ours", np.array([kind not in side_input.KINDS for kind, _ in rows], np.bool_))
         again = []
         for row in rows:
             again.append(row in names)
             names.add(row)
         findings.demand("its name stood before", np.array(again, np.bool_))
         counts.update(kind for kind, _ in rows)
-    (entry,) = stage.files(side.FILE)
-    return findings.done(entry) or differences(stage, {kind: counts[kind] for kind in side.KINDS}, stage.manifest["counts"])
+    (entry,) = stage.files(side_input.FILE)
+    return findings.done(entry) or differences(
+        stage, {kind: counts[kind] for kind in side_input.KINDS}, stage.manifest["counts"]
+    )
 
 
 _LOOKS: dict[str, Callable[[Any], list[str]]] = {
     "documents_": _documents,
     "wiki_side_": _side,
-    "signatures_": copy_invariants.signatures,
-    "overlaps_": copy_invariants.overlaps,
+    "signatures_": dedup_invariants.signatures,
+    "overlaps_": dedup_invariants.overlaps,
     "duplicates": decision_invariants.problems,
     "vocabulary": _vocabulary,
     "pieces_": _pieces,

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline import shards, storage
+from pipeline import storage
 from pipeline.checks.findings import Findings, differences
 from pipeline.checks.shard_rows import Flags, Places, Rows
-from pipeline.examples import SPLITS, in_validation, order_keys
-from pipeline.segments import NO_LABEL
-from pipeline.stages import Finished
-from pipeline.text.vocab import Vocab
+from pipeline.engine.stages import Finished
+from pipeline.examples import shards
+from pipeline.examples.segments import NO_LABEL
+from pipeline.examples.stage import SPLITS, in_validation, order_keys
+from pipeline.tokenization.vocab import Vocab
 
 
 @dataclass(frozen=True)

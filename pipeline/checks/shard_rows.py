@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.shards import Array
+from pipeline.examples.shards import Array
 
 Flags = NDArray[np.bool_]
 Places = NDArray[np.int64]

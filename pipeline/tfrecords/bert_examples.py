@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import shards
 from pipeline.errors import CorpusError
-from pipeline.masking import Masks, Sequences
-from pipeline.pairs import NO_LABEL, Examples
-from pipeline.shards import Row
-from pipeline.text.vocab import Vocab
+from pipeline.examples import shards
+from pipeline.examples.masking import Masks, Sequences
+from pipeline.examples.pairs import NO_LABEL, Examples
+from pipeline.examples.shards import Row
 from pipeline.tfrecords.tfrecord import RECORDS_AT_A_TIME, decode, encode, read_records
+from pipeline.tokenization.vocab import Vocab
 
 NEEDED = ("input_ids", "input_mask", "segment_ids", "masked_lm_positions", "masked_lm_ids", "masked_lm_weights")
 LABEL = "next_sentence_labels"

@@ -12,20 +12,36 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline import job, storage, vocabulary
+from pipeline import storage
 from pipeline.config import MaskingConfig, PairsConfig
-from pipeline.documents import COMPRESSED, part_of
+from pipeline.documents.stage import COMPRESSED, part_of
+from pipeline.engine import job
+from pipeline.engine.stages import (
+    Finished,
+    Report,
+    Stage,
+    silent,
+)
+from pipeline.engine.stages import run as run_stage
 from pipeline.errors import CorpusError
-from pipeline.examples import SHARD_BYTES, SPLITS, VOCABULARY_FACTS, WriteShard, counts_of, in_validation, lengths_of, rows_of
-from pipeline.inputs import InputFile, digests
-from pipeline.masking import Masks
-from pipeline.pairs import Examples
-from pipeline.shards import ShardSet
-from pipeline.stages import Finished, Report, Stage, silent
-from pipeline.stages import run as run_stage
-from pipeline.text.vocab import Vocab
+from pipeline.examples.masking import Masks
+from pipeline.examples.pairs import Examples
+from pipeline.examples.shards import ShardSet
+from pipeline.examples.stage import (
+    SHARD_BYTES,
+    SPLITS,
+    VOCABULARY_FACTS,
+    WriteShard,
+    counts_of,
+    in_validation,
+    lengths_of,
+    rows_of,
+)
+from pipeline.sources.inputs import InputFile, digests
 from pipeline.tfrecords.bert_examples import LABEL, Columns, read_examples, record, restore
 from pipeline.tfrecords.tfrecord import write_records
+from pipeline.tokenization import vocabulary
+from pipeline.tokenization.vocab import Vocab
 
 STAGE_VERSION = 1
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.errors import CorpusError
-from pipeline.layouts import compression
+from pipeline.sources.formats import compression
 
 RECORDS_AT_A_TIME = 512
 """Checksums are computed over so many records at once."""

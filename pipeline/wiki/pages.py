@@ -12,17 +12,28 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from pipeline import tally
 from pipeline.config import SourceConfig
-from pipeline.sources import Bad, ReadTask, Record, Skipped
-from pipeline.stages import Finished
-from pipeline.tally import Tally
-from pipeline.wiki import dump, side
-from pipeline.wiki.conversion import Converted, Converter
-from pipeline.wiki.dump import Page
-from pipeline.wiki.groups import Groups
-from pipeline.wiki.markup import MarkupError, Rendered, mend, render
-from pipeline.wiki.side import Side
+from pipeline.documents.reading import (
+    Bad,
+    ReadTask,
+    Record,
+    Skipped,
+)
+from pipeline.engine import counting
+from pipeline.engine.counting import Tally
+from pipeline.engine.stages import Finished
+from pipeline.wiki.conversion.converter import Converted, Converter
+from pipeline.wiki.conversion.groups import Groups
+from pipeline.wiki.dumps import dump
+from pipeline.wiki.dumps import side_input as side
+from pipeline.wiki.dumps.dump import Page
+from pipeline.wiki.dumps.side_input import Side
+from pipeline.wiki.rendering import (
+    MarkupError,
+    Rendered,
+    mend,
+    render,
+)
 
 ARTICLES = 0
 # Of zhwiki's magic words, and what writers type for them; MediaWiki has put the target into <redirect> in all but broken ones.
@@ -95,9 +106,9 @@ def _count(rendered: Rendered, converted: Converted, mended: int, counts: Tally)
     """What was done to a page; of what was left out, the characters."""
     for table, found in (("templates", rendered.lost), ("templates_kept", rendered.kept), ("left_out", rendered.dropped)):
         for name, number in found.items():
-            tally.count(counts, table, name, number=number)
-    tally.count(counts, "repairs", number=rendered.repairs + mended)
-    tally.add(counts.setdefault("conversions", {}), converted.counts)
+            counting.count(counts, table, name, number=number)
+    counting.count(counts, "repairs", number=rendered.repairs + mended)
+    counting.add(counts.setdefault("conversions", {}), converted.counts)
 
 
 def _excerpt(page: Page) -> str:

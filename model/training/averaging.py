@@ -1,0 +1,134 @@
+"""Weights averaged over several checkpoints of one run: often a little better than any of them, at no cost in training.
+
+    newest("runs/tiny/checkpoint-3f9a", 3)      .../attempt-0002/checkpoint-00000300, ...-00000250, attempt-0001/...-00000200
+    average(urls)                               one Checkpoint: each weight the mean of the three, summed in float32
+    write(average(urls), "runs/mean")           a committed folder that an export, `inspect` and `verify` take as any other
+    with mean_of("runs/tiny/checkpoint-3f9a", 3) as url: ...                            the same, for a moment
+
+Only weights are averaged. What comes out has no optimizer, so training does not go on from it. Sources: arXiv 1803.05407
+(stochastic weight averaging); arXiv 2412.13663, section 2.2.2, averages checkpoints of the decay of the learning rate.
+"""
+
+import contextlib
+import hashlib
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from model.training import checkpoint
+from model.training.checkpoint import Checkpoint
+from pipeline import storage
+from pipeline.errors import CheckpointError
+
+Which = Literal["last", "best"]
+
+
+def newest(output: str, most: int, every: int = 1) -> list[str]:
+    """URLs of at most `most` whole checkpoints of a training folder, the newest first.
+
+    Of the steps that an attempt went over again, after a failure, the later attempt's checkpoints count. But for the newest
+    one, only steps that `every` divides: a run that was stopped in between then has the same average as one that was not.
+    """
+    found = _lineage(output)
+    return [url for url in found if url == found[0] or _step(url) % every == 0][:most]
+
+
+def best(output: str, most: int) -> list[str]:
+    """The same of those with the least validation loss, the least first; only checkpoints whose step was validated."""
+    rows = (row for row in checkpoint.read_metrics(output) if row.get("kind") == "validation" and row.get("source") == "all")
+    losses = {row["step"]: row["loss"] for row in rows if row["loss"] is not None}
+    measured = [url for url in _lineage(output) if _step(url) in losses]
+    return sorted(measured, key=lambda url: float(losses[_step(url)]))[:most]
+
+
+def choose(output: str, number: int, which: Which = "last") -> list[str]:
+    """`number` checkpoints of a training folder.
+
+    Raises: CheckpointError when the folder has fewer.
+    """
+    found = newest(output, number) if which == "last" else best(output, number)
+    if len(found) < number:
+        kind = "whole" if which == "last" else "whole and validated"
+        raise CheckpointError(
+            f"{output}: {len(found)} {kind} checkpoints, {number} are to be averaged; ask for fewer, or train with more "
+            "training.keep_checkpoints"
+        )
+    return found
+
+
+def average(urls: Sequence[str]) -> Checkpoint:
+    """The mean of the weights of some checkpoints; all else is the first one's, but for the optimizer, which is left out.
+
+    Raises: CheckpointError for a damaged checkpoint, or for two of another network or vocabulary.
+    """
+    assert urls
+    first = checkpoint.load(urls[0])
+    sums = {name: weight.to(torch.float32, copy=True) for name, weight in first.model.items()}
+    for url in urls[1:]:
+        other = checkpoint.load(url)
+        _refuse_others(first, other, urls[0], url)
+        for name, weight in other.model.items():
+            sums[name] += weight
+    means = {name: (total / len(urls)).to(first.model[name].dtype) for name, total in sums.items()}
+    state = {**first.state, "averaged": [f"{storage.base_name(storage.parent(url))}/{storage.base_name(url)}" for url in urls]}
+    return Checkpoint(means, {}, state, first.config, first.vocabulary)
+
+
+def write(averaged: Checkpoint, url: str) -> str:
+    """Write it as a committed checkpoint folder (the marker last, as always); returns its URL."""
+    entries = {}
+    for name, data in averaged.files().items():
+        storage.write_bytes(storage.join(url, name), data)
+        entries[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    marker = {"version": 1, "step": averaged.state["step"], "files": entries}
+    storage.write_json(storage.join(url, checkpoint.MARKER), marker)
+    return url
+
+
+@contextlib.contextmanager
+def mean_of(output: str, number: int, which: Which = "last") -> Iterator[str]:
+    """URL of the average of `number` checkpoints of a training folder, for as long as the block lasts.
+
+    Raises: CheckpointError when the folder has fewer.
+    """
+    with tempfile.TemporaryDirectory(prefix="nezha-pipe-mean-") as folder:
+        yield write(average(choose(output, number, which)), storage.join(folder, "averaged"))
+
+
+def _refuse_others(first: Checkpoint, other: Checkpoint, first_url: str, url: str) -> None:
+    """`CheckpointError` unless both are of one network and one vocabulary."""
+    if other.vocabulary != first.vocabulary:
+        raise CheckpointError(f"{url} has another vocabulary than {first_url}: their weights have no mean")
+    if other.config["encoder"] != first.config["encoder"] or _shapes(other.model) != _shapes(first.model):
+        raise CheckpointError(f"{url} has another network than {first_url}: their weights have no mean")
+
+
+def _shapes(weights: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: weight.shape for name, weight in weights.items()}
+
+
+def _lineage(output: str) -> list[str]:
+    """Whole checkpoints that led to the newest one, the newest first."""
+    result, limit = [], math.inf
+    for number in reversed(checkpoint.attempts(output)):
+        folder = storage.join(output, checkpoint.attempt_name(number))
+        here = [url for url in checkpoint.committed(output) if storage.parent(url) == folder and _step(url) <= limit]
+        result += [url for url in here if checkpoint.damage(url) is None]
+        limit = min(limit, _resumed(folder))
+    return result
+
+
+def _resumed(folder: str) -> float:
+    """The step that an attempt went on from; one that died in the moment it began has not gone back."""
+    facts: dict[str, Any] = {}
+    if storage.exists(url := storage.join(folder, "attempt.json")):
+        facts = storage.read_json(url)
+    return float(facts.get("step", math.inf))
+
+
+def _step(url: str) -> int:
+    return int(storage.base_name(url).removeprefix("checkpoint-"))

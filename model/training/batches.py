@@ -1,0 +1,224 @@
+"""Rows become tensors: which rows a step takes, how they are cut into micro-batches, which worker gets which, what is masked.
+
+    step 3 of batch size 4           rows 12..15 of the order       lengths 9 128 14 120
+    micro_batches(.., 256)           (13, 15) (14, 12)              longest first, padded to 128 and to 16
+    dealt to 2 workers               worker 0: (13, 15)             worker 1: (14, 12)
+
+    row        [CLS] 他 出 生 在  北     京   。 [SEP]               a draw hides 北京 and keeps 京 as it is
+    input_ids  [CLS] 他 出 生 在 [MASK]  京   。 [SEP] 0 0           padded
+    labels                        北     京                          mask_positions 5 6: also where the piece was kept
+
+All of it is a function of (seed, step) and the shards, so any number of workers sees the same samples, masks and micro-batches.
+"""
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from model.training.order import Integers, Located, Order
+from pipeline.config import MaskingConfig, PairsConfig
+from pipeline.engine.stages import Finished
+from pipeline.examples import masking
+from pipeline.examples.masking import MaskingRules, Sequences
+from pipeline.examples.shards import Row, ShardSet
+from pipeline.tokenization.vocab import Vocab
+
+NO_LABEL = -100
+"""Of a row that says nothing about its pair; the value that torch's cross entropy ignores."""
+PAD_MULTIPLE = 8
+"""Rows are padded to a multiple of this: matrix units work in eights, and fewer shapes are met."""
+
+
+Mask = tuple[npt.NDArray[Any], npt.NDArray[Any]]
+"""Masked positions of a row, and what stands there in place of the pieces."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A micro-batch: B rows padded to L pieces, K masked pieces in them."""
+
+    number: int
+    """Of the step's micro-batches, over all workers: it keys the dropout."""
+    input_ids: Tensor
+    """(B, L) int64, masks applied."""
+    attention_mask: Tensor
+    """(B, L) bool, true for pieces, false for padding."""
+    token_type_ids: Tensor
+    """(B, L) int64, 1 in the second segment."""
+    mask_positions: Tensor
+    """(K,) int64 into the B * L positions."""
+    mask_labels: Tensor
+    """(K,) int64, the original pieces."""
+    pair_labels: Tensor
+    """(B,) int64, -100 where there is none."""
+    example_ids: npt.NDArray[np.uint64]
+    """(B,) for ledgers; stays in main memory."""
+    lengths: tuple[int, ...]
+    """(B,) pieces of each row: so that nobody must wait for a GPU to count them."""
+    pairs: int
+    """Rows with a pair label."""
+
+    @property
+    def masked(self) -> int:
+        return len(self.mask_labels)
+
+    @property
+    def tokens(self) -> int:
+        """Pieces without padding."""
+        return sum(self.lengths)
+
+    @property
+    def squares(self) -> int:
+        """Sum of the squares of the lengths: what attention grows with."""
+        return sum(length * length for length in self.lengths)
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on another device."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.type is Tensor}
+        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one worker computes in one step."""
+
+    start: int
+    """First sample of the step, of all workers."""
+    end: int
+    micro_batches: tuple[Batch, ...]
+
+
+def micro_batches(lengths: Integers, micro_batch_tokens: int) -> list[Integers]:
+    """Indices of the rows of each micro-batch, longest rows first; every row once.
+
+    `lengths` (n,) in pieces. A micro-batch has at most `micro_batch_tokens` positions with its padding; a row that is longer
+    than that alone goes alone.
+    """
+    longest_first = np.argsort(-lengths, kind="stable")
+    result, start = [], 0
+    while start < len(lengths):
+        count = max(1, micro_batch_tokens // padded(int(lengths[longest_first[start]])))
+        result.append(longest_first[start : start + count])
+        start += count
+    return result
+
+
+def padded(length: int) -> int:
+    """The length to which rows are padded when the longest has `length` pieces."""
+    return -(-length // PAD_MULTIPLE) * PAD_MULTIPLE
+
+
+class Rows:
+    """The rows of one split of some sources, masked: `sources` in the order in which `Located.source` counts them."""
+
+    def __init__(self, sources: Sequence[Finished], split: str, vocab: Vocab, seed: int) -> None:
+        self.sets = [ShardSet(source, split) for source in sources]
+        settings = [(MaskingConfig(**one.manifest["masking"]), PairsConfig(**one.manifest["pairs"])) for one in sources]
+        self.rules = [MaskingRules.of(vocab, *one) for one in settings]
+        self.seed = seed
+
+    def lengths(self, places: Located) -> Integers:
+        """(n,) numbers of pieces of some rows."""
+        result = np.empty(len(places.row), np.int64)
+        for number, shards in enumerate(self.sets):
+            here = np.flatnonzero(places.source == number)
+            result[here] = shards.lengths(places.row[here])
+        return result
+
+    def share(self, places: Located, micro_batch_tokens: int, rank: int, world: int) -> Iterator[Batch]:
+        """The micro-batches of worker `rank` of `world`: number i goes to worker i mod world.
+
+        Masks are drawn for all of them at once: it takes a fraction of the time.
+        """
+        parts = micro_batches(self.lengths(places), micro_batch_tokens)
+        own = range(rank, len(parts), world)
+        picked = np.concatenate([parts[number] for number in own]) if own else np.zeros(0, np.int64)
+        rows, masks = self._read(Located(places.source[picked], places.epoch[picked], places.row[picked]))
+        start = 0
+        for number in own:
+            end = start + len(parts[number])
+            yield self._batch(number, rows[start:end], masks[start:end])
+            start = end
+
+    def batch(self, number: int, places: Located) -> Batch:
+        """Read, mask and pad some rows."""
+        return self._batch(number, *self._read(places))
+
+    def _read(self, places: Located) -> tuple[list[Row], list[Mask]]:
+        rows = [self.sets[source].row(row) for source, row in zip(places.source.tolist(), places.row.tolist(), strict=True)]
+        return rows, self._masks(rows, places)
+
+    def _batch(self, number: int, rows: Sequence[Row], masks: Sequence[Mask]) -> Batch:
+        """Pad rows to one length, with their masks."""
+        lengths = np.array([len(row.input_ids) for row in rows])
+        length = padded(int(lengths.max()))
+        column = np.arange(length)
+        attention_mask = column < lengths[:, None]
+        originals = np.zeros(attention_mask.shape, np.int64)  # what padding holds is never looked at
+        originals[attention_mask] = np.concatenate([row.input_ids for row in rows])
+        second_start = np.array([row.second_start or length for row in rows])
+        counts = [len(positions) for positions, _ in masks]
+        positions = np.concatenate([positions for positions, _ in masks]).astype(np.int64)
+        positions += np.repeat(np.arange(len(rows)) * length, counts)
+        input_ids = originals.copy()
+        input_ids.reshape(-1)[positions] = np.concatenate([replacements for _, replacements in masks])
+        pair_labels = np.array([NO_LABEL if row.pair_label is None else row.pair_label for row in rows], np.int64)
+        return Batch(
+            number=number,
+            input_ids=torch.from_numpy(input_ids),
+            attention_mask=torch.from_numpy(attention_mask),
+            token_type_ids=torch.from_numpy((attention_mask & (column >= second_start[:, None])).astype(np.int64)),
+            mask_positions=torch.from_numpy(positions),
+            mask_labels=torch.from_numpy(originals.reshape(-1)[positions]),
+            pair_labels=torch.from_numpy(pair_labels),
+            example_ids=np.array([row.example_id for row in rows], np.uint64),
+            lengths=tuple(lengths.tolist()),
+            pairs=int((pair_labels != NO_LABEL).sum()),
+        )
+
+    def _masks(self, rows: list[Row], places: Located) -> list[Mask]:
+        """Positions and replacements of each row: the stored draw of its epoch, or a fresh one where none are stored."""
+        epochs = places.epoch.tolist()
+        masks = [row.draws[epoch % len(row.draws)] if row.draws else None for row, epoch in zip(rows, epochs, strict=True)]
+        fresh = np.flatnonzero([mask is None for mask in masks])
+        for source in np.unique(places.source[fresh]).tolist():
+            here = fresh[places.source[fresh] == source]
+            some = [rows[i] for i in here]
+            ids, units = [row.input_ids for row in some], [row.unit_starts for row in some]
+            sequences = Sequences.join([row.example_id for row in some], ids, units, [row.second_start for row in some])
+            drawn = masking.draw(self.seed, places.epoch[here, None], sequences, self.rules[source])
+            ends = drawn.lengths[:, 0].cumsum().tolist()
+            for i, start, end in zip(here.tolist(), [0, *ends], ends, strict=False):
+                masks[i] = drawn.positions[start:end], drawn.replacements[start:end]
+        return [mask for mask in masks if mask is not None]
+
+
+def steps(
+    rows: Rows,
+    order: Order,
+    samples: Iterable[tuple[int, int]],
+    micro_batch_tokens: int,
+    rank: int = 0,
+    world: int = 1,
+    device: torch.device | None = None,
+) -> Generator[Step, None, None]:
+    """The steps that take the given ranges of samples; the next is made in a thread while the last is computed."""
+
+    def load(start: int, end: int) -> Step:
+        share = rows.share(order.locate(np.arange(start, end)), micro_batch_tokens, rank, world)
+        return Step(start, end, tuple(batch.to(device) if device else batch for batch in share))
+
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
+        coming = None
+        for one in samples:
+            ready, coming = coming, thread.submit(load, *one)
+            if ready:
+                yield ready.result()
+        if coming:
+            yield coming.result()

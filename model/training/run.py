@@ -1,0 +1,164 @@
+"""A pretraining run: what is trained on what, into which folder; and what makes two runs the same.
+
+    {"config": {"phases": [{"sequence_length": 128, "batch_size": 256, "steps": 1000, ...}], "seed": 12345, ...},
+     "shards": {"news/128": "/data/runs/shards_news_128-3f9a0c1b2d4e"},
+     "vocabulary": "/data/runs/vocabulary-77aa/vocab.txt", "output": "/data/runs/checkpoint-0c5d"}
+
+This is also the JSON file that `python -m model.training.loop RUN.json` reads.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from model.config import EncoderConfig, OptimizerConfig, PhaseConfig, PretrainConfig, TrainingConfig
+from pipeline import storage
+from pipeline.engine import stages
+from pipeline.engine.stages import Finished
+from pipeline.errors import CheckpointError, CorpusError, RecipeError
+from pipeline.tokenization.vocab import Vocab
+
+CONFIG = "config.json"
+MAY_CHANGE = (
+    *("micro_batch_tokens", "precision", "loss_scale", "attention", "compile", "activation_checkpointing"),
+    *("validate_every", "checkpoint_every", "keep_checkpoints", "average_checkpoints", "log_every"),
+    *("spike_sigma", "spike_window", "rollback_after"),
+)
+"""Of `[training]`, in a folder that has begun: what fits a run to a machine, how often something is written, what a spike is.
+The steps of the last phase may change too. Micro-batches of another size have other dropout masks, and sums in another order:
+samples and masks stay the same, bits do not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainRun:
+    """All that `train` needs."""
+
+    config: PretrainConfig
+    shards: Mapping[str, str]
+    """`<source>/<sequence_length>` -> URL of the finished shards stage."""
+    vocabulary: str
+    """URL of vocab.txt."""
+    output: str
+    """URL of the folder to train in; one that has begun is gone on with."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON knows it."""
+        return {
+            "config": stages.plain(self.config),
+            "shards": dict(self.shards),
+            "vocabulary": self.vocabulary,
+            "output": self.output,
+        }
+
+    @staticmethod
+    def from_json(document: Mapping[str, Any]) -> "PretrainRun":
+        """The reverse of `to_json`. `RecipeError` when something is missing or unknown."""
+        try:
+            return PretrainRun(**{**document, "config": pretrain_config(document["config"])})
+        except (TypeError, ValueError, KeyError) as error:
+            raise RecipeError(f"not a description of a pretraining run: {error}") from error
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run reads, opened and checked."""
+
+    vocab: Vocab
+    shards: dict[str, Finished]
+    text_rules: dict[str, bool]
+    """How text became pieces: what an export must do with text too."""
+
+    @staticmethod
+    def of(run: PretrainRun) -> "Inputs":
+        """`CorpusError` when shards and vocabulary do not belong together, or a phase finds no shards of its length."""
+        vocab = Vocab.from_bytes(storage.read_bytes(run.vocabulary), run.vocabulary)
+        shards = {name: stages.load(url) for name, url in run.shards.items()}
+        for stage in shards.values():
+            if stage.manifest["vocabulary"]["sha256"] != vocab.sha256:
+                raise CorpusError(f"{stage.url} was made with another vocabulary than {run.vocabulary}; run prepare again")
+        facts = [stage.manifest["vocabulary"] for stage in shards.values()]
+        rules = {name: all(fact.get(name, False) for fact in facts) for name in ("do_lower_case", "map_punctuation")}
+        inputs = Inputs(vocab, shards, rules)
+        for phase in run.config.phases:
+            if not inputs.sources(phase):
+                lengths = sorted({name.partition("/")[2] for name in shards}, key=int)
+                raise CorpusError(
+                    f"no shards of sequence_length {phase.sequence_length}; there are some of {', '.join(lengths) or 'none'}"
+                )
+        return inputs
+
+    def sources(self, phase: PhaseConfig) -> dict[str, Finished]:
+        """The shards of a phase's length, by source."""
+        parts = {name.partition("/")[0]: stage for name, stage in self.shards.items() if _length(name) == phase.sequence_length}
+        return dict(sorted(parts.items()))
+
+    def identity(self, config: PretrainConfig) -> dict[str, Any]:
+        """All that decides what comes out: what config.json of a folder, and of each checkpoint, says."""
+        return {
+            **stages.plain(config),
+            "shards": {name: stage.digest for name, stage in self.shards.items()},
+            "vocabulary": {"sha256": self.vocab.sha256, "size": len(self.vocab), **self.text_rules},
+        }
+
+
+def _length(name: str) -> int:
+    return int(name.partition("/")[2])
+
+
+def pretrain_config(document: Mapping[str, Any]) -> PretrainConfig:
+    """`PretrainConfig` from JSON; also from the config.json of a checkpoint, which says more."""
+    return PretrainConfig(
+        phases=tuple(PhaseConfig(**phase) for phase in document["phases"]),
+        encoder=EncoderConfig(**document.get("encoder", {})),
+        optimizer=OptimizerConfig(**document.get("optimizer", {})),
+        training=TrainingConfig(**document.get("training", {})),
+        **({"seed": document["seed"]} if "seed" in document else {}),
+    )
+
+
+def claim(output: str, identity: Mapping[str, Any], begun: bool) -> None:
+    """Write a folder's config.json, or refuse: `CheckpointError` with each difference when it belongs to another recipe.
+
+    `begun`: there is a checkpoint. Where there is none, nothing is lost, and the folder takes any recipe.
+    """
+    url = storage.join(output, CONFIG)
+    if begun and storage.exists(url):
+        there = storage.read_json(url)
+        try:
+            # A folder of an older version lacks settings that have been added since: they had what is their default now.
+            there = {**there, **dataclasses.asdict(pretrain_config(there))}
+        except (TypeError, ValueError, KeyError) as error:
+            raise CheckpointError(f"{url}: not a recipe that this version knows ({error}); train in another folder") from error
+        if found := differences(stages.plain(there), identity):
+            raise CheckpointError(f"{output} belongs to another recipe; train in another folder, or undo: {'; '.join(found)}")
+        if there == identity:
+            return
+    storage.write_json(url, identity)
+
+
+def differences(there: Mapping[str, Any], recipe: Mapping[str, Any]) -> list[str]:
+    """`phases[0].learning_rate: 0.001 here, 0.002 in the recipe` for each setting that differs and may not."""
+    here, wanted = dict(_flat(there)), dict(_flat(recipe))
+    may_change = {f"training.{name}" for name in MAY_CHANGE} | {f"phases[{len(recipe['phases']) - 1}].steps"}
+    return [
+        f"{name}: {here.get(name, 'absent')} here, {wanted.get(name, 'absent')} in the recipe"
+        for name in sorted(here.keys() | wanted.keys(), key=_natural)
+        if here.get(name) != wanted.get(name) and name not in may_change
+    ]
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _flat(item, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _flat(item, f"{name}[{number}]")
+    else:
+        yield name, value
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -1,0 +1,221 @@
+"""From records to documents, the work of one task of the stage `documents_<source>`: clean, convert, mask, measure.
+
+    record   {"title": "新闻", "content": "<p>他说：“你好”。</p>\\r\\n责任编辑：张三"}
+    document 他说：“你好”。      characters 7, chinese_share 0.57, language zh, script hans, ...; changed: html, boilerplate
+
+Records stream through in batches, so that a task is never in memory as a whole. What could not be read is kept aside with its
+reason. Nothing is judged here: measures stand beside the text, and pipeline/dedup/stage.py decides on them.
+"""
+
+import bisect
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.cleaning import (
+    cleaning,
+    language,
+    pii,
+    quality,
+)
+from pipeline.config import SourceConfig
+from pipeline.documents import reading
+from pipeline.documents.stage import (
+    BAD_SCHEMA,
+    SCHEMA,
+    document_id,
+    part_of,
+    too_many_bad,
+)
+from pipeline.engine import counting, job
+from pipeline.engine.counting import Tally
+from pipeline.engine.stages import Finished
+from pipeline.errors import CorpusError
+from pipeline.wiki.conversion import variants
+
+BATCH_RECORDS = 512
+BATCH_CHARACTERS = 1 << 20
+"""Records that are measured together: enough for numpy, little in memory."""
+SPILL_BYTES = 8 << 20
+"""Of tables that are held before they go into a spill file."""
+RANGE_BYTES = 64 << 10
+"""Of one part in one spill file, on average, in a source of many parts: a range is a read for whoever gathers the part, and an
+entry in the notes of the task. Spilled every 8 MiB, 40 GB of text would be millions of ranges of a document or two."""
+MOST_SPILL_BYTES = 128 << 20
+"""Whatever the number of parts: held in memory by each worker."""
+BATCH_BAD = 10_000
+"""Records that cannot be read, held as Python objects."""
+HOPELESS = 100_000
+"""Unreadable records of one task, and most of what it read, after which it gives up: the setting is wrong, not the records."""
+
+
+_LETTERS_AND_DIGITS = re.compile("[0-9A-Za-z０-９Ａ-Ｚａ-ｚ]")
+
+
+@dataclass(frozen=True)
+class ReadDocuments:
+    """Map: one task's records, cleaned and measured; a piece at a time."""
+
+    source: SourceConfig
+    """Resolved: with `auto` told in full."""
+    parts: int
+    side: Finished | None = None
+    """Of a wiki: what its pages need of other pages."""
+
+    def __call__(self, task: reading.ReadTask) -> Iterator[job.Mapped]:
+        counts: Tally = {}
+        held: list[pa.Table] = []
+        held_bad: list[pa.Table] = []
+        limit = min(MOST_SPILL_BYTES, max(SPILL_BYTES, self.parts * RANGE_BYTES))
+        for records, bad in _batches(self._records(task, counts)):
+            if records:
+                held.append(self._documents(records, counts))
+            if bad:
+                held_bad.append(pa.Table.from_pylist([vars(one) for one in bad], schema=BAD_SCHEMA))
+            if sum(table.nbytes for table in held) > limit:
+                yield self._mapped(held, dict(counts))
+                counts.clear()  # and not another: the readers count into this one
+                held = []
+            if sum(table.nbytes for table in held_bad) > SPILL_BYTES:
+                yield self._mapped_bad(held_bad)
+                held_bad = []
+        yield self._mapped(held, counts)
+        if held_bad:
+            yield self._mapped_bad(held_bad)
+
+    def _mapped(self, tables: list[pa.Table], counts: Tally) -> job.Mapped:
+        table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
+        return job.Mapped(table, part_of(table["id"].to_numpy(), self.parts), counts)
+
+    def _mapped_bad(self, tables: list[pa.Table]) -> job.Mapped:
+        """What could not be read goes to a bucket after the parts."""
+        table = pa.concat_tables(tables)
+        return job.Mapped(table, np.full(table.num_rows, self.parts), {})
+
+    def _records(self, task: reading.ReadTask, counts: Tally) -> Iterator[reading.Record | reading.Bad]:
+        """Records that are documents, and those that cannot be read; all are counted.
+
+        Raises: CorpusError where nearly all of very many cannot be read: no need to read on.
+        """
+        read = unreadable = 0
+        for record in reading.records(self.source, task, counts, self.side):
+            read += 1
+            counting.count(counts, "read")
+            if isinstance(record, reading.Skipped):
+                counting.count(counts, "skipped", record.reason)
+                continue
+            if isinstance(record, reading.Bad):
+                unreadable += 1
+                counting.count(counts, "bad")
+                counting.count(counts, "reasons", record.reason)
+                counting.sample(counts, "bad", partial(_sample, record))
+                if unreadable > HOPELESS and unreadable > max(0.5, self.source.max_bad) * read:
+                    raise CorpusError(too_many_bad(self.source, unreadable, read, [_sample(record)], "mend the input"))
+            yield record
+
+    def _documents(self, records: list[reading.Record], counts: Tally) -> pa.Table:
+        """The documents of a batch; those without any text are counted."""
+        kept: list[tuple[reading.Record, str, str]] = []
+        for record in records:
+            changed: set[str] = set()
+            text = self._cleaned(record.text, record, counts, changed)
+            if text:
+                kept.append((record, self._title(record, counts, changed), text))
+            else:
+                counting.count(counts, "empty")
+        texts = [text for _, _, text in kept]
+        measures = quality.measure(texts)
+        languages, scripts = language.detect(texts)
+        columns: dict[str, Any] = {
+            "id": np.array([document_id(self.source.name, record.origin) for record, _, _ in kept], np.uint64),
+            "source": [self.source.name] * len(kept),
+            "origin": [record.origin for record, _, _ in kept],
+            "title": [title for _, title, _ in kept],
+            "text": texts,
+            "url": [record.url for record, _, _ in kept],
+            "language": languages,
+            "script": scripts,
+            "fingerprint": cleaning.fingerprints(texts),
+            **measures,
+        }
+        _count(counts, measures["characters"], languages, scripts)
+        return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
+
+    def _title(self, record: reading.Record, counts: Tally, changed: set[str]) -> str:
+        """The title, cleaned as the text is; one that is nothing but furniture of its page is counted."""
+        if not record.title:
+            return ""
+        title = self._cleaned(record.title, record, counts, changed)
+        if not title and record.title.strip():
+            counting.count(counts, "changed", "title")
+            counting.sample(counts, "changed_title", lambda: _difference(record.title, ""))
+        return title
+
+    def _cleaned(self, text: str, record: reading.Record, counts: Tally, changed: set[str]) -> str:
+        """Text or title of a record after cleaning, conversion and masking, each counted once where it changed something."""
+
+        def tell(rule: str, before: str, after: str) -> None:
+            if rule not in changed:
+                changed.add(rule)
+                counting.count(counts, "changed", rule)
+                counting.sample(counts, f"changed_{rule}", lambda: _difference(before, after))
+
+        text, _ = cleaning.clean(text, record.markup, tell)
+        if self.source.variant != "none" and not record.converted:
+            converted = variants.to_variant(text, self.source.variant)
+            if converted != text:
+                tell("converted", text, converted)
+            text = converted
+        if self.source.personal_data == "mask":
+            masked, found = pii.mask(text)
+            for kind, number in found.items():
+                counting.count(counts, "personal_data", kind, number=number)
+            if found:
+                # What was found must not be told in the manifest either.
+                tell("personal_data", *(_LETTERS_AND_DIGITS.sub("*", one) for one in (text, masked)))
+            text = masked
+        return text
+
+
+def _sample(bad: reading.Bad) -> dict[str, str]:
+    return {"origin": bad.origin, "reason": bad.reason, "text": bad.excerpt}
+
+
+def _batches(found: Iterable[reading.Record | reading.Bad]) -> Iterator[tuple[list[reading.Record], list[reading.Bad]]]:
+    """Some records at a time, and what could not be read among them."""
+    records: list[reading.Record] = []
+    bad: list[reading.Bad] = []
+    characters = 0
+    for one in found:
+        if isinstance(one, reading.Bad):
+            bad.append(one)
+        else:
+            records.append(one)
+            characters += len(one.text)
+        if len(records) >= BATCH_RECORDS or characters >= BATCH_CHARACTERS or len(bad) >= BATCH_BAD:
+            yield records, bad
+            records, bad, characters = [], [], 0
+    if records or bad:
+        yield records, bad
+
+
+def _count(counts: Tally, characters: Any, languages: Iterable[str], scripts: Iterable[str]) -> None:
+    counting.count(counts, "kept", number=len(characters))
+    counting.count(counts, "characters", number=int(characters.sum()))
+    lower_bounds = 1 << (np.frexp(characters)[1] - 1)  # the power of two at or below each length
+    for name, values in (("histogram", lower_bounds), ("languages", languages), ("scripts", scripts)):
+        for value, number in zip(*np.unique(np.asarray(values), return_counts=True), strict=True):
+            counting.count(counts, name, str(value), number=int(number))
+
+
+def _difference(before: str, after: str) -> dict[str, str]:
+    """Some characters around the first place where two texts differ."""
+    both = range(min(len(before), len(after)))
+    place = bisect.bisect_left(both, True, key=lambda last: before[: last + 1] != after[: last + 1])
+    place = max(0, place - 20)
+    return {"before": before[place : place + 80], "after": after[place : place + 80]}

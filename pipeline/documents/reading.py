@@ -1,0 +1,186 @@
+"""Reading: the files of a source become tasks, a task becomes records. Nothing is judged, nothing is lost without a word.
+
+    plan(source, files, 16 MiB)      news.jsonl, 40 MiB    -> [0, 16 Mi), [16 Mi, 32 Mi), [32 Mi, end)
+                                     0001.txt ... 8000.txt -> one task of many small files
+                                     part.parquet          -> row groups [0, 3), [3, 6)
+    records(source, task, counts)    -> Record("news.jsonl#412", "外宾来访", "国家主席在北京会见外宾。"), Bad(...), Skipped(...)
+
+What a file is (layout, compression, encoding) is told by its content: pipeline/sources/formats/. The identity of a record never depends
+on how files were cut into tasks. Kinds with readers of their own: `demo` (pipeline/sources/demo.py) and MediaWiki dumps of `wiki`.
+"""
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from pipeline.config import SourceConfig
+from pipeline.engine import counting
+from pipeline.engine.counting import Tally
+from pipeline.engine.stages import Finished
+from pipeline.errors import CorpusError
+from pipeline.sources.formats import detection as forms
+from pipeline.sources.formats import json_values, parquet, plain
+from pipeline.sources.formats.detection import Form
+from pipeline.sources.formats.lines import Range
+from pipeline.sources.inputs import InputFile
+from pipeline.sources.records import Bad, Record, Skipped
+
+__all__ = ["Bad", "ReadTask", "Record", "Skipped", "plan", "records"]
+
+_NO_WIKI = {"documents": "plain text", "a document": "a text or a web page", "lines": "plain text"}
+"""Layouts that a source of the kind `wiki` cannot have: what a server says instead of a dump must not pass for an article."""
+_LOOKING = 8
+"""Files whose beginnings are looked at at the same time: they may lie in a store."""
+
+
+@dataclass(frozen=True)
+class ReadTask:
+    """A range of one input file, or some small files, whole."""
+
+    url: str
+    file: str
+    """The file's name in its source."""
+    start: int
+    end: int | None
+    """Records that begin in bytes [start, end), or in row groups [start, end) of Parquet; None: to the end of the file."""
+    number: int
+    form: Form | None = None
+    """What the file is, where that was looked up; else it is when the task is read."""
+    following: tuple[tuple[str, str], ...] = ()
+    """URL and name of further files, read whole after this one."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.number:06d}-{self.start:x}-{self.end or 0:x}-{len(self.following)}"
+
+
+def plan(source: SourceConfig, files: Sequence[InputFile], task_bytes: int) -> list[ReadTask]:
+    """Tasks of about `task_bytes` each: large files are cut where that can be done, small ones are read together.
+
+    Raises: CorpusError for a large file that is damaged, or nothing that can be read.
+    """
+    if source.kind == "demo":
+        return [ReadTask("", source.input[0], 0, None, 0)]
+    if source.kind == "wiki":
+        from pipeline.wiki.dumps import dump
+
+        files = [file for file in files if not dump.is_index(file.name)]
+    known = _forms(source, [file for file in files if file.size > task_bytes or source.kind == "wiki"])
+    tasks: list[ReadTask] = []
+    for first, *rest in _groups(files, task_bytes, _dumps(known)):
+        following = tuple((file.url, file.name) for file in rest)
+        for start, end in _ranges(first, known.get(first), task_bytes):
+            tasks.append(ReadTask(first.url, first.name, start, end, len(tasks), known.get(first), following))
+            following = ()  # once, even where a small file has several ranges: Parquet may be far larger unpacked
+    return tasks
+
+
+def dumps(source: SourceConfig, files: Sequence[InputFile]) -> list[InputFile]:
+    """Those files of a source of the kind `wiki` that are MediaWiki dumps: others may be what wikiextractor made of one.
+
+    Raises: CorpusError for plain text and web pages.
+    """
+    from pipeline.wiki.dumps import dump
+
+    return _dumps(_forms(source, [file for file in files if not dump.is_index(file.name)]))
+
+
+def _forms(source: SourceConfig, files: Sequence[InputFile]) -> dict[InputFile, Form]:
+    with ThreadPoolExecutor(_LOOKING) as pool:
+        known = dict(zip(files, pool.map(lambda file: forms.form(file.url, source.encoding), files), strict=True))
+    for file, form in known.items():
+        if source.kind == "wiki" and form.layout in _NO_WIKI:
+            raise CorpusError(
+                f"{file.url}: neither a MediaWiki dump nor made of one, but {_NO_WIKI[form.layout]}; "
+                "name the pages-articles .xml.bz2 itself, or read plain text with --corpus text"
+            )
+    return known
+
+
+def _dumps(known: Mapping[InputFile, Form]) -> list[InputFile]:
+    return [file for file, form in known.items() if form.layout == "MediaWiki dump"]
+
+
+def _groups(files: Sequence[InputFile], task_bytes: int, alone: Container[InputFile]) -> Iterator[list[InputFile]]:
+    """Files that are read together, in their order: small ones up to `task_bytes`; large ones, and `alone`, by themselves."""
+    group: list[InputFile] = []
+    size = 0
+    for file in files:
+        size += file.size
+        if group and (size > task_bytes or file in alone):
+            yield group
+            group, size = [], file.size
+        group.append(file)
+        if file in alone:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _ranges(file: InputFile, form: Form | None, task_bytes: int) -> list[tuple[int, int | None]]:
+    """The ranges that a file is read in."""
+    if form is not None and form.layout == "MediaWiki dump":
+        from pipeline.wiki.dumps import dump
+
+        return [(task.start, task.end) for task in dump.split(file, task_bytes)]
+    if form is not None and form.layout == "Parquet":
+        return [*parquet.ranges(file.url, task_bytes)]
+    if form is None or not form.splittable:
+        return [(0, None)]
+    starts = range(0, file.size, task_bytes)
+    return [(start, start + task_bytes if start != starts[-1] else None) for start in starts]
+
+
+def records(
+    source: SourceConfig, task: ReadTask, counts: Tally, side: Finished | None = None
+) -> Iterator[Record | Bad | Skipped]:
+    """The records of one task. `counts` takes what files are; `side` is what pages of a wiki need of other pages.
+
+    Raises: CorpusError for a file that is cut short, damaged, or in a form that cannot be read.
+    """
+    if source.kind == "demo":
+        from pipeline.sources import demo
+
+        for record in demo.records(task.file):
+            yield record or Skipped("split_off")
+        return
+    yield from _of_a_file(source, task, counts, side)
+    for number, (url, file) in enumerate(task.following):
+        yield from _of_a_file(source, ReadTask(url, file, 0, None, number), counts, side)
+
+
+def _of_a_file(source: SourceConfig, task: ReadTask, counts: Tally, side: Finished | None) -> Iterator[Record | Bad | Skipped]:
+    form = task.form or forms.form(task.url, source.encoding)
+    if task.start == 0:
+        counting.count(counts, "files", str(form))
+    if form.layout == "MediaWiki dump":
+        yield from _pages(source, task, counts, side)
+        return
+    part, encoding = Range(task.file, task.start, task.end), forms.codec(form)
+    with forms.opened(task.url, form) as file:
+        match form.layout:
+            case "JSON lines":
+                yield from json_values.lines(file, part, encoding, source)
+            case "JSON values":
+                yield from json_values.values(file, part, form.encoding, task.url, source)
+            case "Parquet":
+                yield from parquet.rows(file, part, task.url, source)
+            case "<doc> files":
+                yield from plain.elements(file, part, encoding, task.url)
+            case "documents":
+                yield from plain.documents(file, part, encoding)
+            case "a document":
+                yield from plain.document(file, part, encoding)
+            case "lines":
+                yield from plain.lines(file, part, encoding)
+
+
+def _pages(source: SourceConfig, task: ReadTask, counts: Tally, side: Finished | None) -> Iterator[Record | Bad | Skipped]:
+    if source.kind != "wiki":
+        raise CorpusError(
+            f"{task.url}: a MediaWiki dump; source {source.name!r} must be of the kind 'wiki', not {source.kind!r}"
+        )
+    from pipeline.wiki import pages
+
+    yield from pages.records(source, task, side, counts)

@@ -1,0 +1,318 @@
+"""The stage `documents_<source>`: records of one source become cleaned, measured documents in Parquet.
+
+    part-00000.parquet ... part-00015.parquet       documents sorted by id; a part is a range of ids
+    bad.jsonl                                       records that could not be read, each with the reason
+
+An id is a hash of where the document stands, so parts are shuffled documents, and stay the same however the input was cut into
+tasks. What is measured (length, share of Chinese) stands beside the text; whether that is good enough is decided later, in
+pipeline/dedup/stage.py, so that a changed threshold reads nothing again.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import storage
+from pipeline.cleaning import quality
+from pipeline.config import SourceConfig
+from pipeline.documents import reading
+from pipeline.engine import counting, job, parquet
+from pipeline.engine.counting import Tally
+from pipeline.engine.stages import (
+    FileEntry,
+    Finished,
+    Report,
+    Stage,
+    silent,
+)
+from pipeline.engine.stages import run as run_stage
+from pipeline.errors import CorpusError
+from pipeline.sources import demo, inputs
+from pipeline.sources.formats.fields import FIELDS
+
+STAGE_VERSION = 4
+PART_BYTES = 16 << 20
+"""Input of a part: small enough to hold a part and what becomes of it in memory."""
+LEAST_PARTS = 16
+"""Parts of even the smallest source, so that several workers share the work on it."""
+TASK_BYTES = 8 << 20
+"""Input of a task: workers are done at about the same time."""
+MOST_TASK_BYTES = 256 << 20
+TASKS = 256
+"""Of a large source: more, and their many small spill ranges would cost more than they spread."""
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+UNPACKED = 4
+"""Times that text is larger than its compressed file, about: for the number of parts alone."""
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.uint64(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("origin", pa.string(), nullable=False),
+        pa.field("title", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("url", pa.string(), nullable=False),
+        pa.field("language", pa.string(), nullable=False),
+        pa.field("script", pa.string(), nullable=False),
+        pa.field("fingerprint", pa.binary(16), nullable=False),
+        *(pa.field(name, kind, nullable=False) for name, kind in quality.COLUMNS),
+    ]
+)
+BAD_SCHEMA = pa.schema([(name, pa.string()) for name in ("origin", "reason", "excerpt")])
+BAD_FILE = "bad.jsonl"
+"""Records that could not be read, with the reason."""
+MOST_TEMPLATES = 200
+"""Of a wiki's templates whose text is lost, that the manifest lists."""
+
+
+def document_id(source: str, origin: str) -> int:
+    """The identity of a document: 64 bits of a hash of its source's name and its place there."""
+    return int.from_bytes(hashlib.blake2b(f"{source}|{origin}".encode(), digest_size=8).digest(), "little")
+
+
+def part_of(ids: npt.NDArray[np.uint64], parts: int) -> npt.NDArray[np.int64]:
+    """The part of each id: the range of all 64-bit numbers is cut into equal pieces."""
+    width = -(-(1 << 64) // parts)
+    return (ids // np.uint64(width)).astype(np.int64) if parts > 1 else np.zeros(len(ids), np.int64)
+
+
+def part_name(part: int) -> str:
+    """The file of a part: `part-00003.parquet`."""
+    return f"part-{part:05d}.parquet"
+
+
+def part_file(document_id: int, parts: int) -> str:
+    """The file of the part that a document is in."""
+    return part_name(int(part_of(np.array([document_id], np.uint64), parts)[0]))
+
+
+def number_of_parts(files: Sequence[inputs.InputFile]) -> int:
+    """How many parts a source has: a matter of the input alone, never of workers."""
+    input_bytes = sum(file.size * (UNPACKED if file.url.endswith(COMPRESSED) else 1) for file in files)
+    return max(LEAST_PARTS, -(-input_bytes // PART_BYTES))
+
+
+def documents(
+    source: SourceConfig,
+    root: str,
+    *,
+    workers: int = 1,
+    task_bytes: int = 0,
+    report: Report = silent,
+) -> Finished:
+    """Read and clean one source.
+
+    Args:
+        task_bytes: input of a task; 0 = by the size of the source. Changes nothing in what is written.
+
+    Raises: CorpusError when the input is missing or not text, or too many records of it cannot be read.
+    """
+    named = _named(source, root, report)
+    files = inputs.expand(named)
+    dumps = reading.dumps(source, files) if source.kind == "wiki" else []
+    side = _side(source, dumps, root, workers, report) if dumps else None
+    # Where the input lies does not change what it is: its digest stands for it. Priority matters to duplicates alone, and
+    # how many bad records are too many is asked of a finished stage too, so that a higher limit reads nothing again.
+    source = source.resolved()
+    settings: dict[str, Any] = {name: getattr(source, name) for name in READING_SETTINGS}
+    if source.kind == "demo":
+        settings["input"] = source.input
+    digests = {"input": inputs.digest(files, root), **({"side": side.digest} if side else {})}
+    stage = Stage(f"documents_{source.name}", STAGE_VERSION, {"source": settings, "tools": _tools()}, digests)
+
+    def body(folder: str) -> dict[str, Any]:
+        from pipeline.documents.clean_part import ReadDocuments
+
+        input_bytes = sum(file.size for file in files)
+        parts = number_of_parts(files)
+        size = task_bytes or max(TASK_BYTES, min(MOST_TASK_BYTES, input_bytes // TASKS))
+        entries, counts = job.run(
+            job.Job(
+                name=f"documents of {source.name}",
+                folder=folder,
+                tasks=reading.plan(source, files, size),
+                map=ReadDocuments(source, parts, side),
+                reduce=WritePart(folder, parts),
+            ),
+            workers,
+            report,
+        )
+        if inputs.expand(named) != files:
+            storage.remove(folder)
+            raise CorpusError(f"source {source.name!r}: its input changed while it was read; run again when it is whole")
+        facts = {"source": source.name, "kind": source.kind, "licence": source.licence, "parts": parts}
+        facts |= _facts(counts, input_bytes)
+        _check(source, facts, folder)
+        return {"files": entries, **facts}
+
+    finished = run_stage(root, stage, body)
+    _check(source, finished.manifest, finished.url)
+    return finished
+
+
+def _tools() -> dict[str, str]:
+    """What else decides the bytes: tables of characters and the parser of HTML."""
+    versions = {name: importlib.metadata.version(name) for name in ("opencc", "selectolax")}
+    return {**versions, "unicode": unicodedata.unidata_version}
+
+
+READING_SETTINGS = ("name", "kind", "licence", "text_field", "encoding", "variant", "list_items", "personal_data")
+"""Of a source, that decide what its documents are."""
+
+
+def _named(source: SourceConfig, root: str, report: Report) -> Sequence[str]:
+    """What a source reads: what it names, the files of the embedded corpus, or a dump that is downloaded."""
+    if source.kind == "demo":
+        return demo.files(_demo_part(source))
+    if source.input:
+        return source.input
+    if source.kind != "wiki":
+        raise CorpusError(f"source {source.name!r} of kind {source.kind!r} has no input; name files, folders or globs")
+    from pipeline.wiki.dumps import download
+
+    downloaded = download.download(root, report=report)
+    return [downloaded.file(entry["name"]) for entry in downloaded.files()]
+
+
+def _side(source: SourceConfig, dumps: Sequence[inputs.InputFile], root: str, workers: int, report: Report) -> Finished:
+    """Of a wiki: what its pages need of others, read in a pass before."""
+    from pipeline.wiki.dumps import side_input as side
+
+    return side.side_input(source, dumps, root, workers=workers, report=report)
+
+
+def _demo_part(source: SourceConfig) -> str:
+    if len(source.input) != 1:
+        raise CorpusError(f"source {source.name!r}: kind 'demo' takes one input, the part: {' or '.join(demo.PARTS)}")
+    return source.input[0]
+
+
+def _check(source: SourceConfig, facts: Mapping[str, Any], folder: str) -> None:
+    """Refuse a source without documents, or with too many records that cannot be read."""
+    counts = facts["counts"]
+    if counts["bad"] > source.max_bad * counts["read"]:
+        mend = f"they are listed in {storage.join(folder, BAD_FILE)}: mend the input"
+        raise CorpusError(too_many_bad(source, counts["bad"], counts["read"], facts["samples"]["bad"], mend))
+    if counts["kept"] == 0:
+        records = {**facts["skipped"], "without text": counts["empty"], "unreadable": counts["bad"]}
+        told = "; ".join(
+            f"{name}: {', '.join(f'{what} {number:,}' for what, number in numbers.items() if number) or 'none'}"
+            for name, numbers in (("files", facts["input_files"]), ("records", records))
+        )
+        raise CorpusError(
+            f"source {source.name!r}: no document in its input; check the files and the kind {source.kind!r} ({told})"
+        )
+
+
+def too_many_bad(source: SourceConfig, bad: int, read: int, samples: Sequence[Mapping[str, str]], mend: str) -> str:
+    """What is said of a source of which too many records cannot be read."""
+    told = "; ".join(f"{sample['origin']}: {sample['reason']}" for sample in samples[:2])
+    return (
+        f"source {source.name!r}: {bad:,} of {read:,} records cannot be read, max_bad allows {source.max_bad:.2%} ({told}); "
+        f"{_hint(source, samples[0])}{mend}, or raise max_bad"
+    )
+
+
+def _hint(source: SourceConfig, sample: Mapping[str, str]) -> str:
+    """How to mend what made a record unreadable, where that can be said."""
+    if sample["text"].startswith(FIELDS):
+        return f"name what holds text with text_field ({sample['text']}); "
+    return "leave the encoding at auto; " if source.encoding != "auto" and sample["reason"].startswith("not ") else ""
+
+
+COUNTED = ("skipped", "changed", "personal_data", "languages", "scripts", "templates_kept", "left_out", "conversions")
+"""Tables of numbers that go into the manifest as they are."""
+
+
+def _facts(counts: Tally, input_bytes: int) -> dict[str, Any]:
+    """What the manifest says of the records."""
+    numbers = {name: counts.get(name, 0) for name in ("read", "bad", "empty", "kept", "characters", "repairs")}
+    return {
+        "counts": {**numbers, "bytes_in": input_bytes},
+        "input_files": counts.get("files", {}),
+        "bad": counts.get("reasons", {}),
+        "characters_histogram": dict(sorted(counts.get("histogram", {}).items(), key=lambda item: int(item[0]))),
+        "templates_lost": counting.most_common(counts.get("templates", {}), MOST_TEMPLATES),
+        "samples": counts.get("samples", {}),
+        **{name: counts.get(name, {}) for name in COUNTED},
+    }
+
+
+@dataclass(frozen=True)
+class WritePart:
+    """Reduce: one part, sorted by id.
+
+    Raises: CorpusError when two of its records bear one identity.
+    """
+
+    folder: str
+    parts: int
+
+    def __call__(self, part: int, table: pa.Table) -> job.Reduced:
+        if part == self.parts:
+            return self._bad(table)
+        table = table.sort_by("id").combine_chunks()
+        _refuse_equal_ids(table)
+        name = part_name(part)
+        with storage.open_write(storage.join(self.folder, name)) as file:
+            # Row groups of 4,096 documents: a reader of some ids or columns skips the rest.
+            pq.write_table(table, file, compression="zstd", row_group_size=4_096)
+        return job.Reduced((FileEntry.of(self.folder, name, table.num_rows),), {})
+
+    def _bad(self, table: pa.Table) -> job.Reduced:
+        """What could not be read, kept aside."""
+        with storage.open_write(storage.join(self.folder, BAD_FILE)) as file:
+            for batch in table.sort_by("origin").to_batches(max_chunksize=10_000):
+                file.write("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in batch.to_pylist()).encode())
+        return job.Reduced((FileEntry.of(self.folder, BAD_FILE, table.num_rows),), {})
+
+
+def _refuse_equal_ids(table: pa.Table) -> None:
+    """Of documents sorted by id. What was read twice would be trained on twice, and no list could name one of the two."""
+    ids = table["id"].to_numpy()
+    equal = np.flatnonzero(ids[1:] == ids[:-1])
+    if len(equal):
+        first, second = (table["origin"][int(equal[0]) + place].as_py() for place in (0, 1))
+        raise CorpusError(
+            f"source {table['source'][0].as_py()!r}: two records bear one identity, {ids[equal[0]]:016x} "
+            f"({first} and {second}); a page may stand twice in a dump, else report this as a bug"
+        )
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a stage that is written in parts, as a task of the stages behind it."""
+
+    source: int
+    """The source's place in the recipe, where a job goes over several."""
+    stage: Finished
+    """Without its lists of files and samples: tasks are many, and each is pickled."""
+    file: str
+    """`part-00003.parquet`"""
+
+    @property
+    def name(self) -> str:
+        return f"{self.source:03d}-{self.file.partition('.')[0]}"
+
+    @property
+    def url(self) -> str:
+        return self.stage.file(self.file)
+
+
+def parts(done: Sequence[Finished]) -> list[Part]:
+    """The parts of the stages of all sources, in the recipe's order."""
+    return [Part(index, stage.light, entry["name"]) for index, stage in enumerate(done) for entry in stage.files("part-")]
+
+
+def read_part(stage: Finished, name: str, columns: list[str] | None = None) -> pa.Table:
+    """The documents of one part, or some of their columns."""
+    return parquet.read(stage.file(name), columns)

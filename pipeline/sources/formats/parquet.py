@@ -1,0 +1,97 @@
+"""Parquet: a range is a range of row groups, a record is a row, known by its number in the file.
+
+    row groups [0, 2) of 1,000 rows each  ->  origins file#0 ... file#1999
+
+Of the columns only those with text, title and address are read, a few thousand rows at a time.
+"""
+
+from collections.abc import Iterator
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import storage
+from pipeline.config import SourceConfig
+from pipeline.errors import CorpusError
+from pipeline.sources.formats import fields
+from pipeline.sources.formats.lines import TOO_LONG, Range, too_long
+from pipeline.sources.records import EXCERPT, Bad, Record
+
+_ROWS = 1_024
+_BUFFER = 1 << 20
+
+
+def ranges(url: str, task_bytes: int) -> list[tuple[int, int]]:
+    """Ranges of row groups, each about `task_bytes` when unpacked; a row group is never parted."""
+    with storage.open_read(url) as file:
+        metadata = _opened(file, url).metadata
+        sizes = [metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)]
+    result, start, size = [], 0, 0
+    for group, bytes_ in enumerate(sizes):
+        size += bytes_
+        if size >= task_bytes or group == len(sizes) - 1:
+            result.append((start, group + 1))
+            start, size = group + 1, 0
+    return result or [(0, 0)]
+
+
+def rows(file: IO[bytes], part: Range, url: str, source: SourceConfig) -> Iterator[Record | Bad]:
+    """The records of a range of row groups.
+
+    Raises: CorpusError for a damaged file, or one without a column that holds text.
+    """
+    table = _opened(file, url)
+    columns = _columns(table.schema_arrow.names, url, source)
+    groups = range(part.start, table.num_row_groups if part.end is None else part.end)
+    number = sum(table.metadata.row_group(group).num_rows for group in range(part.start))
+    try:
+        for batch in table.iter_batches(_ROWS, row_groups=list(groups), columns=columns):
+            for row in _read(batch):
+                origin = part.origin(number)
+                found = Bad(origin, "not UTF-8", "") if row is None else fields.record(origin, row, source)
+                if isinstance(found, Record) and too_long(found.text):
+                    found = Bad(origin, TOO_LONG, found.text[:EXCERPT])
+                yield found
+                number += 1
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(url, error) from error
+
+
+def _opened(file: IO[bytes], url: str) -> Any:
+    try:
+        return pq.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(url, error) from error
+
+
+def _damaged(url: str, error: Exception) -> Exception:
+    if isinstance(error, OSError) and error.errno is not None:
+        return error  # the file system's, not the file's
+    return CorpusError(f"{url}: the Parquet file is cut short or damaged ({' '.join(str(error).split())}); fetch it again")
+
+
+def _columns(names: list[str], url: str, source: SourceConfig) -> list[str]:
+    wanted = {*source.text_field, *(name.partition(".")[0] for name in source.text_field)}
+    missing = [name for name in source.text_field if name not in names and name.partition(".")[0] not in names]
+    text = source.text_field or any(all(name in names for name in known.told_by) for known in fields.KNOWN)
+    if missing or not text:
+        what = f"no column {missing[0]}" if missing else "no column known to hold text"
+        raise CorpusError(f"{url}: {what}; name it with --text-field; there are {', '.join(names)}")
+    return [name for name in names if name in (wanted | {"title", "url"} if wanted else fields.NAMES)]
+
+
+def _read(batch: Any) -> Iterator[dict[str, Any] | None]:
+    """Rows as dictionaries; None for one that is not UTF-8, which Parquet's writers do not check."""
+    names = batch.schema.names
+    try:
+        columns = [column.to_pylist() for column in batch.columns]
+    except UnicodeDecodeError:
+        for row in range(batch.num_rows):
+            try:
+                yield {name: column[row].as_py() for name, column in zip(names, batch.columns, strict=True)}
+            except UnicodeDecodeError:
+                yield None
+        return
+    for values in zip(*columns, strict=True):
+        yield dict(zip(names, values, strict=True))

@@ -1,0 +1,134 @@
+"""Plain text: many documents with blank lines between them, a document a line, a document a file, or <doc> elements.
+
+    句子一。\\n句子二。\\n\\n句子三。\\n                                        two documents, known by their offsets
+    <doc id="13" url="https://..." title="数学">\\n数学\\n\\n数学是...\\n</doc>   a document with title and address
+
+A range holds the documents that begin in it; of those parted by blank lines, the ones whose last blank line before is in it.
+"""
+
+import html
+import re
+from collections.abc import Iterator
+from typing import IO
+
+from pipeline.errors import CorpusError
+from pipeline.sources.formats import encodings, fields
+from pipeline.sources.formats.detection import is_headline, is_html
+from pipeline.sources.formats.encodings import Encoding
+from pipeline.sources.formats.lines import (
+    LONGEST,
+    TOO_LONG,
+    Range,
+    numbered_lines,
+)
+from pipeline.sources.records import Bad, Record, excerpt
+
+_HASHES = re.compile(r"#{1,6} ")
+_ATTRIBUTE = re.compile(r'\b(title|url)="(.*?)"(?=\s+[a-z]+="|\s*>\s*$)')
+
+
+def lines(file: IO[bytes], part: Range, encoding: Encoding) -> Iterator[Record | Bad]:
+    """A document a line."""
+    for position, line in numbered_lines(file, part.start):
+        if not part.holds(position):
+            return
+        if not line.isspace():
+            yield _record(_Piece(part.origin(position), line), encoding)
+
+
+def documents(file: IO[bytes], part: Range, encoding: Encoding) -> Iterator[Record | Bad]:
+    """Documents parted by blank lines. A document belongs to the range that holds the last blank line before it."""
+    separator = 0 if part.start == 0 else -1
+    piece: _Piece | None = None
+    for position, line in numbered_lines(file, part.start):
+        if not line.isspace():
+            if piece is not None:
+                piece.add(line)
+            elif not part.holds(separator):
+                return
+            elif separator >= 0:
+                piece = _Piece(part.origin(position), line)
+        else:
+            if piece is not None:
+                yield _record(piece, encoding)
+                piece = None
+            separator = position
+            if not part.holds(separator):
+                return
+    if piece is not None:
+        yield _record(piece, encoding)
+
+
+def document(file: IO[bytes], part: Range, encoding: Encoding) -> Iterator[Record | Bad]:
+    """The file as one document; a headline at its top is the title."""
+    found = _record(_Piece(part.origin(0), file.read(LONGEST + 1)), encoding)
+    yield _titled(found) if isinstance(found, Record) else found
+
+
+def _titled(record: Record) -> Record:
+    if is_html(record.text):
+        return Record(record.origin, "", record.text, markup=True)
+    first, _, rest = record.text.lstrip().partition("\n")
+    title = _HASHES.sub("", first).strip()
+    return Record(record.origin, title, rest.lstrip("\r\n")) if rest.strip() and is_headline(title) else record
+
+
+def elements(file: IO[bytes], part: Range, encoding: Encoding, url: str) -> Iterator[Record | Bad]:
+    """The <doc> elements that begin in a range. Text between them, and an element without an end, cannot be read."""
+    piece: _Piece | None = None
+    begun = part.start == 0
+    for position, line in numbered_lines(file, part.start):
+        if line.startswith(b"<doc "):
+            if piece is not None:
+                yield Bad(piece.origin, "no </doc> at its end", excerpt(piece.data))
+            if not part.holds(position):
+                return
+            piece, begun = _Piece(part.origin(position), line), True
+        elif piece is not None and line.startswith(b"</doc>"):
+            yield _element(piece, encoding)
+            piece = None
+        elif piece is not None:
+            piece.add(line)
+        elif begun and not line.isspace() and line != encodings.BOM:
+            yield Bad(part.origin(position), "outside <doc>", excerpt(line))
+    if piece is not None:
+        raise CorpusError(f"{url}: cut short (no </doc> at its end); fetch it again")
+
+
+def _element(piece: "_Piece", encoding: Encoding) -> Record | Bad:
+    found = _record(piece, encoding)
+    if isinstance(found, Bad):
+        return found
+    tag, _, text = found.text.partition("\n")
+    attributes = dict(_ATTRIBUTE.findall(tag))
+    title = html.unescape(attributes.get("title", ""))
+    # wikiextractor writes text as HTML: a < as &lt;
+    text = fields.without_title(html.unescape(text).lstrip("\r\n"), title)
+    return Record(found.origin, title, text, html.unescape(attributes.get("url", "")))
+
+
+class _Piece:
+    """The lines of a document, as far as LONGEST allows."""
+
+    def __init__(self, origin: str, line: bytes) -> None:
+        self.origin = origin
+        self._lines, self.size = [line], len(line)
+
+    def add(self, line: bytes) -> None:
+        self.size += len(line)
+        if self.size <= LONGEST:
+            self._lines.append(line)
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self._lines)
+
+
+def _record(piece: _Piece, encoding: Encoding) -> Record | Bad:
+    data = piece.data
+    if piece.size > LONGEST:
+        return Bad(piece.origin, TOO_LONG, excerpt(data))
+    try:
+        return Record(piece.origin, "", data.removeprefix(encodings.BOM).decode(encoding))
+    except UnicodeDecodeError:
+        return Bad(piece.origin, f"not {encodings.NAMES[encoding]}", excerpt(data))

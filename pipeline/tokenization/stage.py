@@ -1,0 +1,185 @@
+"""The stage `pieces_<source>`: kept documents as pieces. Sentences, words and pieces are made once, for shards of all lengths.
+
+    part-00000.arrow     a row a document that has any piece, in the order of ids:
+        id               uint64
+        ids              他 出 生 在 北 京 。 她 笑 。      its pieces, without specials
+        unit_starts      1  1  0  1  1  0  1  1  1  1       where a masking unit begins (a word, an entity)
+        sentence_ends    7 10                                where each sentence ends in `ids`
+
+The title, where there is one, is the first sentence.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import storage
+from pipeline.config import CorpusConfig, SourceConfig
+from pipeline.dedup.stage import decision_files, kept_documents
+from pipeline.documents.stage import Part, parts
+from pipeline.engine import counting, job
+from pipeline.engine.counting import Tally
+from pipeline.engine.stages import (
+    FileEntry,
+    Finished,
+    Report,
+    Stage,
+    silent,
+)
+from pipeline.engine.stages import run as run_stage
+from pipeline.errors import CorpusError
+from pipeline.examples import shards
+from pipeline.examples.segments import Documents
+from pipeline.tokenization import vocabulary
+from pipeline.tokenization.encoder import TextEncoder, text_settings
+
+STAGE_VERSION = 1
+BATCH_CHARACTERS = 1 << 19
+"""Of documents that are encoded together."""
+MOST_UNKNOWN = 50
+"""Characters without a piece that the manifest lists."""
+
+
+def pieces(
+    source: SourceConfig,
+    documents: Finished,
+    decisions: Finished,
+    vocab: Finished,
+    config: CorpusConfig,
+    root: str,
+    *,
+    workers: int = 1,
+    report: Report = silent,
+) -> Finished:
+    """The kept documents of one source as pieces.
+
+    Raises: CorpusError for a segmenter, a user dictionary or a list of phrases that cannot serve, or a given vocabulary
+        that lacks most of the text.
+    """
+    settings = {"source": source.name, "text": text_settings(config)}
+    inputs = {
+        "documents": documents.digest,
+        "decisions": decisions.digest_of(decision_files(source.name)),
+        "vocabulary": vocab.digest,
+    }
+    stage = Stage(f"pieces_{source.name}", STAGE_VERSION, settings, inputs)
+
+    def body(folder: str) -> dict[str, Any]:
+        work = job.Job(
+            name=f"pieces of {source.name}",
+            folder=folder,
+            tasks=parts([documents]),
+            map=EncodePart(folder, decisions, vocab, config),
+        )
+        entries, counts = job.run(work, workers, report)
+        if not vocab.manifest["built"] and counts.get("unknown", 0) * 2 > counts.get("pieces", 0):
+            raise CorpusError(
+                f"source {source.name!r}: {counts['unknown']:,} of {counts['pieces']:,} pieces are [UNK], the vocabulary lacks "
+                "most of this text; give one of Chinese, or none, and it is built"
+            )
+        unknown = counting.most_common(counts.pop("unknown_characters", {}), MOST_UNKNOWN)
+        facts = {"source": source.name, "counts": counts, "unknown_characters": unknown}
+        return {"files": entries, **facts}
+
+    return run_stage(root, stage, body)
+
+
+@dataclass(frozen=True)
+class EncodePart:
+    """Map, without a reduce: the kept documents of one part become one file."""
+
+    folder: str
+    decisions: Finished
+    vocabulary: Finished
+    config: CorpusConfig
+
+    def __call__(self, task: Part) -> job.Reduced:
+        kept = kept_documents(task.stage, self.decisions, task.file)
+        name = task.file.replace(".parquet", ".arrow")
+        counts: Tally = {name: 0 for name in ("documents", "without_pieces", "sentences", "pieces", "units", "unknown")}
+        rows = 0
+        with storage.open_write(storage.join(self.folder, name)) as file, pa.ipc.new_file(file, self._schema) as writer:
+            for ids, texts in _batches(kept):
+                batch = self._encode(ids, texts, counts)
+                rows += batch.num_rows
+                writer.write_batch(batch)
+        return job.Reduced((FileEntry.of(self.folder, name, rows),), counts)
+
+    @cached_property
+    def _encoder(self) -> TextEncoder:
+        return TextEncoder(vocabulary.load(self.vocabulary), self.config)
+
+    @cached_property
+    def _schema(self) -> pa.Schema:
+        return schema(self.vocabulary.manifest["size"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
+
+    def _encode(self, ids: npt.NDArray[np.uint64], texts: list[str], counts: Tally) -> pa.RecordBatch:
+        encoded = self._encoder.encode(texts)
+        lengths = np.diff(encoded.document_starts)
+        unknown: Counter[str] = Counter(encoded.unknown)
+        counts["documents"] += len(texts)
+        counts["without_pieces"] += int(np.count_nonzero(lengths == 0))
+        counts["sentences"] += len(encoded.sentence_ends)
+        counts["pieces"] += len(encoded.ids)
+        counts["units"] += int(np.count_nonzero(encoded.unit_starts))
+        counts["unknown"] += sum(unknown.values())
+        counting.add(counts.setdefault("unknown_characters", {}), dict(unknown))
+
+        first_sentence = np.searchsorted(encoded.sentence_ends, encoded.document_starts[:-1], side="right")
+        first_sentence = np.append(first_sentence, len(encoded.sentence_ends))
+        relative = encoded.sentence_ends - np.repeat(encoded.document_starts[:-1], np.diff(first_sentence))
+        piece_starts = pa.array(encoded.document_starts.astype(np.int32))
+        columns = [
+            pa.array(ids),
+            pa.ListArray.from_arrays(piece_starts, pa.array(encoded.ids, self._schema.field("ids").type.value_type)),
+            pa.ListArray.from_arrays(piece_starts, pa.array(encoded.unit_starts)),
+            pa.ListArray.from_arrays(pa.array(first_sentence.astype(np.int32)), pa.array(relative.astype(np.uint32))),
+        ]
+        batch = pa.RecordBatch.from_arrays(columns, schema=self._schema)
+        return batch if lengths.all() else batch.filter(pa.array(lengths > 0))
+
+
+def schema(vocabulary_size: int) -> pa.Schema:
+    """The columns of a part."""
+    fields = {
+        "id": pa.uint64(),
+        "ids": pa.list_(shards.piece_type(vocabulary_size)),
+        "unit_starts": pa.list_(pa.bool_()),
+        "sentence_ends": pa.list_(pa.uint32()),
+    }
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in fields.items()])
+
+
+def _batches(kept: pa.Table) -> Iterator[tuple[npt.NDArray[np.uint64], list[str]]]:
+    """Documents, title and text as one, in batches that are not much larger than BATCH_CHARACTERS."""
+    ids = kept["id"].to_numpy()
+    sizes = np.cumsum(pc.utf8_length(kept["text"]).to_numpy())
+    borders = np.flatnonzero(np.diff(sizes // BATCH_CHARACTERS, prepend=0, append=-1)) if len(ids) else np.empty(0, np.int64)
+    start = 0
+    for end in np.unique(borders + 1).clip(max=len(ids)).tolist():
+        rows = kept.slice(start, end - start)
+        titles, texts = rows["title"].to_pylist(), rows["text"].to_pylist()
+        yield ids[start:end], [f"{title}\n{text}" if title else text for title, text in zip(titles, texts, strict=True)]
+        start = end
+
+
+def read_part(stage: Finished, name: str) -> Documents:
+    """The documents of one part, end to end."""
+    table = pa.ipc.open_file(pa.py_buffer(storage.read_bytes(stage.file(name)))).read_all()
+    columns = {column: table[column].combine_chunks() for column in table.column_names}
+    starts = columns["ids"].offsets.to_numpy().astype(np.int64)
+    first_sentence = columns["sentence_ends"].offsets.to_numpy()
+    ends = columns["sentence_ends"].values.to_numpy().astype(np.int64)
+    ends += np.repeat(starts[:-1], np.diff(first_sentence))
+    units = columns["unit_starts"].values.to_numpy(zero_copy_only=False)
+    return Documents(columns["ids"].values.to_numpy(), units, ends, starts, columns["id"].to_numpy())

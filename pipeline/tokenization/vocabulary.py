@@ -1,0 +1,138 @@
+"""The stage `vocabulary`: one vocab.txt for everything after it, given or built from the documents that are kept.
+
+A given file is checked and taken over byte for byte. A built one counts characters and words part by part; only the counts are
+gathered.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import storage
+from pipeline.config import VocabularyConfig
+from pipeline.dedup.stage import kept_documents
+from pipeline.documents.stage import Part, parts
+from pipeline.engine import job
+from pipeline.engine.stages import (
+    FileEntry,
+    Finished,
+    Report,
+    Stage,
+    silent,
+)
+from pipeline.engine.stages import run as run_stage
+from pipeline.errors import CorpusError
+from pipeline.tokenization.vocab import (
+    Vocab,
+    build,
+    find_words,
+    punctuation_map,
+)
+
+STAGE_VERSION = 1
+FILE = "vocab.txt"
+
+
+def vocabulary(
+    documents: Sequence[Finished],
+    decisions: Finished | None,
+    config: VocabularyConfig,
+    root: str,
+    *,
+    workers: int = 1,
+    report: Report = silent,
+) -> Finished:
+    """The vocabulary, given or built.
+
+    Args:
+        decisions: which documents are kept; None where there are no documents, and the vocabulary must be given.
+
+    Raises: CorpusError when a given file cannot serve as a vocabulary, or none is given and there is no text to build one of;
+        StorageError when it cannot be read.
+    """
+    if config.url:
+        data = storage.read_bytes(config.url)
+        settings = {"do_lower_case": config.do_lower_case, "map_punctuation": config.map_punctuation}
+        stage = Stage("vocabulary", STAGE_VERSION, settings, {"vocab.txt": storage.bytes_digest(data)})
+        return run_stage(root, stage, lambda folder: _write(folder, Vocab.from_bytes(data, config.url), data, config))
+
+    if decisions is None:
+        raise CorpusError("no vocabulary, and no text to build one of: name the vocab.txt that the examples were made with")
+    inputs = {str(done.manifest["source"]): done.digest for done in documents}
+    stage = Stage("vocabulary", STAGE_VERSION, {"vocabulary": config}, {**inputs, "duplicates": decisions.digest})
+
+    def body(folder: str) -> dict[str, Any]:
+        work = job.Job("vocabulary", folder, parts(documents), CountText(decisions), BuildVocabulary(folder, config))
+        job.run(work, workers, report)
+        data = storage.read_bytes(storage.join(folder, FILE))
+        return _write(folder, Vocab.from_bytes(data, FILE), data, config)
+
+    return run_stage(root, stage, body)
+
+
+def load(stage: Finished) -> Vocab:
+    """The vocabulary of a finished stage."""
+    url = stage.file(FILE)
+    return Vocab.from_bytes(storage.read_bytes(url), url)
+
+
+def _write(folder: str, vocab: Vocab, data: bytes, config: VocabularyConfig) -> dict[str, Any]:
+    storage.write_bytes(storage.join(folder, FILE), data)
+    facts = {
+        "size": len(vocab),
+        "sha256": vocab.sha256,
+        "do_lower_case": config.do_lower_case,
+        "map_punctuation": config.map_punctuation,
+        "mapped_punctuation": punctuation_map(vocab) if config.map_punctuation else {},
+        "built": not config.url,
+    }
+    return {"files": [FileEntry.of(folder, FILE)], **facts}
+
+
+@dataclass(frozen=True)
+class CountText:
+    """Map: how often each character and each word stands in the kept documents of a part."""
+
+    decisions: Finished
+
+    def __call__(self, task: Part) -> job.Mapped:
+        characters = np.zeros(0x110000, np.int64)
+        words: Counter[str] = Counter()
+        documents = kept_documents(task.stage, self.decisions, task.file)
+        for column in ("title", "text"):
+            for batch in documents[column].chunks:
+                text = "\n".join(batch.to_pylist())
+                points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+                found = np.bincount(points)
+                characters[: len(found)] += found
+                words.update(find_words(text))
+        seen = np.flatnonzero(characters)
+        table = pa.table(
+            {
+                "text": pa.array([*map(chr, seen.tolist()), *words], pa.string()),
+                "word": pa.array(np.arange(len(seen) + len(words)) >= len(seen)),
+                "count": pa.array(np.concatenate((characters[seen], np.fromiter(words.values(), np.int64, len(words))))),
+            }
+        )
+        return job.Mapped(table, np.zeros(table.num_rows, np.int64), {})
+
+
+@dataclass(frozen=True)
+class BuildVocabulary:
+    """Reduce, once for all: the counts become vocab.txt."""
+
+    folder: str
+    config: VocabularyConfig
+
+    def __call__(self, bucket: int, table: pa.Table) -> job.Reduced:
+        counts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+        table = table.group_by(["text", "word"]).aggregate([("count", "sum")])
+        for text, word, number in zip(*(table[name].to_pylist() for name in ("text", "word", "count_sum")), strict=True):
+            counts[word][text] += number
+        vocab = build(*counts, self.config.size, self.config.min_count, self.config.do_lower_case)
+        storage.write_bytes(storage.join(self.folder, FILE), vocab.to_bytes())
+        return job.Reduced((), {})

@@ -1,0 +1,215 @@
+"""MediaWiki's LanguageConverter for Chinese: -{ }- rules, NoteTA and its groups, then OpenCC for all that no rule speaks of.
+
+    converter = Converter("zh-cn", {"IT": [("zh-cn:软件;zh-tw:軟體", "")]})
+    note_ta = [{"G1": "IT", "1": "zh-cn:计算机;zh-tw:電腦"}]
+    converter.convert("電腦的軟體，-{zh-cn:线;zh-tw:線}-與-{三個火槍手}-", title="電腦", note_ta=note_ta)
+    ->  text "计算机的软件，线与三個火槍手", title "计算机", counts {"rules": 2, "note_ta": 1, "replaced": 3, "groups": {..}}
+
+As in MediaWiki a rule in the text (flags A, H, -) holds from its place on; NoteTA stands before the text and holds for all
+of it and for the title. Phrases of the page win over OpenCC's tables and the longest phrase over shorter ones. What a rule
+shows, and raw text, is never converted again, and no phrase reaches across a rule: so `-{}-` parts two words.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.engine.counting import Tally, count
+from pipeline.wiki.conversion import groups, rules
+from pipeline.wiki.conversion.phrases import Phrases, split
+from pipeline.wiki.conversion.rules import Rule
+from pipeline.wiki.conversion.variants import FALLBACKS, to_variant, traditional
+
+__all__ = ["Converted", "Converter", "to_variant"]
+
+_BRACKET = re.compile(r"-\{|\}-")
+_RULE = re.compile(r"-\{(?:(?!-\{|\}-).)*+\}-", re.DOTALL)
+_BREAK = "\x1f"
+"""Stands in OpenCC's input where finished text is left out; XML allows no such character, so dumps have none."""
+_DEEPEST = 10
+"""Rules inside rules that MediaWiki follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A page in one variant, and what was done to it."""
+
+    text: str
+    title: str
+    counts: Tally
+
+
+class Converter:
+    """Converts pages to one variant. `none` resolves rules to what the writer wrote and converts nothing else.
+
+    `groups` are those of groups.parse by name; the phrases of each are made ready when a page first asks for it, and kept.
+    """
+
+    def __init__(self, variant: str, groups: Mapping[str, Sequence[groups.Entry]]) -> None:
+        self.variant = "zh" if variant == "none" else variant
+        self._groups = groups
+        self._ready: dict[str, Phrases | None] = {}
+
+    def convert(self, text: str, *, title: str = "", note_ta: Iterable[Mapping[str, str]] = ()) -> Converted:
+        """Text without -{ }-, and the title; counts: rules, unclosed, unknown, note_ta, groups, missing_groups, replaced."""
+        page = _Page(self.variant, text)
+        for arguments in note_ta:
+            self._note(arguments, page)
+        if not page.counts and "-{" not in text:
+            return Converted(to_variant(text, self.variant), to_variant(title, self.variant), {})
+        page.read(text)
+        title = page.title if page.title is not None else page.converted(title)
+        return Converted(page.text(), title, page.counts)
+
+    def _note(self, arguments: Mapping[str, str], page: "_Page") -> None:
+        """{{NoteTA}}: groups in the order of their numbers, then the title, then the page's own rules, which win."""
+        values = {key.strip(): value.strip() for key, value in arguments.items()}
+        for key in _numbered(values, "G"):
+            self._group(values[key].replace("_", " "), page)
+        inline = [f"T|{values['T']}"] if values.get("T") else []
+        for rule in inline + [f"H|{values[key]}" for key in _numbered(values, "")]:
+            count(page.counts, "note_ta")
+            page.apply(rules.parse(rule))
+
+    def _group(self, name: str, page: "_Page") -> None:
+        if name not in self._ready:
+            members = groups.collect(name, self._groups)
+            table: dict[str, str] = {}
+            for rule in members or ():
+                table |= rules.parse(f"H|{rule}").table(self.variant)
+            self._ready[name] = None if members is None else Phrases(table)
+        phrases = self._ready[name]
+        if phrases is None:
+            count(page.counts, "missing_groups", name)
+        else:
+            count(page.counts, "groups", name)
+            page.groups.append(phrases)
+
+
+class _Page:
+    """One page while it is read: the rules in force at this place, and the text so far."""
+
+    def __init__(self, variant: str, text: str) -> None:
+        self.variant = variant
+        self.chain = (variant, *FALLBACKS[variant])
+        if variant == "zh" and "-{" in text:
+            written = "zh-hant" if traditional(_RULE.sub("", text[:4000])) else "zh-hans"
+            self.chain = ("zh", written, *FALLBACKS[written], *FALLBACKS["zh"])
+        self.title: str | None = None
+        self.counts: Tally = {}
+        self.groups: list[Phrases] = []
+        self._own = Phrases({})
+        self._removed: set[str] = set()
+        self._open: list[str] = [""]
+        self._done: list[str] = []
+
+    def read(self, text: str) -> None:
+        """Resolve the rules of a text from left to right, those inside a rule before it."""
+        stack: list[list[str]] = []
+        place = 0
+        for match in _BRACKET.finditer(text):
+            if match[0] == "-{" and len(stack) < _DEEPEST:
+                self._literal(text[place : match.start()], stack)
+                stack.append([])
+            elif match[0] == "}-" and stack:
+                stack[-1].append(text[place : match.start()])
+                shown = self.apply(rules.parse("".join(stack.pop())))
+                count(self.counts, "rules")
+                if stack:
+                    stack[-1].append(shown)
+                else:
+                    self._done.append(shown)
+                    self._open.append("")
+            else:
+                continue
+            place = match.end()
+        self._literal(text[place:], stack)
+        if stack:
+            count(self.counts, "unclosed", number=len(stack))
+            self._literal("".join("-{" + "".join(parts) for parts in stack), [])
+
+    def text(self) -> str:
+        """All that was read, converted."""
+        return _joined(self._open, self._done, self.variant)
+
+    def converted(self, text: str) -> str:
+        """Another text under the rules in force now."""
+        if self.variant == "zh":
+            return text
+        between, become = self._split(text)
+        return _joined(between, become, self.variant)
+
+    def apply(self, rule: Rule) -> str:
+        """Put a rule in force for what follows; what it shows at its place."""
+        if rule.flags & {"+", "-"}:
+            self._change(rule.table(self.variant), remove="-" in rule.flags)
+        if "T" in rule.flags:
+            title = self._chosen(rule) if self.variant != "zh" else rule.choose(["zh"]) if rule.both or rule.one_way else None
+            self.title = self.title if title is None else title
+        return self._shown(rule)
+
+    def _shown(self, rule: Rule) -> str:
+        flags = rule.flags
+        if rule.only:
+            return self.converted(rule.text) if rule.only.intersection(self.chain) else rule.text
+        if "R" in flags:
+            return rule.text
+        if "N" in flags:
+            return rules.NAMES.get(rule.text.strip(), "")
+        if "D" in flags and ("H" in flags or not flags & {"+", "T"}):
+            return rule.describe()
+        return self._chosen(rule) if "S" in flags and "H" not in flags else ""
+
+    def _chosen(self, rule: Rule) -> str:
+        """The rule's text for this reader. Where it has none MediaWiki shows an error: we convert the writer's first text."""
+        text = rule.choose(self.chain)
+        if text is None:
+            if rule.both or rule.one_way:
+                count(self.counts, "unknown")
+            text = to_variant(rule.first(), self.variant) if rule.both or rule.one_way else rule.text
+        return text
+
+    def _change(self, table: Mapping[str, str], remove: bool) -> None:
+        if remove:
+            self._removed |= table.keys()
+            self._own.remove(table)
+        else:
+            self._own.update(table)
+
+    def _literal(self, text: str, stack: list[list[str]]) -> None:
+        """Text between rules: part of the rule around it, or of the page."""
+        if stack:
+            stack[-1].append(text)
+        elif text.isspace():
+            self._open[-1] += text
+        elif text:
+            between, become = self._split(text)
+            self._open[-1] += between[0]
+            self._open += between[1:]
+            self._done += become
+
+    def _split(self, text: str) -> tuple[list[str], list[str]]:
+        if not self._own.table and not self.groups:
+            return [text], []
+        between, become = split(text, [*self.groups, self._own], self._removed)
+        if become:
+            count(self.counts, "replaced", number=len(become))
+        return between, become
+
+
+def _joined(between: list[str], become: list[str], variant: str) -> str:
+    """Texts converted in one go, with what stands between them as it is."""
+    whole = _BREAK.join(between)
+    if whole.count(_BREAK) == len(become):
+        between = to_variant(whole, variant).split(_BREAK)
+    else:
+        between = [to_variant(text, variant) for text in between]
+    return "".join(piece for pair in zip(between, [*become, ""], strict=True) for piece in pair)
+
+
+def _numbered(arguments: Mapping[str, str], letter: str) -> list[str]:
+    """Keys such as G1, G2 or 1, 2 that have a value, by number."""
+    keys = [
+        key for key, value in arguments.items() if value and key.startswith(letter) and key.removeprefix(letter).isdecimal()
+    ]
+    return sorted(keys, key=lambda key: int(key.removeprefix(letter)))

@@ -1,0 +1,206 @@
+"""The latest dump of a Wikipedia, from Wikimedia: 3 GB, over connections that break.
+
+    runs/wiki/downloads/zhwiki-1f0c5a7d9e3b/                            a stage: once there, it is used and nothing is asked
+        zhwiki-20250801-pages-articles-multistream.xml.bz2              whole, its SHA-1 as Wikimedia has it
+        work-download/zhwiki-20250801-...xml.bz2.part                   while it comes; the next run goes on from its end
+
+Which dump is the latest is in the feed beside it, `latest/zhwiki-latest-pages-articles-multistream.xml.bz2-rss.xml`; its sum is
+in the folder of that date, which never changes. For a newer dump, remove the stage's folder. https://dumps.wikimedia.org/
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from pipeline import storage
+from pipeline.engine.stages import (
+    WORK,
+    FileEntry,
+    Finished,
+    Report,
+    Stage,
+    silent,
+)
+from pipeline.engine.stages import run as run_stage
+from pipeline.errors import CorpusError
+
+STAGE_VERSION = 1
+BASE = "https://dumps.wikimedia.org"
+VARIABLE = "NEZHA_PIPE_WIKIMEDIA"
+"""Environment variable: a mirror of Wikimedia's dumps to take instead."""
+_NAME = "pages-articles-multistream.xml.bz2"
+_AGENT = {"User-Agent": "nezha-pipe (corpus preparation; python-requests)"}  # Wikimedia asks for one that says what it is
+_TIMEOUT = (20, 60)
+"""Seconds to connect, and to wait for the next bytes."""
+_RETRIES = 3
+_CHUNK = 1 << 16
+"""Bytes asked of a connection at once: so many at most are lost where it breaks."""
+
+
+@dataclass(frozen=True)
+class Dump:
+    """A dump as the server announces it."""
+
+    url: str
+    sha1: str
+
+    @property
+    def name(self) -> str:
+        return storage.base_name(self.url)
+
+
+def download(
+    root: str, *, wiki: str = "zhwiki", base: str = "", report: Report = silent, attempts: int = 8, pause: float = 1.0
+) -> Finished:
+    """The stage that holds the latest dump of a wiki, downloaded unless it is there; `report` counts bytes.
+
+    base: address of a mirror, else the environment's NEZHA_PIPE_WIKIMEDIA, else Wikimedia itself.
+    attempts, pause: connections in a row that may bring nothing, and seconds after the first; each next wait is twice as long.
+    Raises: CorpusError when the server cannot be reached, has no dump, or sends something else than it announced.
+    """
+    stage = Stage(wiki, STAGE_VERSION, {"file": _NAME}, {})
+    server = _Server((base or os.environ.get(VARIABLE) or BASE).rstrip("/"), attempts, pause)
+
+    def body(folder: str) -> dict[str, object]:
+        dump = server.latest(wiki)
+        part = _part(folder, dump.name)
+        with storage.explained(str(part)):
+            part.parent.mkdir(parents=True, exist_ok=True)
+            for other in part.parent.glob("*.part"):
+                if other != part:
+                    other.unlink()  # of an older dump
+            server.fetch(dump.url, part, report)
+            _check(part, dump)
+            _move(part, storage.join(folder, dump.name))
+        return {"files": [FileEntry.of(folder, dump.name)], "url": dump.url, "sha1": dump.sha1}
+
+    return run_stage(storage.join(root, "downloads"), stage, body)
+
+
+def _part(folder: str, name: str) -> Path:
+    """Where the file grows: in the stage's folder, or in the cache of this machine when that is in a store."""
+    if storage.is_local(folder):
+        return storage.local_path(folder) / f"{WORK}download" / f"{name}.part"
+    cache = os.environ.get("NEZHA_PIPE_CACHE") or Path.home() / ".cache" / "nezha-pipe"
+    return Path(cache) / "downloads" / f"{name}.part"
+
+
+def _move(part: Path, url: str) -> None:
+    if storage.is_local(url):
+        part.replace(storage.local_path(url))
+        return
+    with part.open("rb") as source, storage.open_write(url) as target:
+        shutil.copyfileobj(source, target, _CHUNK)
+    part.unlink()
+
+
+def _check(part: Path, dump: Dump) -> None:
+    digest = hashlib.sha1(usedforsecurity=False)
+    with part.open("rb") as file:
+        while data := file.read(_CHUNK):
+            digest.update(data)
+    if digest.hexdigest() != dump.sha1:
+        part.unlink()
+        raise CorpusError(f"{dump.url}: what came has another SHA-1 than the server says; it was removed, run again")
+
+
+class _Server:
+    """Wikimedia's server, or a mirror: patient with connections that break."""
+
+    def __init__(self, base: str, attempts: int, pause: float) -> None:
+        self.base, self.attempts, self.pause = base, attempts, pause
+        self.session = requests.Session()
+        self.session.headers.update(_AGENT)
+        # 429 and 503: busy, with a Retry-After that is kept to.
+        retry = Retry(total=_RETRIES, backoff_factor=pause, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False)
+        self.session.mount("http://", HTTPAdapter(max_retries=retry))
+        self.session.mount("https://", HTTPAdapter(max_retries=retry))
+
+    def latest(self, wiki: str) -> Dump:
+        """The newest finished dump."""
+        feed = self._text(f"{self.base}/{wiki}/latest/{wiki}-latest-{_NAME}-rss.xml")
+        dates = re.findall(rf"{wiki}-(\d{{8}})-{re.escape(_NAME)}", feed)
+        if not dates:
+            raise CorpusError(f"{self.base}/{wiki}/latest: no dump is announced; download one and name it as input")
+        folder = f"{self.base}/{wiki}/{max(dates)}"
+        name = f"{wiki}-{max(dates)}-{_NAME}"
+        sums = self._text(f"{folder}/{wiki}-{max(dates)}-sha1sums.txt")
+        found = re.search(rf"^([0-9a-f]{{40}})\s+\*?{re.escape(name)}\s*$", sums, re.MULTILINE)
+        if not found:
+            raise CorpusError(
+                f"{folder}: no SHA-1 of {name} yet; the dump is being made: run again later, or name another as input"
+            )
+        return Dump(f"{folder}/{name}", found[1])
+
+    def _text(self, url: str) -> str:
+        try:
+            answer = self.session.get(url, timeout=_TIMEOUT)
+            answer.raise_for_status()
+        except requests.RequestException as error:
+            raise CorpusError(_unreachable(url, error)) from error
+        return answer.text
+
+    def fetch(self, url: str, part: Path, report: Report) -> None:
+        """Bring a file, going on from the end of what is there of it."""
+        fruitless = 0
+        error: Exception | None = None
+        while fruitless < self.attempts:
+            size = part.stat().st_size if part.exists() else 0
+            try:
+                if self._receive(url, part, size, report):
+                    return
+            except requests.RequestException as broken:
+                error = broken
+                refused = broken.response is not None and broken.response.status_code < 500
+                if refused:
+                    break
+            came = part.stat().st_size if part.exists() else 0
+            fruitless = 0 if came > size else fruitless + 1
+            time.sleep(min(self.pause * 2**fruitless, 60))
+        raise CorpusError(_unreachable(url, error) + "; what came so far is kept, the next run goes on from there") from error
+
+    def _receive(self, url: str, part: Path, size: int, report: Report) -> bool:
+        """One connection; whether the file is whole at its end."""
+        # Asked for as it is: a packed answer would have other bytes to count.
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={size}-"} if size else {})
+        with self.session.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
+            if answer.status_code == 416:  # nothing after what is there: it is whole, or of something else
+                total = _total(answer.headers.get("Content-Range", ""))
+                if total != size:
+                    part.unlink()
+                return total == size
+            answer.raise_for_status()
+            if answer.status_code != 206:  # a server that knows no ranges begins anew
+                size = 0
+            total = size + int(answer.headers.get("Content-Length", 0))
+            with part.open("ab" if size else "wb") as file:
+                for data in _data(answer):
+                    file.write(data)
+                    size += len(data)
+                    report(size, total, f"{storage.base_name(url)}: {size / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+        return size >= total
+
+
+def _data(answer: requests.Response) -> Iterator[bytes]:
+    for data in answer.iter_content(_CHUNK):
+        yield bytes(data)
+
+
+def _total(content_range: str) -> int:
+    """The size in `bytes */1234`."""
+    size = content_range.rpartition("/")[2]
+    return int(size) if size.isdecimal() else -1
+
+
+def _unreachable(url: str, error: Exception | None) -> str:
+    reason = " ".join(str(error or "the connection breaks before anything comes").split())[:200]
+    return f"{url}: cannot be fetched ({reason}); check the network, set {VARIABLE} to a mirror, or name a dump as input"

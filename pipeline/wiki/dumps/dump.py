@@ -1,0 +1,246 @@
+"""Pages of a MediaWiki dump (`pages-articles`, export format 0.6 and later), from any byte range of it.
+
+    <page><title>柏林</title><ns>0</ns><id>3472</id>...<text ...>'''柏林'''（{{lang-de|Berlin}}）是...</text>...</page>
+    ->  Page("柏林", namespace=0, page_id=3472, redirect="", model="wikitext", text="'''柏林'''（{{lang-de|Berlin}}）是...")
+
+XML as it is and bzip2 are cut into tasks; gz, xz and zst are one task each, streamed. A page belongs to the range where its
+`<page>` starts: the byte of the XML, or the byte of the bzip2 block that holds it. So every page is read once, however a file
+is cut, and the index of a multistream dump is not needed (and cannot be wrong): blocks are found in the dump, see bzip2.py.
+"""
+
+import re
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+
+from pipeline import storage
+from pipeline.documents.reading import Bad, ReadTask
+from pipeline.errors import CorpusError
+from pipeline.sources.inputs import InputFile
+from pipeline.wiki.dumps import bzip2
+
+MOST_BYTES = 16 << 20
+"""A longer page is not read. MediaWiki itself takes pages of 2 MB at most."""
+UNPACKED = 4
+"""A byte of bzip2 holds about so many bytes of wikitext."""
+_CHUNK = 1 << 20
+_HEAD_BYTES = 1 << 16
+_CLOSING = b"</mediawiki>"
+_TAIL = 32
+"""Bytes kept while looking for a tag: more than any tag has."""
+_INDEX = re.compile(r"-index\d*\.txt(-p\d+p\d+)?(\.bz2)?$")
+_COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_HEAD = re.compile(
+    rb"<page>\s*<title>(?P<title>[^<]*)</title>\s*<ns>(?P<ns>-?\d+)</ns>\s*<id>(?P<id>\d+)</id>"
+    rb'(?:\s*<redirect title="(?P<redirect>[^"]*)")?'
+)
+_REFERENCE = re.compile(r"&#(?:(\d{1,7})|x([0-9a-fA-F]{1,6}));")
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page: its latest revision where a dump has several."""
+
+    title: str
+    """With its namespace: `Template:Lang`."""
+    namespace: int
+    page_id: int
+    redirect: str
+    """Title that it leads to; empty for others."""
+    model: str
+    """`wikitext`, `Scribunto` (Lua), `json`..."""
+    text: str
+
+
+def is_index(name: str) -> bool:
+    """Whether a file is the index of a multistream dump, by its name: such files lie beside dumps and are no dumps."""
+    return _INDEX.search(name) is not None
+
+
+def split(file: InputFile, task_bytes: int, first: int = 0) -> list[ReadTask]:
+    """Tasks of about `task_bytes` of XML, numbered from `first`.
+
+    Raises: CorpusError for what is no dump (a web page, JSON, UTF-16, an empty file) or is a bzip2 file without its end.
+    """
+    if file.size == 0:
+        raise CorpusError(f"{file.url}: an empty file; fetch the dump again")
+    compression = _compression(file.url)
+    _check_head(file.url, compression)
+    if compression == "bz2" and not bzip2.whole(file.url):
+        raise CorpusError(f"{file.url}: the compressed file is cut short; fetch it again")
+    step = {"": task_bytes, "bz2": max(task_bytes // UNPACKED, 1)}.get(compression, file.size)
+    starts = range(0, file.size, step)
+    ends = [*starts[1:], None]
+    return [ReadTask(file.url, file.name, *place, first + i) for i, place in enumerate(zip(starts, ends, strict=True))]
+
+
+def site(url: str) -> str:
+    """Where pages are on the web, by the dump's `<siteinfo>`: `https://zh.wikipedia.org/wiki/`; empty if it does not say."""
+    found = re.search(rb"<base>\s*(https?://[^<\s]*/)[^/<]*</base>", _head(url, _compression(url)))
+    return found[1].decode(errors="replace") if found else ""
+
+
+def pages(task: ReadTask, namespaces: Container[int] | None = None) -> Iterator[Page | Bad]:
+    """The pages that start in the range of a task. Of namespaces that are not asked for, texts are left empty.
+
+    Raises: CorpusError for a file that is cut short or damaged.
+    """
+    window = _Window(task.url, _chunks(task))
+    while window.seek(b"<page>"):
+        xml, whole = window.take(b"</page>", MOST_BYTES)
+        yield _page(xml, whole, task.file, namespaces)
+
+
+def _compression(url: str) -> str:
+    """By the first bytes: names of dumps are no guide (`...xml-p10p30302.bz2`, `...xml-p10p30302-shortened.bz2`)."""
+    head = storage.read_range(url, 0, min(8, storage.file_size(url)))
+    if re.match(rb"BZh[1-9]", head):
+        return "bz2"
+    return next((name for magic, name in _COMPRESSIONS.items() if head.startswith(magic)), "")
+
+
+def _head(url: str, compression: str) -> bytes:
+    """The first bytes of the XML."""
+    if compression == "bz2":
+        return next((text for _, text in bzip2.blocks(url)), b"")[:_CHUNK]
+    return next(_stream(url, compression), b"")
+
+
+def _check_head(url: str, compression: str) -> None:
+    head = _head(url, compression).removeprefix(b"\xef\xbb\xbf")
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in head[:100]:
+        raise CorpusError(f"{url}: UTF-16; convert it first: iconv -f utf-16 -t utf-8 (of the unpacked file)")
+    if b"<mediawiki" not in head and b"<page>" not in head:
+        begin = " ".join(head[:40].decode(errors="replace").split())
+        raise CorpusError(f"{url}: not a MediaWiki dump (it begins {begin!r}); give a pages-articles .xml or .xml.bz2")
+
+
+def _chunks(task: ReadTask) -> Iterator[tuple[bool, bytes]]:
+    """The XML from the start of the range, to the end of the file: (whether a chunk is of the range, bytes)."""
+    compression = _compression(task.url)
+    if compression == "bz2":
+        for position, text in bzip2.blocks(task.url, task.start):
+            yield task.end is None or position < task.end, text
+    elif compression:
+        for text in _stream(task.url, compression):
+            yield True, text
+    else:
+        position, size = task.start, storage.file_size(task.url)
+        while position < size:
+            ours = task.end is None or position < task.end
+            end = min(position + _CHUNK, size if task.end is None or not ours else task.end)
+            yield ours, storage.read_range(task.url, position, end)
+            position = end
+
+
+def _stream(url: str, compression: str) -> Iterator[bytes]:
+    with storage.open_read(url, compression=compression or None) as file:
+        while text := file.read(_CHUNK):
+            yield text
+
+
+class _Window:
+    """A piece of the XML that moves on: from `at` to the end of what has been read."""
+
+    def __init__(self, url: str, chunks: Iterator[tuple[bool, bytes]]) -> None:
+        self.url, self.chunks = url, chunks
+        self.data, self.at = b"", 0
+        self.ours, self.beyond = 0, False  # where the range ends in `data`, and whether reading has come so far
+
+    def seek(self, tag: bytes) -> bool:
+        """Go to the next tag; False when it is not of the range, or there is none."""
+        while (found := self.data.find(tag, self.at)) < 0:
+            self.at = max(self.at, len(self.data) - _TAIL)
+            if self.beyond and len(self.data) - len(tag) >= self.ours:
+                return False
+            end = self.data[-_TAIL:].rstrip()
+            if not self._more():
+                self._check_end(end)
+                return False
+        self.at = found
+        return found < self.ours
+
+    def take(self, tag: bytes, most: int) -> tuple[bytes, bool]:
+        """What stands from here to the end of the tag, or the beginning of it and False if that is more than `most` bytes."""
+        searched, begin = self.at, b""
+        while (found := self.data.find(tag, searched)) < 0:
+            if len(self.data) - self.at > most:
+                begin = begin or self.data[self.at : self.at + _HEAD_BYTES]
+                self.at = len(self.data) - len(tag) + 1
+            left = max(len(self.data) - len(tag) + 1 - self.at, 0)
+            if not self._more():
+                raise CorpusError(f"{self.url}: cut short in the middle of a page; fetch it again")
+            searched = self.at + left
+        xml, self.at = self.data[self.at : found + len(tag)], found + len(tag)
+        begin = begin or (xml[:_HEAD_BYTES] if len(xml) > most else b"")
+        return (begin, False) if begin else (xml, True)
+
+    def _check_end(self, end: bytes) -> None:
+        """At the end of the file: whoever has its last bytes says whether it is whole."""
+        if not self.beyond and not end.endswith(_CLOSING) and not _CLOSING.endswith(end):
+            raise CorpusError(
+                f"{self.url}: cut short, it does not end with </mediawiki>; fetch it again "
+                "(of a part cut out on purpose: append that tag)"
+            )
+
+    def _more(self) -> bool:
+        ours, chunk = next(self.chunks, (False, b""))
+        self.data, self.ours, self.at = self.data[self.at :] + chunk, self.ours - self.at, 0
+        if ours:
+            self.ours = len(self.data)
+        self.beyond = self.beyond or (bool(chunk) and not ours)
+        return bool(chunk)
+
+
+def _page(xml: bytes, whole: bool, file: str, namespaces: Container[int] | None) -> Page | Bad:
+    head = _HEAD.match(xml)
+    if head is None:
+        return Bad(f"{file}#?", "not a page of a dump", xml[:200].decode(errors="replace"))
+    page_id, namespace = int(head["id"]), int(head["ns"])
+    origin = f"{file}#{page_id}"
+    if not whole:
+        return Bad(origin, "page too large", head["title"].decode(errors="replace"))
+    try:
+        wanted = namespaces is None or namespace in namespaces
+        title, redirect = _unescape(head["title"].decode()), _unescape((head["redirect"] or b"").decode())
+        revision = max(xml.rfind(b"<revision>"), 0)  # the latest: they stand in the order of time
+        model = _between(xml, b"<model>", b"</model>", revision).decode()
+        text = _text(xml, revision) if wanted else b""
+        if text is None:
+            return Bad(origin, "not a page of a dump", head["title"].decode(errors="replace"))
+        return Page(title, namespace, page_id, redirect, model or "wikitext", _unescape(text.decode()))
+    except UnicodeDecodeError:
+        return Bad(origin, "not UTF-8", head["title"].decode(errors="replace"))
+
+
+def _text(xml: bytes, start: int) -> bytes | None:
+    """What stands in `<text ...>`; empty in `<text bytes="0" />`. The main text is the first, others belong to slots."""
+    tag = xml.find(b"<text", start)
+    begin = xml.find(b">", tag) + 1
+    if tag < 0 or xml[begin - 2 : begin] == b"/>":
+        return b""
+    end = xml.find(b"</text>", begin)
+    return xml[begin:end] if end >= 0 else None
+
+
+def _between(xml: bytes, opening: bytes, closing: bytes, start: int) -> bytes:
+    begin = xml.find(opening, start)
+    end = xml.find(closing, begin) if begin >= 0 else -1
+    return xml[begin + len(opening) : end] if end >= 0 else b""
+
+
+def _unescape(text: str) -> str:
+    """XML's five entities and numbers; not HTML's, which are the business of wikitext. Line ends as XML has them."""
+    if "&" in text:
+        if "&#" in text:
+            text = _REFERENCE.sub(_character, text)
+        text = (
+            text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&apos;", "'").replace("&amp;", "&")
+        )
+    return text.replace("\r\n", "\n") if "\r" in text else text
+
+
+def _character(reference: re.Match[str]) -> str:
+    code = int(reference[1]) if reference[1] else int(reference[2], 16)
+    if code == ord("&"):
+        return "&amp;"  # its turn is to come
+    return chr(code) if 0 < code < 0xD800 or 0xDFFF < code <= 0x10FFFF else "\ufffd"

@@ -1,0 +1,144 @@
+"""The stage `wiki_side_<source>`: what pages of a dump need to know of other pages of it, gathered in one pass.
+
+    side.parquet    kind      name                  text
+                    redirect  Le                    Link-en                                   {{Le|...}} is {{Link-en|...}}
+                    group     IT                    return { name = 'IT', content = {...} }   the page Module:CGroup/IT
+                    site      zhwiki-20250801.xml   https://zh.wikipedia.org/wiki/            where its pages are on the web
+
+Namespaces are told by their numbers, and the name before a title's colon is passed by: dumps of zhwiki say `Template:`, others
+`模板:`, and some carry the <siteinfo> of another wiki.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import storage
+from pipeline.config import SourceConfig
+from pipeline.documents.reading import Bad, ReadTask
+from pipeline.engine import job, parquet
+from pipeline.engine.stages import (
+    FileEntry,
+    Finished,
+    Report,
+    Stage,
+    silent,
+)
+from pipeline.engine.stages import run as run_stage
+from pipeline.sources import inputs
+from pipeline.sources.inputs import InputFile
+from pipeline.wiki.conversion import groups
+from pipeline.wiki.dumps import dump
+
+STAGE_VERSION = 1
+TASK_BYTES = 64 << 20
+FILE = "side.parquet"
+SCHEMA = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("kind", "name", "text")])
+KINDS = ("redirect", "group", "site")
+_TEMPLATE, _MODULE = 10, 828
+_MOST_HOPS = 5
+
+
+@dataclass(frozen=True)
+class Side:
+    """What the stage found, by names as titles have them (`Link-en`, with spaces, first letter large)."""
+
+    redirects: dict[str, str]
+    """Names of templates that lead to others: {"Le": "Link-en"}; the second is no redirect itself."""
+    groups: dict[str, str]
+    """Lua modules (or the wikitext of old templates) of public conversion groups, by the name of the group."""
+    sites: dict[str, str]
+    """Beginnings of URLs by the name of the dump file."""
+
+
+def side_input(
+    source: SourceConfig,
+    files: Sequence[InputFile],
+    root: str,
+    *,
+    workers: int = 1,
+    task_bytes: int = TASK_BYTES,
+    report: Report = silent,
+) -> Finished:
+    """Gather redirects of templates and public conversion groups from the dumps of a source.
+
+    Raises: CorpusError for what is no dump, or one that is cut short.
+    """
+    files = [file for file in files if not dump.is_index(file.name)]
+    stage = Stage(f"wiki_side_{source.name}", STAGE_VERSION, {}, {"input": inputs.digest(files, root)})
+
+    def body(folder: str) -> dict[str, object]:
+        tasks: list[ReadTask] = []
+        for file in files:
+            tasks += dump.split(file, task_bytes, first=len(tasks))
+        entries, counts = job.run(
+            job.Job(f"templates and groups of {source.name}", folder, tasks, find_rows, WriteSide(folder)), workers, report
+        )
+        return {"files": entries, "source": source.name, "counts": counts}
+
+    return run_stage(root, stage, body)
+
+
+def find_rows(task: ReadTask) -> job.Mapped:
+    """Map: the rows of one task. Pages that cannot be read are counted by the stage of documents, not here."""
+    rows = list(_rows(task))
+    return job.Mapped(_table(rows), np.zeros(len(rows), np.int64), {})
+
+
+def _table(rows: Sequence[tuple[str, str, str]]) -> pa.Table:
+    return pa.table([[row[column] for row in rows] for column in range(len(SCHEMA))], schema=SCHEMA)
+
+
+def _rows(task: ReadTask) -> Iterator[tuple[str, str, str]]:
+    if task.start == 0:
+        yield "site", task.file, dump.site(task.url)
+    for page in dump.pages(task, {_TEMPLATE, _MODULE}):
+        if isinstance(page, Bad) or page.namespace not in (_TEMPLATE, _MODULE):
+            continue
+        space, _, name = page.title.partition(":")
+        if page.redirect:
+            if page.namespace == _TEMPLATE and page.redirect.startswith(f"{space}:"):
+                yield "redirect", name, page.redirect.partition(":")[2].partition("#")[0]
+        elif group := groups.name(f"Module:{name}"):
+            yield "group" if page.namespace == _MODULE else "old group", group, page.text
+
+
+@dataclass(frozen=True)
+class WriteSide:
+    """Reduce: all rows into one file, in one order; of a name that two dumps have, the first."""
+
+    folder: str
+
+    def __call__(self, bucket: int, table: pa.Table) -> job.Reduced:
+        found: dict[str, dict[str, str]] = {kind: {} for kind in (*KINDS, "old group")}
+        for kind, name, text in sorted(zip(*table.to_pydict().values(), strict=True)):
+            found[kind].setdefault(name, text)
+        found["group"] = found.pop("old group") | found["group"]
+        found["redirect"] = {name: _end(name, found["redirect"]) for name in found["redirect"]}
+        rows = [(kind, name, text) for kind, texts in sorted(found.items()) for name, text in sorted(texts.items())]
+        with storage.open_write(storage.join(self.folder, FILE)) as file:
+            pq.write_table(_table(rows), file, compression="zstd")
+        counts = {kind: len(texts) for kind, texts in found.items()}
+        return job.Reduced((FileEntry.of(self.folder, FILE, len(rows)),), counts)
+
+
+def _end(name: str, leads: dict[str, str]) -> str:
+    """Where a name leads in the end; circles are left after a few steps."""
+    for _ in range(_MOST_HOPS):
+        if name not in leads:
+            break
+        name = leads[name]
+    return name
+
+
+@lru_cache(maxsize=4)
+def load(url: str) -> Side:
+    """What the finished stage in folder `url` found."""
+    found: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
+    for kind, name, text in zip(*parquet.read(storage.join(url, FILE)).to_pydict().values(), strict=True):
+        found[kind][name] = text
+    return Side(found["redirect"], found["group"], found["site"])

@@ -1,0 +1,61 @@
+"""Markup inside a line: quotes, external links, magic words, entities.
+
+    inline("'''柏林'''的[http://berlin.de 网站]&nbsp;见 https://berlin.de/zh __NOTOC__", findings)     "柏林的网站 见 "
+
+Addresses go, labels stay. An odd `'` among quotes is an apostrophe, as in MediaWiki (`L'''Osservatore''`). Entities come
+last of all: `&lt;ref&gt;` is text and no tag.
+"""
+
+import html
+import re
+
+from pipeline.wiki.markup.findings import Findings
+
+_EXTERNAL = re.compile(
+    r"\[(?:(?:https?:|ftps?:|sftp:|ircs?:|git:|svn:|ssh:|nntp:|mms:|gopher:|telnet:|worldwind:|redis:)?+//"
+    r"|(?:mailto|news|tel|sms|sips?|magnet|bitcoin|geo|urn|xmpp):)[^\s\[\]<>\"]++[ \t]*+([^\[\]\n]*+)\]",
+    re.IGNORECASE,
+)
+_ADDRESS = re.compile(r"(?<![A-Za-z0-9_/])(?:https?|ftp)://[!-;=?-Z\\^-z|~]++", re.IGNORECASE)
+_TRAILING = ".,;:!?'"
+_QUOTES = re.compile(r"'{2,}")
+_MAGIC = re.compile(r"__(?:[A-Z]{2,32}|[\u4e00-\u9fff]{2,8})__")
+_ENTITY = re.compile(r"&(?:#0{0,20}\d{1,7}|#[xX]0{0,20}[0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_SPACES = re.compile(r"[ \t\xa0\u2002-\u200a\u202f\u205f]{2,}+|[\t\xa0\u2002-\u200a\u202f\u205f]")
+
+
+def inline(text: str, findings: Findings) -> str:
+    """The text of several lines without markup inside them."""
+    if "//" in text or "[mailto:" in text:
+        text = _EXTERNAL.sub(r"\1", text)
+        text = _ADDRESS.sub(lambda match: _after_address(match[0], findings), text)
+    if "''" in text:
+        text = "\n".join(_without_quotes(line) if "''" in line else line for line in text.split("\n"))
+    if "__" in text:
+        text = _MAGIC.sub("", text)
+    if "&" in text:
+        text = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
+    return _SPACES.sub(" ", text)
+
+
+def _after_address(address: str, findings: Findings) -> str:
+    """Punctuation at the end is the sentence's; so is a bracket that the address did not open."""
+    end = len(address.rstrip(_TRAILING))
+    if "(" not in address:
+        end = min(end, len(address.rstrip(_TRAILING + ")")))
+    findings.drop("address", end)
+    return address[end:]
+
+
+def _without_quotes(line: str) -> str:
+    """Bold and italics (Parser::doQuotes): if both are odd in a line, one `'''` is an apostrophe and `''`."""
+    runs = _QUOTES.findall(line)
+    lengths = [len(run) for run in runs]
+    bold = sum(length in (3, 4) or length >= 5 for length in lengths)
+    italic = sum(length == 2 or length >= 5 for length in lengths)
+    if bold % 2 and italic % 2:
+        for match in _QUOTES.finditer(line):
+            if len(match[0]) == 3 and match.start() and line[match.start() - 1] != " ":
+                line = line[: match.start()] + "''''" + line[match.end() :]  # four: an apostrophe, and marks
+                break
+    return _QUOTES.sub(lambda match: "'" if len(match[0]) == 4 else "", line)

@@ -1,0 +1,128 @@
+"""Lines of wikitext become paragraphs, one a line.
+
+    paragraphs("'''柏林'''是[首都]。\n\n== 区 ==\n* 米特\n* 潘科\n----\n;柏林墙 : 建于1961年", findings, list_items=True)
+        -> ["'''柏林'''是[首都]。", "米特", "潘科", "柏林墙", "建于1961年"]
+
+Lines of a paragraph that break off in mid-sentence are joined, as browsers show them; a line that ends a sentence ends its
+paragraph. Marks of lists (`*` `#` `;` `:`) go, the items stay or go by setting. An indented paragraph (`:`) is no list item,
+unless it defines a term (`;`). Headings, rules, hatnotes in italics, cut sections and rows of broken tables go.
+"""
+
+import re
+
+from pipeline.wiki.markup.findings import Findings
+from pipeline.wiki.markup.sections import heading, is_cut
+
+_LIST_MARKS = "*#:;"
+_DEFINITION = re.compile(r"\s*:(?!//)\s*")
+_ENDS_SENTENCE = re.compile(r"[。！？!?；;：:…”’」』）)》〉】\]>.\ufdd0][\s']*$")
+_ASIAN = "[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\ufe30-\uffef\U00020000-\U0003ffff]"
+_ASIAN_END = re.compile(_ASIAN + r"'*$")
+_ASIAN_START = re.compile(r"'*" + _ASIAN)
+# A line in italics from its start to its end.
+_HATNOTE = re.compile(
+    r"''(?!')[^']{0,200}(?:参见|參見|参看|參看|主条目|主條目|详见|詳見|另见|另見|消歧|关于|關於|同名|其他用法)[^']*''$"
+)
+_LONGEST_HATNOTE = 400
+_BROKEN_ROWS = ("|", "!", "{|")
+
+
+def paragraphs(text: str, findings: Findings, *, list_items: bool) -> list[str]:
+    """The paragraphs of a page without tables; inline markup is still in them."""
+    lines = _Lines(findings, list_items)
+    for line in text.split("\n"):
+        stripped = line.strip(" \t\u3000")
+        if not stripped:
+            lines.blank()
+        elif stripped[0] in "=*#:;-|!{":
+            lines.marked(stripped)
+        else:
+            lines.plain(stripped)
+    lines.end()
+    return lines.paragraphs
+
+
+class _Lines:
+    def __init__(self, findings: Findings, list_items: bool) -> None:
+        self.paragraphs: list[str] = []
+        self._findings = findings
+        self._list_items = list_items
+        self._open: list[str] = []
+        self._cut_level = 0
+        self._defines = False
+
+    def plain(self, line: str) -> None:
+        """A line of a paragraph."""
+        self._defines = False
+        if self._cut_level:
+            self._findings.drop("section", len(line))
+            return
+        if line.startswith("''") and len(line) < _LONGEST_HATNOTE and _HATNOTE.match(line):
+            self._findings.drop("hatnote", len(line))
+            return
+        if self._open:
+            before = self._open[-1][-8:]
+            if _ENDS_SENTENCE.search(before):
+                self.end()
+            elif not (_ASIAN_END.search(before) and _ASIAN_START.match(line)):
+                self._open.append(" ")
+        self._open.append(line)
+
+    def blank(self) -> None:
+        """An empty line ends paragraphs and lists."""
+        self._defines = False
+        self.end()
+
+    def end(self) -> None:
+        """The paragraph ends here."""
+        if self._open:
+            self.paragraphs.append("".join(self._open))
+            self._open.clear()
+
+    def marked(self, line: str) -> None:
+        """A line whose first character may be markup."""
+        if line[0] == "=":
+            found = heading(line)
+            if found is None:
+                self.plain(line)
+            else:
+                self._heading(*found)
+        elif line[0] in _LIST_MARKS:
+            self._item(line)
+        elif line.startswith("----"):
+            self.end()
+            if rest := line.lstrip("-").strip():
+                self.plain(rest)
+        elif line.startswith(_BROKEN_ROWS):
+            self.end()
+            self._findings.drop("table", len(line))
+        else:
+            self.plain(line)
+
+    def _heading(self, level: int, title: str) -> None:
+        self.end()
+        self._defines = False
+        self._findings.drop("heading", len(title))
+        if self._cut_level and level > self._cut_level:
+            return
+        self._cut_level = level if is_cut(title) else 0
+
+    def _item(self, line: str) -> None:
+        text = line.lstrip(_LIST_MARKS + " \t")
+        marks = line[: len(line) - len(text)]
+        self.end()
+        if self._cut_level:
+            self._findings.drop("section", len(text))
+            return
+        self._defines = marks[0] == ";" or (self._defines and marks[0] == ":")
+        if not text or text.startswith(_BROKEN_ROWS):
+            return
+        is_item = marks.strip(": \t") != "" or self._defines
+        if not is_item and len(text) < _LONGEST_HATNOTE and _HATNOTE.match(text):
+            self._findings.drop("hatnote", len(text))
+        elif is_item and not self._list_items:
+            self._findings.drop("list", len(text))
+        elif marks[0] == ";" and "-{" not in text:
+            self.paragraphs += [part for part in _DEFINITION.split(text, maxsplit=1) if part]
+        else:
+            self.paragraphs.append(text)

@@ -1,0 +1,242 @@
+"""Braces and brackets: `{{ }}`, `{{{ }}}`, `[[ ]]` and `-{ }-` become text, innermost first.
+
+    resolve("[[联邦州 (德国)|-{zh-hans:联邦州; zh-hant:邦}-]]，{{lang|de|Berlin}}。", templates, findings)
+        -> "-{zh-hans:联邦州; zh-hant:邦}-，Berlin。"
+
+One regular expression cuts the text into tokens; a stack of frames holds what is open, as in MediaWiki's Preprocessor_Hash. A
+`|` belongs to the innermost frame, so that one inside `-{ }-` or a link never splits a template's argument. Where MediaWiki
+would show raw markup (a frame that is never closed), only the marks go and the text stays. Rules stay as they are, for
+conversion.py.
+
+Linear: a frame is opened and closed once; a search for the frame that a mark closes looks at a bounded number of frames; copies
+of text are paid for from the budget of `findings`.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Protocol
+
+from pipeline.wiki.markup.findings import Findings
+from pipeline.wiki.markup.links import leaves_no_text, link_text
+
+_TOKEN = re.compile(r"(\{{2,}|\}{2,}|\[\[|\]{2,}|-\{(?!\{)|\}-|\|)")
+# Nine links in ten have neither a namespace nor markup; the regular expression's own replacement is all they need.
+_PLAIN_LINK = re.compile(r"\[\[(?:[^\[\]{}|:<>\n/]++\|)?+([^\[\]{}|:<>\n/]++)\]\]")
+_CUT = re.compile(r"[^{}\[\]|-]")
+_CHUNK = 1 << 16
+_DEEPEST = 200
+"""Frames open at once. Deeper ones are the work of stray braces: all that is open is then taken for text."""
+_REACH = 4
+"""How many frames that were never closed `]]` and `}-` may skip to find theirs."""
+_LONGEST_NAME = 80
+_STRAY = re.compile(r"\{\{|\}\}|\[\[|\]\]")
+_STRAYS = re.compile(r"(?<!-)\{|\}(?!-)|[\[\]]")
+_BROKEN_RULE = re.compile(r"\s*\n\s*")
+
+Argument = list[str]
+"""Pieces of text. The first one is raw: a `=` in it parts a name from a value."""
+
+
+class Expander(Protocol):
+    """What makes text of a template (templates.py)."""
+
+    def expand(self, name: str, arguments: list[Argument]) -> str: ...
+
+
+class Frame:
+    """Something open: `kind` is `{`, `[`, `-`, or empty for the page itself."""
+
+    __slots__ = ("arguments", "braces", "kind")
+
+    def __init__(self, kind: str, braces: int = 0) -> None:
+        self.kind = kind
+        self.braces = braces
+        self.arguments: list[Argument] = [[]]
+
+
+def resolve(text: str, templates: Expander, findings: Findings) -> str:
+    """The text without braces and brackets, rules apart.
+
+    Raises: MarkupError beyond the budget of `findings`.
+    """
+    stack = _Stack(templates, findings)
+    for chunk in _chunks(_PLAIN_LINK.sub(r"\1", text)):
+        pieces = _TOKEN.split(chunk)
+        findings.spend(len(pieces))
+        for place in range(1, len(pieces), 2):
+            if raw := pieces[place - 1]:
+                stack.write(raw)
+            token = pieces[place]
+            kind = token[0]
+            if kind == "|":
+                stack.part()
+            elif kind == "{":
+                stack.open("{", len(token))
+            elif kind == "[":
+                stack.open("[")
+            elif kind == "]":
+                stack.close_links(len(token))
+            elif token == "-{":
+                stack.open("-")
+            elif token == "}-":
+                stack.close_rule()
+            else:
+                left = stack.close_templates(len(token))
+                if left and pieces[place + 1].startswith("-") and stack.top.kind == "-":
+                    stack.close_rule()  # `-{ {{t}}}-`
+                    pieces[place + 1] = pieces[place + 1][1:]
+                elif left:
+                    stack.write("}" * (left % 2))
+        stack.write(pieces[-1])
+    return _without_strays(stack.text())
+
+
+def _chunks(text: str) -> Iterator[str]:
+    """Bounded parts, so that the tokens of a page of 50 MB never exist all at once; a token is never cut."""
+    start = 0
+    while len(text) - start > _CHUNK:
+        found = _CUT.search(text, start + _CHUNK)
+        if not found:
+            break
+        yield text[start : found.end()]
+        start = found.end()
+    yield text[start:]
+
+
+def _without_strays(text: str) -> str:
+    """Lines on which marks are left, as `{` + `{`, lose all of them."""
+    if not _STRAY.search(text):
+        return text
+    return "\n".join(_STRAYS.sub("", line) if _STRAY.search(line) else line for line in text.split("\n"))
+
+
+class _Stack:
+    def __init__(self, templates: Expander, findings: Findings) -> None:
+        self._templates = templates
+        self._findings = findings
+        self._frames = [Frame("")]
+        self._open_templates = 0
+        self.top = self._frames[0]
+        self._out = self.top.arguments[0]
+
+    def write(self, text: str) -> None:
+        self._out.append(text)
+
+    def part(self) -> None:
+        """A pipe."""
+        if self.top.kind in ("{", "["):
+            self._out = []
+            self.top.arguments.append(self._out)
+        else:
+            self._out.append("|")
+
+    def open(self, kind: str, braces: int = 0) -> None:
+        if len(self._frames) == _DEEPEST:
+            self._abandon(1)
+        self.top = Frame(kind, braces)
+        self._frames.append(self.top)
+        self._out = self.top.arguments[0]
+        self._open_templates += kind == "{"
+
+    def close_links(self, brackets: int) -> None:
+        """`]]`, or `]]]` when a link's text ends with an external link."""
+        if brackets == 3 and self._out and self._out[-1].rfind("[") > self._out[-1].rfind("]"):
+            self._out.append("]")
+            brackets -= 1
+        while brackets >= 2 and self._reach("["):
+            parts = ["".join(argument) for argument in self._pop().arguments]
+            self._replace(link_text(parts, self._findings))
+            brackets -= 2
+        self._out.append("]" * (brackets % 2))
+
+    def close_rule(self) -> None:
+        if not self._reach("-"):
+            self._out.append("}-")
+            return
+        content = "".join(self._pop().arguments[0])
+        if "\n" in content:  # a rule is cut at no line; text in braces without rules is a paragraph a line
+            content = _BROKEN_RULE.sub(" " if ":" in content or "|" in content else "}-\n\n-{", content)
+        self._replace("-{" + content + "}-")
+
+    def close_templates(self, braces: int) -> int:
+        """`}}`, `}}}`, or more; how many of the braces were not needed."""
+        while braces >= 2 and self._open_templates:
+            while self.top.kind != "{":
+                self._abandon(len(self._frames) - 1)
+            frame = self._pop()
+            matched = 3 if frame.braces >= 3 and braces >= 3 else 2
+            text = self._argument_text(frame) if matched == 3 else self._template_text(frame)
+            braces -= matched
+            if frame.braces - matched >= 2:
+                self.open("{", frame.braces - matched)
+            elif frame.braces - matched == 1:
+                self._out.append("{")
+            self._replace(text)
+        return braces
+
+    def text(self) -> str:
+        """Everything; what is still open is taken for text."""
+        self._abandon(1)
+        return "".join(self._out)
+
+    def _template_text(self, frame: Frame) -> str:
+        return self._templates.expand("".join(frame.arguments[0]), frame.arguments[1:])
+
+    @staticmethod
+    def _argument_text(frame: Frame) -> str:
+        """`{{{1|默认}}}` outside a template shows its default."""
+        return "".join(frame.arguments[1]) if len(frame.arguments) > 1 else ""
+
+    def _pop(self) -> Frame:
+        frame = self._frames.pop()
+        self._open_templates -= frame.kind == "{"
+        self.top = self._frames[-1]
+        self._out = self.top.arguments[-1]
+        return frame
+
+    def _replace(self, text: str) -> None:
+        self._findings.spend(len(text) + 1)
+        if not self._out:
+            self._out.append("")  # what stands first in an argument must be raw
+        self._out.append(text)
+
+    def _reach(self, kind: str) -> bool:
+        """Whether a frame of this kind can be closed now; frames above it, never closed, are given up for it."""
+        lowest = max(0, len(self._frames) - 1 - _REACH)
+        for place in range(len(self._frames) - 1, lowest, -1):
+            if self._frames[place].kind == kind:
+                self._abandon(place + 1)
+                return True
+            if self._frames[place].kind == "{":
+                return False
+        return False
+
+    def _abandon(self, first: int) -> None:
+        """Frames from the `first` on are never closed: their marks go, their text stays in the frame below."""
+        if first >= len(self._frames):
+            return
+        given_up = self._frames[first:]
+        del self._frames[first:]
+        self.top = self._frames[-1]
+        self._out = self.top.arguments[-1]
+        for frame in given_up:
+            self._findings.repairs += 1
+            self._open_templates -= frame.kind == "{"
+            self._findings.spend(sum(map(len, frame.arguments)))
+            self._out += _salvaged(frame)
+
+
+def _salvaged(frame: Frame) -> Argument:
+    """What is left of a frame that was never closed. Arguments that are no prose are put on lines that begin with a pipe, which
+    tables.py drops."""
+    first = frame.arguments[0]
+    separator = "|"
+    start = first[0] if first else ""
+    if frame.kind == "{":
+        separator = "\n|"
+        name, line_end, rest = start.partition("\n")
+        if (line_end or len(frame.arguments) > 1) and len(name) < _LONGEST_NAME:
+            first = [rest, *first[1:]]
+    elif frame.kind == "[" and leaves_no_text(start):
+        first = ["\n|", *first]
+    return [*first, *(piece for argument in frame.arguments[1:] for piece in (separator, *argument))]

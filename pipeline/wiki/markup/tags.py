@@ -1,0 +1,73 @@
+"""HTML in wikitext: tags go, their text stays, and those that make a block make a paragraph.
+
+    without_tags("10<sup>6</sup>个<br>H<sub>2</sub>O<div>图</div>", findings)     "10^6个⏎H2O\n\n图\n\n"     (⏎ is opaque.BREAK)
+    without_tags("<ruby>漢字<rp>(</rp><rt>かんじ</rt><rp>)</rp></ruby>", findings)  "漢字"
+
+Of a ruby the base stays: readings between its characters would part words. `<table>` goes with all it holds, as `{| |}` does. A
+tag that HTML and MediaWiki do not know, as in `#include <stdio.h>`, is text.
+"""
+
+import re
+
+from pipeline.wiki.markup.findings import Findings
+from pipeline.wiki.markup.opaque import BREAK
+
+_INLINE = """
+    a abbr b bdi bdo big cite code data del dfn em font i img ins kbd langconvert mark noinclude nowiki onlyinclude poem q
+    rb rbc rtc ruby s samp section small span strike strong sub sup time tt u var wbr ref references includeonly math
+    gallery pre source syntaxhighlight templatestyles ce chem score timeline indicator imagemap hiero graph maplink mapframe
+    style script rt rp
+"""
+_BLOCKS = """
+    address article aside blockquote caption center dd details div dl dt figcaption figure footer header
+    hr main nav ol p summary table tbody td tfoot th thead tr ul
+"""
+_BECOMES = {name: "" for name in _INLINE.split()} | {name: "\n\n" for name in _BLOCKS.split()} | {"br": BREAK, "li": "\n*"}
+_HEADINGS = {f"h{level}": "=" * level for level in range(1, 7)}
+_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*+)(?![A-Za-z0-9])[^<>]*+>")
+_READING = re.compile(r"<(rt|rp)(?![A-Za-z0-9])[^<>]*+>[^<]*+(?:</\1\s*+>)?+", re.IGNORECASE)
+_POWER = re.compile(r"(?<=\d)<sup>\s*+([+\-−]?\d{1,3})\s*+</sup>", re.IGNORECASE)
+_TABLE = re.compile(r"<(/?)table(?![A-Za-z0-9])[^<>]*+>", re.IGNORECASE)
+
+
+def without_tags(text: str, findings: Findings) -> str:
+    """The text without tags."""
+    if "<" not in text:
+        return text
+    if _TABLE.search(text):
+        text = _without_tables(text, findings)
+    text = _POWER.sub(r"^\1", _READING.sub("", text))
+    return _TAG.sub(_replacement, text)
+
+
+def _replacement(match: re.Match[str]) -> str:
+    name = match[2].lower()
+    if match[1] and name == "li":
+        return "\n"
+    if name in _HEADINGS:
+        return _HEADINGS[name] + "\n\n" if match[1] else "\n\n" + _HEADINGS[name]
+    return _BECOMES.get(name, match[0])
+
+
+def _without_tables(text: str, findings: Findings) -> str:
+    """A table that is never closed goes up to the next empty line."""
+    pieces = []
+    start = depth = kept_from = 0
+    for match in _TABLE.finditer(text):
+        if not match[1]:
+            if depth == 0:
+                start = match.start()
+            depth += 1
+        elif depth:
+            depth -= 1
+            if depth == 0:
+                pieces.append(text[kept_from:start])
+                kept_from = match.end()
+                findings.drop("table", kept_from - start)
+    if depth:
+        findings.repairs += depth
+        end = text.find("\n\n", start)
+        pieces.append(text[kept_from:start])
+        kept_from = len(text) if end < 0 else end
+        findings.drop("table", kept_from - start)
+    return "".join([*pieces, text[kept_from:]])

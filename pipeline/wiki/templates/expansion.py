@@ -1,0 +1,146 @@
+"""Templates become text: each name is resolved, and the argument that carries text is taken.
+
+    templates = Templates(title="柏林", redirects={"Ld": "Link-de"}, findings=findings)
+    templates.expand("lang", [["de"], ["Berlin"]])                      "Berlin"
+    templates.expand("ld", [["边境总督"], ["Markgraf"]])                "边境总督"
+    templates.expand("NoteTA", [["G1=IT"], ["1=zh-cn:块;zh-tw:網段"]])  ""    in findings.note_ta: {"G1": "IT", "1": "..."}
+    templates.expand("Navbox country", [["text"]])                      ""    findings.lost == {"Navbox country": 4}
+
+Names are matched without case, spaces and underscores, in both scripts, with or without `Template:`; a name that is not known
+is followed through the redirects of the dump. Everything unknown is dropped, and its characters are counted under its name.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+from pipeline.wiki.markup.findings import Findings
+from pipeline.wiki.markup.hidden_rules import hidden_rules
+from pipeline.wiki.markup.languages import is_language_prefix, language_name
+from pipeline.wiki.templates.countries import COUNTRIES
+from pipeline.wiki.templates.functions import find_function
+from pipeline.wiki.templates.quiet_templates import is_disambiguation, is_quiet
+from pipeline.wiki.templates.text_templates import (
+    CONSTANTS,
+    TEXT,
+    Arguments,
+    chosen,
+)
+
+_NAMESPACE = re.compile(r"\s*+(?:(?:template|t|模板|样板|樣板|msg|raw|subst|safesubst)\s*+[:：]\s*+)*+", re.IGNORECASE)
+_SPACES = re.compile(r"[\s_]+")
+# {{link-en}}, {{en-link}}, {{ilh/en}}, {{internal link helper/en}}: a local name, a foreign one, and what to show.
+_GREEN_LINK = re.compile(r"(?:link-|ilh/|internallinkhelper/)([a-z-]+)|([a-z-]+)-link")
+_LABELLED = re.compile(r"lang-([a-z-]+)")
+_PARAMETER = re.compile(r"\s*+[^=\n]{0,60}=")
+_NO_NAME = re.compile(r"[<\[]|//")
+"""What stands before the `=` of a tag or of an address is no name. MediaWiki takes it for one, and the text is lost."""
+_LONGEST_NAME = 200
+_NOTE_TA = "noteta"
+
+
+def template_name(written: str) -> str:
+    """The name as titles have it, without its namespace: `模板:lang_ en` is `Lang en`."""
+    prefix = _NAMESPACE.match(written)
+    name = _SPACES.sub(" ", written[prefix.end() if prefix else 0 :]).strip()
+    return name[:1].upper() + name[1:]
+
+
+class Templates:
+    """The templates of one page."""
+
+    def __init__(self, *, title: str, redirects: Mapping[str, str], findings: Findings) -> None:
+        self._title = title
+        self._redirects = redirects
+        self._findings = findings
+
+    def expand(self, name: str, arguments: list[list[str]]) -> str:
+        """The text of a template, given its arguments in pieces, already resolved; empty for one that is dropped."""
+        if function := find_function(name, self._title):
+            return function(["".join(argument) for argument in arguments])
+        if country := COUNTRIES.get(name.strip()):  # {{JPN}}; {{jpn}} is another
+            return country
+        key = _key(name) if len(name) < _LONGEST_NAME else ""
+        if not _is_known(key):
+            key = self._redirected(name)
+        if key == _NOTE_TA:
+            self._findings.note_ta.append(_named(arguments))
+        elif is_disambiguation(key):
+            self._findings.disambiguation = True
+        elif handler := _handler(key):
+            self._findings.kept[key] = self._findings.kept.get(key, 0) + 1
+            return handler(_named(arguments))
+        elif not is_quiet(key):
+            return self._lose(name, arguments)
+        return ""
+
+    def _redirected(self, name: str) -> str:
+        """The key of the template that this one is a redirect to."""
+        target = self._redirects.get(template_name(name[:_LONGEST_NAME]))
+        return _key(target) if target else ""
+
+    def _lose(self, name: str, arguments: list[list[str]]) -> str:
+        """Count the values of the arguments; an address is not for readers. Rules for the whole page stay."""
+        named = template_name(name[:_LONGEST_NAME])
+        number = 0
+        rules = ""
+        for argument in arguments:
+            text = "".join(argument)
+            parameter = _PARAMETER.match(text)
+            if "://" not in text:
+                number += len(text[parameter.end() if parameter else 0 :].strip())
+            rules += hidden_rules(text)
+        self._findings.lost[named] = self._findings.lost.get(named, 0) + number
+        return rules
+
+
+def _named(arguments: list[list[str]]) -> Arguments:
+    """Arguments by name or number. `=` counts in the raw text that an argument begins with; named values are stripped."""
+    found: Arguments = {}
+    number = 0
+    for argument in arguments:
+        text = argument[0] if len(argument) == 1 else "".join(argument)
+        name, equals, value = text.partition("=") if argument and "=" in argument[0] else (text, "", "")
+        if equals and not _NO_NAME.search(name):
+            found[name.strip()] = value.strip()
+        else:
+            number += 1
+            found[str(number)] = text
+    return found
+
+
+@lru_cache(maxsize=1 << 14)
+def _key(name: str) -> str:
+    """What names are compared by."""
+    return template_name(name).replace(" ", "").lower()
+
+
+def _is_known(key: str) -> bool:
+    return key == _NOTE_TA or _handler(key) is not None or is_quiet(key) or is_disambiguation(key)
+
+
+@lru_cache(maxsize=1 << 14)
+def _handler(key: str) -> Callable[[Arguments], str] | None:
+    """What makes text of the template with this key."""
+    if handler := TEXT.get(key):
+        return handler
+    if key in CONSTANTS:
+        constant = CONSTANTS[key]
+        return lambda arguments: constant
+    if green := _GREEN_LINK.fullmatch(key):
+        return chosen("3", "d", "1") if is_language_prefix(green[1] or green[2]) else None
+    if labelled := _LABELLED.fullmatch(key):
+        return _with_language(labelled[1])
+    return None
+
+
+def _with_language(code: str) -> Callable[[Arguments], str]:
+    """{{lang-de|Berlin}} shows the language before the text: 德语：Berlin."""
+    label = language_name(code)
+    text = chosen("1", "text", "s", "t")
+
+    def shown(arguments: Arguments) -> str:
+        found = text(arguments)
+        return f"{label}：{found}" if label and found else found
+
+    return shown

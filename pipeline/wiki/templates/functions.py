@@ -1,0 +1,153 @@
+"""Parser functions and magic words: `{{formatnum:77006}}`, `{{#if:x|a|b}}`, `{{PAGENAME}}`.
+
+    find_function("formatnum:77006", "柏林")([])            "77,006"
+    find_function("#if: x ", "柏林")(["有", "无"])          "有"
+    find_function("PAGENAME", "柏林")([])                   "柏林"
+    find_function("lang", "柏林")                           None: it is a template
+
+What depends on the wiki's data or on the day (`{{NUMBEROFARTICLES}}`, `{{#time:Y}}`, `{{#invoke:...}}`) is empty.
+Semantics: https://www.mediawiki.org/wiki/Help:Magic_words and Help:Extension:ParserFunctions.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+from pipeline.wiki.markup.languages import language_name
+from pipeline.wiki.templates.quantities import grouped
+
+Function = Callable[[Sequence[str]], str]
+_Body = Callable[[str, Sequence[str]], str]
+"""Of what follows the colon, and the further arguments."""
+
+_PAGE_WORDS = frozenset(
+    [
+        "pagename",
+        "fullpagename",
+        "basepagename",
+        "subpagename",
+        "rootpagename",
+        "subjectpagename",
+        "articlepagename",
+        "titleparts",
+    ]
+)
+_OF_THE_WIKI = """
+    pagenamee fullpagenamee namespace namespacee namespacenumber talkpagename talkspace subjectspace sitename server
+    servername scriptpath stylepath currentyear currentmonth currentmonth1 currentmonthname currentmonthabbrev currentday
+    currentday2 currentdayname currentdow currenttime currenthour currentweek currenttimestamp currentversion localyear
+    localmonth localmonth1 localmonthname localday localday2 localdayname localdow localtime localhour localweek
+    localtimestamp numberofarticles numberoffiles numberofedits numberofpages numberofusers numberofactiveusers numberofadmins
+    revisionid revisionday revisionday2 revisionmonth revisionmonth1 revisionyear revisiontimestamp revisionuser revisionsize
+    pageid pagesize noexternallanglinks contentlanguage pagelanguage directionmark displaytitle defaultsort defaultsortkey
+    defaultcategorysort
+"""
+_EMPTY_WORDS = frozenset(_OF_THE_WIKI.split())
+_NAME = re.compile(r"\s*+(?:(?:safe)?subst:)?+\s*+(#?[\w ]++)\s*+(?:[:：]|$)")
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
+
+
+def find_function(name: str, title: str) -> Function | None:
+    """The function that a template's first part calls, or None if it names a template."""
+    match = _NAME.match(name)
+    if match is None:
+        return None
+    word = match[1].strip().lower()
+    first = name[match.end() :]
+    called = match[0].rstrip().endswith((":", "："))
+    if not called:
+        if word in _PAGE_WORDS:
+            return lambda arguments: title
+        return _nothing if word in _EMPTY_WORDS else None
+    if body := _FUNCTIONS.get(word):
+        return lambda arguments: body(first.strip(), arguments)
+    if word.startswith("#") or word in _EMPTY_FUNCTIONS or word in _EMPTY_WORDS:
+        return _nothing
+    return None
+
+
+def _nothing(arguments: Sequence[str]) -> str:
+    return ""
+
+
+def _at(arguments: Sequence[str], place: int) -> str:
+    return arguments[place].strip() if place < len(arguments) else ""
+
+
+def _if(condition: str, arguments: Sequence[str]) -> str:
+    return _at(arguments, 0 if condition else 1)
+
+
+def _ifeq(left: str, arguments: Sequence[str]) -> str:
+    right = _at(arguments, 0)
+    numbers = _NUMBER.fullmatch(left) and _NUMBER.fullmatch(right)
+    equal = float(left) == float(right) if numbers else left == right
+    return _at(arguments, 1 if equal else 2)
+
+
+def _iferror(value: str, arguments: Sequence[str]) -> str:
+    if 'class="error"' in value:
+        return _at(arguments, 0)
+    return value if len(arguments) < 2 else _at(arguments, 1)
+
+
+def _ifexist(title: str, arguments: Sequence[str]) -> str:
+    return _at(arguments, 0)
+
+
+def _switch(value: str, arguments: Sequence[str]) -> str:
+    """`|a|b=x` gives x for a and for b; `#default`, or a last part without `=`, gives what is left."""
+    found = False
+    default = ""
+    for argument in arguments:
+        case, equals, result = argument.partition("=")
+        found = found or case.strip() == value
+        if equals and found:
+            return result.strip()
+        if equals and case.strip() == "#default":
+            default = result.strip()
+    if arguments and "=" not in arguments[-1]:
+        default = arguments[-1].strip()
+    return default
+
+
+def _tag(name: str, arguments: Sequence[str]) -> str:
+    """{{#tag:ref|...}} is a footnote; text of other tags stays."""
+    return _at(arguments, 0) if name.lower() in ("poem", "nowiki", "span", "div", "ruby", "rb", "small", "big") else ""
+
+
+def _formatnum(number: str, arguments: Sequence[str]) -> str:
+    return number.replace(",", "") if _at(arguments, 0).upper() in ("R", "NOSEP") else grouped(number)
+
+
+def _pad(text: str, arguments: Sequence[str]) -> tuple[str, str]:
+    width = _at(arguments, 0)
+    missing = min(int(width), 100) - len(text) if width.isascii() and width.isdigit() and len(width) < 4 else 0
+    padding = _at(arguments, 1) or "0"
+    return text, (padding * max(0, missing))[: max(0, missing)]
+
+
+_FUNCTIONS: dict[str, _Body] = {
+    "#if": _if,
+    "#ifeq": _ifeq,
+    "#iferror": _iferror,
+    "#ifexist": _ifexist,
+    "#ifexpr": lambda expression, arguments: _at(arguments, 0),
+    "#switch": _switch,
+    "#tag": _tag,
+    "#language": lambda code, arguments: language_name(code),
+    "formatnum": _formatnum,
+    "lc": lambda text, arguments: text.lower(),
+    "uc": lambda text, arguments: text.upper(),
+    "lcfirst": lambda text, arguments: text[:1].lower() + text[1:],
+    "ucfirst": lambda text, arguments: text[:1].upper() + text[1:],
+    "padleft": lambda text, arguments: "".join(reversed(_pad(text, arguments))),
+    "padright": lambda text, arguments: "".join(_pad(text, arguments)),
+    "plural": lambda number, arguments: _at(arguments, 0),
+    "gender": lambda name, arguments: _at(arguments, 0),
+    "#titleparts": lambda title, arguments: title,
+}
+_WITHOUT_TEXT = """
+    urlencode anchorencode localurl localurle fullurl fullurle canonicalurl filepath int ns nse special speciale
+    pagesincategory numberingroup protectionlevel grammar bidi
+"""
+_EMPTY_FUNCTIONS = frozenset(_WITHOUT_TEXT.split())

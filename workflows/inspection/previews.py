@@ -1,0 +1,242 @@
+"""Rows of stages as a person reads them, for `nezha-pipe inspect`.
+
+excerpt(stage, rows=1)      of shards     example 7c31... of document 0a4f..., 62 pieces, B follows A, mask 1 of 2
+                                          [CLS]|北京|大学|的|【图→[MASK] 书→书 馆→[MASK]】|[SEP]
+                            of pieces     document 0a4f..., 58 pieces in 2 sentences
+                                          北京|大学|的|图书馆|很|大|。
+                            of duplicates dropped from news: 0a4f... near_duplicate of 77c1...
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline import storage
+from pipeline.documents import stage as documents
+from pipeline.engine import parquet, stages
+from pipeline.engine.stages import Finished
+from pipeline.errors import CorpusError
+from pipeline.tokenization import vocabulary
+from pipeline.tokenization.vocab import SPECIALS
+
+MOST_CHARACTERS = 400
+"""Of a document that are shown."""
+MOST_SENTENCES = 10
+BEGINNING = 60
+"""Characters of a document that is named by another."""
+PIECES_IN_A_LINE = 20
+
+
+def excerpt(stage: Finished, rows: int, draw: int | None = None) -> list[str]:
+    """Lines that show some rows of a stage; the names of its files where it has no rows.
+
+    Args:
+        draw: which of the static masks of shards is shown; None = the first, if there is one.
+
+    Raises: CorpusError for shards that have no such mask.
+    """
+    for prefix, show in _EXCERPTS.items():
+        if stage.name.startswith(prefix):
+            return list(show(stage, rows, draw))
+    return [f"{entry['bytes']:>14,} bytes  {entry['name']}" for entry in stage.manifest["files"]]
+
+
+def marked(pieces: list[str], hidden: set[int], seen: dict[int, str], starts: list[bool]) -> str:
+    """A row as text: units parted by a thin bar, hidden pieces in 【】 with what the network sees in their place.
+
+    北京|大学|的|【图→[MASK] 书→书 馆→[MASK]】
+    """
+    result = []
+    for position, piece in enumerate(pieces):
+        if starts[position] and position:
+            result.append("|")
+        first = position in hidden and (position - 1 not in hidden or starts[position])
+        last = position in hidden and (position + 1 not in hidden or position + 1 == len(pieces) or starts[position + 1])
+        word = piece.removeprefix("##")
+        shown = f"{word}→{seen[position]}" if position in hidden else word
+        result.append(("【" if first else " " if position in hidden else "") + shown + ("】" if last else ""))
+    return "".join(result)
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Pieces by their ids; where the vocabulary is not beside the stage, the ids themselves."""
+
+    pieces: tuple[str, ...]
+
+    @classmethod
+    def of(cls, stage: Finished) -> "_Names":
+        found = stages.input_of(stage, "vocabulary", "vocabulary")
+        return cls(vocabulary.load(found).pieces if found else ())
+
+    def __call__(self, number: int) -> str:
+        return self.pieces[number] if number < len(self.pieces) else f"#{number} "
+
+
+_LABELS = {
+    "nsp": ("B follows A", "B is from elsewhere"),
+    "sop": ("A and B are in their order", "A and B have changed places"),
+}
+
+
+def _shards(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+    from pipeline.examples.shards import ShardSet
+
+    draws, task = stage.manifest["masking"]["static_draws"], stage.manifest["pairs"]["task"]
+    if draw is not None and draw >= draws:
+        held = "no static masks, they are drawn while training" if not draws else f"{draws} static masks, counted from 0"
+        raise CorpusError(f"--draw {draw}: these shards hold {held}")
+    shards, names = ShardSet(stage, "train"), _Names.of(stage)
+    mask = f"mask {(draw or 0) + 1} of {draws}" if draws else "masked while training"
+    for index in range(min(rows, len(shards))):
+        row = shards.row(index)
+        chosen = row.draws[draw or 0] if draws else ((), ())
+        seen = {int(place): names(int(number)) for place, number in zip(*chosen, strict=True)}
+        label = "one segment" if row.pair_label is None else _LABELS[task][row.pair_label]
+        about = f"{len(row.input_ids)} pieces, {label}, {mask}"
+        yield f"example {row.example_id:016x} of document {row.document_id:016x}, {about}"
+        yield marked([names(int(number)) for number in row.input_ids], set(seen), seen, row.unit_starts.tolist())
+        yield ""
+
+
+def _documents(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+    columns = ["id", "origin", "title", "text", "characters", "chinese_share", "language", "script"]
+    for row in _rows(stage, "part-", rows, columns):
+        measured = f"{row['characters']:,} characters, {row['chinese_share']:.0%} Chinese, {row['language']} {row['script']}"
+        yield f"document {row['id']:016x} ({row['origin']}), {measured}"
+        if row["title"]:
+            yield row["title"]
+        yield row["text"][:MOST_CHARACTERS]
+        yield ""
+
+
+def _pieces(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+    names = _Names.of(stage)
+    for row in islice(_piece_rows(stage), rows):
+        starts, ends = row["unit_starts"], row["sentence_ends"]
+        yield f"document {row['id']:016x}, {len(starts):,} pieces in {len(ends):,} sentences"
+        for begin, end in list(zip([0, *ends], ends, strict=False))[:MOST_SENTENCES]:
+            yield marked([names(number) for number in row["ids"][begin:end]], set(), {}, starts[begin:end])
+        if len(ends) > MOST_SENTENCES:
+            yield f"... {len(ends) - MOST_SENTENCES:,} more"
+        yield ""
+
+
+def _piece_rows(stage: Finished) -> Iterator[dict[str, Any]]:
+    for entry in stage.files("part-"):
+        with storage.open_read(stage.file(entry["name"])) as file:
+            reader = pa.ipc.open_file(file)
+            for number in range(reader.num_record_batches):
+                batch = reader.get_batch(number)
+                yield from (batch.slice(row, 1).to_pylist()[0] for row in range(batch.num_rows))
+
+
+def _rows(stage: Finished, prefix: str, rows: int, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The first rows of Parquet files."""
+    for entry in stage.files(prefix, ".parquet"):
+        with storage.open_read(stage.file(entry["name"])) as file:
+            for batch in pq.ParquetFile(file).iter_batches(batch_size=min(max(rows, 1), 64), columns=columns):
+                yield from batch.slice(0, rows).to_pylist()
+                rows -= min(rows, batch.num_rows)
+                if not rows:
+                    return
+
+
+def _duplicates(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+    read = [found for source in stage.manifest["counts"] if (found := _documents_of(stage, source))]
+    for source in stage.manifest["counts"]:
+        for row in _rows(stage, f"dropped_{source}.", rows):
+            of = f" of {row['kept_id']:016x}" if row["kept_id"] is not None else ""
+            yield f"dropped from {source}: {row['id']:016x} {row['reason']}{of}"
+            yield from (_beginning(read, number) for number in (row["id"], row["kept_id"]) if number is not None)
+        for row in _rows(stage, f"paragraphs_{source}.", rows):
+            yield f"out of {row['id']:016x} of {source}: line {row['ordinal']}, as in {row['kept_id']:016x}"
+        for row in _rows(stage, f"contaminated_{source}.", rows):
+            yield _overlap(row)
+        yield ""
+
+
+def _documents_of(stage: Finished, source: str) -> Finished | None:
+    return stages.input_of(stage, f"documents_{source}", f"documents_{source}")
+
+
+def _beginning(read: list[Finished], number: int) -> str:
+    """The beginning of a document, looked for in some sources."""
+    for done in read:
+        if done.files(name := documents.part_file(number, done.manifest["parts"])):
+            row = next(parquet.read_rows(done.file(name), "id", [number], ["id", "text"]), None)
+            if row:
+                return f"    {' '.join(row['text'][:BEGINNING].split())}"
+    return f"    ({number:016x}: its documents are not here)"
+
+
+def _overlaps(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+    yield from map(_overlap, _rows(stage, "part-", rows))
+
+
+def _overlap(row: dict[str, Any]) -> str:
+    return f"document {row['id']:016x} holds {row['runs']} runs, {row['share']:.0%} of a text of {row['file']}: {row['text']}"
+
+
+def _signatures(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+    for row in _rows(stage, "part-", rows):
+        bands = " ".join(row["bands"][place : place + 8][::-1].hex() for place in (0, 8))
+        about = f"{row['letters']:,} letters, {row['paragraphs']} paragraphs"
+        yield f"document {row['id']:016x}, {about}, bands {bands} ..., sketch {row['sketch'][:8].hex()}..."
+
+
+def _evaluation(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+    for row in _rows(stage, "texts", rows):
+        yield f"{row['file']}, {row['runs']} runs: {row['text']}"
+
+
+def _side(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+    table = parquet.read(stage.file("side.parquet"))
+    for kind in table["kind"].unique().to_pylist():
+        some = table.filter(pc.equal(table["kind"], kind))
+        yield f"{len(some):,} of kind {kind}:"
+        for row in some.slice(0, rows).to_pylist():
+            yield f"    {row['name']} -> {' '.join(row['text'][:BEGINNING].split())}"
+
+
+def _vocabulary(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+    vocab = vocabulary.load(stage)
+    kinds: dict[str, list[str]] = {
+        "special": list(SPECIALS),
+        "unused": [],
+        "single characters": [],
+        "words": [],
+        "in words": [],
+    }
+    for piece in vocab.pieces:
+        if len(piece) == 1:
+            kinds["single characters"].append(piece)
+        elif piece[0] in "[<" and piece not in SPECIALS:
+            kinds["unused"].append(piece)
+        elif piece not in SPECIALS:
+            kinds["in words" if piece.startswith("##") else "words"].append(piece)
+    for kind, pieces in kinds.items():
+        yield f"{len(pieces):,} {kind}"
+        # Some of all, not only the commonest, which stand first.
+        shown = pieces[:: -(-len(pieces) // (rows * PIECES_IN_A_LINE)) or 1] if rows else []
+        for first in range(0, len(shown), PIECES_IN_A_LINE):
+            line = shown[first : first + PIECES_IN_A_LINE]
+            yield "    " + "  ".join(f"{vocab.ids[piece]} {piece if piece.isprintable() else ascii(piece)}" for piece in line)
+
+
+_EXCERPTS: dict[str, Callable[[Finished, int, int | None], Iterator[str]]] = {
+    "documents_": _documents,
+    "duplicates": _duplicates,
+    "evaluation": _evaluation,
+    "overlaps_": _overlaps,
+    "pieces_": _pieces,
+    "shards_": _shards,
+    "signatures_": _signatures,
+    "vocabulary": _vocabulary,
+    "wiki_side_": _side,
+}

@@ -1,0 +1,183 @@
+"""What an ablation found, for people: the table of a terminal, a page, and a part of a document.
+
+    results.json           every figure, curves and single scores included
+    results.md             tables, with results_loss.svg and results_accuracy.svg
+    results.html           one page with all curves
+
+task    variant   metric    seeds   mean  deviation  difference  its deviation
+ocnli   small     accuracy      3  0.431      0.006           -              -
+ocnli   absolute  accuracy      3  0.425      0.009      -0.006          0.011
+ocnli   none      accuracy      3  0.380      0.010      -0.051          0.012
+"""
+
+import io
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pipeline import storage
+from workflows.evaluation.scores import Score, summary
+
+RESULTS = "results"
+TEMPLATE = "comparison.html.jinja"
+CURVE_ROWS = 8
+"""Steps of which a table shows loss and accuracy."""
+HEADER = ("task", "variant", "metric", "seeds", "mean", "deviation", "difference", "its deviation")
+CURVES = {"loss": ("loss", "{:g}"), "validation": ("validation_loss", "{:g}"), "accuracy": ("validation_accuracy", "{:.0%}")}
+"""Plots by name: which curve of each variant, and how its numbers are written."""
+
+
+def compared(scores: Sequence[Score], base: str) -> list[dict[str, Any]]:
+    """Test scores by task: mean and deviation over seeds, and how much more that is than the base's, seed by seed.
+
+    The difference has a deviation of its own, that of the differences of the seeds: what a seed brings to both (the order of
+    the texts, the weights of the new layer) cancels in it. Deviations are those of a sample (n - 1), None for one seed.
+    """
+    tested = [score for score in scores if score.split == "test"]
+    values = {(score.model_id, score.task, score.seed): score for score in tested}
+    rows = []
+    for row in summary(tested):
+        own = [score for score in tested if (score.model_id, score.task) == (row.model_id, row.task)]
+        pairs = [(score, values.get((base, score.task, score.seed))) for score in own if score.model_id != base]
+        gains = [score.value - other.value for score, other in pairs if other]
+        rows.append(
+            {
+                "task": row.task,
+                "variant": row.model_id,
+                "metric": row.metric,
+                "seeds": row.seeds,
+                "n": own[0].n,
+                "mean": row.mean,
+                "deviation": row.deviation,
+                "difference": statistics.fmean(gains) if gains else None,
+                "difference_deviation": statistics.stdev(gains) if len(gains) > 1 else None,
+            }
+        )
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    return sorted(rows, key=lambda row: tasks.index(row["task"]))
+
+
+def cells(content: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Rows of the table of scores, below `HEADER`."""
+    for row in content["scores"]:
+        spread = (_number(row["mean"]), _number(row["deviation"]))
+        gain = (_number(row["difference"], "+.3f"), _number(row["difference_deviation"]))
+        yield (row["task"], row["variant"], row["metric"].replace("_", " "), str(row["seeds"]), *spread, *gain)
+
+
+def trained(content: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Rows of the table of pretraining: variant, what it changes, parameters, steps, the best validation."""
+    for row in content["variants"]:
+        best = row["best"] or {"step": None, "loss": None, "masked_accuracy": None}
+        told = (_number(best["loss"]), _number(best["masked_accuracy"], ".1%"), _number(best["step"], ","))
+        yield (row["variant"], ", ".join(row["settings"]), f"{row['parameters']:,}", f"{row['steps']:,}", *told)
+
+
+def points(content: Mapping[str, Any], kind: str) -> Iterator[tuple[str, ...]]:
+    """Rows of a table of curves: some steps, evenly apart up to the last, and the value of each variant there."""
+    curves = [dict(curves[kind]) for curves in content["curves"].values()]
+    steps = sorted({step for curve in curves for step in curve})
+    chosen = [steps[-(-len(steps) * (n + 1) // CURVE_ROWS) - 1] for n in range(CURVE_ROWS)] if steps else []
+    form = ".1%" if kind == "validation_accuracy" else ".3f"
+    for step in dict.fromkeys(chosen):
+        yield (f"{step:,}", *(_number(curve.get(step), form) for curve in curves))
+
+
+def notes(content: Mapping[str, Any]) -> list[str]:
+    """What a reader must know of the numbers: sentences."""
+    sizes = {row["task"]: row["n"] for row in content["scores"]}
+    told = [f"{name} {size:,}" for name, size in sizes.items()]
+    masks = [row["variant"] for row in content["variants"] if "masking." in " ".join(row["settings"])]
+    learned = content["evaluation"]["train_examples"]
+    sentences = []
+    if sizes:
+        limit = f"at most {learned:,} examples of each task are learned" if learned else "all examples of each task are learned"
+        largest = max(0.5 / row["n"] ** 0.5 for row in content["scores"])
+        sentences += [
+            f"Fine-tuning: {content['evaluation']['epochs']} epochs, {limit}. Examples scored on: {', '.join(told)}.",
+            "Deviations are of the seeds of fine-tuning (n - 1), one pretraining each; differences are taken seed by seed.",
+            f"The texts that are scored are a sample too: an accuracy on them has a standard error of up to {largest:.3f}.",
+        ]
+    if masks:
+        sentences.append(f"Of {', '.join(masks)} the masks are others, in validation too: its losses do not compare.")
+    return sentences
+
+
+def table(content: Mapping[str, Any]) -> str:
+    """The scores as plain text for a terminal; without scores, the pretraining."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = list(cells(content)) or list(trained(content))
+    header = HEADER if content["scores"] else TRAINED
+    view = Table(*header[:3], box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in header[3:]:
+        view.add_column(column, justify="right")
+    for row in rows:
+        view.add_row(*row)
+    page = io.StringIO()
+    Console(file=page, width=160, color_system=None, markup=False, highlight=False).print(view)
+    return "\n".join(line.rstrip() for line in page.getvalue().split("\n") if line.strip())
+
+
+TRAINED = ("variant", "changes", "parameters", "steps", "best validation loss", "masked words found", "at step")
+
+
+def markdown(content: Mapping[str, Any]) -> str:
+    """The part of a document: tables, notes, and links to the plots beside it."""
+    names = tuple(content["curves"])
+    parts = [*_table(HEADER, cells(content), text=3)] if content["scores"] else []
+    parts += [line for note in notes(content) for line in (note, "")]
+    parts += _table(TRAINED, trained(content), text=2)
+    for name, kind, title in (
+        ("loss", "validation_loss", "Validation loss"),
+        ("accuracy", "validation_accuracy", "Masked words found in validation"),
+    ):
+        if rows := list(points(content, kind)):
+            parts += [f"![{title} over steps]({RESULTS}_{name}.svg)", "", f"{title}:", ""]
+            parts += _table(("step", *names), iter(rows), text=0)
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _table(header: Sequence[str], rows: Iterator[tuple[str, ...]], text: int) -> list[str]:
+    """A table of Markdown, its first columns left, others right."""
+    line = "|" + "|".join("---" if column < text else "---:" for column in range(len(header))) + "|"
+    body = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (tuple(header), *rows)]
+    return [body[0], line, *body[1:], ""]
+
+
+def write(content: Mapping[str, Any], root: str) -> str:
+    """Write results.json, .md, .html and the plots to the root; the URL of the page comes back."""
+    from workflows.report import plots
+
+    drawn = {
+        name: plots.curves({of: curves[kind] for of, curves in content["curves"].items()}, name, form=form)
+        for name, (kind, form) in CURVES.items()
+    }
+    rows = [{**row, "model_id": row["variant"], "split": "test"} for row in content["scores"]]
+    values = [{**value, "model_id": value["variant"]} for value in content["values"]]
+    drawn["scores"] = plots.scores(rows, values, {row["variant"] for row in content["scores"]} - set(content["curves"]))
+    storage.write_json(storage.join(root, f"{RESULTS}.json"), content)
+    storage.write_bytes(storage.join(root, f"{RESULTS}.md"), markdown(content).encode())
+    for name, plot in (("loss", drawn["validation"]), ("accuracy", drawn["accuracy"])):
+        if plot:
+            storage.write_bytes(storage.join(root, f"{RESULTS}_{name}.svg"), plots.alone(plot).encode())
+    url = storage.join(root, f"{RESULTS}.html")
+    storage.write_bytes(url, page(content, drawn).encode())
+    return url
+
+
+def page(content: Mapping[str, Any], drawn: Mapping[str, str]) -> str:
+    """The page; everything from outside is escaped, only our own plots enter as markup."""
+    import markupsafe
+
+    from workflows.report.page import environment
+
+    tables = {"scores": (HEADER, list(cells(content)), 3), "pretraining": (TRAINED, list(trained(content)), 2)}
+    plots = {name: markupsafe.Markup(svg) for name, svg in drawn.items()}
+    return str(environment().get_template(TEMPLATE).render(content, tables=tables, plots=plots, notes=notes(content)))
+
+
+def _number(value: float | None, form: str = ".3f") -> str:
+    return "-" if value is None else format(value, form)

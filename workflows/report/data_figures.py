@@ -1,0 +1,228 @@
+"""The figures of a report on documents: sources and their mixture, samples, what was changed, copies, lengths, templates.
+
+    mixture(...)["characters"]                    {"news": 1_436_680, "laws": 889_445}
+    changes(...)["rows"][0]                       {"name": "html", "by_source": [3_073, 0], "all": 3_073}
+    document_lengths(...)                         {"bins": [64, 128], "panels": {"news": [0.25, 0.75]}}
+    wikis(...)[0]["templates_lost"][0]            {"name": "cite web", "number": 48_211}
+
+All of it comes from manifests; what a manifest does not tell is left out.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pipeline.engine.stages import Finished
+from workflows.report.funnel import (
+    COPIES,
+    GROUPS,
+    Row,
+    group_of,
+)
+
+MOST_SAMPLES = 5
+"""Shown of each reason, of each rule."""
+LONGEST_SAMPLE = 300
+"""Characters of a sample."""
+Table = dict[str, Any]
+
+
+def matrix(sources: Sequence[str], tables: Sequence[Mapping[str, int]]) -> Table:
+    """A row for each name with a number for each source, the largest sums first."""
+    rows: list[Row] = []
+    for name in dict.fromkeys(name for table in tables for name in table):
+        by_source = [table.get(name, 0) for table in tables]
+        if any(by_source):
+            rows.append({"name": name, "by_source": by_source, "all": sum(by_source)})
+    return {"sources": list(sources), "rows": sorted(rows, key=lambda row: (-row["all"], row["name"]))}
+
+
+def stacks(bars: Mapping[str, Mapping[str, float]], names: Iterable[str] = ()) -> Table:
+    """Bars of parts that make a whole: the parts' names, and for each bar its numbers and their shares. Empty bars go."""
+    sums: Counter[str] = Counter()
+    for parts in bars.values():
+        sums.update(parts)
+    ordered = list(names) or [name for name, _ in sorted(sums.items(), key=lambda item: (-item[1], item[0]))]
+    ordered = [name for name in ordered if sums[name]]
+    rows = []
+    for label, parts in bars.items():
+        numbers = [parts.get(name, 0) for name in ordered]
+        if whole := sum(numbers):
+            rows.append({"label": label, "numbers": numbers, "shares": [number / whole for number in numbers]})
+    return {"names": ordered, "rows": rows}
+
+
+def most(table: Mapping[str, int]) -> list[Row]:
+    """`{"ref": 3, "table": 9}` -> rows of name and number, the largest first."""
+    ordered = sorted(table.items(), key=lambda item: (-item[1], item[0]))
+    return [{"name": name, "number": number} for name, number in ordered if number]
+
+
+def fates(funnel: Sequence[Row]) -> Table:
+    """What became of the records of each source, in a few words."""
+    bars: dict[str, Mapping[str, float]] = {}
+    for row in funnel:
+        parts = {"kept": row["kept"], **dict.fromkeys(GROUPS, 0)}
+        for reason, number in row["dropped"].items():
+            parts[group_of(reason)] += number
+        read = {"skipped": sum(row["skipped"].values()), "unreadable": sum(row["bad"].values()), "empty": row["empty"]}
+        bars[row["source"]] = {**parts, **read}
+    return stacks(bars, ("kept", "skipped", "unreadable", "empty", *GROUPS))
+
+
+def sources(
+    documents: Sequence[Finished], pieces: Sequence[Finished], funnel: Sequence[Row], recipe: Mapping[str, Any]
+) -> list[Row]:
+    """What was read, whose text it is, what is left of it. Where it was read is the recipe's to say: a stage knows digests."""
+    inputs = {source["name"]: source.get("input", []) for source in recipe.get("source", [])}
+    in_pieces = {stage.manifest["source"]: stage.manifest.get("counts", {}).get("pieces", 0) for stage in pieces}
+    characters, all_pieces = sum(row["characters"]["kept"] for row in funnel), sum(in_pieces.values())
+    rows = []
+    for stage, row in zip(documents, funnel, strict=True):
+        manifest, name = stage.manifest, row["source"]
+        rows.append(
+            {
+                "source": name,
+                "kind": manifest.get("kind", ""),
+                "licence": manifest.get("licence", "unknown"),
+                "input": inputs.get(name, []),
+                "input_files": dict(manifest.get("input_files", {})),
+                "bytes_in": manifest.get("counts", {}).get("bytes_in", 0),
+                "documents": row["kept"],
+                "characters": row["characters"]["kept"],
+                "share": _share(row["characters"]["kept"], characters),
+                "pieces": in_pieces.get(name, 0),
+                "pieces_share": _share(in_pieces.get(name, 0), all_pieces),
+            }
+        )
+    return rows
+
+
+def mixture(rows: Sequence[Row], recipe: Mapping[str, Any]) -> Table:
+    """How much of the corpus is of each source: read, kept, in pieces, and as the phases of the recipe draw from it."""
+    bars: dict[str, Mapping[str, float]] = {
+        name: {row["source"]: row[name] for row in rows} for name in ("documents", "characters", "pieces")
+    }
+    for number, phase in enumerate(recipe.get("phase", []), start=1):
+        if phase.get("weights"):
+            bars[f"phase {number}"] = phase["weights"]
+    return stacks(bars, [row["source"] for row in rows])
+
+
+def left_out(documents: Sequence[Finished], duplicates: Finished | None, total: Row) -> dict[str, list[Row]]:
+    """Samples of documents and lines that were dropped, by reason, the commonest first; and of records that were unreadable."""
+    bad = [
+        {"source": stage.manifest["source"], **{name: str(told.get(name, "")) for name in ("origin", "reason", "text")}}
+        for stage in documents
+        for told in stage.manifest.get("samples", {}).get("bad", [])
+    ]
+    dropped: dict[str, list[dict[str, str]]] = {}
+    for sample in duplicates.manifest.get("samples", []) if duplicates else []:
+        dropped.setdefault(str(sample.get("reason", "")), []).append({name: str(value) for name, value in sample.items()})
+    numbers = {**total["dropped"], "repeated_paragraph": total["lines_out"]}
+    rows: list[Row] = [
+        {"reason": reason, "number": numbers.get(reason, len(samples)), "samples": _some(samples)}
+        for reason, samples in dropped.items()
+    ]
+    return {"dropped": sorted(rows, key=lambda row: (-row["number"], row["reason"])), "bad": _some(bad)}
+
+
+def _some(samples: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """A few, of each source in turn, cut to a length that a page can show."""
+    by_source: dict[str, list[Mapping[str, str]]] = {}
+    for sample in samples:
+        by_source.setdefault(sample.get("source", ""), []).append(sample)
+    in_turn = [sample for turn in itertools.zip_longest(*by_source.values()) for sample in turn if sample is not None]
+    return [{name: value[:LONGEST_SAMPLE] for name, value in sample.items()} for sample in in_turn[:MOST_SAMPLES]]
+
+
+def changes(documents: Sequence[Finished]) -> Table:
+    """Documents that each rule of cleaning changed, with samples of before and after."""
+    table = _counted(documents, "changed")
+    for row in table["rows"]:
+        found = [
+            {"source": stage.manifest["source"], **{name: str(one.get(name, "")) for name in ("before", "after")}}
+            for stage in documents
+            for one in stage.manifest.get("samples", {}).get(f"changed_{row['name']}", [])
+        ]
+        row["samples"] = _some(found)
+    return {**table, "personal_data": _counted(documents, "personal_data")}
+
+
+def _counted(documents: Sequence[Finished], name: str) -> Table:
+    """A table of numbers of the manifests, by source."""
+    return matrix([stage.manifest["source"] for stage in documents], [stage.manifest.get(name, {}) for stage in documents])
+
+
+def writing(documents: Sequence[Finished]) -> dict[str, Table]:
+    """Documents by language and by script, a bar for each source."""
+    return {
+        name: stacks({stage.manifest["source"]: stage.manifest.get(name, {}) for stage in documents})
+        for name in ("languages", "scripts")
+    }
+
+
+def document_lengths(documents: Sequence[Finished]) -> Table:
+    """Documents by length in characters: the lower bounds of the bins, each twice the one before, and shares by source."""
+    histograms = {stage.manifest["source"]: stage.manifest.get("characters_histogram", {}) for stage in documents}
+    found = [int(bound) for histogram in histograms.values() for bound, number in histogram.items() if number]
+    bins = [1 << power for power in range(min(found).bit_length() - 1, max(found).bit_length())] if found else []
+    panels = {}
+    for source, histogram in histograms.items():
+        if number := sum(histogram.values()):
+            panels[source] = [histogram.get(str(bound), 0) / number for bound in bins]
+    return {"bins": bins, "panels": panels}
+
+
+def wikis(documents: Sequence[Finished]) -> list[Row]:
+    """What became of the markup of each wiki."""
+    rows = []
+    for stage in documents:
+        manifest = stage.manifest
+        row = {
+            "source": manifest["source"],
+            **{name: most(manifest.get(name, {})) for name in ("templates_lost", "templates_kept", "left_out")},
+            "repairs": manifest.get("counts", {}).get("repairs", 0),
+            "characters": manifest.get("counts", {}).get("characters", 0),
+            **_conversions(manifest.get("conversions", {})),
+        }
+        if any(row[name] for name in ("templates_lost", "templates_kept", "left_out", "conversions")):
+            rows.append(row)
+    return rows
+
+
+def _conversions(counts: Mapping[str, Any]) -> Row:
+    """Numbers apart from tables of groups."""
+    numbers = {name: number for name, number in counts.items() if not isinstance(number, Mapping)}
+    return {
+        "conversions": most(numbers),
+        "groups": most(counts.get("groups", {})),
+        "missing_groups": most(counts.get("missing_groups", {})),
+    }
+
+
+def copies(duplicates: Finished | None, funnel: Sequence[Row]) -> Table:
+    """Documents that stand for others, copies dropped for them, lines taken out, evaluation texts found."""
+    decided = duplicates.manifest.get("counts", {}) if duplicates else {}
+    tables = [decided.get(row["source"], {}) for row in funnel]
+    dropped: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    files: Counter[str] = Counter()
+    for table in tables:
+        dropped.update(table.get("dropped", {}))
+        sizes.update(table.get("cluster_sizes", {}))
+        files.update(table.get("contaminated_by", {}))
+    return {
+        "dropped": {reason: dropped[reason] for reason in COPIES if dropped[reason]},
+        "clusters": sum(table.get("clusters", 0) for table in tables),
+        "cluster_sizes": {size: sizes[size] for size in sorted(sizes, key=int)},
+        "lines_out": sum(row["lines_out"] for row in funnel),
+        "characters_out": sum(row["characters"]["lines_out"] for row in funnel),
+        "contaminated_by": most(files),
+        "comparison": dict(duplicates.manifest.get("comparison", {})) if duplicates else {},
+    }
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None

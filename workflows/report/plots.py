@@ -1,0 +1,153 @@
+"""The plots of training and scores in a report: SVG to stand inside an HTML page and take its colours, light or dark.
+
+matplotlib draws with the colours below, which then become CSS: `#000001` is `currentColor`, `#000101` is `var(--series-1)`.
+Letters stay letters (svg.fonttype none), so that the browser's fonts draw Chinese. The same figures give the same bytes.
+"""
+
+import io
+import re
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from workflows.evaluation.scores import UNTRAINED
+from workflows.report.display_names import words
+
+Points = Sequence[tuple[float, float]]
+TEXT, GRID = "#000001", "#000002"
+SERIES = tuple(f"#0001{number:02x}" for number in range(1, 9))
+_CSS = {TEXT: "currentColor", GRID: "var(--grid)", **{c: f"var(--series-{n})" for n, c in enumerate(SERIES, start=1)}}
+_LIGHT = {TEXT: "#23272b", GRID: "#dcdfe3"} | dict(
+    zip(SERIES, ("#31688e", "#c06f2b", "#43865a", "#a65a8a", "#83772f", "#b4544c", "#5f7fbf", "#7a7f86"), strict=True)
+)
+"""The colours of the light page (style.html.jinja)."""
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "nezha-pipe",
+    "font.family": "sans-serif",
+    "font.size": 9.5,
+    "text.color": TEXT,
+    "axes.labelcolor": TEXT,
+    "axes.edgecolor": GRID,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": TEXT,
+    "ytick.labelcolor": TEXT,
+    "lines.linewidth": 1.5,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+}
+WIDTH, HEIGHT = 7.6, 2.9
+"""Inches; the page scales a plot to its column."""
+
+
+def curves(lines: Mapping[str, Points], name: str, *, phase_starts: Sequence[int] = (), form: str = "{:g}") -> str:
+    """Lines over steps; few points are drawn as dots too, so that a single one is seen."""
+    lines = {label: points for label, points in lines.items() if points}
+    if not lines:
+        return ""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _axes()
+        for number, (label, points) in enumerate(lines.items()):
+            xs, ys = zip(*points, strict=True)
+            few = len(points) <= 30
+            axes.plot(xs, ys, color=SERIES[number % len(SERIES)], label=label, marker="o" if few else None, markersize=3.5)
+        for step in phase_starts:
+            axes.axvline(step, color=TEXT, linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.6)
+        axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: form.format(value)))
+        if len(lines) > 1:
+            _legend(axes)
+        return _svg(figure, name)
+
+
+def scores(
+    rows: Sequence[Mapping[str, Any]], values: Sequence[Mapping[str, Any]], untrained: Collection[str] = (UNTRAINED,)
+) -> str:
+    """Mean test score per task and model, the standard deviation as a line, every seed as a dot.
+
+    Models that are not `untrained` have the colours of their curves, where curves are drawn in the same order.
+    """
+    rows = [row for row in rows if row["split"] == "test"]
+    if not rows:
+        return ""
+    tasks, models = (list(dict.fromkeys(row[name] for row in rows)) for name in ("task", "model_id"))
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _axes()
+        width = min(0.36, 0.8 / len(models))
+        trained = [model for model in models if model not in untrained]
+        for number, model in enumerate(models):
+            shown = [row for row in rows if row["model_id"] == model]
+            places = [tasks.index(row["task"]) + (number - (len(models) - 1) / 2) * width for row in shown]
+            heights, spread = [row["mean"] for row in shown], [row["deviation"] or 0.0 for row in shown]
+            color = SERIES[trained.index(model) % len(SERIES)] if model in trained else SERIES[-1]
+            axes.bar(places, heights, width * 0.88, color=color, label=model)
+            axes.errorbar(places, heights, spread, fmt="none", ecolor=TEXT, elinewidth=1.1, capsize=4)
+            for place, row in zip(places, shown, strict=True):
+                seeds = [v["value"] for v in values if all(v[name] == row[name] for name in ("model_id", "task", "split"))]
+                axes.plot([place + width * 0.27] * len(seeds), seeds, ".", color=TEXT, markersize=4, alpha=0.7)
+                top = row["mean"] + (row["deviation"] or 0.0)
+                axes.annotate(f"{row['mean']:.3f}", (place, top), (0, 5), textcoords="offset points", ha="center")
+        axes.set_xticks(range(len(tasks)), [f"{words(task)}\n{_metric(rows, task)}" for task in tasks])
+        axes.set_xlim(-0.6, len(tasks) - 0.4)
+        axes.set_ylim(0, 1.1)
+        axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
+        axes.grid(visible=False, axis="x")
+        _legend(axes)
+        return _svg(figure, "scores")
+
+
+def _metric(rows: Sequence[Mapping[str, Any]], task: str) -> str:
+    return words(next(str(row["metric"]) for row in rows if row["task"] == task))
+
+
+def _axes(height: float = HEIGHT) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _legend(axes: Axes) -> None:
+    """Above the plot, so that it never lies on the data; in one row where that fits the page."""
+    labels = axes.get_legend_handles_labels()[1]
+    columns = len(labels) if sum(len(label) + 5 for label in labels) < 90 else 4
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, borderaxespad=0.2, handlelength=1.2, columnspacing=1.4
+    )
+
+
+def alone(svg: str) -> str:
+    """A plot of a page as a file of its own: on white, with its colours, for documents."""
+    colours = {_CSS[name]: colour for name, colour in _LIGHT.items()}
+    svg = re.sub("|".join(map(re.escape, colours)), lambda match: colours[match[0]], svg)
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return svg.replace("<svg ", f'<svg {names} style="background: white" ', 1)
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """The figure as an `<svg>` element; ids bear its name, because they must be unique in a page of many."""
+    page = io.StringIO()
+    metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with warnings.catch_warnings():
+        # Chinese letters: matplotlib's own font lacks them and the browser's has them.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(page, format="svg", transparent=True, metadata=metadata)
+    svg = page.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img">', svg, count=1)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\1{name}-", svg)
+    return re.sub("|".join(_CSS), lambda match: _CSS[match[0]], svg)
