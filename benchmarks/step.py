@@ -6,7 +6,7 @@
     read/tokens/dynamic   the same, with masks drawn anew
 
 Tokens are pieces without padding. The rows come from shards of the embedded news (or of `--data`), so that their lengths are
-real. Each side goes about them as its users do. Ours: `model.training.learner.Learner` as the training loop calls it, rows sorted by
+real. Each side goes about them as its users do. Ours: `model.training.trainer.Trainer` as the training loop calls it, rows sorted by
 length into micro-batches of a token budget, LAMB, deterministic. The peer: one batch padded to its longest row, AdamW. Both
 compute in the precision that `auto` picks here and take turns; the median step counts. Reading and masking are not in it, but
 in rows of their own: nothing else need be as fast, as long as one process reads more than a GPU trains on.
@@ -32,10 +32,10 @@ from model.flops import sequence_flops
 from model.heads import PretrainingModel
 from model.optimization.optimizers import make
 from model.training import batches, workers
-from model.training.batches import Batch, Rows
-from model.training.learner import Learner
+from model.training.batches import Batch, MaskedRows
 from model.training.metrics import peak_flops
 from model.training.order import Order
+from model.training.trainer import Trainer
 from pipeline import storage
 from pipeline.engine import stages
 from pipeline.examples.shards import ShardSet
@@ -78,7 +78,7 @@ def rows(data: str | None = None, python: str | None = None) -> Iterator[Row]:
         yield from _readings(data)
 
 
-def opened(data: str, length: int) -> tuple[Rows, Order]:
+def opened(data: str, length: int) -> tuple[MaskedRows, Order]:
     """The training rows of all shards of one length."""
     pointer = storage.read_json(storage.join(data, "data.json"))
     urls = [url for name, url in pointer["shards"].items() if name.endswith(f"/{length}")]
@@ -86,7 +86,7 @@ def opened(data: str, length: int) -> tuple[Rows, Order]:
     vocabulary = storage.join(data, pointer["vocabulary"], "vocab.txt")
     order = Order({name: done.manifest["counts"]["train"]["rows"] for name, done in shards.items()}, {}, SEED)
     vocab = Vocab.from_bytes(storage.read_bytes(vocabulary), vocabulary)
-    return Rows([shards[name] for name in order.sources], "train", vocab, SEED), order
+    return MaskedRows([shards[name] for name in order.sources], "train", vocab, SEED), order
 
 
 def read(data: str, length: int, batch_rows: int, count: int) -> Steps:
@@ -109,7 +109,7 @@ def _readings(data: str) -> Iterator[Row]:
         started = time.perf_counter()
         while (seconds := time.perf_counter() - started) < READ_SECONDS or not step:
             places = order.locate(np.arange(step * READ_ROWS, (step + 1) * READ_ROWS))
-            pieces += [batch.tokens for batch in rows.share(places, 8_192, 0, 1)]
+            pieces += [batch.tokens for batch in rows.worker_batches(places, 8_192, 0, 1)]
             step += 1
         tokens = sum(pieces)
         note = f"one process; {tokens / step / READ_ROWS:.0f} pieces a row; masking, padding and tensors included"
@@ -150,7 +150,7 @@ def _labels(part: Batch) -> torch.Tensor:
 
 
 def _row(length: int, steps: Steps, device: torch.device, folder: Path, python: str | None) -> Row:
-    learner = _learner(device)
+    trainer = _trainer(device)
     ours, theirs, missing = [], [], ""
     with ExitStack() as stack:
         try:
@@ -159,13 +159,13 @@ def _row(length: int, steps: Steps, device: torch.device, folder: Path, python: 
                 str(VOCABULARY),
                 "--device",
                 device.type,
-                *(["--bf16"] if learner.precision == "bf16" else []),
+                *(["--bf16"] if trainer.precision == "bf16" else []),
             ]
             ask = stack.enter_context(peers.dialogue(peers.environment(python), "peer_step.py", str(folder), *arguments))
         except peers.PeerMissing as error:
             missing = str(error)
         for step, parts in enumerate(steps.micro_batches):
-            ours.append(steps.tokens(step) / _seconds(learner, step, parts))
+            ours.append(steps.tokens(step) / _seconds(trainer, step, parts))
             if not missing:
                 try:
                     theirs.append(steps.tokens(step) / ask(str(step))["seconds"])
@@ -173,25 +173,25 @@ def _row(length: int, steps: Steps, device: torch.device, folder: Path, python: 
                     missing = str(error)
     value = statistics.median(ours[1:])
     baseline = None if missing else statistics.median(theirs[1:])
-    note = "; ".join([missing or "baseline: NEZHA of transformers 4.57.6", *_about(steps, learner.precision, device, value)])
+    note = "; ".join([missing or "baseline: NEZHA of transformers 4.57.6", *_about(steps, trainer.precision, device, value)])
     return Row(name=f"step/base/{length}", value=value, unit="tokens/s", baseline=baseline, note=note)
 
 
-def _learner(device: torch.device) -> Learner:
+def _trainer(device: torch.device) -> Trainer:
     torch.manual_seed(SEED)
     settings = OptimizerConfig()
     network = PretrainingModel(EncoderConfig(), VOCABULARY).to(device)
-    return Learner(network, make(network, settings), TrainingConfig(), settings.max_grad_norm, SEED)
+    return Trainer(network, make(network, settings), TrainingConfig(), settings.max_grad_norm, SEED)
 
 
-def _seconds(learner: Learner, number: int, parts: Sequence[Batch]) -> float:
+def _seconds(trainer: Trainer, number: int, parts: Sequence[Batch]) -> float:
     """Of one step of ours."""
-    moved = [part.to(learner.device) for part in parts]
-    _wait(learner.device)
+    moved = [part.to(trainer.device) for part in parts]
+    _wait(trainer.device)
     started = time.perf_counter()
     with workers.deterministic():
-        outcome = learner.step(number, moved, 1e-4)
-    _wait(learner.device)
+        outcome = trainer.step(number, moved, 1e-4)
+    _wait(trainer.device)
     assert outcome.updated, "the loss is not finite"
     return time.perf_counter() - started
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from model.training.batches import (
     NO_LABEL,
     Batch,
-    Rows,
+    MaskedRows,
     micro_batches,
     padded,
     steps,
@@ -40,9 +40,9 @@ def dynamic(tmp_path_factory: pytest.TempPathFactory) -> tiny.Corpus:
     return tiny.prepare(tmp_path_factory.mktemp("dynamic"), static_draws=0)
 
 
-def opened(corpus: tiny.Corpus, seed: int = 7) -> tuple[Rows, Order]:
+def opened(corpus: tiny.Corpus, seed: int = 7) -> tuple[MaskedRows, Order]:
     sources = [stages.load(url) for url in corpus.shards.values()]
-    rows = Rows(sources, "train", tiny.VOCAB, seed)
+    rows = MaskedRows(sources, "train", tiny.VOCAB, seed)
     return rows, Order(dict(zip(("news", "reviews"), map(len, rows.sets), strict=True)), {"news": 1, "reviews": 2}, seed)
 
 

@@ -12,7 +12,7 @@ import torch
 from benchmarks import command, corpus, deduplicated, peers, prepare, rows, segment, startup, step
 from benchmarks.__main__ import main
 from benchmarks.rows import Row
-from model.training.batches import Batch, Rows
+from model.training.batches import Batch, MaskedRows
 from model.training.order import Order
 from pipeline.engine import stages
 from tests import tiny
@@ -224,9 +224,9 @@ def test_arithmetic_of_a_full_row_is_that_of_the_cost_model(tmp_path: Path) -> N
 def micro_batches(folder: Path) -> list[Batch]:
     made = tiny.prepare(folder)
     shards = stages.load(made.shards["news/24"])
-    rows = Rows([shards], "train", tiny.VOCAB, 1)
+    rows = MaskedRows([shards], "train", tiny.VOCAB, 1)
     places = Order({"news": shards.manifest["counts"]["train"]["rows"]}, {}, 1).locate(np.arange(16))
-    return list(rows.share(places, 160, 0, 1))
+    return list(rows.worker_batches(places, 160, 0, 1))
 
 
 def test_help_loads_click_and_nothing_else() -> None:

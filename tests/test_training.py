@@ -19,14 +19,15 @@ import pytest
 import torch
 
 from model.config import OptimizerConfig, PhaseConfig
+from model.training import __main__ as entry
 from model.training import (
     batches,
     checkpoint,
-    learner,
     loop,
+    trainer,
 )
 from model.training.loop import train
-from model.training.metrics import BY_THE_CLOCK
+from model.training.metrics import MACHINE_DEPENDENT
 from model.training.order import key
 from model.training.run import PretrainRun
 from pipeline import storage
@@ -64,7 +65,7 @@ def content(url: str) -> dict[str, bytes]:
 def metrics(output: Path | str) -> list[dict[str, Any]]:
     """Rows without what depends on the clock."""
     rows = checkpoint.read_metrics(str(output))
-    return [{k: v for k, v in row.items() if k not in BY_THE_CLOCK} for row in rows]
+    return [{k: v for k, v in row.items() if k not in MACHINE_DEPENDENT} for row in rows]
 
 
 class Killed(BaseException):
@@ -103,7 +104,7 @@ def test_a_run_leaves_what_its_folder_promises(whole: tuple[PretrainRun, loop.Tr
     trained = [row for row in rows if row["kind"] == "train"]
     assert [row["step"] for row in trained] == list(range(1, 101))
     names = {"kind", "step", "phase", "loss", "mlm_loss", "pair_loss", "masked_accuracy"}
-    names |= {"learning_rate", "grad_norm", "loss_scale", "skipped_samples", "trust_ratios", *BY_THE_CLOCK}
+    names |= {"learning_rate", "grad_norm", "loss_scale", "skipped_samples", "trust_ratios", *MACHINE_DEPENDENT}
     assert all(row.keys() == names for row in trained)
     assert trained[0]["trust_ratios"].keys() == {
         "embeddings",
@@ -264,11 +265,11 @@ def test_an_older_attempt_stops_before_it_writes(corpus: tiny.Corpus, tmp_path: 
 
 def altered(change: Callable[[int, torch.Tensor], torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `change(first sample of the step, loss)` replace the loss of masked words, in the gradient and in what is told."""
-    measure = learner.measure
+    measure, steps = trainer.measure, batches.steps
     now = [0]
 
     def reading(*arguments: Any) -> Iterator[Any]:
-        with contextlib.closing(batches.steps(*arguments)) as reader:
+        with contextlib.closing(steps(*arguments)) as reader:
             for step in reader:
                 now[0] = step.start
                 yield step
@@ -279,8 +280,8 @@ def altered(change: Callable[[int, torch.Tensor], torch.Tensor], monkeypatch: py
             mlm, sums[0] = change(now[0], mlm), change(now[0], sums[0])
         return mlm, pair, sums
 
-    monkeypatch.setattr(loop, "steps", reading)
-    monkeypatch.setattr(learner, "measure", wrong)
+    monkeypatch.setattr(batches, "steps", reading)
+    monkeypatch.setattr(trainer, "measure", wrong)
 
 
 def poisoned(bad: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,7 +312,7 @@ def test_a_loss_that_is_not_finite_makes_no_update_and_other_samples_take_their_
     trained = [row for row in metrics(tmp_path) if row["kind"] == "train"]
     assert [row["step"] for row in trained] == list(range(1, 21))
     assert [row["skipped_samples"] for row in trained[4:12]] == [0, 32, 32, 32, 32, 32, 48, 48]
-    assert "samples 96 to 112 of phase 1 are passed by (2 bad in a row)" in caplog.text
+    assert "samples 96 to 112 of phase 1 are skipped (2 bad in a row)" in caplog.text
     loaded = checkpoint.load(result.last_checkpoint)
     assert all(tensor.isfinite().all() for tensor in loaded.model.values())
     assert int(loaded.optimizer["step/0"]) == 20
@@ -377,7 +378,7 @@ def test_bad_steps_in_a_row_send_the_run_back_and_past_their_samples(
         poisoned({16 * n for n in (14, 15, 16)}, patch)
         result = train(run, on_commit=lambda figures, url: heard.append((figures["step"], url)))
     assert (result.step, result.attempt) == (30, 2)
-    assert "back from step 14 to step 10; samples 160 to 272 are passed by" in caplog.text
+    assert "rolled back from step 14 to step 10; samples 160 to 272 are skipped" in caplog.text
     assert storage.read_json(storage.join(run.output, "attempt-0002", "attempt.json"))["rolled_back_from"] == 14
     state = state_of(result.last_checkpoint)
     assert (state["skipped_ranges"], state["consumed_samples"], state["rollbacks"]) == ([[0, 160, 272]], 480 + 112, 0)
@@ -429,9 +430,7 @@ def test_a_run_that_going_back_does_not_help_ends_in_one_line_also_after_a_resta
     poisoned(set(range(64, 100_000)), monkeypatch)
     run = tiny.pretrain_run(corpus, tmp_path, (phase(steps=50),), validate_every=1_000, checkpoint_every=3, rollback_after=4)
     for _ in range(2):
-        with pytest.raises(
-            CheckpointError, match="4 bad steps in a row after step 3, and going back 3 times was no"
-        ) as refused:
+        with pytest.raises(CheckpointError, match="4 bad steps in a row after step 3, and 3 rollbacks did not help") as refused:
             train(run)
         assert "\n" not in str(refused.value) and "checkpoint-00000003" in str(refused.value)
     assert len(checkpoint.attempts(run.output)) == 5  # a restart tries no more than its own steps
@@ -663,7 +662,7 @@ def environment(**more: str) -> dict[str, str]:
 def command(run: PretrainRun, tmp_path: Path, *launcher: str) -> list[str]:
     path = tmp_path / "run.json"
     storage.write_json(str(path), run.to_json())
-    return [sys.executable, *launcher, "-m", "model.training.loop", str(path)]
+    return [sys.executable, *launcher, "-m", "model.training", str(path)]
 
 
 def test_sigterm_ends_in_order_after_the_step(corpus: tiny.Corpus, tmp_path: Path) -> None:
@@ -680,7 +679,7 @@ def test_sigterm_ends_in_order_after_the_step(corpus: tiny.Corpus, tmp_path: Pat
             break
     out, err = process.communicate()
     watchdog.cancel()
-    assert process.returncode == loop.STOPPED, err
+    assert process.returncode == entry.STOPPED, err
     last = checkpoint.newest_valid(run.output)
     assert last is not None
     step = storage.read_json(f"{last}/state.json")["step"]
@@ -689,10 +688,10 @@ def test_sigterm_ends_in_order_after_the_step(corpus: tiny.Corpus, tmp_path: Pat
 
 
 def test_the_command_tells_a_mistake_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert loop.main([str(tmp_path / "none.json")]) == 2
-    assert loop.main([]) == 2
+    assert entry.main([str(tmp_path / "none.json")]) == 2
+    assert entry.main([]) == 2
     (tmp_path / "run.json").write_text('{"config": {"phases": []}}')
-    assert loop.main([str(tmp_path / "run.json")]) == 2
+    assert entry.main([str(tmp_path / "run.json")]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3 and "none.json: not found" in lines[0] and "RUN.json" in lines[1] and "[[phase]]" in lines[2]
 

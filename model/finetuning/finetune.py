@@ -34,7 +34,7 @@ from model.finetuning.windows import (
 )
 from model.heads import SequenceClassifier, TokenClassifier
 from model.optimization.lamb import parameter_groups
-from model.training.learner import precision
+from model.training.trainer import precision
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,10 @@
-"""The optimizer that a recipe names, and how strongly it moved each layer.
+"""The optimizer that a recipe names, and the trust ratios of each layer.
 
     make(network, OptimizerConfig(variant="nvlamb"))       Lamb; "adamw": torch's AdamW, fused into one pass
     trust_ratios(network, optimizer)                       {"embeddings": [0.97, 1.9], "encoder.0": [0.4, 10.0], ...}
 
-A trust ratio is norm of weights / norm of update, of each tensor. Always 10, or below 0.01, says that the rate or the decay
-does not fit the variant.
+A trust ratio is norm of weights / norm of update, for each tensor. If it is always 10, or below 0.01, learning rate or weight
+decay do not fit the variant.
 """
 
 import re
@@ -17,7 +17,7 @@ from model.optimization.lamb import Lamb, parameter_groups
 
 
 def make(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """The optimizer over all parameters, at learning rate 0: the loop sets it before each step."""
+    """The optimizer of all parameters, at learning rate 0: the trainer sets the rate before each step."""
     groups = parameter_groups(network, config.weight_decay)
     betas, decay = (config.beta1, config.beta2), config.weight_decay
     if config.variant == "adamw":
@@ -26,7 +26,7 @@ def make(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
 
 
 def trust_ratios(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, list[float]]:
-    """Least and greatest ratio of each layer in the last step; empty for AdamW, which has none. Waits for the device once."""
+    """Smallest and largest ratio of each layer in the last step; empty for AdamW, which has none. Waits for the device once."""
     ratios = getattr(optimizer, "trust_ratios", {})
     names = [(name, ratios[parameter]) for name, parameter in network.named_parameters() if parameter in ratios]
     layers: dict[str, list[float]] = {}
@@ -38,7 +38,7 @@ def trust_ratios(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[s
 
 
 def layer(parameter: str) -> str:
-    """`nezha.encoder.layer.3.output.dense.weight` -> `encoder.3`; the others by their part: embeddings, pooler, predictions."""
+    """`nezha.encoder.layer.3.output.dense.weight` -> `encoder.3`; others by their module: embeddings, pooler, predictions."""
     if found := re.search(r"encoder\.layer\.(\d+)\.", parameter):
         return f"encoder.{found[1]}"
     return parameter.split(".")[1]

@@ -1,4 +1,4 @@
-"""The learning rate and the batch of each step, as pure functions: a resumed run needs nothing but the number of its step.
+"""Learning rate and batch size of each step, as pure functions: a resumed run needs nothing but its step number.
 
 warmup_steps 4, steps 12, learning_rate 1.0        batch_size 256, ramp_batch_size 64, ramp_steps 6
 step        0     1     2     3     4     5      ...   7     8     9     10     11     12
@@ -16,12 +16,12 @@ from model.config import PhaseConfig
 def learning_rate(step: int, phase: PhaseConfig) -> float:
     """The learning rate of `step`, counted from 0 within the phase.
 
-    With peak p, W warm-up steps and N steps: p * t / W while t < W, so step 0 has rate 0 if there is a warm-up; 0 from t = N
-    on; between the two:
+    With peak p, W warm-up steps and N steps: p * t / W while t < W, so step 0 has rate 0 if there is a warm-up; 0 for t >= N;
+    in between:
 
         linear, polynomial  p * ((1 - t/N) / (1 - W/N)) ** power, which is p at t = W; `linear` is power 1
         constant            p
-        wsd                 p, and over the last D = decay_steps steps p * (1 - sqrt((t - (N - D)) / D))
+        wsd                 p, then p * (1 - sqrt((t - (N - D)) / D)) in the last D = decay_steps steps
 
     Sources: Huawei's optimization.py, lines 31-63 (BERT's own code jumps at W); "1 - sqrt" is arXiv 2405.18392, section 4.
     """
@@ -39,11 +39,13 @@ def learning_rate(step: int, phase: PhaseConfig) -> float:
 
 
 def batch_size(step: int, phase: PhaseConfig) -> int:
-    """Sequences of `step`, counted from 0 within the phase, over all workers.
+    """Sequences in `step`, counted from 0 within the phase, over all workers.
 
-    Without a ramp always `batch_size`. With one, stairs of equal width (ramp, 2 ramp, 3 ramp, ...) lead to `batch_size`, which
-    holds from step `ramp_steps` on: what divides the first stair among workers divides them all. The ramp's mean is half of
-    `batch_size`. Source: arXiv 2412.13663 (ModernBERT), which grows from 768 to 4,608, six times as many.
+    Without a ramp always `batch_size`. With one, the batch grows by `ramp_batch_size` at a time (ramp, 2 ramp, 3 ramp, ...), in
+    stairs of equal width, and is `batch_size` from step `ramp_steps` on. Every stair is a multiple of the first, so whatever
+    divides the first among workers divides all. The mean over the ramp is half of `batch_size`.
+
+    Source: arXiv 2412.13663 (ModernBERT), which grows from 768 to 4,608, six times as many.
     """
     if phase.ramp_batch_size is None or step >= phase.ramp_steps:
         return phase.batch_size
@@ -52,6 +54,6 @@ def batch_size(step: int, phase: PhaseConfig) -> int:
 
 
 def sequences(phase: PhaseConfig) -> int:
-    """Sequences of all steps of a phase together."""
+    """Sequences in all steps of a phase together."""
     ramp = sum(batch_size(step, phase) for step in range(phase.ramp_steps))
     return ramp + (phase.steps - phase.ramp_steps) * phase.batch_size

@@ -1,14 +1,14 @@
-"""Rows become tensors: which rows a step takes, how they are cut into micro-batches, which worker gets which, what is masked.
+"""Batches: which rows a step takes, how they are cut into micro-batches, which worker gets which, and what is masked.
 
     step 3 of batch size 4           rows 12..15 of the order       lengths 9 128 14 120
     micro_batches(.., 256)           (13, 15) (14, 12)              longest first, padded to 128 and to 16
     dealt to 2 workers               worker 0: (13, 15)             worker 1: (14, 12)
 
-    row        [CLS] 他 出 生 在  北     京   。 [SEP]               a draw hides 北京 and keeps 京 as it is
+    row        [CLS] 他 出 生 在  北     京   。 [SEP]               a draw masks 北京, of which it leaves 京 in place
     input_ids  [CLS] 他 出 生 在 [MASK]  京   。 [SEP] 0 0           padded
-    labels                        北     京                          mask_positions 5 6: also where the piece was kept
+    labels                        北     京                          mask_positions 5 6: also where the token was left
 
-All of it is a function of (seed, step) and the shards, so any number of workers sees the same samples, masks and micro-batches.
+All of it is a function of seed, step and shards, so any number of workers sees the same samples, masks and micro-batches.
 """
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -30,75 +30,76 @@ from pipeline.examples.shards import Row, ShardSet
 from pipeline.tokenization.vocab import Vocab
 
 NO_LABEL = -100
-"""Of a row that says nothing about its pair; the value that torch's cross entropy ignores."""
+"""Pair label of a row without one; the value that torch's cross entropy ignores."""
 PAD_MULTIPLE = 8
-"""Rows are padded to a multiple of this: matrix units work in eights, and fewer shapes are met."""
-
+"""Length that padded lengths are a multiple of: matrix units work in eights, and there are fewer shapes."""
 
 Mask = tuple[npt.NDArray[Any], npt.NDArray[Any]]
-"""Masked positions of a row, and what stands there in place of the pieces."""
+"""Masked positions of a row (k,), and the tokens that replace its own there (k,)."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A micro-batch: B rows padded to L pieces, K masked pieces in them."""
+    """A micro-batch: B rows padded to L tokens, with K masked tokens."""
 
     number: int
-    """Of the step's micro-batches, over all workers: it keys the dropout."""
+    """Index among the step's micro-batches of all workers; it keys the dropout."""
     input_ids: Tensor
     """(B, L) int64, masks applied."""
     attention_mask: Tensor
-    """(B, L) bool, true for pieces, false for padding."""
+    """(B, L) bool, True for tokens, False for padding."""
     token_type_ids: Tensor
     """(B, L) int64, 1 in the second segment."""
     mask_positions: Tensor
     """(K,) int64 into the B * L positions."""
     mask_labels: Tensor
-    """(K,) int64, the original pieces."""
+    """(K,) int64, the original tokens."""
     pair_labels: Tensor
     """(B,) int64, -100 where there is none."""
     example_ids: npt.NDArray[np.uint64]
-    """(B,) for ledgers; stays in main memory."""
+    """(B,) uint64, to tell which examples a step saw; stays in main memory."""
     lengths: tuple[int, ...]
-    """(B,) pieces of each row: so that nobody must wait for a GPU to count them."""
+    """(B,) tokens of each row: the host needs them without waiting for a GPU."""
     pairs: int
     """Rows with a pair label."""
 
     @property
     def masked(self) -> int:
+        """Masked tokens, K."""
         return len(self.mask_labels)
 
     @property
     def tokens(self) -> int:
-        """Pieces without padding."""
+        """Tokens without padding."""
         return sum(self.lengths)
 
     @property
     def squares(self) -> int:
-        """Sum of the squares of the lengths: what attention grows with."""
+        """Sum of the squared lengths, which the cost of attention is proportional to."""
         return sum(length * length for length in self.lengths)
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on another device."""
+        """The same batch on another device."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.type is Tensor}
         return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one worker computes in one step."""
+    """One worker's part of one step."""
 
     start: int
-    """First sample of the step, of all workers."""
+    """First sample of the step, over all workers."""
     end: int
+    """Sample after its last."""
     micro_batches: tuple[Batch, ...]
 
 
 def micro_batches(lengths: Integers, micro_batch_tokens: int) -> list[Integers]:
     """Indices of the rows of each micro-batch, longest rows first; every row once.
 
-    `lengths` (n,) in pieces. A micro-batch has at most `micro_batch_tokens` positions with its padding; a row that is longer
-    than that alone goes alone.
+    `lengths`: (n,) tokens of each row. A micro-batch has at most `micro_batch_tokens` positions, padding included; a row that
+    is longer than that is a micro-batch of its own.
     """
     longest_first = np.argsort(-lengths, kind="stable")
     result, start = [], 0
@@ -110,12 +111,12 @@ def micro_batches(lengths: Integers, micro_batch_tokens: int) -> list[Integers]:
 
 
 def padded(length: int) -> int:
-    """The length to which rows are padded when the longest has `length` pieces."""
+    """The length that rows are padded to when the longest has `length` tokens."""
     return -(-length // PAD_MULTIPLE) * PAD_MULTIPLE
 
 
-class Rows:
-    """The rows of one split of some sources, masked: `sources` in the order in which `Located.source` counts them."""
+class MaskedRows:
+    """The masked rows of one split of several sources. `Located.source` is an index into `sources`."""
 
     def __init__(self, sources: Sequence[Finished], split: str, vocab: Vocab, seed: int) -> None:
         self.sets = [ShardSet(source, split) for source in sources]
@@ -124,20 +125,20 @@ class Rows:
         self.seed = seed
 
     def lengths(self, places: Located) -> Integers:
-        """(n,) numbers of pieces of some rows."""
+        """The number of tokens of each row, (n,)."""
         result = np.empty(len(places.row), np.int64)
         for number, shards in enumerate(self.sets):
             here = np.flatnonzero(places.source == number)
             result[here] = shards.lengths(places.row[here])
         return result
 
-    def share(self, places: Located, micro_batch_tokens: int, rank: int, world: int) -> Iterator[Batch]:
-        """The micro-batches of worker `rank` of `world`: number i goes to worker i mod world.
+    def worker_batches(self, places: Located, micro_batch_tokens: int, rank: int, world_size: int) -> Iterator[Batch]:
+        """The micro-batches of worker `rank`: number i goes to worker i mod `world_size`.
 
-        Masks are drawn for all of them at once: it takes a fraction of the time.
+        Masks are drawn for all of them at once, which takes a fraction of the time.
         """
         parts = micro_batches(self.lengths(places), micro_batch_tokens)
-        own = range(rank, len(parts), world)
+        own = range(rank, len(parts), world_size)
         picked = np.concatenate([parts[number] for number in own]) if own else np.zeros(0, np.int64)
         rows, masks = self._read(Located(places.source[picked], places.epoch[picked], places.row[picked]))
         start = 0
@@ -155,14 +156,16 @@ class Rows:
         return rows, self._masks(rows, places)
 
     def _batch(self, number: int, rows: Sequence[Row], masks: Sequence[Mask]) -> Batch:
-        """Pad rows to one length, with their masks."""
+        """Mask rows, and pad them to one length."""
+        # Rows side by side, (B, L); the ids at padded positions are never looked at.
         lengths = np.array([len(row.input_ids) for row in rows])
         length = padded(int(lengths.max()))
         column = np.arange(length)
         attention_mask = column < lengths[:, None]
-        originals = np.zeros(attention_mask.shape, np.int64)  # what padding holds is never looked at
+        originals = np.zeros(attention_mask.shape, np.int64)
         originals[attention_mask] = np.concatenate([row.input_ids for row in rows])
         second_start = np.array([row.second_start or length for row in rows])
+        # Masked positions in the flattened batch, (K,), and the tokens there replaced.
         counts = [len(positions) for positions, _ in masks]
         positions = np.concatenate([positions for positions, _ in masks]).astype(np.int64)
         positions += np.repeat(np.arange(len(rows)) * length, counts)
@@ -183,15 +186,15 @@ class Rows:
         )
 
     def _masks(self, rows: list[Row], places: Located) -> list[Mask]:
-        """Positions and replacements of each row: the stored draw of its epoch, or a fresh one where none are stored."""
+        """The mask of each row: the stored draw of its epoch, or a new one where none are stored."""
         epochs = places.epoch.tolist()
         masks = [row.draws[epoch % len(row.draws)] if row.draws else None for row, epoch in zip(rows, epochs, strict=True)]
         fresh = np.flatnonzero([mask is None for mask in masks])
         for source in np.unique(places.source[fresh]).tolist():
             here = fresh[places.source[fresh] == source]
-            some = [rows[i] for i in here]
-            ids, units = [row.input_ids for row in some], [row.unit_starts for row in some]
-            sequences = Sequences.join([row.example_id for row in some], ids, units, [row.second_start for row in some])
+            chosen = [rows[i] for i in here]
+            ids, units = [row.input_ids for row in chosen], [row.unit_starts for row in chosen]
+            sequences = Sequences.join([row.example_id for row in chosen], ids, units, [row.second_start for row in chosen])
             drawn = masking.draw(self.seed, places.epoch[here, None], sequences, self.rules[source])
             ends = drawn.lengths[:, 0].cumsum().tolist()
             for i, start, end in zip(here.tolist(), [0, *ends], ends, strict=False):
@@ -200,25 +203,25 @@ class Rows:
 
 
 def steps(
-    rows: Rows,
+    rows: MaskedRows,
     order: Order,
     samples: Iterable[tuple[int, int]],
     micro_batch_tokens: int,
     rank: int = 0,
-    world: int = 1,
+    world_size: int = 1,
     device: torch.device | None = None,
 ) -> Generator[Step, None, None]:
-    """The steps that take the given ranges of samples; the next is made in a thread while the last is computed."""
+    """One step for each (first sample, end) of `samples`; a thread reads the next while the caller works on the last."""
 
     def load(start: int, end: int) -> Step:
-        share = rows.share(order.locate(np.arange(start, end)), micro_batch_tokens, rank, world)
-        return Step(start, end, tuple(batch.to(device) if device else batch for batch in share))
+        own = rows.worker_batches(order.locate(np.arange(start, end)), micro_batch_tokens, rank, world_size)
+        return Step(start, end, tuple(batch.to(device) if device else batch for batch in own))
 
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
-        coming = None
-        for one in samples:
-            ready, coming = coming, thread.submit(load, *one)
-            if ready:
-                yield ready.result()
-        if coming:
-            yield coming.result()
+        loading = None
+        for start, end in samples:
+            loaded, loading = loading, thread.submit(load, start, end)
+            if loaded:
+                yield loaded.result()
+        if loading:
+            yield loading.result()

@@ -1,11 +1,11 @@
-"""torch.compile: one kernel for what would be many, from code that is made once and kept.
+"""torch.compile: fused kernels for parts of the network, compiled once and cached.
 
-    compiled(network, "auto", device)      on a GPU with Triton True; on a processor False: if it helps there was not measured
+    compile_network(network, "auto", device)      on a GPU with Triton True; on a CPU False: whether it helps was not measured
 
-Compiled are the parts that see pieces one by one: linear layers with their activation, dropout, residual and LayerNorm. Blocks
-share their code. How many pieces there are is a variable in it, so batches of any shape use the same; attention has kernels of
-its own, and what it needs to know of lengths would be compiled anew for each batch. Code is kept in
-~/.cache/nezha-pipe/torchinductor (or TORCHINDUCTOR_CACHE_DIR): a run that is started again does not wait for it.
+Compiled are the parts that treat each token alone: linear layers with their activation, dropout, residual and LayerNorm. Blocks
+share their code. The number of tokens is a variable in it, so batches of any shape use the same code. Attention is not
+compiled: it has kernels of its own, and as it depends on lengths it would be recompiled for each batch. Code is kept in
+~/.cache/nezha-pipe/torchinductor (or TORCHINDUCTOR_CACHE_DIR), so a run that is started again does not wait for it.
 """
 
 import importlib.util
@@ -23,34 +23,34 @@ from model.encoder import Dense, Embeddings, Residual
 from model.heads import Transform
 from pipeline.errors import RecipeError
 
-TORCHS_OWN = os.path.join(tempfile.gettempdir(), "torchinductor_")
-"""Where torch keeps its code by itself, and sets the variable to: a place that is emptied when a machine starts."""
+TORCH_DEFAULT = os.path.join(tempfile.gettempdir(), "torchinductor_")
+"""Start of torch's own cache folder, to which it sets the variable: it is lost when the machine restarts."""
 log = logging.getLogger(__name__)
 
 
-def compiled(network: nn.Module, setting: Literal["auto", "on", "off"], device: torch.device) -> bool:
-    """Let parts of a network compile themselves at their first call; names and weights stay. Says whether they will.
+def compile_network(network: nn.Module, setting: Literal["auto", "on", "off"], device: torch.device) -> bool:
+    """Make parts of a network compile at their first call; names and weights stay. Returns whether they will.
 
-    `RecipeError` when it is to be `on` where something needed is missing.
+    Raises: `RecipeError` when the setting is `on` and something needed is missing.
     """
-    missing = lacking(device)
+    missing = missing_compiler(device)
     if setting == "on" and missing:
         raise RecipeError(f'training.compile = "on" needs {missing} on this machine; install it, or set compile = "off"')
     if setting == "off" or missing or (setting == "auto" and device.type != "cuda"):
         return False
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nezha-pipe" / "torchinductor"
-    kept = os.environ.get("TORCHINDUCTOR_CACHE_DIR", "")
-    if not kept or kept.startswith(TORCHS_OWN):
-        kept = os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
+    folder = os.environ.get("TORCHINDUCTOR_CACHE_DIR", "")
+    if not folder or folder.startswith(TORCH_DEFAULT):
+        folder = os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
     for part in network.modules():
         if isinstance(part, Embeddings | Dense | Residual | Transform):
             part.compile(dynamic=True)
-    log.info("torch.compile is on; its code is kept in %s", kept)
+    log.info("torch.compile is on; its code is kept in %s", folder)
     return True
 
 
-def lacking(device: torch.device) -> str | None:
-    """What torch.compile would need and does not find: a C++ compiler, on GPUs Triton and a C compiler."""
+def missing_compiler(device: torch.device) -> str | None:
+    """What torch.compile needs and cannot find: a C++ compiler, on GPUs Triton and a C compiler. None: all is there."""
     if device.type == "cuda":
         if importlib.util.find_spec("triton") is None:
             return "the package triton"

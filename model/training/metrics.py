@@ -1,4 +1,4 @@
-"""What a run says about itself: rows for reports, a line for people, progress.json for whoever draws a bar.
+"""Metrics: rows for reports, log lines for people, progress.json for progress bars.
 
     step     100/2000  phase 1  loss 7.214  masked 12.1%  rate 9.00e-05  182,311 tokens/s  MFU 41.2%
     valid    100/2000  phase 1  loss 7.402  masked 10.8%  (news 7.100, reviews 7.704)
@@ -9,8 +9,8 @@
     {"kind": "rollback", "step": 50, "phase": 0, "from_step": 57, "samples": [12800, 17152]}
     {"kind": "validation", "step": 100, "phase": 0, "source": "news", "loss": 7.1, ...}     one per source, and one of "all"
 
-Figures are those of the step itself, no running means, so that a resumed run writes the same rows. What the clock and the
-machine decide (`BY_THE_CLOCK`) is of the steps since the row before.
+Figures are those of the step itself, not running means, so a resumed run writes the same rows. Only the fields in
+`MACHINE_DEPENDENT` may differ; they cover the steps since the last row.
 """
 
 import contextlib
@@ -28,33 +28,34 @@ from model.config import EncoderConfig
 from model.flops import PEAK_TERAFLOPS, sequence_flops
 from model.training import workers
 from model.training.checkpoint import Attempt
-from model.training.learner import Outcome
+from model.training.outcome import Outcome, Verdict
 from model.training.state import State
 from pipeline import storage
 
 PROGRESS = "progress.json"
-BY_THE_CLOCK = (
+MACHINE_DEPENDENT = (
     *("tokens_per_second", "mfu", "mfu_without_relative", "memory_bytes"),
     *("data_seconds", "compute_seconds", "optimizer_seconds", "seconds"),
 )
+"""Fields of training rows that depend on the machine and its load."""
 log = logging.getLogger(__name__)
 
 
 def peak_flops(device_name: str) -> float | None:
-    """Of a GPU by its name; None of one that is not known, and of processors."""
+    """Peak FLOP/s of a GPU by its name; None for unknown ones, and for CPUs."""
     return next((peak * 1e12 for name, peak in PEAK_TERAFLOPS.items() if name in device_name), None)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Most bytes that were in use at once: of the GPU by torch, elsewhere of this process."""
+    """Most bytes in use at once: on a GPU those that torch allocated, on a CPU those of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 @dataclass
-class Spent:
-    """Since the last row: time of steps, by what it went to, and what was done in it."""
+class Interval:
+    """Work done since the last training row, and the seconds that it took."""
 
     steps: int = 0
     tokens: int = 0
@@ -66,50 +67,50 @@ class Spent:
 
 
 class Metrics:
-    """Rows since the last checkpoint, and the time that steps took."""
+    """Rows since the last checkpoint, and the work since the last training row."""
 
     def __init__(self, steps: int, encoder: EncoderConfig, vocabulary_size: int) -> None:
         self.steps, self.encoder, self.vocabulary_size = steps, encoder, vocabulary_size
         self.rows: list[dict[str, Any]] = []
         self.device = workers.device()
         peak = peak_flops(torch.cuda.get_device_name(self.device)) if self.device.type == "cuda" else None
-        self.peak = peak * workers.world() if peak else None
-        self._started = self._told = time.monotonic()
-        self._spent = Spent()
+        self.peak = peak * workers.world_size() if peak else None
+        self._started = self._progress_written = time.monotonic()
+        self._interval = Interval()
         self._tokens_per_second: float | None = None
 
     @contextlib.contextmanager
     def timed(self) -> Iterator[None]:
-        """Counts as time of training: steps, and waiting for their batches; not validation, not checkpoints."""
+        """Count the block as training time: steps and the wait for their batches, not validations and checkpoints."""
         started = time.monotonic()
         yield
-        self._spent.seconds += time.monotonic() - started
+        self._interval.seconds += time.monotonic() - started
 
     def count(self, outcome: Outcome) -> None:
-        """Add up what a step took and did, whether it made an update or not."""
-        spent = self._spent
-        spent.steps += 1
-        spent.tokens += outcome.tokens
-        spent.compute += outcome.compute_seconds
-        spent.optimizer += outcome.optimizer_seconds
+        """Add the work of a step, with or without an update, to the interval."""
+        interval = self._interval
+        interval.steps += 1
+        interval.tokens += outcome.tokens
+        interval.compute += outcome.compute_seconds
+        interval.optimizer += outcome.optimizer_seconds
         if outcome.tokens:
-            # Sequences of the mean length, weighed by pieces: the sum of squares, which attention takes, is the same.
+            # Sequences of the mean length, weighted by tokens: their sum of squares, which attention costs, is the same.
             length = max(1, round(outcome.squares / outcome.tokens))
             shape = (self.encoder, length, self.vocabulary_size, outcome.masked / outcome.tokens)
-            spent.flops += sequence_flops(*shape) * outcome.tokens / length
-            spent.flops_without_relative += sequence_flops(*shape, relative=False) * outcome.tokens / length
+            interval.flops += sequence_flops(*shape) * outcome.tokens / length
+            interval.flops_without_relative += sequence_flops(*shape, relative=False) * outcome.tokens / length
 
     def due(self, step: int, log_every: int) -> bool:
-        """Every `log_every` steps and at the very end."""
+        """Whether a training row is due: every `log_every` steps and at the very end."""
         return step % log_every == 0 or step == self.steps
 
-    def step(self, state: State, outcome: Outcome, learning_rate: float, trust_ratios: Mapping[str, Sequence[float]]) -> None:
-        """Keep a row and write a line."""
+    def log_update(self, state: State, outcome: Outcome, trust_ratios: Mapping[str, Sequence[float]]) -> None:
+        """Add a training row and write a log line."""
         speeds = self._speeds()
         row = {
             **{"kind": "train", "step": state.step, "phase": state.phase},
             **{name: value for name, value in outcome.figures.items() if name != "pair_accuracy"},
-            "learning_rate": learning_rate,
+            "learning_rate": outcome.learning_rate,
             "grad_norm": outcome.grad_norm,
             "loss_scale": state.loss_scale.scale if state.loss_scale else None,
             "skipped_samples": state.skipped_samples,
@@ -119,59 +120,62 @@ class Metrics:
         }
         self.rows.append(row)
         mfu = "" if speeds["mfu"] is None else f"  MFU {speeds['mfu']:.1%}"
-        rate = f"rate {learning_rate:.2e}  {speeds['tokens_per_second']:,.0f} tokens/s{mfu}"
+        rate = f"rate {outcome.learning_rate:.2e}  {speeds['tokens_per_second']:,.0f} tokens/s{mfu}"
         log.info("%s  %s", self._line("step", row), rate)
 
     def _speeds(self) -> dict[str, Any]:
-        """Of the steps since this was last asked."""
-        spent, self._spent = self._spent, Spent()
-        seconds, steps = max(spent.seconds, 1e-9), max(spent.steps, 1)
-        self._tokens_per_second = spent.tokens / seconds
-        known = self.peak and self.peak * seconds
+        """Speed, MFU and seconds per step of the interval; begins a new one."""
+        interval, self._interval = self._interval, Interval()
+        seconds, steps = max(interval.seconds, 1e-9), max(interval.steps, 1)
+        self._tokens_per_second = interval.tokens / seconds
+        most_flops = self.peak and self.peak * seconds
         return {
             "tokens_per_second": self._tokens_per_second,
-            "mfu": spent.flops / known if known else None,
-            "mfu_without_relative": spent.flops_without_relative / known if known else None,
+            "mfu": interval.flops / most_flops if most_flops else None,
+            "mfu_without_relative": interval.flops_without_relative / most_flops if most_flops else None,
             "memory_bytes": peak_memory(self.device),
-            "data_seconds": max(0.0, spent.seconds - spent.compute - spent.optimizer) / steps,
-            "compute_seconds": spent.compute / steps,
-            "optimizer_seconds": spent.optimizer / steps,
+            "data_seconds": max(0.0, interval.seconds - interval.compute - interval.optimizer) / steps,
+            "compute_seconds": interval.compute / steps,
+            "optimizer_seconds": interval.optimizer / steps,
         }
 
-    def skipped(self, state: State, outcome: Outcome, samples: tuple[int, int]) -> None:
-        """Keep a row of a step without effect, and say so."""
+    def log_skipped(self, state: State, outcome: Outcome, samples: tuple[int, int]) -> None:
+        """Add a row for a step without an update, and warn. `samples`: the first and the end of those skipped."""
         loss, norm = outcome.figures["loss"], outcome.grad_norm
-        row = {"kind": "skipped", "step": state.step, "phase": state.phase, "reason": outcome.verdict}
+        row = {"kind": "skipped", "step": state.step, "phase": state.phase, "reason": str(outcome.verdict)}
         scale = state.loss_scale.scale if state.loss_scale else None
         self.rows.append({**row, "samples": list(samples), "loss": loss, "grad_norm": _finite(norm), "loss_scale": scale})
-        told = {"not finite": "loss or gradient is not finite", "overflow": f"overflow in fp16, loss scale now {scale}"}
-        reason = told.get(outcome.verdict, f"spike of loss ({_told(loss)}) or gradient norm ({norm:.3g})")
+        reasons = {
+            Verdict.NOT_FINITE: "loss or gradient is not finite",
+            Verdict.OVERFLOW: f"overflow in fp16, loss scale now {scale}",
+            Verdict.SPIKE: f"spike of loss ({_formatted(loss)}) or gradient norm ({norm:.3g})",
+        }
         log.warning(
-            "after step %d: %s, no update, samples %d to %d of phase %d are passed by (%d bad in a row)",
-            *(state.step, reason, *samples, state.phase + 1, max(0, -state.streak)),
+            "after step %d: %s, no update, samples %d to %d of phase %d are skipped (%d bad in a row)",
+            *(state.step, reasons[outcome.verdict], *samples, state.phase + 1, max(0, -state.streak)),
         )
 
-    def rollback(self, state: State, from_step: int, samples: tuple[int, int]) -> None:
-        """Keep a row of a return to the step that `state` is at, and those that say why."""
+    def log_rollback(self, state: State, from_step: int, samples: tuple[int, int]) -> None:
+        """Add a row for a rollback to the step that `state` is at. Of the rows since the checkpoint, the skips are kept."""
         row = {"kind": "rollback", "step": state.step, "phase": state.phase}
-        why = [row for row in self.rows if row["kind"] == "skipped"]
-        self.rows = [*why, {**row, "from_step": from_step, "samples": list(samples)}]
-        log.warning("back from step %d to step %d; samples %d to %d are passed by", from_step, state.step, *samples)
+        causes = [row for row in self.rows if row["kind"] == "skipped"]
+        self.rows = [*causes, {**row, "from_step": from_step, "samples": list(samples)}]
+        log.warning("rolled back from step %d to step %d; samples %d to %d are skipped", from_step, state.step, *samples)
 
-    def validation(self, step: int, phase: int, rows: Sequence[dict[str, Any]]) -> None:
-        """Keep the rows of a validation, the last of which sums up the others, and write a line."""
+    def log_validation(self, step: int, phase: int, rows: Sequence[dict[str, Any]]) -> None:
+        """Add the rows of a validation, the last of which is that of all sources, and write a log line."""
         added = [{"kind": "validation", "step": step, "phase": phase, **row} for row in rows]
         self.rows += added
-        sources = ", ".join(f"{row['source']} {_told(row['loss'])}" for row in added[:-1])
+        sources = ", ".join(f"{row['source']} {_formatted(row['loss'])}" for row in added[:-1])
         log.info("%s  (%s)", self._line("valid", added[-1]), sources)
 
-    def progress(self, attempt: Attempt, step: int, phase: int, loss: float | None) -> None:
-        """Overwrite progress.json, about once a second."""
+    def write_progress(self, attempt: Attempt, step: int, phase: int, loss: float | None) -> None:
+        """Overwrite progress.json, about once a second, and at the last step."""
         now = time.monotonic()
         every = 1 if storage.is_local(attempt.output) else 10  # an object store is slower, and bills each write
-        if now - self._told < every and step != self.steps:
+        if now - self._progress_written < every and step != self.steps:
             return
-        self._told = now
+        self._progress_written = now
         attempt.check()
         facts = {"step": step, "steps": self.steps, "phase": phase, "loss": loss, "attempt": attempt.number}
         facts |= {"tokens_per_second": self._tokens_per_second, "updated": time.time()}
@@ -180,10 +184,10 @@ class Metrics:
     def _line(self, kind: str, row: dict[str, Any]) -> str:
         accuracy = row["masked_accuracy"]
         at = f"{kind:<5} {row['step']:>6}/{self.steps}  phase {row['phase'] + 1}"
-        return f"{at}  loss {_told(row['loss'])}  masked {'-' if accuracy is None else f'{accuracy:.1%}'}"
+        return f"{at}  loss {_formatted(row['loss'])}  masked {'-' if accuracy is None else f'{accuracy:.1%}'}"
 
 
-def _told(loss: float | None) -> str:
+def _formatted(loss: float | None) -> str:
     return "not finite" if loss is None else f"{loss:.3f}"
 
 

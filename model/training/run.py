@@ -26,7 +26,7 @@ MAY_CHANGE = (
     *("validate_every", "checkpoint_every", "keep_checkpoints", "average_checkpoints", "log_every"),
     *("spike_sigma", "spike_window", "rollback_after"),
 )
-"""Of `[training]`, in a folder that has begun: what fits a run to a machine, how often something is written, what a spike is.
+"""Of `[training]`, in a folder that has started: what fits a run to a machine, how often something is written, what a spike is.
 The steps of the last phase may change too. Micro-batches of another size have other dropout masks, and sums in another order:
 samples and masks stay the same, bits do not."""
 
@@ -118,13 +118,13 @@ def pretrain_config(document: Mapping[str, Any]) -> PretrainConfig:
     )
 
 
-def claim(output: str, identity: Mapping[str, Any], begun: bool) -> None:
+def claim(output: str, identity: Mapping[str, Any], started: bool) -> None:
     """Write a folder's config.json, or refuse: `CheckpointError` with each difference when it belongs to another recipe.
 
-    `begun`: there is a checkpoint. Where there is none, nothing is lost, and the folder takes any recipe.
+    `started`: there is a checkpoint. Where there is none, nothing is lost, and the folder takes any recipe.
     """
     url = storage.join(output, CONFIG)
-    if begun and storage.exists(url):
+    if started and storage.exists(url):
         there = storage.read_json(url)
         try:
             # A folder of an older version lacks settings that have been added since: they had what is their default now.

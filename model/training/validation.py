@@ -4,7 +4,7 @@
     source "reviews"  loss 7.7   ...
     source "all"      loss 7.4   ...            the rows of all sources together: what "best" means
 
-The first rows are taken, since prepare has shuffled them.
+The first rows of a split are as good a sample as any: prepare has shuffled them.
 """
 
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ import torch
 from model.config import TrainingConfig
 from model.heads import PretrainingModel
 from model.training import workers
-from model.training.batches import Rows
-from model.training.learner import MEASURED, figures, measure
+from model.training.batches import MaskedRows
 from model.training.order import Located
+from model.training.trainer import MEASURED, figures, measure
 from pipeline.engine.stages import Finished
 from pipeline.tokenization.vocab import Vocab
 
 ALL = "all"
-"""Name of the row that sums up the sources."""
+"""Name of the row over all sources together."""
 
 
 class Validation:
@@ -31,12 +31,12 @@ class Validation:
 
     def __init__(self, sources: Mapping[str, Finished], vocab: Vocab, training: TrainingConfig, seed: int) -> None:
         self.names = list(sources)
-        self.rows = Rows(list(sources.values()), "validation", vocab, seed)
+        self.rows = MaskedRows(list(sources.values()), "validation", vocab, seed)
         self.training = training
 
     @torch.no_grad()
     def measure(self, network: PretrainingModel, device: torch.device, dtype: torch.dtype) -> list[dict[str, Any]]:
-        """A row of figures per source, and one of all; empty when there is no validation row at all.
+        """A row of figures per source, and one for all together; empty without validation rows.
 
         Micro-batches are spread over the workers and their sums added in float64; all workers return the same.
         """
@@ -45,9 +45,10 @@ class Validation:
         for source in range(len(self.names)):
             row = np.arange(min(len(self.rows.sets[source]), self.training.validation_sequences))
             places = Located(np.full_like(row, source), np.zeros_like(row), row)
-            for batch in self.rows.share(places, self.training.micro_batch_tokens, workers.rank(), workers.world()):
+            worker = (workers.rank(), workers.world_size())
+            for batch in self.rows.worker_batches(places, self.training.micro_batch_tokens, *worker):
                 sums[source] += measure(network, batch.to(device), dtype)[2].cpu()
-        sums = workers.add_up(sums.to(device)).cpu()
+        sums = workers.all_reduce_sum(sums.to(device)).cpu()
         measured = [(name, row) for name, row in zip(self.names, sums, strict=True) if row[1] > 0]
         if measured:
             measured.append((ALL, sums.sum(0)))

@@ -18,8 +18,9 @@ from model.optimization.loss_scale import LossScale
 from model.optimization.optimizers import layer, make, trust_ratios
 from model.training import compiling, metrics
 from model.training.batches import NO_LABEL, Batch
-from model.training.learner import Learner, Limits, Outcome
+from model.training.outcome import Outcome, Verdict
 from model.training.state import State
+from model.training.trainer import Trainer
 from pipeline.errors import RecipeError
 from tests import tiny
 
@@ -38,42 +39,42 @@ def batch(number: int = 0, rows: int = 4, length: int = 16) -> Batch:
     return Batch(number, ids, mask, types, positions, labels, torch.arange(rows) % 2, **facts)  # type: ignore[arg-type]
 
 
-def learner(variant: Any = "nezha2019", **settings: Any) -> Learner:
+def trainer(variant: Any = "nezha2019", **settings: Any) -> Trainer:
     torch.manual_seed(1)
     network = PretrainingModel(tiny.ENCODER, len(tiny.VOCAB))
     training = TrainingConfig(**{"precision": "fp32", **settings})
-    return Learner(network, make(network, OptimizerConfig(variant=variant)), training, 1.0, seed=5)
+    return Trainer(network, make(network, OptimizerConfig(variant=variant)), training, 1.0, seed=5)
 
 
-def weights(one: Learner) -> list[torch.Tensor]:
+def weights(one: Trainer) -> list[torch.Tensor]:
     return [parameter.detach().clone() for parameter in one.network.parameters()]
 
 
 def test_a_step_tells_what_it_was() -> None:
-    one = learner()
+    one = trainer()
     batches = [batch(0), batch(1, rows=2, length=8)]
     outcome = one.step(0, batches, 1e-3)
-    assert (outcome.verdict, outcome.stop) == ("updated", False)
+    assert (outcome.verdict, outcome.stop_requested) == (Verdict.UPDATED, False)
     assert outcome.tokens == 3 * 16 + 12 + 8 + 4
     assert outcome.squares == 3 * 16**2 + 12**2 + 8**2 + 4**2
     assert outcome.masked == sum(part.masked for part in batches) > 0
     assert outcome.compute_seconds > 0 and outcome.optimizer_seconds > 0
-    assert one.step(1, batches, 1e-3, True).stop
+    assert one.step(1, batches, 1e-3, True).stop_requested
 
 
-@pytest.mark.parametrize("limits", [Limits(loss=0.1), Limits(grad_norm=1e-6)])
-def test_a_spike_changes_nothing_and_is_no_step_of_the_optimizer(limits: Limits) -> None:
-    one = learner()
+@pytest.mark.parametrize("limits", [spikes.Limits(loss=0.1), spikes.Limits(grad_norm=1e-6)])
+def test_a_spike_changes_nothing_and_is_no_step_of_the_optimizer(limits: spikes.Limits) -> None:
+    one = trainer()
     before = weights(one)
     outcome = one.step(0, [batch()], 1e-3, limits=limits)
     assert outcome.verdict == "spike"
     assert all(torch.equal(a, b) for a, b in zip(before, weights(one), strict=True))
     assert not one.optimizer.state and one.optimizer.param_groups[0]["step"] == 0
-    assert one.step(0, [batch()], 1e-3, limits=Limits(100, 100)).updated
+    assert one.step(0, [batch()], 1e-3, limits=spikes.Limits(100, 100)).updated
 
 
 def test_a_loss_scale_that_is_a_power_of_two_costs_no_bit_in_float32() -> None:
-    plain, scaled = learner(), learner()
+    plain, scaled = trainer(), trainer()
     for number in range(3):
         a = plain.step(number, [batch(number)], 1e-2)
         b = scaled.step(number, [batch(number)], 1e-2, loss_scale=2.0**20)
@@ -82,7 +83,7 @@ def test_a_loss_scale_that_is_a_power_of_two_costs_no_bit_in_float32() -> None:
 
 
 def test_fp16_overflows_where_the_scale_is_too_large_and_else_computes_what_fp32_does() -> None:
-    half, full = learner(precision="fp16"), learner()
+    half, full = trainer(precision="fp16"), trainer()
     before = weights(half)
     outcome = half.step(0, [batch()], 1e-3, loss_scale=2.0**40)
     assert outcome.verdict == "overflow" and outcome.figures["loss"] is not None
@@ -93,14 +94,14 @@ def test_fp16_overflows_where_the_scale_is_too_large_and_else_computes_what_fp32
 
 
 def test_a_gradient_that_is_not_finite_at_the_lowest_scale_is_no_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = learner(precision="fp16")
-    backward = Learner._backward
+    one = trainer(precision="fp16")
+    backward = Trainer._backward
 
-    def broken(self: Learner, *rest: Any) -> None:
+    def broken(self: Trainer, *rest: Any) -> None:
         backward(self, *rest)
         self.buffer[0] = math.inf
 
-    monkeypatch.setattr(Learner, "_backward", broken)
+    monkeypatch.setattr(Trainer, "_backward", broken)
     assert one.step(0, [batch()], 1e-3, loss_scale=2.0).verdict == "overflow"
     assert one.step(0, [batch()], 1e-3, loss_scale=1.0).verdict == "not finite"
 
@@ -122,12 +123,12 @@ def test_layer_norm_softmax_and_loss_are_float32_in_half_precision(monkeypatch: 
 
     for name in ("layer_norm", "cross_entropy", "linear"):
         monkeypatch.setattr(F, name, watched(name))
-    assert learner(precision="bf16").step(0, [batch()], 1e-3).updated
+    assert trainer(precision="bf16").step(0, [batch()], 1e-3).updated
     assert seen["layer_norm"] == seen["cross_entropy"] == {torch.float32} and torch.bfloat16 in seen["linear"]
 
 
 def test_rows_without_pairs_leave_their_head_without_gradient() -> None:
-    one = learner()
+    one = trainer()
     without = batch()
     fields: dict[str, Any] = {**without.__dict__, "pair_labels": torch.full((4,), NO_LABEL), "pairs": 0}
     outcome = one.step(0, [Batch(**fields)], 1e-3)
@@ -184,9 +185,9 @@ def test_ranges_go_around_what_is_skipped() -> None:
         state.skip(*part)
     assert state.skipped_ranges == [[0, 0, 100], [1, 8, 16], [1, 22, 31]]
     assert state.skipped_samples == 100 + 8 + 9
-    assert list(state.ranges(iter([4, 4, 4, 4, 2]))) == [(0, 4), (4, 8), (16, 20), (31, 35), (35, 37)]
-    state.begin(2)
-    assert list(itertools.islice(state.ranges(itertools.repeat(3)), 2)) == [(0, 3), (3, 6)]
+    assert list(state.sample_ranges(iter([4, 4, 4, 4, 2]))) == [(0, 4), (4, 8), (16, 20), (31, 35), (35, 37)]
+    state.begin_phase(2)
+    assert list(itertools.islice(state.sample_ranges(itertools.repeat(3)), 2)) == [(0, 3), (3, 6)]
 
 
 def test_a_state_goes_through_json_with_its_loss_scale() -> None:
@@ -198,7 +199,7 @@ def test_a_state_goes_through_json_with_its_loss_scale() -> None:
 
 
 def test_trust_ratios_are_told_by_layer() -> None:
-    one = learner("nvlamb")
+    one = trainer("nvlamb")
     one.step(0, [batch()], 1e-3)
     told = trust_ratios(one.network, one.optimizer)
     assert list(told) == ["embeddings", "encoder.0", "encoder.1", "pooler", "predictions", "seq_relationship"]
@@ -221,16 +222,16 @@ def test_mfu_counts_what_the_sequences_need(monkeypatch: pytest.MonkeyPatch) -> 
     count = 4_000
     figures: dict[str, float | None] = {"loss": 1.0}
     tokens, squares = count * 128, count * 128**2
-    seen.count(Outcome(figures, 1.0, tokens, squares, round(tokens * 0.15), "updated", False))
-    seen._spent.seconds = 1.0
+    seen.count(Outcome(figures, 1.0, tokens, squares, round(tokens * 0.15), Verdict.UPDATED, False))
+    seen._interval.seconds = 1.0
     row = seen._speeds()
     assert row["mfu"] == pytest.approx(count * sequence_flops(encoder, 128, 21_128, 0.15) / 989e12, rel=1e-6)
     assert 0 < row["mfu_without_relative"] < row["mfu"]
     assert row["tokens_per_second"] == tokens
     lengths = np.array([128] * 500 + [32] * 500)
-    seen.count(Outcome(figures, 1.0, int(lengths.sum()), int((lengths**2).sum()), 0, "updated", False))
+    seen.count(Outcome(figures, 1.0, int(lengths.sum()), int((lengths**2).sum()), 0, Verdict.UPDATED, False))
     one_by_one = sum(sequence_flops(encoder, int(length), 21_128, 0.0) for length in lengths)
-    assert seen._spent.flops == pytest.approx(one_by_one, rel=1e-3)
+    assert seen._interval.flops == pytest.approx(one_by_one, rel=1e-3)
 
 
 def test_compiling_is_refused_in_one_line_where_no_compiler_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,12 +239,12 @@ def test_compiling_is_refused_in_one_line_where_no_compiler_is(monkeypatch: pyte
     monkeypatch.delenv("CXX", raising=False)
     network = nn.Linear(2, 2)
     with pytest.raises(RecipeError, match=r"needs a C\+\+ compiler .*on this machine; install it, or set compile") as refused:
-        compiling.compiled(network, "on", CPU)
+        compiling.compile_network(network, "on", CPU)
     assert "\n" not in str(refused.value)
-    assert not compiling.compiled(network, "auto", CPU) and not compiling.compiled(network, "off", CPU)
+    assert not compiling.compile_network(network, "auto", CPU) and not compiling.compile_network(network, "off", CPU)
     monkeypatch.setattr(sys.modules["importlib.util"], "find_spec", lambda name: None)
     with pytest.raises(RecipeError, match="needs the package triton"):
-        compiling.compiled(network, "on", torch.device("cuda"))
+        compiling.compile_network(network, "on", torch.device("cuda"))
 
 
 SETTINGS: tuple[Literal["off", "on"], ...] = ("off", "on")
@@ -251,7 +252,7 @@ SETTINGS: tuple[Literal["off", "on"], ...] = ("off", "on")
 
 @pytest.mark.slow
 def test_compiled_the_network_learns_the_same(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    if compiling.lacking(CPU):
+    if compiling.missing_compiler(CPU):
         pytest.skip("no C++ compiler")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     encoder = EncoderConfig(**{**tiny.ENCODER.__dict__, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0})
@@ -260,8 +261,8 @@ def test_compiled_the_network_learns_the_same(tmp_path: Any, monkeypatch: pytest
         torch.manual_seed(1)
         network = PretrainingModel(encoder, len(tiny.VOCAB))
         names = list(network.state_dict())
-        one = Learner(network, make(network, OptimizerConfig()), TrainingConfig(precision="fp32"), 1.0, seed=5)
-        assert compiling.compiled(network, setting, CPU) == (setting == "on")
+        one = Trainer(network, make(network, OptimizerConfig()), TrainingConfig(precision="fp32"), 1.0, seed=5)
+        assert compiling.compile_network(network, setting, CPU) == (setting == "on")
         losses = [one.step(n, [batch(n, rows=3 + n, length=16 + 8 * n)], 1e-3).figures["loss"] for n in range(3)]
         outcomes.append(np.array(losses, np.float64))
         assert list(network.state_dict()) == names
