@@ -1,4 +1,4 @@
-"""How many workers train, where, and how much may go wrong. Nothing here is part of a stage's key."""
+"""Settings of the workers. None of them is part of a stage's key: they do not decide the result."""
 
 from dataclasses import dataclass
 
@@ -8,19 +8,19 @@ class ClusterConfig:
     """`[cluster]`: the workers of Ray Train."""
 
     workers: int = 2
-    """Processes that train together; each has a full copy of the network."""
+    """Processes that train together, each with a full copy of the network."""
     cpus_per_worker: float = 1
-    """CPUs that a worker claims, and threads it computes with. Below 1, workers share one."""
+    """CPUs that a worker claims, and threads it computes with. Below 1, workers share a CPU."""
     gpus_per_worker: int = 0
     """GPUs that a worker claims; 0 trains on the CPU."""
     max_failures: int = 3
-    """Times that the workers are started again after one of them died."""
+    """Restarts of the workers after one of them died."""
     address: str = ""
-    """A running Ray: `10.0.0.1:6379`, or `auto` on one of its machines. Empty: our own, for one run, on this machine."""
+    """Address of a running Ray: `10.0.0.1:6379`, or `auto` on one of its machines. Empty: start one here, for this run only."""
     start_timeout_seconds: float = 60
-    """How long to wait for the workers' places on the machines, each of ten times: a lost machine may be replaced meanwhile."""
+    """Longest wait for room for the workers, in each of ten attempts: a lost machine may be replaced meanwhile."""
     hang_timeout_seconds: float = 300
-    """A worker that is silent for longer counts as dead. Longer than a checkpoint and a validation may take."""
+    """Silence after which a worker counts as dead. Must be longer than a checkpoint and a validation take."""
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -28,7 +28,7 @@ class ClusterConfig:
         if self.cpus_per_worker <= 0:
             raise ValueError(f"cpus_per_worker {self.cpus_per_worker} must be above 0: 0.5 lets two workers share a CPU")
         if self.gpus_per_worker not in (0, 1):
-            raise ValueError(f"gpus_per_worker {self.gpus_per_worker} must be 0 or 1: NCCL wants a GPU for each worker")
+            raise ValueError(f"gpus_per_worker {self.gpus_per_worker} must be 0 or 1: NCCL needs one GPU for each worker")
         if self.max_failures < 0:
             raise ValueError(f"max_failures {self.max_failures} is below 0")
         if self.start_timeout_seconds <= 0 or self.hang_timeout_seconds <= 0:

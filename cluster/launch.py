@@ -1,11 +1,13 @@
-"""Pretraining with several workers: start them, say how far they are, and when it ends badly say why in one line.
+"""Pretraining with several workers: start them, report progress, and explain a failure in one line.
 
-result = pretrain(run, ClusterConfig(workers=2), report)
+    result = pretrain(run, ClusterConfig(workers=2), report)
 
-report(0, 400, "pretrain: starting 2 workers")
-report(120, 400, "pretrain: step 120 of 400, loss 5.204, 3,310 tokens/s")
-report(120, 400, "pretrain: restarting after a failure (attempt 2)")
-report(400, 400, "pretrain: step 400 of 400, loss 4.117, 3,298 tokens/s")
+    report(0, 400, "pretrain: starting 2 workers")
+    report(120, 400, "pretrain: step 120 of 400, loss 5.204, 3,310 tokens/s")
+    report(120, 400, "pretrain: restarting after a failure (attempt 2)")
+    report(400, 400, "pretrain: step 400 of 400, loss 4.117, 3,298 tokens/s")
+
+Ray is imported only when training starts: recipes can be read where it is not installed.
 """
 
 from collections.abc import Callable
@@ -26,16 +28,18 @@ if TYPE_CHECKING:
     from model.training.run import PretrainRun
 
 FAILURE = "failure.txt"
-"""In the training folder: all that is known of the failure that ended a run."""
+"""File in the training folder with everything known about the failure that ended a run."""
 LOG_LINES = 100
-"""Last lines of each worker's log that go into it."""
+"""Last lines of each worker's log in it."""
 
 
 def pretrain(run: "PretrainRun", cluster: ClusterConfig, report: Report = silent) -> "TrainResult":
-    """Train `run.output` to its last step, with the workers of `cluster`; goes on where an earlier call stopped.
+    """Train `run.output` to its last step with the workers of `cluster`; resumes where an earlier call stopped.
 
-    Errors: `ClusterError` when the workers cannot be had, or died more than `max_failures` times; any other `UserError` of the
-    loop as it is (`CorpusError`, `CheckpointError`...). On Ctrl-C and SIGTERM the workers end with this process.
+    On Ctrl-C and SIGTERM the workers end with this process.
+
+    Raises: `ClusterError` when the workers cannot be started, or died more than `max_failures` times; any other `UserError` of
+    the loop unchanged (`CorpusError`, `CheckpointError`...).
     """
     from model.training.loop import TrainResult
     from model.training.run import Inputs
@@ -46,18 +50,20 @@ def pretrain(run: "PretrainRun", cluster: ClusterConfig, report: Report = silent
         vocabulary=storage.absolute(run.vocabulary),
         shards={name: storage.absolute(url) for name, url in run.shards.items()},
     )
-    Inputs.of(run)  # what is wrong with them is told before any worker starts
+    Inputs.of(run)  # find mistakes before any worker starts
     progress = Progress(run, report)
     report(0, progress.steps, f"pretrain: starting {cluster.workers} workers")
     with session.connected(cluster) as folder:
         from cluster.trainer import trainer
 
         try:
-            result = _watched(trainer(run, cluster, folder).fit, progress.show, 0.5 if storage.is_local(run.output) else 5)
+            result = _run_with_progress(
+                trainer(run, cluster, folder).fit, progress.show, 0.5 if storage.is_local(run.output) else 5
+            )
         except UserError:
             raise
         except Exception as error:
-            raise _explained(error, run, cluster, folder) from error
+            raise _translate_error(error, run, cluster, folder) from error
         finally:
             if folder is None:
                 storage.remove(storage.join(run.output, "ray"))
@@ -65,28 +71,28 @@ def pretrain(run: "PretrainRun", cluster: ClusterConfig, report: Report = silent
     return TrainResult(**result.return_value)
 
 
-def _watched(fit: Callable[[], Any], show: Callable[[], None], seconds: float) -> Any:
-    """`fit()`, with `show()` called every so many seconds.
+def _run_with_progress(fit: Callable[[], Any], show: Callable[[], None], seconds: float) -> Any:
+    """Return `fit()`, while `show()` is called every `seconds`.
 
-    Ray waits in a thread of its own: in the main thread it would take over Ctrl-C, and never give it back.
+    `fit` runs in its own thread: in the main thread Ray would take over Ctrl-C for good.
     """
-    outcome: Future[Any] = Future()
+    result: Future[Any] = Future()
 
     def run() -> None:
         try:
-            outcome.set_result(fit())
+            result.set_result(fit())
         except BaseException as error:
-            outcome.set_exception(error)
+            result.set_exception(error)
 
     Thread(target=run, daemon=True, name="ray-train").start()
-    while not wait([outcome], timeout=seconds).done:
+    while not wait([result], timeout=seconds).done:
         show()
     show()
-    return outcome.result()
+    return result.result()
 
 
 class Progress:
-    """Tells a report what the workers write into the training folder."""
+    """Reports the progress that the workers write into the training folder."""
 
     def __init__(self, run: "PretrainRun", report: Report) -> None:
         from model.training.checkpoint import attempts
@@ -95,45 +101,45 @@ class Progress:
         self.output = run.output
         self.steps = sum(phase.steps for phase in run.config.phases)
         self.step = 0
+        # The newest attempt, and the newest before this call, whose progress.json may still be there.
         self.attempt = self.before = max(attempts(run.output), default=0)
-        """The newest attempt; that before this call, whose progress.json may still lie there."""
         self._attempts = attempts
 
     def show(self) -> None:
-        """Report a step that has not been reported yet, or that the workers start again."""
+        """Report a new step, or a restart of the workers, if there is one."""
         try:
             newest = max(self._attempts(self.output), default=0)
             row = storage.read_json(storage.join(self.output, "progress.json")) if newest > self.before else {}
-            again = self._why_again(newest) if newest > max(self.attempt, self.before + 1) else ""
+            reason = self._restart_reason(newest) if newest > max(self.attempt, self.before + 1) else ""
         except StorageError:
-            return  # not there yet, or a store that does not answer: the next look may tell
-        if again:
-            self.report(self.step, self.steps, f"pretrain: {again} (attempt {newest})")
+            return  # not there yet, or the store does not answer: try again next time
+        if reason:
+            self.report(self.step, self.steps, f"pretrain: {reason} (attempt {newest})")
         self.attempt = newest
         if row.get("attempt") == newest and row["step"] != self.step:
             self.step = row["step"]
-            # A step without a finite loss has none, and the first ones have no speed yet.
+            # A bad step may have no finite loss, and the first steps have no speed yet.
             loss = f"loss {row['loss']:.3f}" if row["loss"] is not None else "no finite loss"
             speed = f", {row['tokens_per_second']:,.0f} tokens/s" if row["tokens_per_second"] else ""
             self.report(self.step, self.steps, f"pretrain: step {self.step:,} of {self.steps:,}, {loss}{speed}")
 
-    def _why_again(self, attempt: int) -> str:
-        """Why there is another attempt: a worker failed, or training went back over bad steps."""
+    def _restart_reason(self, attempt: int) -> str:
+        """Why there is a new attempt: a worker failed, or training rolled back after bad steps."""
         from model.training.checkpoint import attempt_name
 
         facts = storage.read_json(storage.join(self.output, attempt_name(attempt), "attempt.json"))
         if "rolled_back_from" in facts:
-            return f"going back from step {facts['rolled_back_from']:,} to step {facts['step']:,} after bad steps"
+            return f"rolling back from step {facts['rolled_back_from']:,} to step {facts['step']:,} after bad steps"
         return "restarting after a failure"
 
 
-def _explained(error: Exception, run: "PretrainRun", cluster: ClusterConfig, folder: str | None) -> UserError:
-    """What ended the run, as one line; all of it goes into failure.txt."""
+def _translate_error(error: Exception, run: "PretrainRun", cluster: ClusterConfig, folder: str | None) -> UserError:
+    """The error that ended the run, in one line. All details go into failure.txt."""
     failures = getattr(error, "worker_failures", {})
     cause = getattr(error, "controller_failure", None)
-    for known in (cause, *failures.values()):
-        if isinstance(known, UserError):
-            return known
+    for original in (cause, *failures.values()):
+        if isinstance(original, UserError):
+            return original
     place = storage.join(run.output, FAILURE)
     storage.write_bytes(place, f"{error}\n{_logs(folder)}".encode())
     if failures:
@@ -143,31 +149,31 @@ def _explained(error: Exception, run: "PretrainRun", cluster: ClusterConfig, fol
     else:
         reason = f"stopped by Ray: {_line(cause or error, cluster)}"
     return ClusterError(
-        f"pretraining {reason} (all of it: {place}); run again: training resumes at step {_resumes(run.output)}"
+        f"pretraining {reason} (details: {place}); run again: training resumes at step {_resume_step(run.output)}"
     )
 
 
 def _died(error: Exception) -> bool:
-    """Whether a worker's process is gone. When one is, the errors of the others only follow from it."""
+    """Whether a worker's process is gone. If one is, the errors of the others are only consequences."""
     from ray.exceptions import RayActorError
 
     return isinstance(getattr(error, "health_check_failure", error), RayActorError)
 
 
 def _line(error: Exception, cluster: ClusterConfig) -> str:
-    """An error in one line."""
+    """An error in one line, without the stack trace."""
     if _died(error):
         return "its process was killed or ran out of memory"
     if type(error).__name__ == "WorkerHealthCheckTimeoutError":
         return f"it was silent for {cluster.hang_timeout_seconds:g} s"
     if type(error).__name__ == "WorkerGroupStartupTimeoutError":
-        return f"no place for {cluster.workers} workers within {cluster.start_timeout_seconds:g} s"
+        return f"no room for {cluster.workers} workers within {cluster.start_timeout_seconds:g} s"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return ": ".join([type(error).__name__, *lines[-1:]])
 
 
 def _logs(folder: str | None) -> str:
-    """The ends of the workers' logs, where Ray ran on this machine for us."""
+    """The last lines of the workers' logs, if Ray was our own on this machine."""
     if folder is None:
         return "The workers' own logs are on their machines, in /tmp/ray/session_latest/logs."
     texts = []
@@ -178,8 +184,8 @@ def _logs(folder: str | None) -> str:
     return "\n".join(texts)
 
 
-def _resumes(output: str) -> int:
-    """The step that the next call goes on from."""
+def _resume_step(output: str) -> int:
+    """The step that the next call resumes at."""
     from model.training.checkpoint import committed
 
     newest = next(committed(output), None)

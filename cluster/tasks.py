@@ -3,8 +3,8 @@
     with connected(cluster), executed_by(RayTasks()):
         chain.prepare()
 
-A step of a job (pipeline/engine/job.py) is a plain callable over a descriptor, so it runs as a Ray task as it is, and what it writes
-is the same to the byte. Ray carries descriptors; documents go through the storage that all machines see.
+A step of a job (pipeline/engine/job.py) is a plain callable over a descriptor, so it runs as a Ray task unchanged, and writes
+the same bytes. Ray passes descriptors; documents go through storage that all machines can reach.
 """
 
 from collections import defaultdict
@@ -17,17 +17,21 @@ from pipeline.engine.spill import SpillRange
 from pipeline.errors import ClusterError
 
 ATTEMPTS = 3
-"""Of a task whose machine or process died; steps write whole files to fixed names, so that a second attempt harms nothing."""
+"""Retries of a task whose machine or process died. Steps write whole files to fixed names, so a retry does no harm."""
 
 
 @dataclass(frozen=True)
 class RayTasks:
-    """An executor of jobs: each task, and then each bucket, is a Ray task. Needs a connection (cluster/session.py)."""
+    """An executor of jobs: each task, and then each bucket, is a Ray task. Needs a connected Ray (cluster/session.py)."""
 
     cpus: float = 1.0
-    """Of a machine, that one task is given."""
+    """CPUs that each task claims."""
 
     def __call__(self, job: Job, workers: int) -> None:
+        """Run a job with at most `workers` tasks at a time.
+
+        Raises: what a step raised; `ClusterError` when Ray lost a task too often.
+        """
         buckets: dict[int, list[SpillRange]] = defaultdict(list)
         for bucket, place in self._each(MapStep(job.work, job.map), job.tasks, workers):
             buckets[bucket].append(place)
@@ -35,7 +39,7 @@ class RayTasks:
             self._each(ReduceStep(job.work, job.reduce), sorted(buckets.items()), workers)
 
     def _each(self, step: Any, elements: Sequence[Any], workers: int) -> list[Any]:
-        """Results of a step, of all elements together, in their order; as many at a time as there are workers."""
+        """Run a step on every element, `workers` at a time; returns all results, in the order of the elements."""
         import ray
 
         remote = ray.remote(num_cpus=self.cpus, max_retries=ATTEMPTS)(_apply)
@@ -52,16 +56,17 @@ class RayTasks:
         except ray.exceptions.RayTaskError as error:
             for task in running:
                 ray.cancel(task, force=True)
-            cause: Any = error.as_instanceof_cause  # what the step raised, as `except` knows it
+            cause: Any = error.as_instanceof_cause  # the exception that the step raised, as its own type
             raise cause() from error
         except ray.exceptions.RayError as error:
             raise ClusterError(
                 f"Ray lost a task {ATTEMPTS} times ({type(error).__name__}); run again, finished parts are kept"
             ) from error
-        return [one for number in sorted(results) for one in results[number]]
+        return [result for number in sorted(results) for result in results[number]]
 
     @staticmethod
     def _collect(running: dict[Any, int], results: dict[int, list[Any]]) -> None:
+        """Wait for one task, and move its results over."""
         import ray
 
         (done, *_), _ = ray.wait(list(running), num_returns=1)

@@ -1,9 +1,9 @@
-"""How Ray Train is told to run our loop: the trainer, what is kept from it, and which errors are not worth a second try."""
+"""The Ray Train trainer that runs our loop: which parts of it are left out, and which errors are not retried."""
 
 import uuid
 from typing import TYPE_CHECKING, Any
 
-# The same as in ray.train, which picks them at run time: type checkers would see those of version 1.
+# Imported from v2, which ray.train picks at run time: type checkers would see the classes of version 1.
 from ray.train.torch import TorchConfig
 from ray.train.v2.api.callback import UserCallback
 from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from model.training.run import PretrainRun
 
 START_ATTEMPTS = 10
-"""Times that Ray may fail to place the workers. Its own default is to try for ever."""
+"""Attempts to place the workers. Ray's own default is to try forever."""
 UNUSED = {"DatasetsCallback", "PlacementGroupCleanerCallback"}
-"""Parts of Ray Train that start a process each, for data of Ray's and for a cluster that outlives the run."""
+"""Parts of Ray Train that start a process each: for Ray datasets, and for a cluster that outlives the run."""
 
 
 class LeanTrainer(TorchTrainer):
-    """TorchTrainer on a Ray of our own, without two helper processes: 2.5 s and 230 MB less for a run of two workers.
+    """TorchTrainer without two helper processes, for our own Ray: saves 2.5 s and 230 MB with two workers.
 
-    `_create_default_callbacks` is not public. Should a later Ray drop it, this class does nothing.
+    `_create_default_callbacks` is not public. If a later Ray drops it, this class has no effect.
     """
 
     def _create_default_callbacks(self) -> list[Any]:
@@ -34,10 +34,10 @@ class LeanTrainer(TorchTrainer):
 
 
 class StopOnUserError(UserCallback):
-    """Ends a run whose error would only come again: bad data, another recipe. Ray knows no such kind of error.
+    """Ends a run whose error would only recur: bad data, another recipe. Ray itself retries every error.
 
-    What a callback raises is an error of Ray's controller, and those are not retried. A store that cannot be reached may be
-    back in a minute, so a `StorageError` is treated like a worker's death.
+    An exception in a callback counts as an error of Ray's controller, and those are not retried. A store that cannot be reached
+    may be back in a minute, so a `StorageError` is treated like a worker's death.
     """
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
@@ -47,10 +47,10 @@ class StopOnUserError(UserCallback):
 
 
 def trainer(run: "PretrainRun", cluster: ClusterConfig, folder: str | None) -> TorchTrainer:
-    """A trainer for one call of `pretrain`, ready to `fit`. `folder` is that of our own Ray, None in a running cluster.
+    """A trainer for one call of `pretrain`, ready to `fit`. `folder`: that of our own Ray; None in a running cluster.
 
-    Ray's own bookkeeping gets a name that was never used, so that Ray never resumes by itself: it would take the last
-    checkpoint it heard of, whole or not. What it writes (a marker) is thrown away afterwards.
+    The Ray run gets a unique name, so that Ray never resumes by itself: it would take the last checkpoint reported to it, whole
+    or not. What Ray writes (a marker) is removed afterwards.
     """
     resources = {"CPU": cluster.cpus_per_worker, **({"GPU": 1} if cluster.gpus_per_worker else {})}
     path, file_system = _storage(run.output) if folder is None else (f"{folder}/results", None)
@@ -75,7 +75,7 @@ def trainer(run: "PretrainRun", cluster: ClusterConfig, folder: str | None) -> T
 
 
 def _storage(output: str) -> tuple[str, Any]:
-    """Where Ray's own files go in a cluster: a place that all its machines see, through the file system that we use there."""
+    """Path and file system of Ray's own files in a cluster: below the training folder, which all machines can reach."""
     url = storage.join(output, "ray")
     if storage.is_local(url):
         return str(storage.local_path(url)), None

@@ -1,6 +1,6 @@
-"""What each worker runs: the loop of `model.training.loop`, its process group already there, told to Ray as it goes.
+"""What each worker runs: `model.training.loop.train`, in the process group that Ray has made, with reports to Ray.
 
-A worker finds nothing out for itself. Where to go on from is found by `train`, by our own markers, at every start.
+Workers keep nothing between attempts: `train` finds the checkpoint to resume from by our own markers at every start.
 """
 
 from dataclasses import asdict
@@ -8,7 +8,10 @@ from typing import Any
 
 
 def work(settings: dict[str, Any]) -> dict[str, Any]:
-    """Train as one of the workers. Takes `{"run": PretrainRun as JSON, "threads": 1}`, gives a `TrainResult` as a dict."""
+    """Train as one of the workers.
+
+    `settings`: `{"run": PretrainRun as JSON, "threads": 1}`. Returns a `TrainResult` as a dict.
+    """
     import torch
 
     from model.training.loop import train
@@ -19,11 +22,11 @@ def work(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def report(metrics: dict[str, Any], checkpoint: str | None) -> None:
-    """Tell Ray. All workers meet here (`ray.train.report` is a barrier), so call it for checkpoints only, not for steps.
+    """Report a checkpoint or validation to Ray. `ray.train.report` is a barrier for all workers, so steps are not reported.
 
-    The checkpoint goes along as a URL among the metrics. A `ray.train.Checkpoint` would have to lie inside the folder of the
-    Ray run, even with CheckpointUploadMode.NO_UPLOAD (is_managed_checkpoint in ray/train/v2/_internal/execution/context.py).
-    Ray would then write its own snapshot file beside our attempts, not atomically, and refuse to start once our retention has
+    The checkpoint is passed as a URL among the metrics. A `ray.train.Checkpoint` would have to be inside the folder of the Ray
+    run, even with CheckpointUploadMode.NO_UPLOAD (is_managed_checkpoint in ray/train/v2/_internal/execution/context.py). Ray
+    would then write its own snapshot file beside our attempts, not atomically, and refuse to start once our retention has
     removed a checkpoint that this file names.
     """
     import ray.train

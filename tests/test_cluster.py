@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from cluster.config import ClusterConfig
-from cluster.session import connected, reach, refuse_too_little
+from cluster.session import check_reachable, check_resources, connected
 from model.config import PhaseConfig
 from model.training import checkpoint
 from model.training.run import PretrainRun
@@ -143,7 +143,7 @@ def test_the_report_tells_a_failure_from_going_back(corpus: tiny.Corpus, tmp_pat
         progress.show()
     assert [what for what in told if "attempt" in what] == [
         "pretrain: restarting after a failure (attempt 2)",
-        "pretrain: going back from step 1,257 to step 1,000 after bad steps (attempt 3)",
+        "pretrain: rolling back from step 1,257 to step 1,000 after bad steps (attempt 3)",
     ]
 
 
@@ -184,7 +184,7 @@ def test_failures_used_up_are_one_line_that_says_where_training_resumes(corpus: 
     place = storage.join(run.output, "failure.txt")
     assert str(caught.value) == (
         "pretraining stopped after a failure, the last on rank 1: its process was killed or ran out of memory"
-        f" (all of it: {place}); run again: training resumes at step {newest}"
+        f" (details: {place}); run again: training resumes at step {newest}"
     )
     assert b"died" in storage.read_bytes(place)
 
@@ -193,7 +193,7 @@ def test_an_error_that_a_person_must_mend_is_not_tried_again(corpus: tiny.Corpus
     from cluster.launch import pretrain
 
     run = pretrain_run(corpus, tmp_path / "wild", learning_rate=1e30)
-    with pytest.raises(CheckpointError, match=r"10 bad steps in a row after step \d+, and going back 3 times was no help"):
+    with pytest.raises(CheckpointError, match=r"10 bad steps in a row after step \d+, and 3 rollbacks did not help"):
         pretrain(run, TWO)
     assert checkpoint.attempts(run.output) == [1, 2, 3, 4]  # each return is an attempt of its own; a retry would be a fifth
 
@@ -231,12 +231,12 @@ def test_an_address_where_no_cluster_is_is_refused_at_once() -> None:
         unused.bind(("127.0.0.1", 0))  # ours, and nobody listens
         address = f"127.0.0.1:{unused.getsockname()[1]}"
         with pytest.raises(ClusterError, match=f"nothing answers at {address} .*: start Ray there, or leave `address` empty"):
-            reach(address)
+            check_reachable(address)
 
 
 def test_workers_without_a_gpu_for_each_are_refused() -> None:
     with pytest.raises(ClusterError, match="2 workers with 1 GPU each need 2, the cluster has 1: lower workers"):
-        refuse_too_little(ClusterConfig(workers=2, gpus_per_worker=1), {"CPU": 8.0, "GPU": 1.0}, "the cluster")
+        check_resources(ClusterConfig(workers=2, gpus_per_worker=1), {"CPU": 8.0, "GPU": 1.0}, "the cluster")
 
 
 @pytest.mark.parametrize("setting", [{"workers": 0}, {"cpus_per_worker": 0}, {"gpus_per_worker": 2}, {"max_failures": -1}])
@@ -334,7 +334,7 @@ def test_a_run_in_a_cluster_that_is_there_ships_the_rooms_and_leaves_the_cluster
             # On one machine Ray also hands the driver's sys.path on, so that the workers' imports alone prove nothing.
             (shipped,) = Path(folder).glob("session_2*/runtime_resources/working_dir_files/_ray_pkg_*/")
             assert {path.name for path in shipped.iterdir()} == {"pipeline", "model", "cluster"}
-            assert (shipped / "model" / "training.py").read_bytes() == (ROOT / "model" / "training.py").read_bytes()
+            assert (shipped / "model/training/loop.py").read_bytes() == (ROOT / "model/training/loop.py").read_bytes()
             assert head.poll() is None
         finally:
             head.terminate()

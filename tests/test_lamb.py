@@ -143,7 +143,7 @@ def test_tensor_by_tensor_and_all_together_are_the_same_bits(variant: Any, monke
         params = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
         optimizer = Lamb(params, lr=0.01, variant=variant)
         if together:
-            monkeypatch.setattr(optimizer, "_each", optimizer._update_together)
+            monkeypatch.setattr(optimizer, "_update_one_by_one", optimizer._update_together)
         for _ in range(5):
             for param in params:
                 param.grad = torch.randn(param.shape, generator=generator) * 1e-3

@@ -9,8 +9,8 @@ from model.training.order import (
     BLOCK_ROWS,
     PATTERN,
     Order,
+    pattern_counts,
     permute,
-    shares,
     shuffled,
 )
 from pipeline.errors import RecipeError
@@ -88,13 +88,13 @@ def test_weights_are_met_over_a_period_and_evenly() -> None:
 def test_without_weights_sources_count_by_their_rows() -> None:
     order = Order({"news": 300, "wiki": 700, "baike": 0}, {}, seed=0)
     assert order.sources == ("news", "wiki")
-    assert order.shares.tolist() == [3_000, 7_000]
+    assert order.counts.tolist() == [3_000, 7_000]
 
 
 def test_shares_fill_the_pattern_and_forget_nobody() -> None:
-    assert shares({"a": 1, "b": 1, "c": 1}) == {"a": 3_334, "b": 3_333, "c": 3_333}
-    assert shares({"a": 1e-9, "b": 1}) == {"a": 1, "b": 9_999}
-    assert sum(shares({str(i): i**3 + 1 for i in range(200)}).values()) == PATTERN
+    assert pattern_counts({"a": 1, "b": 1, "c": 1}) == {"a": 3_334, "b": 3_333, "c": 3_333}
+    assert pattern_counts({"a": 1e-9, "b": 1}) == {"a": 1, "b": 9_999}
+    assert sum(pattern_counts({str(i): i**3 + 1 for i in range(200)}).values()) == PATTERN
 
 
 def test_a_weight_for_nothing_is_refused() -> None:

@@ -1,1 +1,30 @@
-"""TODO tour."""
+"""Training: shards and a recipe become checkpoints. The same code runs in one process, under torchrun and under Ray.
+
+    python -m model.training run.json
+
+Read `train` in loop.py first, then trainer.py; the others as needed.
+
+    loop.py         train: the training loop, on one screen
+    trainer.py      one step: forward, backward, all-reduce, clip, update
+    outcome.py      names for what a step did, and for what the loop does about it
+    state.py        the few numbers that a run resumes from
+
+    order.py        which row of which source is the k-th sample, as a formula
+    batches.py      rows to masked micro-batches, read one step ahead
+    phase.py        what the loop needs during one phase: data, schedule, trainer, validation
+
+    validation.py   the validation loss of each source
+    commits.py      when to validate and checkpoint
+    checkpoint.py   the training folder: atomic checkpoints, attempts that fence each other
+    rollback.py     back to the last checkpoint after too many bad steps
+    averaging.py    the mean of the weights of several checkpoints
+    metrics.py      metrics rows, log lines, progress.json
+
+    run.py          what a run is, and which settings may change when it resumes
+    setup.py        wiring: builds everything above for the loop
+    workers.py      ranks, all-reduce, broadcast, SIGTERM
+    compiling.py    torch.compile for the parts of the network that gain from it
+    __main__.py     the command
+
+From `train` to the network it is four calls: `Trainer.step`, `Trainer._backward`, `measure`, `PretrainingModel.forward`.
+"""

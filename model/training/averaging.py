@@ -1,12 +1,14 @@
-"""Weights averaged over several checkpoints of one run: often a little better than any of them, at no cost in training.
+"""Averaged checkpoints: the mean of the weights of several, often a little better than any of them, at no cost in training.
 
     newest("runs/tiny/checkpoint-3f9a", 3)      .../attempt-0002/checkpoint-00000300, ...-00000250, attempt-0001/...-00000200
     average(urls)                               one Checkpoint: each weight the mean of the three, summed in float32
-    write(average(urls), "runs/mean")           a committed folder that an export, `inspect` and `verify` take as any other
-    with mean_of("runs/tiny/checkpoint-3f9a", 3) as url: ...                            the same, for a moment
+    write(average(urls), "runs/mean")           a committed folder, for export, `inspect` and `verify` like any other
+    with mean_of("runs/tiny/checkpoint-3f9a", 3) as url: ...                            the same, temporarily
 
-Only weights are averaged. What comes out has no optimizer, so training does not go on from it. Sources: arXiv 1803.05407
-(stochastic weight averaging); arXiv 2412.13663, section 2.2.2, averages checkpoints of the decay of the learning rate.
+Only weights are averaged. The result has no optimizer state, so training cannot resume from it.
+
+Sources: arXiv 1803.05407 (stochastic weight averaging); arXiv 2412.13663, section 2.2.2, which averages checkpoints from the
+decay of the learning rate.
 """
 
 import contextlib
@@ -25,20 +27,21 @@ from pipeline import storage
 from pipeline.errors import CheckpointError
 
 Which = Literal["last", "best"]
+"""The newest checkpoints, or those with the lowest validation loss."""
 
 
 def newest(output: str, most: int, every: int = 1) -> list[str]:
-    """URLs of at most `most` whole checkpoints of a training folder, the newest first.
+    """URLs of at most `most` whole checkpoints of a training folder, newest first.
 
-    Of the steps that an attempt went over again, after a failure, the later attempt's checkpoints count. But for the newest
-    one, only steps that `every` divides: a run that was stopped in between then has the same average as one that was not.
+    Where an attempt repeated steps after a failure, its checkpoints count, not those of the attempt before. Except for the
+    newest, only steps divisible by `every` count: a run that was stopped in between has the same average as one that was not.
     """
     found = _lineage(output)
     return [url for url in found if url == found[0] or _step(url) % every == 0][:most]
 
 
 def best(output: str, most: int) -> list[str]:
-    """The same of those with the least validation loss, the least first; only checkpoints whose step was validated."""
+    """URLs of at most `most` whole checkpoints with a validation loss, lowest first."""
     rows = (row for row in checkpoint.read_metrics(output) if row.get("kind") == "validation" and row.get("source") == "all")
     losses = {row["step"]: row["loss"] for row in rows if row["loss"] is not None}
     measured = [url for url in _lineage(output) if _step(url) in losses]
@@ -46,31 +49,31 @@ def best(output: str, most: int) -> list[str]:
 
 
 def choose(output: str, number: int, which: Which = "last") -> list[str]:
-    """`number` checkpoints of a training folder.
+    """URLs of exactly `number` checkpoints of a training folder.
 
-    Raises: CheckpointError when the folder has fewer.
+    Raises: `CheckpointError` when the folder has fewer.
     """
     found = newest(output, number) if which == "last" else best(output, number)
     if len(found) < number:
         kind = "whole" if which == "last" else "whole and validated"
         raise CheckpointError(
-            f"{output}: {len(found)} {kind} checkpoints, {number} are to be averaged; ask for fewer, or train with more "
+            f"{output}: {len(found)} {kind} checkpoints, {number} are to be averaged; average fewer, or train with a higher "
             "training.keep_checkpoints"
         )
     return found
 
 
 def average(urls: Sequence[str]) -> Checkpoint:
-    """The mean of the weights of some checkpoints; all else is the first one's, but for the optimizer, which is left out.
+    """A checkpoint with the mean of the weights, without optimizer state; everything else is that of the first.
 
-    Raises: CheckpointError for a damaged checkpoint, or for two of another network or vocabulary.
+    Sums are float32. Raises: `CheckpointError` for a damaged checkpoint, or when networks or vocabularies differ.
     """
     assert urls
     first = checkpoint.load(urls[0])
     sums = {name: weight.to(torch.float32, copy=True) for name, weight in first.model.items()}
     for url in urls[1:]:
         other = checkpoint.load(url)
-        _refuse_others(first, other, urls[0], url)
+        _check_same(first, other, urls[0], url)
         for name, weight in other.model.items():
             sums[name] += weight
     means = {name: (total / len(urls)).to(first.model[name].dtype) for name, total in sums.items()}
@@ -79,7 +82,7 @@ def average(urls: Sequence[str]) -> Checkpoint:
 
 
 def write(averaged: Checkpoint, url: str) -> str:
-    """Write it as a committed checkpoint folder (the marker last, as always); returns its URL."""
+    """Write a committed checkpoint folder, marker last; returns its URL."""
     entries = {}
     for name, data in averaged.files().items():
         storage.write_bytes(storage.join(url, name), data)
@@ -91,16 +94,16 @@ def write(averaged: Checkpoint, url: str) -> str:
 
 @contextlib.contextmanager
 def mean_of(output: str, number: int, which: Which = "last") -> Iterator[str]:
-    """URL of the average of `number` checkpoints of a training folder, for as long as the block lasts.
+    """URL of the average of `number` checkpoints of a training folder; it is removed after the block.
 
-    Raises: CheckpointError when the folder has fewer.
+    Raises: `CheckpointError` when the folder has fewer.
     """
     with tempfile.TemporaryDirectory(prefix="nezha-pipe-mean-") as folder:
         yield write(average(choose(output, number, which)), storage.join(folder, "averaged"))
 
 
-def _refuse_others(first: Checkpoint, other: Checkpoint, first_url: str, url: str) -> None:
-    """`CheckpointError` unless both are of one network and one vocabulary."""
+def _check_same(first: Checkpoint, other: Checkpoint, first_url: str, url: str) -> None:
+    """Raise `CheckpointError` unless networks and vocabularies are the same."""
     if other.vocabulary != first.vocabulary:
         raise CheckpointError(f"{url} has another vocabulary than {first_url}: their weights have no mean")
     if other.config["encoder"] != first.config["encoder"] or _shapes(other.model) != _shapes(first.model):
@@ -112,18 +115,18 @@ def _shapes(weights: dict[str, Tensor]) -> dict[str, torch.Size]:
 
 
 def _lineage(output: str) -> list[str]:
-    """Whole checkpoints that led to the newest one, the newest first."""
+    """Whole checkpoints on the way to the newest one, newest first."""
     result, limit = [], math.inf
     for number in reversed(checkpoint.attempts(output)):
         folder = storage.join(output, checkpoint.attempt_name(number))
         here = [url for url in checkpoint.committed(output) if storage.parent(url) == folder and _step(url) <= limit]
         result += [url for url in here if checkpoint.damage(url) is None]
-        limit = min(limit, _resumed(folder))
+        limit = min(limit, _resumed_at(folder))
     return result
 
 
-def _resumed(folder: str) -> float:
-    """The step that an attempt went on from; one that died in the moment it began has not gone back."""
+def _resumed_at(folder: str) -> float:
+    """The step that an attempt resumed at; infinite if it died before it could write that."""
     facts: dict[str, Any] = {}
     if storage.exists(url := storage.join(folder, "attempt.json")):
         facts = storage.read_json(url)

@@ -1,16 +1,16 @@
-"""Checkpoints: a training folder that any process can be killed over, at any time, and be gone on with.
+"""Checkpoints: a training folder that survives a kill at any moment, and from which training resumes.
 
     runs/tiny/checkpoint-3f9a/
         config.json                              the recipe that this folder belongs to
         best.json                                pointer: {"checkpoint": "attempt-0002/checkpoint-00000300", "step": 300, ...}
-        attempt-0001/attempt.json                who, when, from which step on
+        attempt-0001/attempt.json                host and process, start time, the step that it resumes at
         attempt-0001/metrics-00000200.jsonl      rows up to step 200
         attempt-0001/checkpoint-00000200/        model.safetensors optimizer.safetensors state.json config.json vocab.txt
                                                  checkpoint.json LAST: names, sizes and SHA-256 of the others. The commit
         attempt-0002/...                         after a failure, or more workers
 
-Attempts fence each other: each takes the next number, and looks before every write whether there is a higher one. A worker
-that was thought dead, and comes back, stops with an error instead of writing into the work of its successor.
+Attempts fence each other: each takes the next number, and checks before every write that there is no higher one. A worker that
+was thought dead and comes back stops with an error, rather than write into the work of its successor.
 """
 
 import hashlib
@@ -33,27 +33,29 @@ from pipeline import storage
 from pipeline.errors import CheckpointError, StorageError
 
 MARKER = "checkpoint.json"
+"""Name of the file that commits a checkpoint; written last."""
 BEST = "best.json"
+"""Name of the pointer to the checkpoint with the best validation loss."""
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The content of a checkpoint folder."""
+    """The contents of a checkpoint folder."""
 
     model: dict[str, Tensor]
-    """Weights by their name in the network."""
+    """Weights by their names in the network."""
     optimizer: dict[str, Tensor]
-    """State of the optimizer: `exp_avg/<name of the weight>`, and `step/<number of the group>`."""
+    """Optimizer state: `exp_avg/<name of the weight>` and so on, and `step/<number of the group>`."""
     state: dict[str, Any]
-    """Where training stands: a `State` (model/training/state.py)."""
+    """A `State` (model/training/state.py)."""
     config: dict[str, Any]
-    """The whole recipe of training, as `Inputs.identity` (model/training/run.py) has it."""
+    """The whole training recipe: `Inputs.identity` (model/training/run.py)."""
     vocabulary: bytes
     """vocab.txt."""
 
     def files(self) -> dict[str, bytes]:
-        """Bytes of each file but the marker; equal contents give equal bytes."""
+        """The bytes of each file except the marker; equal contents give equal bytes."""
         return {
             "model.safetensors": safetensors.torch.save(self.model, {"format": "pt"}),
             "optimizer.safetensors": safetensors.torch.save(self.optimizer, {"format": "pt"}),
@@ -64,7 +66,10 @@ class Checkpoint:
 
 
 def load(url: str) -> Checkpoint:
-    """Read a checkpoint into main memory. `CheckpointError` when it is damaged."""
+    """Read a checkpoint into main memory.
+
+    Raises: `CheckpointError` when it is damaged.
+    """
     if problem := damage(url):
         raise CheckpointError(f"{url}: {problem}; take an older one")
     model, optimizer = (
@@ -75,7 +80,7 @@ def load(url: str) -> Checkpoint:
 
 
 def damage(url: str) -> str | None:
-    """What is wrong with a checkpoint: not committed, files missing, cut short or changed. None = all is well."""
+    """What is wrong with a checkpoint: not committed, or files missing, truncated or changed. None: nothing."""
     try:
         marker = storage.read_json(storage.join(url, MARKER))
         for name, entry in marker["files"].items():
@@ -94,7 +99,7 @@ def damage(url: str) -> str | None:
 
 
 def committed(output: str) -> Iterator[str]:
-    """URLs of all checkpoints that have a marker, the newest attempt first, in it the highest step first."""
+    """URLs of all checkpoints that have a marker: newest attempt first, within it highest step first."""
     for attempt in reversed(attempts(output)):
         folder = storage.join(output, attempt_name(attempt))
         for name in reversed(storage.list_names(folder)):
@@ -103,30 +108,32 @@ def committed(output: str) -> Iterator[str]:
 
 
 def newest_valid(output: str) -> str | None:
-    """The checkpoint to go on from. Damaged ones are passed by, with a warning; half-written ones without a word."""
+    """URL of the checkpoint to resume from. Damaged ones are skipped with a warning, half-written ones silently."""
     for url in committed(output):
         if problem := damage(url):
-            log.warning("%s: %s; going on from an older checkpoint", url, problem)
+            log.warning("%s: %s; resuming from an older checkpoint", url, problem)
         else:
             return url
     return None
 
 
 def attempt_name(number: int) -> str:
+    """Folder name of an attempt."""
     return f"attempt-{number:04d}"
 
 
 def checkpoint_name(step: int) -> str:
+    """Folder name of a checkpoint."""
     return f"checkpoint-{step:08d}"
 
 
 def attempts(output: str) -> list[int]:
-    """Numbers of the attempts made in a folder."""
+    """Numbers of the attempts in a training folder, ascending."""
     return sorted(int(m[1]) for name in storage.list_names(output) if (m := re.fullmatch(r"attempt-(\d{4,})", name)))
 
 
 class Attempt:
-    """The right to write into a training folder, until a later attempt takes it."""
+    """The right to write into a training folder, until a later attempt takes over."""
 
     def __init__(self, output: str, number: int, token: str) -> None:
         self.output, self.number, self.token = output, number, token
@@ -137,9 +144,9 @@ class Attempt:
 
     @staticmethod
     def begin(output: str, step: int, rolled_back_from: int | None = None) -> "Attempt":
-        """Take the next number; training goes on after `step`, to which it went back from a later one where that is given."""
+        """Take the next number, to resume at `step`; after a rollback, `rolled_back_from` is the step that it came from."""
         number = max(attempts(output), default=0) + 1
-        while storage.is_local(output) and not _made(storage.join(output, attempt_name(number))):
+        while storage.is_local(output) and not _created(storage.join(output, attempt_name(number))):
             number += 1
         attempt = Attempt(output, number, uuid.uuid4().hex)
         facts = {"attempt": number, "token": attempt.token, "step": step, "started": time.time()}
@@ -150,7 +157,10 @@ class Attempt:
         return attempt
 
     def check(self) -> None:
-        """`CheckpointError` if a later attempt has begun, or on an object store another took this number at the same time."""
+        """Check that this attempt may still write.
+
+        Raises: `CheckpointError` if a later one has begun or, on an object store, another took the same number.
+        """
         newest = max(attempts(self.output), default=0)
         if newest > self.number:
             raise CheckpointError(
@@ -160,11 +170,11 @@ class Attempt:
             raise CheckpointError(f"{self.url}: removed or taken by another process; this one stops, start one at a time")
 
     def commit(self, checkpoint: Checkpoint, metrics: Sequence[Mapping[str, Any]]) -> str:
-        """Write metrics, then a checkpoint of its state's step; returns its URL. What is there in the end is whole."""
+        """Write metrics rows, then the checkpoint, then its marker; returns its URL."""
         step = checkpoint.state["step"]
         url = storage.join(self.url, checkpoint_name(step))
         self.check()
-        storage.remove(storage.join(url, MARKER))  # of a resumed folder that was copied: never a marker over changing files
+        storage.remove(storage.join(url, MARKER))  # left by a copied folder: files must not change under a marker
         lines = "".join(json.dumps(row, sort_keys=True) + "\n" for row in metrics)
         storage.write_bytes(storage.join(self.url, f"metrics-{step:08d}.jsonl"), lines.encode())
         entries = {}
@@ -176,20 +186,20 @@ class Attempt:
         return url
 
     def point_at_best(self, best: Mapping[str, Any] | None) -> None:
-        """Write best.json if it says something else."""
+        """Update best.json, if it differs."""
         url = storage.join(self.output, BEST)
         if best and not (storage.exists(url) and storage.read_json(url) == best):
             self.check()
             storage.write_json(url, best)
 
     def retain(self, keep: int, best: Mapping[str, Any] | None) -> None:
-        """Remove all checkpoints but the newest `keep` and the best, and what dead attempts left half-written."""
+        """Remove all checkpoints except the newest `keep` and the best, and what dead attempts left half-written."""
         self.check()
         everything = list(committed(self.output))
         kept = {*everything[:keep], storage.join(self.output, best["checkpoint"]) if best else ""}
         for url in everything:
             if url not in kept:
-                storage.remove(storage.join(url, MARKER))  # first: half a checkpoint must not look like a whole one
+                storage.remove(storage.join(url, MARKER))  # first: half a checkpoint must not look whole
                 storage.remove(url)
         for number in attempts(self.output):
             folder = storage.join(self.output, attempt_name(number))
@@ -199,8 +209,8 @@ class Attempt:
                     storage.remove(url)
 
 
-def _made(url: str) -> bool:
-    """Make a local folder; False when it is there already. Of two processes one makes it."""
+def _created(url: str) -> bool:
+    """Create a local folder; False if it exists. Of two processes, only one creates it."""
     path = storage.local_path(url)
     with storage.explained(url):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -212,12 +222,12 @@ def _made(url: str) -> bool:
 
 
 def read_metrics(output: str) -> list[dict[str, Any]]:
-    """Rows of all attempts in the order of steps; a later attempt replaces what came after the step it went on from."""
+    """Metrics rows of all attempts, by step; a later attempt replaces the rows after the step that it resumed at."""
     rows: list[dict[str, Any]] = []
     for number in attempts(output):
         folder = storage.join(output, attempt_name(number))
         if not storage.exists(storage.join(folder, "attempt.json")):
-            continue  # died in the moment it began
+            continue  # died as it began
         resumed = storage.read_json(storage.join(folder, "attempt.json"))["step"]
         rows = [row for row in rows if row["step"] <= resumed]
         for name in storage.list_names(folder):
@@ -228,7 +238,7 @@ def read_metrics(output: str) -> list[dict[str, Any]]:
 
 
 def optimizer_tensors(network: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """State by kind and weight, `exp_avg/nezha.embeddings.word_embeddings.weight`, and the counters of groups, `step/0`."""
+    """State by kind and weight, `exp_avg/nezha.embeddings.word_embeddings.weight`, and step counters of groups, `step/0`."""
     names: dict[Tensor, str] = {parameter: name for name, parameter in network.named_parameters()}
     tensors = {
         f"{kind}/{names[parameter]}": torch.as_tensor(value)
@@ -240,7 +250,10 @@ def optimizer_tensors(network: torch.nn.Module, optimizer: torch.optim.Optimizer
 
 
 def restore_optimizer(network: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """The reverse of `optimizer_tensors`, in place; tensors go where their weights are."""
+    """The inverse of `optimizer_tensors`, in place; tensors are moved to the device of their weights.
+
+    Raises: `CheckpointError` for the state of a weight that the network does not have.
+    """
     parameters = dict(network.named_parameters())
     optimizer.state.clear()
     for key, tensor in tensors.items():
@@ -250,4 +263,4 @@ def restore_optimizer(network: torch.nn.Module, optimizer: torch.optim.Optimizer
         elif name in parameters:
             optimizer.state[parameters[name]][kind] = tensor.to(parameters[name].device)
         else:
-            raise CheckpointError(f"the optimizer's state is of {name!r}, which this network does not have")
+            raise CheckpointError(f"the optimizer has state of {name!r}, which this network does not have")

@@ -1,10 +1,12 @@
 """What a training step did (`Verdict`, `Outcome`), and what the training loop does about it (`Event`).
 
-verdict                                what was computed                        event
-updated                                finite, no spike: the weights changed    UPDATED
-overflow, not finite, spike            no update; the samples are skipped       SKIPPED
-the same, `rollback_after` in a row    no update                                ROLL_BACK
-any                                    a worker was asked to stop               STOP
+    verdict                                what was computed                        event
+    updated                                finite, no spike: the weights changed    UPDATED
+    overflow, not finite, spike            no update; the samples are skipped       SKIPPED
+    the same, `rollback_after` in a row    no update                                ROLL_BACK
+    any                                    a worker was asked to stop               STOP
+
+All workers agree on both: they follow from numbers that are summed over the workers.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,9 @@
 """One phase of a run in one worker: its part of the schedule, its data, its validation, and the trainer.
 
-phases   steps 1000, length 128          steps 200, length 512
-         first_step 0, end_step 1000     first_step 1000, end_step 1200
+    phases   steps 1000, length 128          steps 200, length 512
+             first_step 0, end_step 1000     first_step 1000, end_step 1200
+
+Network and optimizer outlive a phase; a `Phase` is what changes with it.
 """
 
 from collections.abc import Generator

@@ -1,7 +1,9 @@
 """Rollback: after too many bad steps in a row, training returns to its last checkpoint and skips what it has seen since.
 
-step        ... 10 (checkpoint)  11 12 13 14  bad bad bad      rollback_after 3
-resumes at      10, as a new attempt; the samples of steps 11 to 14 and of the bad steps are skipped
+    step        ... 10 (checkpoint)  11 12 13 14  bad bad bad      rollback_after 3
+    resumes at      10, as a new attempt; the samples of steps 11 to 14 and of the bad steps are skipped
+
+The skipped samples are in `skipped_ranges`, so a run that is given these from the start needs no rollback.
 """
 
 from model.training import checkpoint, workers

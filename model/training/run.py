@@ -1,10 +1,10 @@
-"""A pretraining run: what is trained on what, into which folder; and what makes two runs the same.
+"""A pretraining run: its recipe, its inputs, its output folder, and what makes two runs the same.
 
     {"config": {"phases": [{"sequence_length": 128, "batch_size": 256, "steps": 1000, ...}], "seed": 12345, ...},
      "shards": {"news/128": "/data/runs/shards_news_128-3f9a0c1b2d4e"},
      "vocabulary": "/data/runs/vocabulary-77aa/vocab.txt", "output": "/data/runs/checkpoint-0c5d"}
 
-This is also the JSON file that `python -m model.training.loop RUN.json` reads.
+This is the JSON file that `python -m model.training RUN.json` reads.
 """
 
 import dataclasses
@@ -21,19 +21,20 @@ from pipeline.errors import CheckpointError, CorpusError, RecipeError
 from pipeline.tokenization.vocab import Vocab
 
 CONFIG = "config.json"
+"""Name of the file that ties a training folder to its recipe."""
 MAY_CHANGE = (
     *("micro_batch_tokens", "precision", "loss_scale", "attention", "compile", "activation_checkpointing"),
     *("validate_every", "checkpoint_every", "keep_checkpoints", "average_checkpoints", "log_every"),
     *("spike_sigma", "spike_window", "rollback_after"),
 )
-"""Of `[training]`, in a folder that has started: what fits a run to a machine, how often something is written, what a spike is.
-The steps of the last phase may change too. Micro-batches of another size have other dropout masks, and sums in another order:
-samples and masks stay the same, bits do not."""
+"""Settings of `[training]` that may change when a run resumes: those that fit it to a machine, how often something is written,
+what a spike is. The steps of the last phase may change too. Micro-batches of another size have other dropout masks, and sums in
+another order: samples and masks stay the same, bits do not."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainRun:
-    """All that `train` needs."""
+    """Everything that `train` needs."""
 
     config: PretrainConfig
     shards: Mapping[str, str]
@@ -41,10 +42,10 @@ class PretrainRun:
     vocabulary: str
     """URL of vocab.txt."""
     output: str
-    """URL of the folder to train in; one that has begun is gone on with."""
+    """URL of the training folder; an unfinished run in it is resumed."""
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON knows it."""
+        """The run as plain JSON values."""
         return {
             "config": stages.plain(self.config),
             "shards": dict(self.shards),
@@ -54,7 +55,10 @@ class PretrainRun:
 
     @staticmethod
     def from_json(document: Mapping[str, Any]) -> "PretrainRun":
-        """The reverse of `to_json`. `RecipeError` when something is missing or unknown."""
+        """The inverse of `to_json`.
+
+        Raises: `RecipeError` when something is missing or unknown.
+        """
         try:
             return PretrainRun(**{**document, "config": pretrain_config(document["config"])})
         except (TypeError, ValueError, KeyError) as error:
@@ -63,16 +67,20 @@ class PretrainRun:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a run reads, opened and checked."""
+    """The inputs of a run, opened and checked."""
 
     vocab: Vocab
     shards: dict[str, Finished]
+    """`<source>/<sequence_length>` -> the finished shards stage."""
     text_rules: dict[str, bool]
-    """How text became pieces: what an export must do with text too."""
+    """How text was normalised before it became tokens; an export must do the same."""
 
     @staticmethod
     def of(run: PretrainRun) -> "Inputs":
-        """`CorpusError` when shards and vocabulary do not belong together, or a phase finds no shards of its length."""
+        """Open the inputs of a run.
+
+        Raises: `CorpusError` when shards and vocabulary do not belong together, or a phase has no shards of its length.
+        """
         vocab = Vocab.from_bytes(storage.read_bytes(run.vocabulary), run.vocabulary)
         shards = {name: stages.load(url) for name, url in run.shards.items()}
         for stage in shards.values():
@@ -90,12 +98,12 @@ class Inputs:
         return inputs
 
     def sources(self, phase: PhaseConfig) -> dict[str, Finished]:
-        """The shards of a phase's length, by source."""
+        """The shards of a phase's sequence length, by source."""
         parts = {name.partition("/")[0]: stage for name, stage in self.shards.items() if _length(name) == phase.sequence_length}
         return dict(sorted(parts.items()))
 
     def identity(self, config: PretrainConfig) -> dict[str, Any]:
-        """All that decides what comes out: what config.json of a folder, and of each checkpoint, says."""
+        """Everything that decides the result of a run: config.json of the folder, and of each checkpoint."""
         return {
             **stages.plain(config),
             "shards": {name: stage.digest for name, stage in self.shards.items()},
@@ -108,7 +116,7 @@ def _length(name: str) -> int:
 
 
 def pretrain_config(document: Mapping[str, Any]) -> PretrainConfig:
-    """`PretrainConfig` from JSON; also from the config.json of a checkpoint, which says more."""
+    """The `PretrainConfig` in a JSON document; also in the config.json of a checkpoint, which has more fields."""
     return PretrainConfig(
         phases=tuple(PhaseConfig(**phase) for phase in document["phases"]),
         encoder=EncoderConfig(**document.get("encoder", {})),
@@ -119,15 +127,17 @@ def pretrain_config(document: Mapping[str, Any]) -> PretrainConfig:
 
 
 def claim(output: str, identity: Mapping[str, Any], started: bool) -> None:
-    """Write a folder's config.json, or refuse: `CheckpointError` with each difference when it belongs to another recipe.
+    """Write config.json of a training folder, which must not belong to another recipe.
 
-    `started`: there is a checkpoint. Where there is none, nothing is lost, and the folder takes any recipe.
+    `started`: the folder has a checkpoint. Without one nothing can be lost, so any recipe may take it.
+
+    Raises: `CheckpointError` with every difference when the folder belongs to another recipe.
     """
     url = storage.join(output, CONFIG)
     if started and storage.exists(url):
         there = storage.read_json(url)
         try:
-            # A folder of an older version lacks settings that have been added since: they had what is their default now.
+            # A folder of an older version lacks newer settings: it was trained with what is now their default.
             there = {**there, **dataclasses.asdict(pretrain_config(there))}
         except (TypeError, ValueError, KeyError) as error:
             raise CheckpointError(f"{url}: not a recipe that this version knows ({error}); train in another folder") from error
@@ -139,7 +149,7 @@ def claim(output: str, identity: Mapping[str, Any], started: bool) -> None:
 
 
 def differences(there: Mapping[str, Any], recipe: Mapping[str, Any]) -> list[str]:
-    """`phases[0].learning_rate: 0.001 here, 0.002 in the recipe` for each setting that differs and may not."""
+    """`phases[0].learning_rate: 0.001 here, 0.002 in the recipe` for every setting that differs and must not."""
     here, wanted = dict(_flat(there)), dict(_flat(recipe))
     may_change = {f"training.{name}" for name in MAY_CHANGE} | {f"phases[{len(recipe['phases']) - 1}].steps"}
     return [
