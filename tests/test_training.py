@@ -358,7 +358,7 @@ def test_a_resumed_run_decides_alike_about_spikes(corpus: tiny.Corpus, tmp_path:
     assert state_of(whole.last_checkpoint)["skipped_ranges"] == [[0, 448, 464]]
     split = replace(run, output=str(tmp_path / "split"))
     with pytest.raises(Killed):
-        train(split, should_stop=killed_at(25))  # goes on from step 20: half of the window comes from the checkpoint
+        train(split, should_stop=killed_at(25))  # resumes at step 20: half of the window comes from the checkpoint
     assert content(train(split).last_checkpoint) == content(whole.last_checkpoint)
     assert metrics(split.output) == metrics(run.output)
 

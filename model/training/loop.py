@@ -66,7 +66,7 @@ def train(run: PretrainRun, *, on_commit: OnCommit | None = None, should_stop: C
             setup.build(session)
         while not session.finished:
             phase, state = setup.enter_phase(session), session.state
-            # Forward and backward passes, and an update unless the step is bad.
+            # Forward and backward passes over the micro-batches, and an update unless the step is bad.
             with session.metrics.timed():
                 step = phase.next_step(state)
                 outcome = phase.trainer.step(
@@ -77,6 +77,7 @@ def train(run: PretrainRun, *, on_commit: OnCommit | None = None, should_stop: C
                     state.spike_limits(session.config.training),
                     state.loss_factor,
                 )
+            # Count the step, then do what it calls for.
             match record(session, step, outcome):
                 case Event.UPDATED:
                     validate_and_commit(session, phase, outcome)
