@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.engine.job import Job, MapStep, ReduceStep
 from pipeline.engine.spill import SpillRange
+from pipeline.engine.steps import Job, MapStep, ReduceStep
 from pipeline.errors import ClusterError
 
 ATTEMPTS = 3

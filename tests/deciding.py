@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 from pipeline import storage
 from pipeline.config import DecontaminationConfig, DedupConfig, FilterConfig, SourceConfig
 from pipeline.dedup.decontamination import overlaps
+from pipeline.dedup.kept import kept_documents
 from pipeline.dedup.signatures import needed, signatures
-from pipeline.dedup.stage import duplicates, kept_documents
+from pipeline.dedup.stage import duplicates
 from pipeline.engine import job
 from pipeline.engine.stages import Finished
 from tests.made_documents import made, plainly

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import MaskingConfig, PairsConfig
-from pipeline.examples.masking import MaskingRules, Sequences, static_masks
+from pipeline.examples.masking import MaskingRules, static_masks
+from pipeline.examples.sequences import Sequences
 from pipeline.tokenization import vocab
 from pipeline.tokenization.vocab import Vocab
 from tests import golden_corpus, golden_training, parts

@@ -7,9 +7,9 @@ from typing import Any
 
 from pipeline.config import Kind, SourceConfig
 from pipeline.documents import reading
-from pipeline.documents.reading import Bad, ReadTask, Record
 from pipeline.engine.counting import Tally
 from pipeline.sources import inputs
+from pipeline.sources.records import Bad, ReadTask, Record
 
 Found = list[Record | Bad]
 

@@ -14,7 +14,7 @@ from pipeline.cleaning import cleaning
 from pipeline.config import DecontaminationConfig, SourceConfig
 from pipeline.dedup.decontamination import Index, needed, overlaps
 from pipeline.dedup.evaluation_texts import LEAST_RUNS, evaluation, strings
-from pipeline.documents.stage import read_part
+from pipeline.documents.table import read_part
 from pipeline.engine import job
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError

@@ -12,16 +12,11 @@ import pytest
 
 from pipeline import storage
 from pipeline.config import SourceConfig
-from pipeline.documents import clean_part
+from pipeline.documents import clean_part, table
 from pipeline.documents import reading as sources
 from pipeline.documents import stage as module
-from pipeline.documents.stage import (
-    document_id,
-    documents,
-    number_of_parts,
-    part_of,
-    read_part,
-)
+from pipeline.documents.stage import documents, number_of_parts
+from pipeline.documents.table import document_id, part_of, read_part
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
 from pipeline.sources import inputs
@@ -153,7 +148,7 @@ def test_parts_are_equal_ranges_of_all_ids() -> None:
 def test_parts_are_readable_by_column() -> None:
     stage = corpus.prepared()["documents_text"]
     table = read_part(stage, stage.files("part-")[0]["name"], ["id", "text"])
-    assert table.schema == pa.schema([module.SCHEMA.field("id"), module.SCHEMA.field("text")])
+    assert table.schema == pa.schema([table.SCHEMA.field("id"), table.SCHEMA.field("text")])
 
 
 STEPS = {
@@ -219,7 +214,7 @@ def test_bad_records_are_all_kept_a_piece_at_a_time(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(clean_part, "BATCH_BAD", 7)
     (task,) = sources.plan(source, inputs.expand(source.input), 1 << 24)
     pieces = [
-        piece for piece in clean_part.ReadDocuments(source.resolved(), 16)(task) if piece.table.schema == module.BAD_SCHEMA
+        piece for piece in clean_part.ReadDocuments(source.resolved(), 16)(task) if piece.table.schema == table.BAD_SCHEMA
     ]
     assert len(pieces) > 20 and max(piece.table.num_rows for piece in pieces) == 7
     cut = documents(source, str(tmp_path / "cut"), task_bytes=100)

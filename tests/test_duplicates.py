@@ -9,7 +9,8 @@ import pytest
 from pipeline.cleaning import cleaning
 from pipeline.config import DedupConfig, FilterConfig, SourceConfig
 from pipeline.dedup.decisions import levels
-from pipeline.dedup.stage import decision_files, duplicates
+from pipeline.dedup.kept import decision_files
+from pipeline.dedup.stage import duplicates
 from pipeline.errors import CorpusError
 from tests import corpus
 from tests.deciding import GOOD, LINE, Texts, changed, decide, kept_texts, reasons, rows

@@ -17,10 +17,10 @@ import pytest
 import zstandard
 
 from pipeline import storage
-from pipeline.documents.reading import Bad, Record
 from pipeline.errors import CorpusError, StorageError
 from pipeline.sources.formats import compression, json_values, lines
 from pipeline.sources.formats.detection import Form, form, layout
+from pipeline.sources.records import Bad, Record
 from tests import corpus
 from tests.reading import bad, read, read_data, texts
 

@@ -9,18 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pipeline.arrays import TokenIds
 from pipeline.config import MaskingConfig, MaskingPolicy, PairsConfig
-from pipeline.examples.masking import (
-    Ids,
-    MaskingRules,
-    Masks,
-    Sequences,
-    draw,
-    replacement_ids,
-    static_masks,
-)
+from pipeline.examples.masking import MaskingRules, Masks, draw, replacement_ids, static_masks
 from pipeline.examples.masking_units import SPAN_SHARES, Units
 from pipeline.examples.random_streams import generator, numbers
+from pipeline.examples.sequences import Sequences
 from pipeline.tokenization.vocab import SPECIALS, Vocab
 from tests import demo_text, parts
 from tests.parts import Example
@@ -30,7 +24,7 @@ CLS, SEP, MASK = 2, 3, 4
 RULES = MaskingRules(MASK, np.arange(100, 200))
 
 
-def example(lengths: list[int], second: list[int] | None = None) -> tuple[Ids, NDArray[np.bool_], int]:
+def example(lengths: list[int], second: list[int] | None = None) -> tuple[TokenIds, NDArray[np.bool_], int]:
     """A sequence of units of these lengths; ids count from 1,000."""
     first_end = 1 + sum(lengths)
     units = [1, *lengths, 1, *([*second, 1] if second else [])]
@@ -45,7 +39,7 @@ def of_vocabulary() -> MaskingRules:
     return MaskingRules.of(demo_text.vocabulary(), MaskingConfig(), PairsConfig())
 
 
-def specials(ids: Ids, second_start: int) -> set[int]:
+def specials(ids: TokenIds, second_start: int) -> set[int]:
     return {0, len(ids) - 1} | ({second_start - 1} if second_start else set())
 
 
@@ -61,7 +55,7 @@ def news() -> list[Example]:
     return parts.build(demo_text.article_documents(), length=128, vocab=demo_text.vocabulary())
 
 
-def joined(layouts: list[tuple[Ids, NDArray[np.bool_], int]]) -> Sequences:
+def joined(layouts: list[tuple[TokenIds, NDArray[np.bool_], int]]) -> Sequences:
     """Sequences with the ids 0, 1, 2..."""
     ids, starts, second_starts = zip(*layouts, strict=True)
     return Sequences.join(range(len(layouts)), ids, starts, second_starts)
@@ -74,7 +68,7 @@ def single(masks: Masks) -> list[Draw]:
     return [Draw(*one) for one in zip(np.split(masks.positions, ends), np.split(masks.replacements, ends), strict=True)]
 
 
-def mask_one(seed: int, ids: Ids, starts: NDArray[np.bool_], second_start: int, rules: MaskingRules) -> Draw:
+def mask_one(seed: int, ids: TokenIds, starts: NDArray[np.bool_], second_start: int, rules: MaskingRules) -> Draw:
     return single(draw(seed, np.zeros((1, 1), np.int64), joined([(ids, starts, second_start)]), rules))[0]
 
 

@@ -14,13 +14,14 @@ from pipeline.engine.stages import FileEntry, Finished, Stage
 from pipeline.errors import CorpusError
 from pipeline.examples import shards
 from pipeline.examples.shards import ShardSet
+from pipeline.tokenization import encoded
 from tests.tiny import list_array
 
 
 def table(first: int, number: int, vocabulary_size: int = 21_128, draws: int = 2) -> pa.Table:
     """Rows whose content is known from their number."""
     numbers = range(first, first + number)
-    piece = shards.piece_type(vocabulary_size)
+    piece = encoded.piece_type(vocabulary_size)
     ids = [np.arange(n % 60 + 3) + vocabulary_size - 100 for n in numbers]
     masks = [[np.arange(d + n % 2) for d in range(1, draws + 1)] for n in numbers]
     columns = {

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from pipeline.config import MaskingConfig, WordsConfig
-from pipeline.dedup.stage import kept_documents
+from pipeline.dedup.kept import kept_documents
 from pipeline.engine.stages import Finished
-from pipeline.examples.segments import Documents
 from pipeline.examples.stage import examples
 from pipeline.tokenization import stage as encoding
 from pipeline.tokenization import vocabulary
+from pipeline.tokenization.encoded import Documents, read_part
 from pipeline.tokenization.encoder import TextEncoder
-from pipeline.tokenization.stage import pieces, read_part
+from pipeline.tokenization.stage import pieces
 from tests import corpus
 
 WHICH = ["generated", pytest.param("real", marks=corpus.needs_real_data)]

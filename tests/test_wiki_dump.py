@@ -14,9 +14,9 @@ from xml.etree import ElementTree
 import pyarrow as pa
 import pytest
 
-from pipeline.documents.reading import Bad, ReadTask
 from pipeline.errors import CorpusError, UserError
 from pipeline.sources.inputs import InputFile, expand
+from pipeline.sources.records import Bad, ReadTask
 from pipeline.wiki.dumps import bzip2, dump
 from pipeline.wiki.dumps.dump import Page
 from tests.wiki_dumps import CLOSING, HEAD, REAL, SINGLE, ZH, Draft, multistream, read, written, xml

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import SourceConfig
-from pipeline.documents.reading import Bad, Record, Skipped
 from pipeline.engine import counting
 from pipeline.engine.counting import Tally
 from pipeline.sources.inputs import InputFile, expand
+from pipeline.sources.records import Bad, Record, Skipped
 from pipeline.wiki import pages, rendering
 from pipeline.wiki.dumps import dump
 from pipeline.wiki.dumps.side_input import side_input

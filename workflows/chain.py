@@ -155,9 +155,9 @@ class Chain:
     @remembered
     def tasks(self) -> Finished:
         """The embedded corpus' files to fine-tune and score on."""
-        from pipeline.sources import demo
+        from pipeline.documents import demo_tasks
 
-        return demo.tasks(self.root)
+        return demo_tasks.tasks(self.root)
 
     @remembered
     def documents(self, name: str) -> Finished:

@@ -16,7 +16,7 @@ from pipeline.cleaning import quality
 from pipeline.dedup import decontamination, paragraphs
 from pipeline.dedup.dropping import CLUSTERS, DROPPED
 from pipeline.dedup.ngrams import Hashes
-from pipeline.documents import stage as documents
+from pipeline.documents import table
 from pipeline.engine import stages
 from pipeline.engine.stages import Finished
 
@@ -87,7 +87,7 @@ def _document_ids(stage: Finished, source: str) -> Hashes | None:
     read = stages.input_of(stage, f"documents_{source}", f"documents_{source}")
     if read is None:
         return None
-    columns = [documents.read_part(read, entry["name"], ["id"])["id"].to_numpy() for entry in read.files("part-")]
+    columns = [table.read_part(read, entry["name"], ["id"])["id"].to_numpy() for entry in read.files("part-")]
     return np.concatenate([np.zeros(0, np.uint64), *columns])
 
 

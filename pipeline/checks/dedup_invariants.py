@@ -21,7 +21,7 @@ from pipeline.dedup.signatures import (
     paragraph_file,
     signature_schema,
 )
-from pipeline.documents.stage import read_part
+from pipeline.documents.table import read_part
 from pipeline.engine import stages
 from pipeline.engine.stages import Finished
 

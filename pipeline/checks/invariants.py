@@ -19,12 +19,12 @@ from pipeline.checks import decision_invariants, dedup_invariants, shard_invaria
 from pipeline.checks.findings import Findings, differences
 from pipeline.checks.shard_rows import ragged
 from pipeline.documents import stage as documents
-from pipeline.documents.stage import document_id, part_of
+from pipeline.documents import table
+from pipeline.documents.table import document_id, part_of
 from pipeline.engine import stages
 from pipeline.engine.stages import Finished
 from pipeline.errors import UserError
-from pipeline.tokenization import stage as encoding
-from pipeline.tokenization import vocabulary
+from pipeline.tokenization import encoded, vocabulary
 from pipeline.tokenization.vocab import Vocab, punctuation_map
 from pipeline.wiki.dumps import side_input
 
@@ -48,7 +48,7 @@ def _documents(stage: Finished) -> list[str]:
     tables: dict[str, Counter[str]] = {"languages": Counter(), "scripts": Counter()}
     for entry in stage.files("part-"):
         findings = Findings(stage.file(entry["name"]))
-        for batch in findings.parquet(documents.SCHEMA, ["id", "source", "origin", "characters", "language", "script"]):
+        for batch in findings.parquet(table.SCHEMA, ["id", "source", "origin", "characters", "language", "script"]):
             _document_rows(findings, batch, stage)
             counts.update(kept=len(batch), characters=int(batch["characters"].to_numpy().sum(dtype=np.int64)))
             tables["languages"].update(batch["language"].to_pylist())
@@ -86,7 +86,7 @@ def _pieces(stage: Finished) -> list[str]:
             kind = reader.schema.field("ids").type if "ids" in reader.schema.names else pa.null()
             # Without its vocabulary: any that has such wide ids.
             size = len(vocab) if vocab else 1 << (kind.value_type.bit_width if pa.types.is_list(kind) else 0)
-            if not reader.schema.equals(encoding.schema(size)):
+            if not reader.schema.equals(encoded.schema(size)):
                 findings.say("its columns are not those of pieces, or not of their types")
             else:
                 for number in range(reader.num_record_batches):

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import storage
-from pipeline.documents.stage import part_file
+from pipeline.documents.table import part_file
 from pipeline.engine import parquet, stages
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError

@@ -24,8 +24,8 @@ from pipeline.dedup import clusters
 from pipeline.dedup.clusters import WITHDRAWN
 from pipeline.dedup.ngrams import Hashes
 from pipeline.dedup.signatures import binary_rows
-from pipeline.documents.stage import Part
-from pipeline.engine import job, parquet
+from pipeline.documents.table import Part
+from pipeline.engine import parquet, steps
 from pipeline.errors import CorpusError
 
 
@@ -145,7 +145,7 @@ class ReadRows:
     decision: Decision
     buckets: int
 
-    def __call__(self, part: Part) -> job.Mapped:
+    def __call__(self, part: Part) -> steps.Mapped:
         decided = self.decision.on(part)
         withdrawn = decided.reasons == "withdrawn"
         chosen = np.flatnonzero((decided.reasons == "") | withdrawn)
@@ -157,7 +157,7 @@ class ReadRows:
             clusters.ranks(level, decided.characters[chosen]),
             *(None if column is None else column[chosen] for column in (fingerprints, bands, sketches)),
         )
-        return job.Mapped(table, clusters.bucket_of(table["hash"].to_numpy(), self.buckets), {})
+        return steps.Mapped(table, clusters.bucket_of(table["hash"].to_numpy(), self.buckets), {})
 
     def _signatures(self, part: Part) -> tuple[Hashes, Hashes]:
         table = parquet.read(storage.join(self.decision.signatures[part.source], part.file), ["bands", "sketch"])

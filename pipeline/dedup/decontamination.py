@@ -30,8 +30,8 @@ from pipeline.config import DecontaminationConfig, SourceConfig
 from pipeline.dedup.evaluation_texts import RUNS_FILE, TEXTS_FILE, evaluation
 from pipeline.dedup.ngrams import Hashes, Numbers, letters
 from pipeline.dedup.signatures import text_batches
-from pipeline.documents.stage import Part, parts
-from pipeline.engine import counting, job
+from pipeline.documents.table import Part, parts
+from pipeline.engine import counting, job, steps
 from pipeline.engine import parquet as tables
 from pipeline.engine.counting import Tally
 from pipeline.engine.stages import (
@@ -77,7 +77,9 @@ def overlaps(
     def body(folder: str) -> dict[str, Any]:
         name = f"overlaps of {source.name}"
         comparison = ComparePart(folder, texts.url, decontamination.letters)
-        entries, counts = job.run(job.Job(name=name, folder=folder, tasks=parts([documents]), map=comparison), workers, report)
+        entries, counts = job.run(
+            steps.Job(name=name, folder=folder, tasks=parts([documents]), map=comparison), workers, report
+        )
         facts = {"source": source.name, "parts": documents.manifest["parts"]}
         return {"files": entries, **facts, "counts": {"documents": counts.get("documents", 0)}}
 
@@ -98,7 +100,7 @@ class ComparePart:
     """URL of the stage."""
     letters: int
 
-    def __call__(self, task: Part) -> job.Reduced:
+    def __call__(self, task: Part) -> steps.Reduced:
         index = Index.load(self.evaluation)
         tables = [SCHEMA.empty_table()]
         for ids, texts in text_batches(task.url):
@@ -108,7 +110,7 @@ class ComparePart:
             pq.write_table(table, file, compression="zstd")
         counts: Tally = {}
         counting.count(counts, "documents", number=len(np.unique(table["id"].to_numpy())))
-        return job.Reduced((FileEntry.of(self.folder, task.file, len(table)),), counts)
+        return steps.Reduced((FileEntry.of(self.folder, task.file, len(table)),), counts)
 
 
 @dataclass(frozen=True)

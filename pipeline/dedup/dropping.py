@@ -20,7 +20,7 @@ from pipeline.dedup import decontamination, paragraphs
 from pipeline.dedup.clusters import WITHDRAWN, Clusters
 from pipeline.dedup.decisions import Decided, Decision
 from pipeline.dedup.ngrams import Hashes, Numbers
-from pipeline.documents.stage import Part, part_file, parts
+from pipeline.documents.table import Part, part_file, parts
 from pipeline.engine import counting, parquet
 from pipeline.engine.counting import Tally
 from pipeline.engine.stages import FileEntry, Finished

@@ -31,8 +31,8 @@ from pipeline.dedup.ngrams import (
     letters,
     segments,
 )
-from pipeline.documents.stage import Part, parts
-from pipeline.engine import counting, job
+from pipeline.documents.table import Part, parts
+from pipeline.engine import counting, job, steps
 from pipeline.engine.counting import Tally
 from pipeline.engine.stages import (
     FileEntry,
@@ -68,7 +68,7 @@ def signatures(
 
     def body(folder: str) -> dict[str, Any]:
         name = f"signatures of {source.name}"
-        work = job.Job(name=name, folder=folder, tasks=parts([documents]), map=SignPart(folder, shape))
+        work = steps.Job(name=name, folder=folder, tasks=parts([documents]), map=SignPart(folder, shape))
         entries, counts = job.run(work, workers, report)
         numbers = {kind: counts.get(kind, 0) for kind in ("documents", "letters", "paragraphs")}
         return {"files": entries, "source": source.name, "counts": numbers}
@@ -97,7 +97,7 @@ class SignPart:
     folder: str
     shape: SignatureShape
 
-    def __call__(self, task: Part) -> job.Reduced:
+    def __call__(self, task: Part) -> steps.Reduced:
         signed = [signature_schema(self.shape).empty_table()]
         paragraphs = [PARAGRAPHS.empty_table()]
         for ids, texts in text_batches(task.url):
@@ -115,7 +115,7 @@ class SignPart:
         counting.count(counts, "documents", number=len(table))
         counting.count(counts, "letters", number=int(table["letters"].to_numpy().sum(dtype=np.int64)))
         counting.count(counts, "paragraphs", number=len(lines))
-        return job.Reduced(tuple(entries), counts)
+        return steps.Reduced(tuple(entries), counts)
 
 
 def paragraph_file(part: str) -> str:

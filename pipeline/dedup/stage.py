@@ -21,17 +21,14 @@ fingerprint (840 a document) while they are compared.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from pipeline import storage
 from pipeline.config import DecontaminationConfig, DedupConfig, FilterConfig, SourceConfig
 from pipeline.dedup import clusters, paragraphs
 from pipeline.dedup.clusters import Clusters
 from pipeline.dedup.decisions import Decision, ReadRows, levels
 from pipeline.dedup.dropping import Outcome, Writer, samples
-from pipeline.documents.stage import parts, read_part
-from pipeline.engine import job, parquet
+from pipeline.documents.table import parts
+from pipeline.engine import job, steps
 from pipeline.engine.counting import Tally
 from pipeline.engine.stages import (
     WORK,
@@ -115,7 +112,7 @@ def _find_copies(
     number = sum(done.manifest["counts"]["kept"] for done in documents)
     buckets = clusters.buckets(number, dedup.bands if dedup.near else 0)
     pairs = storage.join(folder, f"{WORK}copies")
-    work = job.Job(
+    work = steps.Job(
         name="duplicates",
         folder=pairs,
         tasks=parts(documents),
@@ -138,7 +135,7 @@ def _find_paragraphs(
     folder = f"{dropped}-paragraphs"
     files = tuple(storage.join(dropped, f"dropped_{name}.parquet") for name in decision.names)
     buckets = paragraphs.buckets(signatures)
-    work = job.Job(
+    work = steps.Job(
         name="duplicates: paragraphs",
         folder=folder,
         tasks=parts(documents),
@@ -168,20 +165,3 @@ def _facts(outcome: Outcome, documents: Finished) -> dict[str, Any]:
         "cluster_sizes": outcome.cluster_sizes,
         "contaminated_by": outcome.contaminated_by,
     }
-
-
-def decision_files(source: str) -> list[str]:
-    """The files that say what is kept of a source: what stands on these alone is not redone for another source."""
-    return [f"{kind}_{source}.parquet" for kind in ("dropped", "paragraphs")]
-
-
-def kept_documents(documents: Finished, decisions: Finished, part: str) -> pa.Table:
-    """The documents of one part that are not dropped, without the paragraphs that go: id, title, text."""
-    table = read_part(documents, part, ["id", "title", "text"])
-    dropped, lines = (decisions.file(name) for name in decision_files(documents.manifest["source"]))
-    table = table.filter(pc.invert(pc.is_in(table["id"], paragraphs.ids_between(dropped, table["id"]))))
-    if not len(table):
-        return table
-    # All are sorted by id: only the row groups of this range are read.
-    gone = parquet.read_between(lines, "id", table["id"][0].as_py(), table["id"][-1].as_py(), ["id", "ordinal"])
-    return table.set_column(2, "text", paragraphs.without(table["text"], table["id"].to_numpy(), gone)) if len(gone) else table

@@ -10,24 +10,23 @@
 The same function draws the static masks of shards and the fresh masks of a training epoch. Imports numpy only.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import TokenIds
 from pipeline.config import MaskingConfig, PairsConfig
 from pipeline.examples import random_streams
 from pipeline.examples.masking_units import Units, units_of_spans, units_on_a_circle
+from pipeline.examples.sequences import Sequences
 
 if TYPE_CHECKING:
     from pipeline.tokenization.vocab import Vocab
 
 CHUNK_PIECES = 1 << 15
 """Sequences are masked by so many pieces at a time: the arrays then stay in the processor's cache."""
-
-Ids = NDArray[np.unsignedinteger[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,56 +67,12 @@ def replacement_ids(vocab: "Vocab") -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True, eq=False)
-class Sequences:
-    """Examples laid end to end: sequence i has the pieces `offsets[i]` to `offsets[i + 1]`."""
-
-    example_ids: NDArray[np.uint64]
-    """(n,) they key the masks."""
-    input_ids: Ids
-    """(pieces,) of each sequence [CLS] first, [SEP] last, and if `second_starts` > 0 [SEP] just before it."""
-    unit_starts: NDArray[np.bool_]
-    """(pieces,) True where a unit begins; specials are units of their own."""
-    offsets: NDArray[np.int64]
-    """(n + 1,) rising from 0."""
-    second_starts: NDArray[np.int64]
-    """(n,) where segment B begins in its sequence; 0 = one segment."""
-
-    @classmethod
-    def join(
-        cls,
-        example_ids: Sequence[int],
-        input_ids: Sequence[Ids],
-        unit_starts: Sequence[NDArray[np.bool_]],
-        second_starts: Sequence[int],
-    ) -> "Sequences":
-        """From arrays of one sequence each."""
-        offsets = np.zeros(len(input_ids) + 1, np.int64)
-        np.cumsum([len(ids) for ids in input_ids], out=offsets[1:])
-        ids, units = np.concatenate(input_ids), np.concatenate(unit_starts)
-        return cls(np.array(example_ids, np.uint64), ids, units, offsets, np.array(second_starts, np.int64))
-
-    def __len__(self) -> int:
-        return len(self.example_ids)
-
-    def slice(self, start: int, end: int) -> "Sequences":
-        """Sequences `start` to `end`."""
-        first, last = self.offsets[start], self.offsets[end]
-        return Sequences(
-            self.example_ids[start:end],
-            self.input_ids[first:last],
-            self.unit_starts[first:last],
-            self.offsets[start : end + 1] - first,
-            self.second_starts[start:end],
-        )
-
-
-@dataclass(frozen=True, eq=False)
 class Masks:
     """Masks laid end to end, draw after draw, sequence after sequence. Labels are `input_ids` at the positions."""
 
     positions: NDArray[np.uint16]
     """(predictions,) rising places of the hidden pieces in their sequence."""
-    replacements: Ids
+    replacements: TokenIds
     """(predictions,) what stands there instead, in the type of `input_ids`."""
     lengths: NDArray[np.int64]
     """(n, draws) how many predictions belong to each draw of each sequence."""
@@ -211,7 +166,7 @@ def ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.
     return np.repeat(shifts, lengths) + np.arange(int(lengths.sum()))
 
 
-def _replace(fates: NDArray[np.float64], choices: NDArray[np.float64], labels: Ids, rules: MaskingRules) -> Ids:
+def _replace(fates: NDArray[np.float64], choices: NDArray[np.float64], labels: TokenIds, rules: MaskingRules) -> TokenIds:
     """80 % [MASK], 10 % the piece itself, 10 % a random piece (BERT paper, section 3.1): by the fate of each piece.
 
     `choices`: which of the replacements it would be, 0 <= choice <= their number.

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from pipeline.examples.masking import Sequences
+    from pipeline.examples.sequences import Sequences
 
 SPAN_P, LONGEST_SPAN = 0.2, 10
 """SpanBERT, section 3.1: words of a span are geometric, p = 0.2, given that they are not more than 10; 3.8 on average."""

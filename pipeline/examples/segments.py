@@ -14,83 +14,19 @@ What is left goes into the next sequence, so no text is lost. (BERT's create_ins
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import PairsConfig
 from pipeline.examples.random_streams import PAIRS, generator, numbers
-
-Ids = NDArray[np.unsignedinteger[Any]]
-Flags = NDArray[np.bool_]
-Places = NDArray[np.int64]
+from pipeline.tokenization.encoded import Documents
 
 NO_LABEL = 255
 """Of a sequence without a pair; shards store null."""
 _LOST = 254
 Stretch = tuple[int, int, int, int, int]
 """Document, where A begins, where A ends and B begins, where B ends (of label 1: the B that would have followed), label."""
-
-
-@dataclass(frozen=True, eq=False)
-class Documents:
-    """The documents of one part as pieces, end to end: a stretch of text is a slice."""
-
-    ids: Ids
-    """(pieces,)"""
-    unit_starts: Flags
-    """(pieces,) True where a masking unit begins; every sentence begins one."""
-    sentence_ends: Places
-    """(sentences,) where each sentence ends in `ids`, rising over all documents; every piece is in a sentence."""
-    document_starts: Places
-    """(documents + 1,) where each document begins in `ids`; the last is the number of pieces. A document may be empty."""
-    document_ids: NDArray[np.uint64]
-    """(documents,) all different."""
-
-    def __len__(self) -> int:
-        return len(self.document_ids)
-
-    @cached_property
-    def units(self) -> NDArray[np.int32]:
-        """(units + 1,) where units begin; the last is the number of pieces."""
-        return np.flatnonzero(np.append(self.unit_starts, True)).astype(np.int32)
-
-    @cached_property
-    def unit_of(self) -> NDArray[np.int32]:
-        """(pieces,) the unit in which each piece stands."""
-        return np.cumsum(self.unit_starts, dtype=np.int32) - np.int32(1)
-
-    @cached_property
-    def sentence_of(self) -> NDArray[np.int32]:
-        """(pieces,) the sentence in which each piece stands."""
-        return np.repeat(np.arange(len(self.sentence_ends), dtype=np.int32), np.diff(self.sentence_ends, prepend=0))
-
-    def begins_sentence(self, places: Places) -> Flags:
-        """Whether sentences begin at `places`, or the last one ends there."""
-        return np.asarray((places == 0) | (self.sentence_ends[self.sentence_of[places - 1]] == places))
-
-    def select(self, kept: Flags) -> "Documents":
-        """Some of the documents, given as flags (documents,)."""
-        pieces = np.repeat(kept, np.diff(self.document_starts))
-        last = self.sentence_ends - 1
-        ends = np.cumsum(pieces, dtype=np.int64)[last[pieces[last]]]
-        starts = np.concatenate(([0], np.cumsum(np.diff(self.document_starts)[kept])))
-        return Documents(self.ids[pieces], self.unit_starts[pieces], ends, starts, self.document_ids[kept])
-
-    def joined(self, separator: int) -> tuple["Documents", Places]:
-        """All as one document, with a separator between documents that is a unit; and where the separators stand."""
-        ends = self.document_starts[1:][np.diff(self.document_starts) > 0][:-1]
-        shift = np.searchsorted(ends, self.sentence_ends)  # separators before each sentence's end: its own is not
-        total = np.array([0, len(self.ids) + len(ends)])
-        return Documents(
-            np.insert(self.ids, ends, separator),
-            np.insert(self.unit_starts, ends, True),
-            self.sentence_ends + shift,
-            total,
-            self.document_ids[:1],
-        ), ends + np.arange(len(ends))
 
 
 @dataclass(slots=True)

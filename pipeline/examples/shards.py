@@ -25,17 +25,13 @@ from pipeline import storage
 from pipeline.engine.row_order import Rows
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
+from pipeline.tokenization.encoded import piece_type
 
 SCHEMA_VERSION = 1
 BATCH_ROWS = 1_024
 """Rows of a record batch: measured best for random access (uncompressed)."""
 
 Array = npt.NDArray[Any]
-
-
-def piece_type(vocabulary_size: int) -> pa.DataType:
-    """Two bytes a piece as long as the vocabulary allows."""
-    return pa.uint16() if vocabulary_size <= 1 << 16 else pa.uint32()
 
 
 def schema(vocabulary_size: int, metadata: Mapping[str, str] | None = None) -> pa.Schema:

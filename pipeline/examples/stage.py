@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.config import CorpusConfig, SourceConfig
-from pipeline.documents.stage import Part, part_of, parts
-from pipeline.engine import job
+from pipeline.documents.table import Part, part_of, parts
+from pipeline.engine import job, steps
 from pipeline.engine.counting import Tally
 from pipeline.engine.stages import (
     FileEntry,
@@ -38,9 +38,8 @@ from pipeline.examples.pairs import (
     PairCounts,
     build,
 )
-from pipeline.examples.segments import Documents
 from pipeline.tokenization import vocabulary
-from pipeline.tokenization.stage import read_part
+from pipeline.tokenization.encoded import Documents, read_part
 from pipeline.tokenization.vocab import Vocab
 
 STAGE_VERSION = 3
@@ -81,7 +80,7 @@ def examples(
     def body(folder: str) -> dict[str, Any]:
         split_shards = _shards_per_split(pieces.manifest["counts"]["pieces"], length, config)
         metadata = {"vocabulary_sha256": vocab.manifest["sha256"], "stage_key": stage.key}
-        work = job.Job(
+        work = steps.Job(
             name=f"shards of {source.name}, length {length}",
             folder=folder,
             tasks=parts([pieces]),
@@ -154,7 +153,7 @@ class MakeExamples:
     config: CorpusConfig
     shards: dict[Split, int]
 
-    def __call__(self, task: Part) -> Iterator[job.Mapped]:
+    def __call__(self, task: Part) -> Iterator[steps.Mapped]:
         documents = read_part(task.stage, task.file)
         validation = in_validation(documents.document_ids, self.config.validation_share)
         for split in SPLITS:
@@ -168,7 +167,7 @@ class MakeExamples:
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_tools"}
 
-    def _split(self, split: Split, documents: Documents) -> Iterator[job.Mapped]:
+    def _split(self, split: Split, documents: Documents) -> Iterator[steps.Mapped]:
         vocab, rules = self._tools
         masking, seed = self.config.masking, self.config.seed
         pairs = PairCounts()
@@ -179,7 +178,7 @@ class MakeExamples:
             table = rows_of(examples, masks, vocab, seed)
             first = self.shards["train"] if split == "validation" else 0
             buckets = first + part_of(table["order"].to_numpy(), max(1, self.shards[split]))
-            yield job.Mapped(
+            yield steps.Mapped(
                 table, buckets, {split: counts | counts_of(examples, masks, vocab), "lengths": {split: lengths_of(examples)}}
             )
             counts = {}
@@ -192,7 +191,7 @@ class MakeExamples:
             "truncated": pairs.lost_pieces,
         }
         nothing = _schema(len(vocab)).empty_table()
-        yield job.Mapped(nothing, np.empty(0, np.int64), {split: counts | told})
+        yield steps.Mapped(nothing, np.empty(0, np.int64), {split: counts | told})
 
 
 def counts_of(examples: Examples, masks: Masks, vocab: Vocab) -> Tally:
@@ -259,10 +258,10 @@ class WriteShard:
     train_shards: int
     metadata: dict[str, str]
 
-    def __call__(self, bucket: int, table: pa.Table) -> job.Reduced:
+    def __call__(self, bucket: int, table: pa.Table) -> steps.Reduced:
         split, number = ("train", bucket) if bucket < self.train_shards else ("validation", bucket - self.train_shards)
         name = f"{split}-{number:05d}.arrow"
         order = np.lexsort((table["example_id"].to_numpy(), table["order"].to_numpy()))
         with storage.open_write(storage.join(self.folder, name)) as file:
             shards.write_shard(file, table.drop_columns("order"), self.metadata, order)
-        return job.Reduced((FileEntry.of(self.folder, name, table.num_rows),), {})
+        return steps.Reduced((FileEntry.of(self.folder, name, table.num_rows),), {})

@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import CorpusError
-from pipeline.examples import shards
-from pipeline.examples.masking import Masks, Sequences
+from pipeline.examples.masking import Masks
 from pipeline.examples.pairs import NO_LABEL, Examples
+from pipeline.examples.sequences import Sequences
 from pipeline.examples.shards import Row
 from pipeline.tfrecords.tfrecord import RECORDS_AT_A_TIME, decode, encode, read_records
+from pipeline.tokenization import encoded
 from pipeline.tokenization.vocab import Vocab
 
 NEEDED = ("input_ids", "input_mask", "segment_ids", "masked_lm_positions", "masked_lm_ids", "masked_lm_weights")
@@ -78,7 +79,7 @@ def restore(columns: Columns, vocab: Vocab, where: str) -> tuple[Examples, Masks
     order = np.lexsort((positions, row))
     row, positions = row[order], positions[order]
     number = len(shown)
-    kind = np.dtype(str(shards.piece_type(len(vocab))))
+    kind = np.dtype(str(encoded.piece_type(len(vocab))))
     labels = columns[LABEL][:, 0] if LABEL in columns else np.full(number, NO_LABEL)
     predictions = np.bincount(row, minlength=number)[:, None]
     masks = Masks(positions.astype(np.uint16), shown[row, positions].astype(kind), predictions)

@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.config import MaskingConfig, PairsConfig
-from pipeline.documents.stage import COMPRESSED, part_of
-from pipeline.engine import job
+from pipeline.documents.stage import COMPRESSED
+from pipeline.documents.table import part_of
+from pipeline.engine import job, steps
 from pipeline.engine.stages import (
     Finished,
     Report,
@@ -80,7 +81,7 @@ def import_tfrecords(
         metadata = {"vocabulary_sha256": vocab.manifest["sha256"], "stage_key": stage.key}
         tasks = [FileTask(number, file.url) for number, file in enumerate(files)]
         read = ReadFile(vocab, length, seed, validation_share, numbers["train"])
-        work = job.Job(f"shards of {source}", folder, tasks, read, WriteShard(folder, numbers["train"], metadata))
+        work = steps.Job(f"shards of {source}", folder, tasks, read, WriteShard(folder, numbers["train"], metadata))
         entries, counts = job.run(work, workers, report)
         return {
             "files": entries,
@@ -123,7 +124,7 @@ class ReadFile:
     validation_share: float
     train_shards: int
 
-    def __call__(self, task: FileTask) -> Iterator[job.Mapped]:
+    def __call__(self, task: FileTask) -> Iterator[steps.Mapped]:
         read = 0
         for columns in read_examples(task.url):
             where = task.url if not read else f"{task.url}, after {read} records"
@@ -139,7 +140,7 @@ class ReadFile:
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_vocab"}
 
-    def _restored(self, columns: Columns, where: str) -> Iterator[job.Mapped]:
+    def _restored(self, columns: Columns, where: str) -> Iterator[steps.Mapped]:
         examples, masks = restore(columns, self._vocab, where)
         validation = in_validation(examples.document_ids, self.validation_share)
         for split, rows in (("train", ~validation), ("validation", validation)):
@@ -149,14 +150,14 @@ class ReadFile:
                 some = {name: column[rows] for name, column in columns.items()}
                 yield self._mapped(split, *restore(some, self._vocab, where))
 
-    def _mapped(self, split: str, examples: Examples, masks: Masks) -> job.Mapped:
+    def _mapped(self, split: str, examples: Examples, masks: Masks) -> steps.Mapped:
         table = rows_of(examples, masks, self._vocab, self.seed)
         buckets = np.full(len(table), self.train_shards)
         if split == "train":
             buckets = part_of(table["order"].to_numpy(), self.train_shards)
         counts = {"documents": len(np.unique(examples.document_ids)), "random_next": int((examples.pair_labels == 1).sum())}
         counted = {**counts, **counts_of(examples, masks, self._vocab)}
-        return job.Mapped(table, buckets, {split: counted, "lengths": {split: lengths_of(examples)}})
+        return steps.Mapped(table, buckets, {split: counted, "lengths": {split: lengths_of(examples)}})
 
 
 def export_tfrecords(

@@ -22,9 +22,9 @@ import pyarrow.compute as pc
 
 from pipeline import storage
 from pipeline.config import CorpusConfig, SourceConfig
-from pipeline.dedup.stage import decision_files, kept_documents
-from pipeline.documents.stage import Part, parts
-from pipeline.engine import counting, job
+from pipeline.dedup.kept import decision_files, kept_documents
+from pipeline.documents.table import Part, parts
+from pipeline.engine import counting, job, steps
 from pipeline.engine.counting import Tally
 from pipeline.engine.stages import (
     FileEntry,
@@ -35,9 +35,8 @@ from pipeline.engine.stages import (
 )
 from pipeline.engine.stages import run as run_stage
 from pipeline.errors import CorpusError
-from pipeline.examples import shards
-from pipeline.examples.segments import Documents
 from pipeline.tokenization import vocabulary
+from pipeline.tokenization.encoded import schema
 from pipeline.tokenization.encoder import TextEncoder, text_settings
 
 STAGE_VERSION = 1
@@ -72,7 +71,7 @@ def pieces(
     stage = Stage(f"pieces_{source.name}", STAGE_VERSION, settings, inputs)
 
     def body(folder: str) -> dict[str, Any]:
-        work = job.Job(
+        work = steps.Job(
             name=f"pieces of {source.name}",
             folder=folder,
             tasks=parts([documents]),
@@ -100,7 +99,7 @@ class EncodePart:
     vocabulary: Finished
     config: CorpusConfig
 
-    def __call__(self, task: Part) -> job.Reduced:
+    def __call__(self, task: Part) -> steps.Reduced:
         kept = kept_documents(task.stage, self.decisions, task.file)
         name = task.file.replace(".parquet", ".arrow")
         counts: Tally = {name: 0 for name in ("documents", "without_pieces", "sentences", "pieces", "units", "unknown")}
@@ -110,7 +109,7 @@ class EncodePart:
                 batch = self._encode(ids, texts, counts)
                 rows += batch.num_rows
                 writer.write_batch(batch)
-        return job.Reduced((FileEntry.of(self.folder, name, rows),), counts)
+        return steps.Reduced((FileEntry.of(self.folder, name, rows),), counts)
 
     @cached_property
     def _encoder(self) -> TextEncoder:
@@ -149,17 +148,6 @@ class EncodePart:
         return batch if lengths.all() else batch.filter(pa.array(lengths > 0))
 
 
-def schema(vocabulary_size: int) -> pa.Schema:
-    """The columns of a part."""
-    fields = {
-        "id": pa.uint64(),
-        "ids": pa.list_(shards.piece_type(vocabulary_size)),
-        "unit_starts": pa.list_(pa.bool_()),
-        "sentence_ends": pa.list_(pa.uint32()),
-    }
-    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in fields.items()])
-
-
 def _batches(kept: pa.Table) -> Iterator[tuple[npt.NDArray[np.uint64], list[str]]]:
     """Documents, title and text as one, in batches that are not much larger than BATCH_CHARACTERS."""
     ids = kept["id"].to_numpy()
@@ -171,15 +159,3 @@ def _batches(kept: pa.Table) -> Iterator[tuple[npt.NDArray[np.uint64], list[str]
         titles, texts = rows["title"].to_pylist(), rows["text"].to_pylist()
         yield ids[start:end], [f"{title}\n{text}" if title else text for title, text in zip(titles, texts, strict=True)]
         start = end
-
-
-def read_part(stage: Finished, name: str) -> Documents:
-    """The documents of one part, end to end."""
-    table = pa.ipc.open_file(pa.py_buffer(storage.read_bytes(stage.file(name)))).read_all()
-    columns = {column: table[column].combine_chunks() for column in table.column_names}
-    starts = columns["ids"].offsets.to_numpy().astype(np.int64)
-    first_sentence = columns["sentence_ends"].offsets.to_numpy()
-    ends = columns["sentence_ends"].values.to_numpy().astype(np.int64)
-    ends += np.repeat(starts[:-1], np.diff(first_sentence))
-    units = columns["unit_starts"].values.to_numpy(zero_copy_only=False)
-    return Documents(columns["ids"].values.to_numpy(), units, ends, starts, columns["id"].to_numpy())

@@ -13,15 +13,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from pipeline.config import SourceConfig
-from pipeline.documents.reading import (
-    Bad,
-    ReadTask,
-    Record,
-    Skipped,
-)
 from pipeline.engine import counting
 from pipeline.engine.counting import Tally
 from pipeline.engine.stages import Finished
+from pipeline.sources.records import Bad, ReadTask, Record, Skipped
 from pipeline.wiki.conversion.converter import Converted, Converter
 from pipeline.wiki.conversion.groups import Groups
 from pipeline.wiki.dumps import dump

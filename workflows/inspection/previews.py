@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import storage
-from pipeline.documents import stage as documents
+from pipeline.documents import table
 from pipeline.engine import parquet, stages
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
@@ -168,7 +168,7 @@ def _documents_of(stage: Finished, source: str) -> Finished | None:
 def _beginning(read: list[Finished], number: int) -> str:
     """The beginning of a document, looked for in some sources."""
     for done in read:
-        if done.files(name := documents.part_file(number, done.manifest["parts"])):
+        if done.files(name := table.part_file(number, done.manifest["parts"])):
             row = next(parquet.read_rows(done.file(name), "id", [number], ["id", "text"]), None)
             if row:
                 return f"    {' '.join(row['text'][:BEGINNING].split())}"

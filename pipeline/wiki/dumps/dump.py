@@ -13,9 +13,9 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from pipeline import storage
-from pipeline.documents.reading import Bad, ReadTask
 from pipeline.errors import CorpusError
 from pipeline.sources.inputs import InputFile
+from pipeline.sources.records import Bad, ReadTask
 from pipeline.wiki.dumps import bzip2
 
 MOST_BYTES = 16 << 20
