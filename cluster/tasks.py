@@ -1,6 +1,6 @@
 """Jobs of `prepare` as Ray tasks: `nezha-pipe prepare --runner ray`.
 
-    with connected(cluster), executed_by(RayTasks()):
+    with connected(cluster), using_executor(RayTasks()):
         chain.prepare()
 
 A step of a job (pipeline/engine/job.py) is a plain callable over a descriptor, so it runs as a Ray task as it is, and what it writes

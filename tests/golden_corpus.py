@@ -23,7 +23,7 @@ from workflows.chain import Chain
 
 RECIPE = """
 name = "golden"
-validation_share = 0.1
+validation_ratio = 0.1
 
 [[source]]
 name = "wiki"

@@ -78,7 +78,7 @@ def identity(name: str, origin: int | str) -> int:
 
 
 def plainly(work: steps.Job, workers: int) -> None:
-    """Runs a job by two loops (see `job.executed_by`): Beam takes a third of a second to begin."""
+    """Runs a job by two loops (see `job.using_executor`): Beam takes a third of a second to begin."""
     buckets: dict[int, list[SpillRange]] = {}
     for task in work.tasks:
         for bucket, place in steps.MapStep(work.work, work.map)(task):

@@ -54,7 +54,7 @@ def single_mask(
 
 
 def _units(rng: np.random.Generator, lengths: NDArray[np.int64], budget: float, max_predictions: int) -> NDArray[Any]:
-    """Indices of the units to hide, given the number of pieces of each."""
+    """Indices of the units to hide, given the number of tokens of each."""
     random = rng.random(len(lengths) + 1)
     order = random[:-1].argsort(kind="stable")
     lengths = lengths[order]
@@ -111,7 +111,7 @@ def _span_words(
 
 
 def _replace(rng: np.random.Generator, labels: TokenIds, fates: list[float] | None, rules: MaskingRules) -> TokenIds:
-    """`fates`: of pieces in spans; others have the fate that their own number says."""
+    """`fates`: of tokens in spans; others have the fate that their own number says."""
     replacements = labels.copy()
     number = len(rules.replacements)
     for place, random in enumerate(rng.random(len(labels)).tolist()):

@@ -19,7 +19,7 @@ import zstandard
 from pipeline import storage
 from pipeline.errors import CorpusError, StorageError
 from pipeline.sources.formats import compression, json_values, lines
-from pipeline.sources.formats.detection import Form, form, layout
+from pipeline.sources.formats.detection import FileFormat, form, layout
 from pipeline.sources.records import Bad, Record
 from tests import corpus
 from tests.reading import bad, read, read_data, texts
@@ -366,7 +366,7 @@ def test_parquet_in_the_columns_of_fineweb(tmp_path: Path) -> None:
         language_score=[0.9, 0.8, 0.7],
         top_langs=['{"cmn_Hani_score": 0.9}'] * 3,
     )
-    assert form(str(path)) == Form("Parquet")
+    assert form(str(path)) == FileFormat("Parquet")
     assert read(path) == [
         Record("000_00000.parquet#0", "", "一。", "http://a"),
         Record("000_00000.parquet#1", "", "", ""),
@@ -394,5 +394,5 @@ def test_parquet_that_is_not_utf8_or_cut_short(tmp_path: Path) -> None:
         with pytest.raises(CorpusError, match="the Parquet file is cut short or damaged") as error:
             read_data(tmp_path / "f", damaged)
         assert "\n" not in str(error.value)
-    with pytest.raises(CorpusError, match="Parquet inside gz cannot be read in pieces; unpack it first"):
+    with pytest.raises(CorpusError, match="Parquet inside gz cannot be read in tokens; unpack it first"):
         read_data(tmp_path / "f", gzip.compress(data))

@@ -1,4 +1,4 @@
-"""Masks: 15 % of the pieces, 80/10/10, whole words whatever their length, never a special, and the same ones everywhere."""
+"""Masks: 15 % of the tokens, 80/10/10, whole words whatever their length, never a special, and the same ones everywhere."""
 
 from dataclasses import replace
 from typing import Any
@@ -51,7 +51,7 @@ def whole_units(starts: NDArray[np.bool_], one: Draw) -> bool:
 
 @pytest.fixture(scope="module")
 def news() -> list[Example]:
-    """Examples of real news: more than 100,000 pieces."""
+    """Examples of real news: more than 100,000 tokens."""
     return parts.build(demo_text.article_documents(), length=128, vocab=demo_text.vocabulary())
 
 
@@ -97,10 +97,10 @@ def test_a_negative_seed_is_a_seed() -> None:
 
 @pytest.mark.parametrize("rate", [0.15, 0.4])
 def test_the_share_of_real_news_is_what_was_asked_for(news: list[Example], rate: float) -> None:
-    pieces = sum(len(one.input_ids) for one in news)
+    tokens = sum(len(one.input_ids) for one in news)
     hidden = sum(len(one.positions) for one in masks(news, replace(of_vocabulary(), rate=rate)))
-    assert pieces > 100_000
-    assert hidden / pieces == pytest.approx(rate, abs=0.002)
+    assert tokens > 100_000
+    assert hidden / tokens == pytest.approx(rate, abs=0.002)
 
 
 def test_eight_of_ten_are_masked_one_kept_one_swapped(news: list[Example]) -> None:
@@ -151,7 +151,7 @@ def test_what_holds_for_every_mask(
     mask = mask_one(seed, ids, starts, second_start, MaskingRules(MASK, RULES.replacements, rate, max_predictions))
     assert whole_units(starts, mask)
     assert not specials(ids, second_start) & set(mask.positions.tolist())
-    assert len(mask.positions) >= 1 or max_predictions == 1  # no word of one piece may have come up
+    assert len(mask.positions) >= 1 or max_predictions == 1  # no word of one token may have come up
     assert len(mask.positions) <= (max_predictions or len(ids))
     assert mask.positions.dtype == np.uint16 and mask.replacements.dtype == ids.dtype
     seen = ids.copy()
@@ -178,7 +178,7 @@ def test_every_replacement_can_come_up_and_no_other() -> None:
 
 def test_replacements_can_begin_a_word() -> None:
     vocab = Vocab((*SPECIALS, "[unused1]", "<S>", "##文", "##s", "中", "[", "<", "#", "##", "bert"))
-    assert [vocab.pieces[number] for number in replacement_ids(vocab)] == ["中", "[", "<", "#", "bert"]
+    assert [vocab.tokens[number] for number in replacement_ids(vocab)] == ["中", "[", "<", "#", "bert"]
 
 
 @settings(deadline=None)
@@ -209,7 +209,7 @@ def test_many_masks_at_once_are_those_drawn_one_by_one(
         singles += [single_mask(seed, epoch, number, ids, starts, second_start, rules) for epoch in epochs[number].tolist()]
     assert many.lengths.tolist() == np.reshape([len(one.positions) for one in singles], epochs.shape).tolist()
     assert many.positions.tolist() == [place for one in singles for place in one.positions.tolist()]
-    assert many.replacements.tolist() == [piece for one in singles for piece in one.replacements.tolist()]
+    assert many.replacements.tolist() == [token for one in singles for token in one.replacements.tolist()]
 
 
 def test_real_masks_are_those_drawn_one_by_one(news: list[Example]) -> None:
@@ -263,11 +263,11 @@ def test_no_sequences_have_no_masks() -> None:
     assert (len(none.positions), none.lengths.shape) == (0, (0, 2))
 
 
-@pytest.mark.parametrize("policy", ["word", "piece", "span"])
+@pytest.mark.parametrize("policy", ["word", "token", "span"])
 @pytest.mark.parametrize("max_predictions", [0, 20])
 def test_the_share_hidden_by_each_policy(news: list[Example], policy: MaskingPolicy, max_predictions: int) -> None:
-    """BERT's script hides fewer pieces where words are long, since it skips the word that overflows the budget."""
-    if policy == "piece":
+    """BERT's script hides fewer tokens where words are long, since it skips the word that overflows the budget."""
+    if policy == "token":
         news = [one._replace(unit_starts=np.ones(len(one.input_ids), np.bool_)) for one in news]
     settings = MaskingConfig(policy=policy, max_predictions_per_seq=max_predictions)
     rules = MaskingRules.of(demo_text.vocabulary(), settings, PairsConfig())
@@ -306,7 +306,7 @@ def test_a_span_ends_with_its_segment() -> None:
 
 def test_a_span_has_one_fate() -> None:
     ids, starts, _ = example([1] * 60)
-    rules = MaskingRules(MASK, np.arange(100, 200), rate=0.05, spans=True)  # 3.1 pieces: mostly of one span
+    rules = MaskingRules(MASK, np.arange(100, 200), rate=0.05, spans=True)  # 3.1 tokens: mostly of one span
     fates = []
     for mask in single(static_masks(1, 1, joined([(ids, starts, 0)] * 500), rules)):
         if len(mask.positions) == 3 and mask.positions[2] == mask.positions[0] + 2:
@@ -316,7 +316,7 @@ def test_a_span_has_one_fate() -> None:
             ]
             fates.append(len(set(kinds)) == 1)
     assert len(fates) > 100
-    assert np.mean(fates) > 0.9  # a few are two spans side by side; of pieces by themselves half would be
+    assert np.mean(fates) > 0.9  # a few are two spans side by side; of tokens by themselves half would be
 
 
 def test_separators_of_documents_are_never_hidden() -> None:

@@ -1,4 +1,4 @@
-"""Packed sequences: the pieces of a padded batch one after another, and back."""
+"""Packed sequences: the tokens of a padded batch one after another, and back."""
 
 import torch
 

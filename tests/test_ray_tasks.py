@@ -15,14 +15,14 @@ from tests import corpus, number_jobs
 
 @pytest.fixture(scope="module")
 def ray_tasks() -> Iterator[RayTasks]:
-    with connected(ClusterConfig(workers=2)), job.executed_by(tasks := RayTasks()):
+    with connected(ClusterConfig(workers=2)), job.using_executor(tasks := RayTasks()):
         yield tasks
 
 
 @pytest.mark.timeout(120)
 def test_a_job_on_ray_writes_what_it_writes_here(ray_tasks: RayTasks, tmp_path: Path) -> None:
     there = job.run(number_jobs.job(tmp_path, "there"), workers=2)
-    with job.executed_by(None):
+    with job.using_executor(None):
         assert job.run(number_jobs.job(tmp_path, "here")) == there
     assert there[1] == {"mapped": 60, "reduced": 60}
 
@@ -48,6 +48,6 @@ def test_a_job_without_tasks_is_no_error(ray_tasks: RayTasks, tmp_path: Path) ->
 @pytest.mark.timeout(300)
 def test_prepare_on_ray_writes_the_same_bytes(ray_tasks: RayTasks, tmp_path: Path) -> None:
     there = corpus.prepare(corpus.generated(), str(tmp_path), workers=2)
-    with job.executed_by(None):
+    with job.using_executor(None):
         here = corpus.prepared()
     assert corpus.same_bytes(there, here, "") > 100

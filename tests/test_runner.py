@@ -48,7 +48,7 @@ def test_a_job_service_in_this_process_has_its_timer_off(tmp_path: Path) -> None
     from apache_beam.runners.worker.data_plane import ClosableOutputStream, TimeBasedBufferingClosableOutputStream
 
     worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 5
-    with job.executed_by(RemoteBeam("portable", ("--job_endpoint=embed", "--environment_type=LOOPBACK"))):
+    with job.using_executor(RemoteBeam("portable", ("--job_endpoint=embed", "--environment_type=LOOPBACK"))):
         assert job.run(number_jobs.job(tmp_path))[1] == {"mapped": 60, "reduced": 60}
     stream = ClosableOutputStream.create(None, None, worker_handlers.DATA_BUFFER_TIME_LIMIT_MS)
     assert not isinstance(stream, TimeBasedBufferingClosableOutputStream)
@@ -74,7 +74,7 @@ def test_a_job_through_beams_job_service_writes_the_same_bytes(tmp_path: Path) -
     service = subprocess.Popen([sys.executable, "-m", module, "--port", str(port)], env=environment, stderr=subprocess.DEVNULL)
     try:
         options = (f"--job_endpoint=localhost:{port}", "--environment_type=LOOPBACK", "--job_server_timeout=60")
-        with job.executed_by(RemoteBeam("portable", options)):
+        with job.using_executor(RemoteBeam("portable", options)):
             assert job.run(number_jobs.job(tmp_path, "there")) == here
     finally:
         service.kill()
@@ -159,13 +159,13 @@ def test_a_job_on_dask_writes_the_same_bytes(tmp_path: Path) -> None:
     here = job.run(number_jobs.job(tmp_path, "here"))
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         runner = RemoteBeam("dask", (f"--dask_client_address={cluster.scheduler_address}",))
-        with job.executed_by(runner):
+        with job.using_executor(runner):
             assert job.run(number_jobs.job(tmp_path, "there")) == here
 
 
 @pytest.mark.timeout(300)
 def test_prepare_through_beams_job_service_writes_the_same_bytes(tmp_path: Path) -> None:
     here = corpus.prepared()
-    with job.executed_by(RemoteBeam("portable", ("--job_endpoint=embed", "--environment_type=LOOPBACK"))):
+    with job.using_executor(RemoteBeam("portable", ("--job_endpoint=embed", "--environment_type=LOOPBACK"))):
         there = corpus.prepare(corpus.generated(), str(tmp_path))
     assert corpus.same_bytes(there, here, "") > 100

@@ -108,7 +108,7 @@ class Lamb(torch.optim.Optimizer):
         return ratios
 
     def _each(self, params: list[Tensor], group: dict[str, Any]) -> Tensor:
-        """As `_together`, bit for bit: tensor by tensor, in pieces that fit into the cache, without big temporaries."""
+        """As `_together`, bit for bit: tensor by tensor, in tokens that fit into the cache, without big temporaries."""
         largest = max(param.numel() for param in params)
         update, measured = torch.empty(largest), torch.empty(largest)
         return torch.stack([self._one(param, group, update, measured) for param in params])

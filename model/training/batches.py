@@ -6,7 +6,7 @@
 
     row        [CLS] 他 出 生 在  北     京   。 [SEP]               a draw hides 北京 and keeps 京 as it is
     input_ids  [CLS] 他 出 生 在 [MASK]  京   。 [SEP] 0 0           padded
-    labels                        北     京                          mask_positions 5 6: also where the piece was kept
+    labels                        北     京                          mask_positions 5 6: also where the token was kept
 
 All of it is a function of (seed, step) and the shards, so any number of workers sees the same samples, masks and micro-batches.
 """
@@ -37,31 +37,31 @@ PAD_MULTIPLE = 8
 
 
 Mask = tuple[npt.NDArray[Any], npt.NDArray[Any]]
-"""Masked positions of a row, and what stands there in place of the pieces."""
+"""Masked positions of a row, and what stands there in place of the tokens."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A micro-batch: B rows padded to L pieces, K masked pieces in them."""
+    """A micro-batch: B rows padded to L tokens, K masked tokens in them."""
 
     number: int
     """Of the step's micro-batches, over all workers: it keys the dropout."""
     input_ids: Tensor
     """(B, L) int64, masks applied."""
     attention_mask: Tensor
-    """(B, L) bool, true for pieces, false for padding."""
+    """(B, L) bool, true for tokens, false for padding."""
     token_type_ids: Tensor
     """(B, L) int64, 1 in the second segment."""
     mask_positions: Tensor
     """(K,) int64 into the B * L positions."""
     mask_labels: Tensor
-    """(K,) int64, the original pieces."""
+    """(K,) int64, the original tokens."""
     pair_labels: Tensor
     """(B,) int64, -100 where there is none."""
     example_ids: npt.NDArray[np.uint64]
     """(B,) for ledgers; stays in main memory."""
     lengths: tuple[int, ...]
-    """(B,) pieces of each row: so that nobody must wait for a GPU to count them."""
+    """(B,) tokens of each row: so that nobody must wait for a GPU to count them."""
     pairs: int
     """Rows with a pair label."""
 
@@ -71,7 +71,7 @@ class Batch:
 
     @property
     def tokens(self) -> int:
-        """Pieces without padding."""
+        """Tokens without padding."""
         return sum(self.lengths)
 
     @property
@@ -98,7 +98,7 @@ class Step:
 def micro_batches(lengths: Integers, micro_batch_tokens: int) -> list[Integers]:
     """Indices of the rows of each micro-batch, longest rows first; every row once.
 
-    `lengths` (n,) in pieces. A micro-batch has at most `micro_batch_tokens` positions with its padding; a row that is longer
+    `lengths` (n,) in tokens. A micro-batch has at most `micro_batch_tokens` positions with its padding; a row that is longer
     than that alone goes alone.
     """
     longest_first = np.argsort(-lengths, kind="stable")
@@ -111,7 +111,7 @@ def micro_batches(lengths: Integers, micro_batch_tokens: int) -> list[Integers]:
 
 
 def padded(length: int) -> int:
-    """The length to which rows are padded when the longest has `length` pieces."""
+    """The length to which rows are padded when the longest has `length` tokens."""
     return -(-length // PAD_MULTIPLE) * PAD_MULTIPLE
 
 
@@ -125,7 +125,7 @@ class Rows:
         self.seed = seed
 
     def lengths(self, places: Located) -> Integers:
-        """(n,) numbers of pieces of some rows."""
+        """(n,) numbers of tokens of some rows."""
         result = np.empty(len(places.row), np.int64)
         for number, shards in enumerate(self.sets):
             here = np.flatnonzero(places.source == number)

@@ -2,8 +2,8 @@
 
     compiled(network, "auto", device)      on a GPU with Triton True; on a processor False: if it helps there was not measured
 
-Compiled are the parts that see pieces one by one: linear layers with their activation, dropout, residual and LayerNorm. Blocks
-share their code. How many pieces there are is a variable in it, so batches of any shape use the same; attention has kernels of
+Compiled are the parts that see tokens one by one: linear layers with their activation, dropout, residual and LayerNorm. Blocks
+share their code. How many tokens there are is a variable in it, so batches of any shape use the same; attention has kernels of
 its own, and what it needs to know of lengths would be compiled anew for each batch. Code is kept in
 ~/.cache/nezha-pipe/torchinductor (or TORCHINDUCTOR_CACHE_DIR): a run that is started again does not wait for it.
 """

@@ -1,11 +1,11 @@
 """One step of training: gradients of this worker's micro-batches, summed over all workers, become one update.
 
-    losses      masked words: sum of cross entropies / masked pieces of the step; pairs: the same over rows with a pair label
+    losses      masked words: sum of cross entropies / masked tokens of the step; pairs: the same over rows with a pair label
     gradients   live in one flat tensor, behind them six sums that are to be reported: one all-reduce a step, no wrapper
     update      take the loss scale out, look whether all is finite and no spike, clip by global norm, then the optimizer
 
 The counts that losses are divided by are exchanged before the backward passes, so that it does not matter how many workers
-there are, or how many masked pieces each has. (2019 divided by each worker's own: `mlm_normalisation = "per_worker"`.)
+there are, or how many masked tokens each has. (2019 divided by each worker's own: `mlm_normalisation = "per_worker"`.)
 
 The host waits for the device once a step: for the numbers that say whether there is to be an update. Sums are the same on all
 workers, so all decide alike. LayerNorm, softmax and loss compute in float32, whatever the precision.
@@ -109,7 +109,7 @@ class Outcome:
     grad_norm: float
     """Before clipping, without the loss scale."""
     tokens: int
-    """Pieces without padding, of all workers."""
+    """Tokens without padding, of all workers."""
     squares: int
     """Sum of the squares of the lengths of all sequences: what attention grows with."""
     masked: int
@@ -167,7 +167,7 @@ class Learner:
         self.network.train()
         for batch in batches:
             self._backward(number, batch, words, pairs)
-        workers.add_up(self.buffer)
+        workers.all_reduce_sum(self.buffer)
         norm = clip_by_global_norm(self.parameters, self.max_grad_norm, loss_scale)
         told = torch.cat([self.buffer[-MEASURED:].double(), norm.double()[None], counts.double()]).tolist()
         computed = time.perf_counter()
@@ -182,10 +182,10 @@ class Learner:
         return replace(outcome, compute_seconds=computed - started, optimizer_seconds=time.perf_counter() - computed)
 
     def _counts(self, batches: Sequence[Batch], stop: bool) -> Tensor:
-        """Of all workers: masked pieces, rows with a pair label, pieces, squares of lengths, how many were asked to stop."""
+        """Of all workers: masked tokens, rows with a pair label, tokens, squares of lengths, how many were asked to stop."""
         names = ("masked", "pairs", "tokens", "squares")
         numbers = [sum(getattr(batch, name) for batch in batches) for name in names]
-        return workers.add_up(torch.tensor([*numbers, int(stop)], device=self.device))
+        return workers.all_reduce_sum(torch.tensor([*numbers, int(stop)], device=self.device))
 
     def _backward(self, number: int, batch: Batch, words: Tensor, pairs: Tensor) -> None:
         # Dropout depends on the step and the micro-batch alone: any number of workers draws the same, and nothing is saved.

@@ -97,7 +97,7 @@ class _Training:
         self.inputs = Inputs.of(run)
         self.ends = list(itertools.accumulate(phase.steps for phase in run.config.phases))
         self.orders = [self._order(number) for number in range(len(self.ends))]  # all now: the last may have a mistake too
-        self.checkpoint: str | None = workers.first_says(self._claim)
+        self.checkpoint: str | None = workers.broadcast_from_rank0(self._claim)
         self.state = self._saved_state()
         self.metrics = Metrics(self.ends[-1], run.config.encoder, len(self.inputs.vocab))
 
@@ -133,7 +133,7 @@ class _Training:
         return self._result(self.attempt.number)
 
     def _begin_attempt(self, rolled_back_from: int | None = None) -> None:
-        self.attempt = workers.first_says(lambda: Attempt.begin(self.output, self.state.step, rolled_back_from))
+        self.attempt = workers.broadcast_from_rank0(lambda: Attempt.begin(self.output, self.state.step, rolled_back_from))
         if workers.rank() == 0:
             self.attempt.point_at_best(self.state.best)
 
@@ -270,7 +270,7 @@ class _Training:
         To go on from here would not do: bad steps have changed nothing, so the weights that met them would meet the next.
         """
         failed = self.state
-        self.checkpoint = workers.first_says(lambda: checkpoint.newest_valid(self.output))
+        self.checkpoint = workers.broadcast_from_rank0(lambda: checkpoint.newest_valid(self.output))
         if failed.rollbacks >= MOST_ROLLBACKS:
             raise CheckpointError(
                 f"{-failed.streak} bad steps in a row after step {failed.step}, and going back {failed.rollbacks} times was no "
@@ -292,7 +292,7 @@ class _Training:
         self._write({"step": self.state.step, "phase": self.state.phase, "loss": None})
 
     def _write(self, figures: dict[str, Any]) -> None:
-        self.checkpoint = workers.first_says(self._commit)
+        self.checkpoint = workers.broadcast_from_rank0(self._commit)
         self.metrics.rows.clear()
         self.on_commit(figures, self.checkpoint)
 

@@ -93,7 +93,7 @@ class Metrics:
         spent.compute += outcome.compute_seconds
         spent.optimizer += outcome.optimizer_seconds
         if outcome.tokens:
-            # Sequences of the mean length, weighed by pieces: the sum of squares, which attention takes, is the same.
+            # Sequences of the mean length, weighed by tokens: the sum of squares, which attention takes, is the same.
             length = max(1, round(outcome.squares / outcome.tokens))
             shape = (self.encoder, length, self.vocabulary_size, outcome.masked / outcome.tokens)
             spent.flops += sequence_flops(*shape) * outcome.tokens / length

@@ -25,7 +25,7 @@ PATTERN = 10_000
 """Places of the pattern of sources: weights count in hundredths of a percent."""
 BLOCK_ROWS = 16_384
 WINDOW_BLOCKS = 8
-"""131,072 rows, about 26 MB of 128-piece sequences: far more than a batch, far less than the cache of an open shard set."""
+"""131,072 rows, about 26 MB of 128-token sequences: far more than a batch, far less than the cache of an open shard set."""
 ROUNDS = 6
 """Of the Feistel networks. Four are enough for a uniform permutation in theory (Luby and Rackoff, 1988)."""
 

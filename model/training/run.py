@@ -68,7 +68,7 @@ class Inputs:
     vocab: Vocab
     shards: dict[str, Finished]
     text_rules: dict[str, bool]
-    """How text became pieces: what an export must do with text too."""
+    """How text became tokens: what an export must do with text too."""
 
     @staticmethod
     def of(run: PretrainRun) -> "Inputs":

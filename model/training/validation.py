@@ -47,7 +47,7 @@ class Validation:
             places = Located(np.full_like(row, source), np.zeros_like(row), row)
             for batch in self.rows.share(places, self.training.micro_batch_tokens, workers.rank(), workers.world()):
                 sums[source] += measure(network, batch.to(device), dtype)[2].cpu()
-        sums = workers.add_up(sums.to(device)).cpu()
+        sums = workers.all_reduce_sum(sums.to(device)).cpu()
         measured = [(name, row) for name, row in zip(self.names, sums, strict=True) if row[1] > 0]
         if measured:
             measured.append((ALL, sums.sum(0)))

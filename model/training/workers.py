@@ -34,14 +34,14 @@ def device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
-def add_up(tensor: Tensor) -> Tensor:
+def all_reduce_sum(tensor: Tensor) -> Tensor:
     """The sum over all workers, in place."""
     if world() > 1:
         dist.all_reduce(tensor)
     return tensor
 
 
-def first_says(what: Callable[[], T]) -> T:
+def broadcast_from_rank0(what: Callable[[], T]) -> T:
     """Let worker 0 do something and give its result to all. What it raises, all raise, so that none waits for ever."""
     if world() == 1:
         return what()

@@ -1,6 +1,6 @@
 """What holds for the decisions on documents: every dropped document exists, and what it is a copy of stays.
 
-    problems(stage)     runs/tiny/duplicates-77c1b2d4e3f9/dropped_news.parquet: row 4: its kept_id is dropped itself
+    problems(stage)     runs/tiny/dedup-77c1b2d4e3f9/dropped_news.parquet: row 4: its kept_id is dropped itself
 
 The ids of dropped documents are held, 9 bytes each, and of one source after another those of all documents.
 """
@@ -42,7 +42,7 @@ class Dropped:
 
 
 def problems(stage: Finished) -> list[str]:
-    """What does not hold in a finished stage `duplicates`."""
+    """What does not hold in a finished stage `dedup`."""
     found: list[str] = []
     counts: dict[str, Counter[str]] = {}
     dropped: dict[str, Dropped] = {}

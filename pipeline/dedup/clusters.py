@@ -30,7 +30,7 @@ from pipeline.dedup.minhash import similarity
 from pipeline.dedup.ngrams import Hashes, Numbers
 from pipeline.dedup.signatures import binary_column, binary_rows
 from pipeline.engine import counting, parquet, steps
-from pipeline.engine.counting import Tally
+from pipeline.engine.counting import Counts
 from pipeline.engine.stages import FileEntry
 
 Places = npt.NDArray[np.int32]
@@ -97,7 +97,7 @@ class PairUp:
             pq.write_table(
                 pa.table(dict(zip(_PAIR, pairs.T.copy(), strict=True))), file, compression="none", use_dictionary=False
             )
-        counts: Tally = {}
+        counts: Counts = {}
         counting.count(counts, "pairs", number=len(pairs))
         counting.count(counts, "unpaired", number=unpaired)
         return steps.Reduced((FileEntry.of(self.folder, name, len(pairs)),), counts)

@@ -103,7 +103,9 @@ class Decision:
             "filters": dict(zip(self.names, self.filters, strict=True)),
             "levels": dict(zip(self.names, self.levels, strict=True)),
             "dedup": {name: value for name, value in vars(self.dedup).items() if name != "withdrawn"},
-            "contaminated": [self.decontamination.share, self.decontamination.runs] if self.overlaps else [],
+            "contaminated": [self.decontamination.min_ngram_ratio, self.decontamination.min_matching_ngrams]
+            if self.overlaps
+            else [],
             "withdrawn": hashlib.blake2b(ids.tobytes(), digest_size=16).hexdigest() if len(ids) else "",
         }
 
@@ -134,7 +136,7 @@ class Decision:
             return SCHEMA.empty_table()
         table = parquet.read(storage.join(self.overlaps[part.source], part.file))
         share, runs = table["share"].to_numpy(), table["runs"].to_numpy()
-        large = (share >= np.float32(self.decontamination.share)) | (runs >= self.decontamination.runs)
+        large = (share >= np.float32(self.decontamination.min_ngram_ratio)) | (runs >= self.decontamination.min_matching_ngrams)
         return table.filter(pa.array(large))
 
 

@@ -1,7 +1,7 @@
 """Leaks: which documents hold texts that models are scored on.
 
     evaluation             once a recipe:  runs of 13 letters of every evaluation text, sorted hashes, and the texts they are of
-    overlaps_<source>      part-00000.parquet: id, file, runs, share, text: a row for each document and evaluation file that
+    contamination_<source>      part-00000.parquet: id, file, runs, share, text: a row for each document and evaluation file that
                            have a run in common
 
 `runs` is how many different runs of one text of that file stand in the document, `share` that number by all runs of the text.
@@ -33,7 +33,7 @@ from pipeline.dedup.signatures import text_batches
 from pipeline.documents.table import Part, parts
 from pipeline.engine import counting, job, steps
 from pipeline.engine import parquet as tables
-from pipeline.engine.counting import Tally
+from pipeline.engine.counting import Counts
 from pipeline.engine.stages import (
     FileEntry,
     Finished,
@@ -70,13 +70,13 @@ def overlaps(
     Raises: CorpusError for evaluation files that are missing or cannot be read.
     """
     texts = evaluation(decontamination, root)
-    settings = {"letters": decontamination.letters}
+    settings = {"letters": decontamination.ngram_size}
     inputs_ = {"documents": documents.digest, "evaluation": texts.digest}
-    stage = Stage(f"overlaps_{source.name}", STAGE_VERSION, settings, inputs_)
+    stage = Stage(f"contamination_{source.name}", STAGE_VERSION, settings, inputs_)
 
     def body(folder: str) -> dict[str, Any]:
         name = f"overlaps of {source.name}"
-        comparison = ComparePart(folder, texts.url, decontamination.letters)
+        comparison = ComparePart(folder, texts.url, decontamination.ngram_size)
         entries, counts = job.run(
             steps.Job(name=name, folder=folder, tasks=parts([documents]), map=comparison), workers, report
         )
@@ -108,7 +108,7 @@ class ComparePart:
         table = pa.concat_tables(tables).combine_chunks()
         with storage.open_write(storage.join(self.folder, task.file)) as file:
             pq.write_table(table, file, compression="zstd")
-        counts: Tally = {}
+        counts: Counts = {}
         counting.count(counts, "documents", number=len(np.unique(table["id"].to_numpy())))
         return steps.Reduced((FileEntry.of(self.folder, task.file, len(table)),), counts)
 

@@ -5,7 +5,7 @@
 
 `paragraphs_<source>.parquet` lists them: id, ordinal (the line's number), kept_id (where the same line stays), characters. Two
 lines are the same when their letters are (width, case, punctuation and white space do not count). Of equal lines the first one
-stays: by the order of sources that `duplicates` decides with, then by id, then by place; lines of dropped documents
+stays: by the order of sources that `dedup` decides with, then by id, then by place; lines of dropped documents
 do not count.
 
 A document that loses all its long lines, and of which less is left than a document must have, is dropped too

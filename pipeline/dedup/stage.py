@@ -1,4 +1,4 @@
-"""The stage `duplicates`: which documents are dropped, over all sources, and why. No text is touched.
+"""The stage `dedup`: which documents are dropped, over all sources, and why. No text is touched.
 
     dropped_news.parquet        id, reason, kept_id (of a copy: of which document), sorted by id
     paragraphs_news.parquet     id, ordinal, kept_id, characters: lines that go out of documents that stay
@@ -29,7 +29,7 @@ from pipeline.dedup.decisions import Decision, ReadRows, levels
 from pipeline.dedup.dropping import Outcome, Writer, samples
 from pipeline.documents.table import parts
 from pipeline.engine import job, steps
-from pipeline.engine.counting import Tally
+from pipeline.engine.counting import Counts
 from pipeline.engine.stages import (
     WORK,
     Finished,
@@ -78,12 +78,12 @@ def duplicates(
         withdrawn=tuple(sorted(set(withdrawn))),
     )
     inputs = {done.name: done.digest for done in (*documents, *signatures, *overlaps)}
-    stage = Stage("duplicates", STAGE_VERSION, decision.settings(), inputs)
+    stage = Stage("dedup", STAGE_VERSION, decision.settings(), inputs)
 
     def body(folder: str) -> dict[str, Any]:
         found, counts = _find_copies(decision, documents, folder, workers, report)
         writer = Writer(decision, found, folder)
-        if dedup.paragraph_letters:
+        if dedup.min_paragraph_characters:
             first = Writer(decision, found, storage.join(folder, f"{WORK}dropped"))
             for index, done in enumerate(documents):
                 first.write(index, done)
@@ -104,7 +104,7 @@ def duplicates(
 
 def _find_copies(
     decision: Decision, documents: Sequence[Finished], folder: str, workers: int, report: Report
-) -> tuple[Clusters, Tally]:
+) -> tuple[Clusters, Counts]:
     """Clusters of the documents that are not dropped by themselves, and of the withdrawn ones."""
     dedup = decision.dedup
     if not (dedup.exact or dedup.near or decision.withdrawn):
@@ -113,7 +113,7 @@ def _find_copies(
     buckets = clusters.buckets(number, dedup.bands if dedup.near else 0)
     pairs = storage.join(folder, f"{WORK}copies")
     work = steps.Job(
-        name="duplicates",
+        name="dedup",
         folder=pairs,
         tasks=parts(documents),
         map=ReadRows(decision, buckets),
@@ -136,7 +136,7 @@ def _find_paragraphs(
     files = tuple(storage.join(dropped, f"dropped_{name}.parquet") for name in decision.names)
     buckets = paragraphs.buckets(signatures)
     work = steps.Job(
-        name="duplicates: paragraphs",
+        name="dedup: paragraphs",
         folder=folder,
         tasks=parts(documents),
         map=paragraphs.ReadParagraphs(decision.signatures, files, decision.levels, buckets),

@@ -25,7 +25,7 @@ from pipeline.documents import reading
 from pipeline.documents.reading import too_many_bad
 from pipeline.documents.table import part_name
 from pipeline.engine import counting, job, steps
-from pipeline.engine.counting import Tally
+from pipeline.engine.counting import Counts
 from pipeline.engine.stages import (
     FileEntry,
     Finished,
@@ -161,7 +161,7 @@ def _demo_part(source: SourceConfig) -> str:
 def _check(source: SourceConfig, facts: Mapping[str, Any], folder: str) -> None:
     """Refuse a source without documents, or with too many records that cannot be read."""
     counts = facts["counts"]
-    if counts["bad"] > source.max_bad * counts["read"]:
+    if counts["bad"] > source.max_bad_ratio * counts["read"]:
         mend = f"they are listed in {storage.join(folder, BAD_FILE)}: mend the input"
         raise CorpusError(too_many_bad(source, counts["bad"], counts["read"], facts["samples"]["bad"], mend))
     if counts["kept"] == 0:
@@ -179,7 +179,7 @@ COUNTED = ("skipped", "changed", "personal_data", "languages", "scripts", "templ
 """Tables of numbers that go into the manifest as they are."""
 
 
-def _facts(counts: Tally, input_bytes: int) -> dict[str, Any]:
+def _facts(counts: Counts, input_bytes: int) -> dict[str, Any]:
     """What the manifest says of the records."""
     numbers = {name: counts.get(name, 0) for name in ("read", "bad", "empty", "kept", "characters", "repairs")}
     return {

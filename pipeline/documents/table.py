@@ -39,7 +39,7 @@ def document_id(source: str, origin: str) -> int:
 
 
 def part_of(ids: npt.NDArray[np.uint64], parts: int) -> npt.NDArray[np.int64]:
-    """The part of each id: the range of all 64-bit numbers is cut into equal pieces."""
+    """The part of each id: the range of all 64-bit numbers is cut into equal chunks."""
     width = -(-(1 << 64) // parts)
     return (ids // np.uint64(width)).astype(np.int64) if parts > 1 else np.zeros(len(ids), np.int64)
 

@@ -7,7 +7,7 @@ Elements are descriptors: Beam moves task names and byte ranges, text never pass
 of it in memory). Each finished task and bucket leaves a small JSON file in the work folder. These make a killed job go on where
 it was, they are how progress is seen, and their sums are compared at the end, so that a record lost on the way is an error.
 
-Steps are plain callables over descriptors, so that others than Beam can run them too: see `executed_by`.
+Steps are plain callables over descriptors, so that others than Beam can run them too: see `using_executor`.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from typing import Any
 from pipeline import errors, storage
 from pipeline.engine import counting, processes
 from pipeline.engine.beam import import_beam, local_runner, run_beam
-from pipeline.engine.counting import Tally
+from pipeline.engine.counting import Counts
 from pipeline.engine.spill import SpillRange
 from pipeline.engine.stages import (
     FileEntry,
@@ -34,7 +34,7 @@ _executor: ContextVar[Executor | None] = ContextVar("executor", default=None)
 
 
 @contextlib.contextmanager
-def executed_by(executor: Executor | None) -> Iterator[None]:
+def using_executor(executor: Executor | None) -> Iterator[None]:
     """Inside, jobs are run by `executor`; None: by Beam on this machine. What they write is the same."""
     token = _executor.set(executor)
     try:
@@ -43,7 +43,7 @@ def executed_by(executor: Executor | None) -> Iterator[None]:
         _executor.reset(token)
 
 
-def run(job: Job, workers: int = 1, report: Report = silent) -> tuple[list[FileEntry], Tally]:
+def run(job: Job, workers: int = 1, report: Report = silent) -> tuple[list[FileEntry], Counts]:
     """Run what is not finished of a job; finished files, and the sum of all counts.
 
     Raises: UserError as a task raised it; CorpusError when a worker process died or rows were lost.
@@ -132,7 +132,7 @@ def _was_ctrl_c(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _collect(job: Job) -> tuple[list[FileEntry], Tally]:
+def _collect(job: Job) -> tuple[list[FileEntry], Counts]:
     """Add up what tasks and buckets left, and check that nothing was lost between them."""
     maps = [storage.read_json(storage.join(job.work, f"map-{task.name}.json")) for task in job.tasks]
     wrote: dict[int, int] = {}

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.engine import counting, processes
-from pipeline.engine.counting import Tally
+from pipeline.engine.counting import Counts
 from pipeline.engine.spill import SpillRange, read_spills, write_spill
 from pipeline.engine.stages import (
     WORK,
@@ -22,7 +22,7 @@ from pipeline.errors import UserError
 
 
 class Task(Protocol):
-    """A piece of work; its name is its identity and must not depend on anything but the plan."""
+    """A chunk of work; its name is its identity and must not depend on anything but the plan."""
 
     @property
     def name(self) -> str: ...
@@ -30,11 +30,11 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Mapped:
-    """What a task made, or a piece of it: rows, the bucket of each, and what was counted on the way."""
+    """What a task made, or a chunk of it: rows, the bucket of each, and what was counted on the way."""
 
     table: pa.Table
     buckets: npt.NDArray[np.integer]
-    counts: Tally
+    counts: Counts
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Reduced:
     """What became of a bucket (or, without a reduce, of a task): finished files and what was counted."""
 
     files: tuple[FileEntry, ...]
-    counts: Tally
+    counts: Counts
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Job:
     """The stage's folder: finished files go here, spill files into `work-<plan>` below it."""
     tasks: Sequence[Task]
     map: Callable[[Any], Mapped | Iterable[Mapped] | Reduced]
-    """Of a task: rows at once, or piece by piece where a task is too large to be held; without `reduce`, finished files."""
+    """Of a task: rows at once, or chunk by chunk where a task is too large to be held; without `reduce`, finished files."""
     reduce: Callable[[int, pa.Table], Reduced] | None = None
 
     @property
@@ -98,11 +98,11 @@ class MapStep:
         if isinstance(mapped, Reduced):
             return {"ranges": {}, "files": [asdict(entry) for entry in mapped.files], "counts": mapped.counts}
         ranges: dict[str, list[tuple[int, ...]]] = {}
-        counts: Tally = {}
-        for number, piece in enumerate([mapped] if isinstance(mapped, Mapped) else mapped):
-            for bucket, place in write_spill(self._spill(task, number), piece.table, piece.buckets).items():
+        counts: Counts = {}
+        for number, chunk in enumerate([mapped] if isinstance(mapped, Mapped) else mapped):
+            for bucket, place in write_spill(self._spill(task, number), chunk.table, chunk.buckets).items():
                 ranges.setdefault(str(bucket), []).append((number, place.start, place.end, place.rows))
-            counting.add(counts, piece.counts)
+            counting.add(counts, chunk.counts)
         return {"ranges": ranges, "files": [], "counts": counts}
 
 

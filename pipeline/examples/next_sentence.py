@@ -27,7 +27,7 @@ class _Wanted:
 
     lengths: Ints
     rooms: Ints
-    """Most pieces that B may have."""
+    """Most tokens that B may have."""
     begins_inside: Flags
     """It begins inside a sentence."""
     full: Flags
@@ -41,11 +41,11 @@ class _Wanted:
 def second_segments(
     documents: Documents, stretches: Ints, room: int, sentences: bool, seed: int, dupe: int
 ) -> tuple[Ints, Ints]:
-    """(n,) and (n,): where the B of each stretch of label 1 begins and ends in the pieces of all documents.
+    """(n,) and (n,): where the B of each stretch of label 1 begins and ends in the tokens of all documents.
 
     Args:
         stretches: (n, 5) as `segments.walk` gives them, those of label 1.
-        room: most pieces of a sequence, without specials.
+        room: most tokens of a sequence, without specials.
         sentences: B is a single sentence, as A is.
     """
     index, at, middle, end, _ = stretches.T

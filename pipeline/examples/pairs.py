@@ -28,8 +28,8 @@ from pipeline.tokenization.vocab import Vocab
 
 __all__ = ["NO_LABEL", "Documents", "Examples", "PairCounts", "build"]
 
-CHUNK_PIECES = 1 << 20
-"""Examples are gathered by so many pieces at a time, which bounds the memory that it takes."""
+CHUNK_TOKENS = 1 << 20
+"""Examples are gathered by so many tokens at a time, which bounds the memory that it takes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Examples:
     """Examples laid end to end, in the order of their documents."""
 
     sequences: Sequences
-    """Pieces, units, where B begins; the ids are hashes of document, ordinal and seed, and key the shuffle and the masks."""
+    """Tokens, units, where B begins; the ids are hashes of document, ordinal and seed, and key the shuffle and the masks."""
     document_ids: NDArray[np.uint64]
     """(n,) of A; where a sequence goes on over the ends of documents, of the first."""
     ordinals: Ints
@@ -66,13 +66,13 @@ def build(
     The examples of a document depend on the list (the other documents for label 1 come from it) and the seed, on nothing else.
 
     Args:
-        length: most pieces of an example, [CLS] and [SEP] counted; at least 8.
+        length: most tokens of an example, [CLS] and [SEP] counted; at least 8.
         pairs: `short_seq_prob` is drawn for each sequence (BERT draws it for a document, which makes all sequences of a long
             one short).
         counts: added to.
     """
     assert length >= 8, f"length {length} has no room for pairs"
-    counts.pieces += pairs.dupe_factor * len(documents.ids)
+    counts.tokens += pairs.dupe_factor * len(documents.ids)
     room = length - (2 if pairs.task == "none" else 3)
     whole, separators = documents, np.empty(0, np.int64)
     if pairs.layout == "full_sentences" and len(documents.ids):
@@ -115,16 +115,16 @@ def _count(documents: Documents, stretches: Ints, segments: Ints, pairs: PairsCo
     counts.cut_sentences += int((~documents.begins_sentence(stretches[kept, 3])).sum())
     if pairs.task == "nsp":
         counts.random_next += int((~kept).sum())
-        counts.borrowed_pieces += int((segments[~kept, 3] - segments[~kept, 2]).sum())
+        counts.borrowed_tokens += int((segments[~kept, 3] - segments[~kept, 2]).sum())
     elif pairs.task == "sop":
         counts.swapped += int((labels == 1).sum())
         counts.single += int((labels == NO_LABEL).sum())
 
 
 def _chunks(segments: Ints) -> Iterator[tuple[int, int]]:
-    """Ranges of examples that have about CHUNK_PIECES pieces together."""
+    """Ranges of examples that have about CHUNK_TOKENS tokens together."""
     total = np.cumsum(segments[:, 1] - segments[:, 0] + segments[:, 3] - segments[:, 2])
-    ends = np.flatnonzero(np.diff(total // CHUNK_PIECES)) + 1
+    ends = np.flatnonzero(np.diff(total // CHUNK_TOKENS)) + 1
     return zip([0, *ends.tolist()], [*ends.tolist(), len(total)], strict=True)
 
 

@@ -31,7 +31,7 @@ Stretch = tuple[int, int, int, int, int]
 
 @dataclass(slots=True)
 class PairCounts:
-    """What became of the documents, for the report. `pieces` - `lost_pieces` = pieces that stand in examples, each once."""
+    """What became of the documents, for the report. `tokens` - `lost_tokens` = tokens that stand in examples, each once."""
 
     examples: int = 0
     random_next: int = 0
@@ -40,13 +40,13 @@ class PairCounts:
     """Pairs of sop with label 1."""
     single: int = 0
     """Sequences of sop without label: a single sentence, which has no order."""
-    pieces: int = 0
+    tokens: int = 0
     """Of all documents, each repetition counted."""
-    borrowed_pieces: int = 0
-    """Pieces of the B's of label 1 of nsp."""
+    borrowed_tokens: int = 0
+    """Tokens of the B's of label 1 of nsp."""
     cut_sentences: int = 0
     """Sequences that end inside a sentence; the next one goes on there."""
-    lost_pieces: int = 0
+    lost_tokens: int = 0
     """A last word that could not be made a pair, because there was no other document to pair it with."""
 
 
@@ -72,7 +72,7 @@ def walk(
                 found.extend(stretch)
     stretches: NDArray[np.int64] = np.frombuffer(found, np.int64).reshape(-1, 5)
     lost = stretches[:, 4] == _LOST
-    counts.lost_pieces += int((stretches[lost, 3] - stretches[lost, 1]).sum())
+    counts.lost_tokens += int((stretches[lost, 3] - stretches[lost, 1]).sum())
     return np.asarray(stretches[~lost])
 
 
@@ -148,7 +148,7 @@ class _Walker:
             at = end + (end in self.separators)
 
     def _target(self, random: Callable[[], float]) -> int:
-        """How many pieces the next sequence aims at: all there is room for, or now and then any number from 2 on."""
+        """How many tokens the next sequence aims at: all there is room for, or now and then any number from 2 on."""
         return 2 + int(random() * (self.room - 1)) if random() < self.short_seq_prob else self.room
 
     def _whole_sentences(self, at: int, finish: int, most: int, random: Callable[[], float]) -> int:

@@ -11,14 +11,14 @@ from pipeline.arrays import TokenIds
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
-    """Examples laid end to end: sequence i has the pieces `offsets[i]` to `offsets[i + 1]`."""
+    """Examples laid end to end: sequence i has the tokens `offsets[i]` to `offsets[i + 1]`."""
 
     example_ids: NDArray[np.uint64]
     """(n,) they key the masks."""
     input_ids: TokenIds
-    """(pieces,) of each sequence [CLS] first, [SEP] last, and if `second_starts` > 0 [SEP] just before it."""
+    """(tokens,) of each sequence [CLS] first, [SEP] last, and if `second_starts` > 0 [SEP] just before it."""
     unit_starts: NDArray[np.bool_]
-    """(pieces,) True where a unit begins; specials are units of their own."""
+    """(tokens,) True where a unit begins; specials are units of their own."""
     offsets: NDArray[np.int64]
     """(n + 1,) rising from 0."""
     second_starts: NDArray[np.int64]

@@ -7,7 +7,7 @@ Skipped("redirect")
 
 from dataclasses import dataclass
 
-from pipeline.sources.formats.detection import Form
+from pipeline.sources.formats.detection import FileFormat
 
 EXCERPT = 80
 """Bytes shown of a record that could not be read."""
@@ -63,7 +63,7 @@ class ReadTask:
     end: int | None
     """Records that begin in bytes [start, end), or in row groups [start, end) of Parquet; None: to the end of the file."""
     number: int
-    form: Form | None = None
+    form: FileFormat | None = None
     """What the file is, where that was looked up; else it is when the task is read."""
     following: tuple[tuple[str, str], ...] = ()
     """URL and name of further files, read whole after this one."""

@@ -54,7 +54,7 @@ def import_tfrecords(
     root: str,
     *,
     seed: int = 12_345,
-    validation_share: float = 0.005,
+    validation_ratio: float = 0.005,
     licence: str = "unknown",
     workers: int = 1,
     report: Report = silent,
@@ -67,9 +67,9 @@ def import_tfrecords(
     if first is None:
         raise CorpusError(f"{files[0].url if files else 'no file'}: holds no record")
     length, most = first["input_ids"].shape[1], first["masked_lm_positions"].shape[1]
-    masking = MaskingConfig(policy="piece", max_predictions_per_seq=most)
+    masking = MaskingConfig(policy="token", max_predictions_per_seq=most)
     pairs = PairsConfig(task="nsp" if LABEL in first else "none")
-    settings = {"source": source, "sequence_length": length, "seed": seed, "validation_share": validation_share}
+    settings = {"source": source, "sequence_length": length, "seed": seed, "validation_ratio": validation_ratio}
     settings["licence"] = licence
     inputs = {**digests(files, root), "vocabulary": vocab.digest}
     stage = Stage(f"shards_{source}_{length}", STAGE_VERSION, {**settings, "format": "tfrecord"}, inputs)
@@ -80,7 +80,7 @@ def import_tfrecords(
         numbers["train"] = max(1, round(sum(file.size * (1.5 if _packed(file.url) else 0.5) for file in files) / SHARD_BYTES))
         metadata = {"vocabulary_sha256": vocab.manifest["sha256"], "stage_key": stage.key}
         tasks = [FileTask(number, file.url) for number, file in enumerate(files)]
-        read = ReadFile(vocab, length, seed, validation_share, numbers["train"])
+        read = ReadFile(vocab, length, seed, validation_ratio, numbers["train"])
         work = steps.Job(f"shards of {source}", folder, tasks, read, WriteShard(folder, numbers["train"], metadata))
         entries, counts = job.run(work, workers, report)
         return {
@@ -121,7 +121,7 @@ class ReadFile:
     vocabulary: Finished
     length: int
     seed: int
-    validation_share: float
+    validation_ratio: float
     train_shards: int
 
     def __call__(self, task: FileTask) -> Iterator[steps.Mapped]:
@@ -129,7 +129,7 @@ class ReadFile:
         for columns in read_examples(task.url):
             where = task.url if not read else f"{task.url}, after {read} records"
             if columns["input_ids"].shape[1] != self.length:
-                raise CorpusError(f"{where}: sequences are not {self.length} pieces long, as those of the first file are")
+                raise CorpusError(f"{where}: sequences are not {self.length} tokens long, as those of the first file are")
             read += len(columns["input_ids"])
             yield from self._restored(columns, where)
 
@@ -142,7 +142,7 @@ class ReadFile:
 
     def _restored(self, columns: Columns, where: str) -> Iterator[steps.Mapped]:
         examples, masks = restore(columns, self._vocab, where)
-        validation = in_validation(examples.document_ids, self.validation_share)
+        validation = in_validation(examples.document_ids, self.validation_ratio)
         for split, rows in (("train", ~validation), ("validation", validation)):
             if rows.all():
                 yield self._mapped(split, examples, masks)

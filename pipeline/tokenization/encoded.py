@@ -16,16 +16,16 @@ from pipeline.engine.stages import (
 
 @dataclass(frozen=True, eq=False)
 class Documents:
-    """The documents of one part as pieces, end to end: a stretch of text is a slice."""
+    """The documents of one part as tokens, end to end: a stretch of text is a slice."""
 
     ids: TokenIds
-    """(pieces,)"""
+    """(tokens,)"""
     unit_starts: Flags
-    """(pieces,) True where a masking unit begins; every sentence begins one."""
+    """(tokens,) True where a masking unit begins; every sentence begins one."""
     sentence_ends: Ints
-    """(sentences,) where each sentence ends in `ids`, rising over all documents; every piece is in a sentence."""
+    """(sentences,) where each sentence ends in `ids`, rising over all documents; every token is in a sentence."""
     document_starts: Ints
-    """(documents + 1,) where each document begins in `ids`; the last is the number of pieces. A document may be empty."""
+    """(documents + 1,) where each document begins in `ids`; the last is the number of tokens. A document may be empty."""
     document_ids: NDArray[np.uint64]
     """(documents,) all different."""
 
@@ -34,17 +34,17 @@ class Documents:
 
     @cached_property
     def units(self) -> NDArray[np.int32]:
-        """(units + 1,) where units begin; the last is the number of pieces."""
+        """(units + 1,) where units begin; the last is the number of tokens."""
         return np.flatnonzero(np.append(self.unit_starts, True)).astype(np.int32)
 
     @cached_property
     def unit_of(self) -> NDArray[np.int32]:
-        """(pieces,) the unit in which each piece stands."""
+        """(tokens,) the unit in which each token stands."""
         return np.cumsum(self.unit_starts, dtype=np.int32) - np.int32(1)
 
     @cached_property
     def sentence_of(self) -> NDArray[np.int32]:
-        """(pieces,) the sentence in which each piece stands."""
+        """(tokens,) the sentence in which each token stands."""
         return np.repeat(np.arange(len(self.sentence_ends), dtype=np.int32), np.diff(self.sentence_ends, prepend=0))
 
     def begins_sentence(self, places: Ints) -> Flags:
@@ -53,11 +53,11 @@ class Documents:
 
     def select(self, kept: Flags) -> "Documents":
         """Some of the documents, given as flags (documents,)."""
-        pieces = np.repeat(kept, np.diff(self.document_starts))
+        tokens = np.repeat(kept, np.diff(self.document_starts))
         last = self.sentence_ends - 1
-        ends = np.cumsum(pieces, dtype=np.int64)[last[pieces[last]]]
+        ends = np.cumsum(tokens, dtype=np.int64)[last[tokens[last]]]
         starts = np.concatenate(([0], np.cumsum(np.diff(self.document_starts)[kept])))
-        return Documents(self.ids[pieces], self.unit_starts[pieces], ends, starts, self.document_ids[kept])
+        return Documents(self.ids[tokens], self.unit_starts[tokens], ends, starts, self.document_ids[kept])
 
     def joined(self, separator: int) -> tuple["Documents", Ints]:
         """All as one document, with a separator between documents that is a unit; and where the separators stand."""
@@ -77,7 +77,7 @@ def schema(vocabulary_size: int) -> pa.Schema:
     """The columns of a part."""
     fields = {
         "id": pa.uint64(),
-        "ids": pa.list_(piece_type(vocabulary_size)),
+        "ids": pa.list_(id_type(vocabulary_size)),
         "unit_starts": pa.list_(pa.bool_()),
         "sentence_ends": pa.list_(pa.uint32()),
     }
@@ -96,6 +96,6 @@ def read_part(stage: Finished, name: str) -> Documents:
     return Documents(columns["ids"].values.to_numpy(), units, ends, starts, columns["id"].to_numpy())
 
 
-def piece_type(vocabulary_size: int) -> pa.DataType:
-    """Two bytes a piece as long as the vocabulary allows."""
+def id_type(vocabulary_size: int) -> pa.DataType:
+    """Two bytes a token as long as the vocabulary allows."""
     return pa.uint16() if vocabulary_size <= 1 << 16 else pa.uint32()

@@ -63,7 +63,7 @@ def vocabulary(
     if decisions is None:
         raise CorpusError("no vocabulary, and no text to build one of: name the vocab.txt that the examples were made with")
     inputs = {str(done.manifest["source"]): done.digest for done in documents}
-    stage = Stage("vocabulary", STAGE_VERSION, {"vocabulary": config}, {**inputs, "duplicates": decisions.digest})
+    stage = Stage("vocabulary", STAGE_VERSION, {"vocabulary": config}, {**inputs, "dedup": decisions.digest})
 
     def body(folder: str) -> dict[str, Any]:
         work = steps.Job("vocabulary", folder, parts(documents), CountText(decisions), BuildVocabulary(folder, config))

@@ -139,7 +139,7 @@ def _stream(url: str, compression: str) -> Iterator[bytes]:
 
 
 class _Window:
-    """A piece of the XML that moves on: from `at` to the end of what has been read."""
+    """A part of the XML that moves on: from `at` to the end of what has been read."""
 
     def __init__(self, url: str, chunks: Iterator[tuple[bool, bytes]]) -> None:
         self.url, self.chunks = url, chunks

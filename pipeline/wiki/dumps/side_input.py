@@ -1,4 +1,4 @@
-"""The stage `wiki_side_<source>`: what pages of a dump need to know of other pages of it, gathered in one pass.
+"""The stage `wiki_side_input_<source>`: what pages of a dump need to know of other pages of it, gathered in one pass.
 
     side.parquet    kind      name                  text
                     redirect  Le                    Link-en                                   {{Le|...}} is {{Link-en|...}}
@@ -69,7 +69,7 @@ def side_input(
     Raises: CorpusError for what is no dump, or one that is cut short.
     """
     files = [file for file in files if not dump.is_index(file.name)]
-    stage = Stage(f"wiki_side_{source.name}", STAGE_VERSION, {}, {"input": inputs.digest(files, root)})
+    stage = Stage(f"wiki_side_input_{source.name}", STAGE_VERSION, {}, {"input": inputs.digest(files, root)})
 
     def body(folder: str) -> dict[str, object]:
         tasks: list[ReadTask] = []
