@@ -31,7 +31,7 @@ from workflows.report.funnel import COPIES, WITHHELD
 ROOT = Path(__file__).parent.parent
 
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CORPORA_PAGE = (ROOT / "docs" / "corpora.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
