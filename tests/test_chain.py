@@ -138,7 +138,7 @@ def test_inspect_shows_masked_words(finished: tuple[str, str, dict[str, object]]
     assert "[CLS]|" in text and "【" in text and "→[MASK]" in text
 
 
-def test_fill_mask_guesses_pieces_of_the_vocabulary(finished: tuple[str, str, dict[str, object]]) -> None:
+def test_fill_mask_guesses_tokens_of_the_vocabulary(finished: tuple[str, str, dict[str, object]]) -> None:
     _, output, _ = finished
     export = str(next(Path(output).glob("export-*")))
     answer = json.loads(command("fill-mask", export, "这本书很[MASK]，我[MASK]喜欢。", "--top", "3", "--json").stdout)
@@ -190,9 +190,9 @@ def test_tasks_of_a_folder_are_scored_and_kept_out_of_training(tmp_path: Path) -
     arguments = [argument for setting in settings for argument in ("--set", setting)]
     told = ["run", str(tmp_path / "mini.toml"), "--output", str(tmp_path / "out"), "--workers", "1", "--json", *arguments]
     steps = json.loads(command("plan", *told[1:4], "--json", *arguments).stdout)["steps"]
-    assert "overlaps_own" in steps and "scores" in steps and "tasks" not in steps
+    assert "contamination_own" in steps and "scores" in steps and "tasks" not in steps
     ran = json.loads(command(*told).stdout)["ran"]
-    assert {"overlaps_own", "scores"} <= {*ran}
+    assert {"contamination_own", "scores"} <= {*ran}
     decided = json.loads(next((tmp_path / "out").glob("dedup-*/manifest.json")).read_text())
     assert decided["counts"]["own"]["dropped"]["contaminated"] == 8
     scores = next((tmp_path / "out").glob("scores-*/scores.jsonl")).read_text().splitlines()

@@ -237,7 +237,7 @@ def test_out_is_another_folder_than_in(tmp_path: Path) -> None:
     assert (tmp_path / "model.safetensors").read_bytes() == before
 
 
-def test_a_file_of_new_pieces_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_file_of_new_tokens_that_is_none_is_refused(tmp_path: Path) -> None:
     hugging_face(tmp_path / "in")
     (tmp_path / "tokens.txt").write_text("covid\n\n鑫\n", "utf-8")
     with pytest.raises(CorpusError, match=r"tokens.txt: line 2 is blank or has a space in it"):

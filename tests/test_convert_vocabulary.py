@@ -17,7 +17,7 @@ NEW = ["covid", "##ing", "鑫", "今天", "好", "co19", "焱"]
 """co ##vid; ##in ##g; unknown; 今 天; there already; co [UNK]... as one word unknown; unknown."""
 
 
-def test_a_new_piece_is_the_mean_of_what_it_was_read_as() -> None:
+def test_a_new_token_is_the_mean_of_what_it_was_read_as() -> None:
     old = random_weights()
     new, extension = extended(old, NEW)
     for name in (names.WORDS, names.BIAS):
@@ -33,7 +33,7 @@ def test_a_new_piece_is_the_mean_of_what_it_was_read_as() -> None:
     ]
 
 
-def test_a_piece_in_a_word_begins_with_the_form_for_inside_of_words() -> None:
+def test_a_token_in_a_word_begins_with_the_form_for_inside_of_words() -> None:
     vocab = type(VOCAB)((*VOCAB.tokens, "##in"))
     old = random_weights(vocab=vocab)
     new, _ = extended(old, ["##ing"])
@@ -42,7 +42,7 @@ def test_a_piece_in_a_word_begins_with_the_form_for_inside_of_words() -> None:
     torch.testing.assert_close(new.tensors[names.WORDS][-1], expected)
 
 
-def test_pieces_of_which_nothing_is_known_begin_near_the_mean_and_differ() -> None:
+def test_tokens_of_which_nothing_is_known_begin_near_the_mean_and_differ() -> None:
     old = random_weights()
     new, _ = extended(old, NEW)
     words, mean = new.tensors[names.WORDS], old.tensors[names.WORDS].mean(0)
@@ -54,7 +54,7 @@ def test_pieces_of_which_nothing_is_known_begin_near_the_mean_and_differ() -> No
     assert not torch.equal(extended(old, NEW, seed=1)[0].tensors[names.WORDS], words)
 
 
-def test_old_pieces_and_all_other_weights_stay_as_they_are() -> None:
+def test_old_tokens_and_all_other_weights_stay_as_they_are() -> None:
     old = random_weights()
     new, _ = extended(old, NEW)
     assert new.vocab.tokens[: len(VOCAB)] == VOCAB.tokens
@@ -68,7 +68,7 @@ def test_an_encoder_without_the_masked_word_head_grows_too() -> None:
     assert len(new.tensors[names.WORDS]) == len(VOCAB) + 6 and names.BIAS not in new.tensors
 
 
-def test_the_command_adds_pieces_and_the_result_reads_them(tmp_path: Path) -> None:
+def test_the_command_adds_tokens_and_the_result_reads_them(tmp_path: Path) -> None:
     from model.conversion.writing import write
 
     write(random_weights(), str(tmp_path / "in"), "huawei-pytorch", "tiny")
@@ -93,10 +93,10 @@ def test_the_command_adds_pieces_and_the_result_reads_them(tmp_path: Path) -> No
         (b"\xcc\xec\n", "not UTF-8"),
     ],
 )
-def test_a_file_that_is_no_list_of_pieces_is_refused(data: bytes, message: str) -> None:
+def test_a_file_that_is_no_list_of_tokens_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(CorpusError, match=message):
         read_tokens(data, "tokens.txt")
 
 
-def test_a_list_of_pieces_may_come_from_windows() -> None:
+def test_a_list_of_tokens_may_come_from_windows() -> None:
     assert read_tokens("\ufeff鑫\r\ncovid\r\n".encode(), "tokens.txt") == ["鑫", "covid"]

@@ -240,7 +240,7 @@ def test_manifests_that_say_only_what_they_are_of_make_a_page(inputs: ReportInpu
         documents=[stage(tmp_path, "documents_news", source="news")],
         duplicates=stage(tmp_path, "dedup"),
         vocabulary=stage(tmp_path, "vocabulary"),
-        tokens=[stage(tmp_path, "pieces_news", source="news")],
+        tokens=[stage(tmp_path, "tokens_news", source="news")],
         shards=[stage(tmp_path, "shards_news_128", source="news", sequence_length=128)],
     )
     assert headings(bare) == ["Sources", "Words and tokens", "Time", "Settings"][:3]
@@ -281,7 +281,7 @@ def test_captions_tell_the_numbers(inputs: ReportInputs, name: str, caption: str
     assert caption in shown(inputs)
 
 
-def test_the_mixture_is_told_in_documents_characters_pieces_and_weights(inputs: ReportInputs) -> None:
+def test_the_mixture_is_told_in_documents_characters_tokens_and_weights(inputs: ReportInputs) -> None:
     mixture = figures(inputs)["mixture"]
     assert mixture["names"] == ["wiki", "news"]
     assert {row["label"]: round(row["shares"][0], 4) for row in mixture["rows"]} == {
@@ -339,7 +339,7 @@ def test_lengths_have_a_bar_for_every_bin_even_an_empty_one(inputs: ReportInputs
     assert lengths == {"bins": [256, 512, 1_024], "panels": {"wiki": [0.25, 0, 0.75], "news": [1, 0, 0]}}
 
 
-def test_pieces_are_told_by_source_and_in_all(inputs: ReportInputs) -> None:
+def test_tokens_are_told_by_source_and_in_all(inputs: ReportInputs) -> None:
     page_text = shown(inputs)
     assert "wiki 500 1,000 250,000 500,000 250.0 2.00 1.12 100 0.020%" in page_text
     assert "all 1,000 2,000 350,000 700,000 175.0 2.00 1.14 200 0.029%" in page_text
@@ -498,7 +498,7 @@ def test_bounds_of_bins_are_short(bound: int, told: str) -> None:
     assert short(bound) == told
 
 
-def test_masks_of_a_small_corpus_may_show_no_other_piece() -> None:
+def test_masks_of_a_small_corpus_may_show_no_other_token() -> None:
     from workflows.report import data_captions
 
     masks = {"names": ["[MASK]", "itself"], "rows": [{"label": "news 64", "numbers": [9, 1], "shares": [0.9, 0.1]}]}

@@ -208,7 +208,7 @@ def mixed_lines(good: int, bad: int) -> bytes:
     return (article + corpus.json_lines([{"words": "外宾"}]) * (bad // good)) * good
 
 
-def test_bad_records_are_all_kept_a_piece_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_records_are_all_kept_a_token_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "in.jsonl").write_bytes(mixed_lines(20, 400))
     source = SourceConfig(name="t", kind="news", input=(str(tmp_path / "in.jsonl"),), max_bad_ratio=1.0)
     whole = documents(source, str(tmp_path / "whole"))

@@ -104,7 +104,7 @@ def test_accuracy_is_the_share_of_texts_that_are_right() -> None:
     assert measure("accuracy", gold, [["1"], ["1"], ["1"]]) == pytest.approx(2 / 3)
 
 
-def test_every_character_of_a_sentence_has_a_piece_of_its_own() -> None:
+def test_every_character_of_a_sentence_has_a_token_of_its_own() -> None:
     vocab = Vocab((*SPECIALS, *CHARACTERS, "1", "9", "##9", "1998"))
     items = ("江", "1", "9", "9", "\u200b", "囧")
     example = Example(items, ("B-PER", *["O"] * 5))

@@ -69,7 +69,7 @@ def test_rows_keep_their_contract(which: str) -> None:
 
 
 @pytest.mark.parametrize("which", WHICH)
-def test_about_15_in_100_pieces_are_masked(which: str) -> None:
+def test_about_15_in_100_tokens_are_masked(which: str) -> None:
     counts = [stage.manifest["counts"]["train"] for stage in shards_of(which)]
     assert 0.145 < sum(c["masked"] for c in counts) / sum(c["tokens"] for c in counts) < 0.155
 
@@ -104,7 +104,7 @@ def test_the_share_of_validation_is_that_of_the_recipe() -> None:
 def test_several_shards_hold_the_rows_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SHARD_BYTES", 6_000)
     stages, config = corpus.prepared(), corpus.generated()
-    many = examples(config.sources[0], 64, stages["pieces_text"], stages["vocabulary"], config, str(tmp_path))
+    many = examples(config.sources[0], 64, stages["tokens_text"], stages["vocabulary"], config, str(tmp_path))
     assert len(many.files("train-")) > 3
     one = stages["shards_text_64"]
     for split in ("train", "validation"):
@@ -115,7 +115,7 @@ def test_several_shards_hold_the_rows_of_one(tmp_path: Path, monkeypatch: pytest
 def test_dynamic_masks_store_no_draw_and_other_settings_are_another_stage(tmp_path: Path) -> None:
     stages, config = corpus.prepared(), corpus.generated()
     dynamic = replace(config, masking=MaskingConfig(static_draws=0))
-    done = examples(config.sources[1], 64, stages["pieces_news"], stages["vocabulary"], dynamic, str(tmp_path))
+    done = examples(config.sources[1], 64, stages["tokens_news"], stages["vocabulary"], dynamic, str(tmp_path))
     assert all(row.draws == () for row in rows(done, "train"))
     assert done.manifest["counts"]["train"]["masked"] == 0
     assert done.manifest["key"] != stages["shards_news_64"].manifest["key"]
@@ -129,11 +129,11 @@ def test_a_source_that_is_all_validation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         CorpusError, match="source 'news': no training example of length 64; it is too small, or all validation"
     ):
-        examples(config.sources[1], 64, stages["pieces_news"], stages["vocabulary"], config, str(tmp_path))
+        examples(config.sources[1], 64, stages["tokens_news"], stages["vocabulary"], config, str(tmp_path))
 
 
 @corpus.needs_real_data
-def test_characters_without_a_piece_are_named() -> None:
+def test_characters_without_a_token_are_named() -> None:
     for stage in shards_of("real"):
         vocab = set(vocabulary.load(corpus.prepared("real")["vocabulary"]).tokens)
         unknown = stage.manifest["unknown_characters"]

@@ -57,7 +57,7 @@ def test_a_word_of_two_masks_is_the_best_of_all_combinations(model: tuple[str, P
     assert [guess["probability"] for guess in found] == pytest.approx([chance for _, chance in ranked], abs=2e-6)
 
 
-def test_one_mask_has_the_networks_own_probabilities_without_special_pieces(model: tuple[str, PretrainingModel]) -> None:
+def test_one_mask_has_the_networks_own_probabilities_without_special_tokens(model: tuple[str, PretrainingModel]) -> None:
     folder, network = model
     ((guesses,),) = fill(folder, ["今[MASK]"], 100)
     expected = chances(network, [VOCAB.cls_id, VOCAB.ids["今"], VOCAB.mask_id, VOCAB.sep_id], 2)
@@ -78,7 +78,7 @@ def test_one_mask_has_the_networks_own_probabilities_without_special_pieces(mode
         (["##s"], "s"),
     ],
 )
-def test_pieces_are_joined_as_people_write(tokens: list[str], text: str) -> None:
+def test_tokens_are_joined_as_people_write(tokens: list[str], text: str) -> None:
     assert joined(tokens) == text
 
 

@@ -134,7 +134,7 @@ def test_every_token_of_a_text_longer_than_the_network_gets_its_tag() -> None:
     assert share_right(list(splits.test), result.test) > 0.9
 
 
-def test_a_token_without_a_piece_is_predicted_as_minus_one() -> None:
+def test_a_token_without_a_token_is_predicted_as_minus_one() -> None:
     text = Text(np.array([11, 12]), np.array([0, 0, 1]), np.array([0, -1, 1]))
     empty = Text(np.zeros(0, np.int64), np.array([0]), np.array([-1]))
     splits = Splits([text, *sentences(15, 1)], [text], [text, empty])
@@ -193,7 +193,7 @@ def test_windows_cover_every_token_once_and_well_inside() -> None:
             assert (window.positions[inside] > 2).all() and (window.positions[inside] < len(window.ids) - 3).all()
 
 
-def test_only_the_first_piece_of_a_word_bears_its_label() -> None:
+def test_only_the_first_token_of_a_word_bears_its_label() -> None:
     text = Text(np.array([20, 21, 22, 23]), np.array([3, 5]), np.array([0, 3]))
     (window,) = windows([text], Frame(CLS, SEP, max_length=12))
     assert window.labels.tolist() == [IGNORED, 3, IGNORED, IGNORED, 5, IGNORED]

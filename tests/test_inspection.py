@@ -39,7 +39,7 @@ def made(root: Path, pairs: PairsConfig, masking: MaskingConfig | None = None) -
     config = replace(corpus.generated(), pairs=pairs, masking=masking or MaskingConfig())
     shutil.copytree(stages["vocabulary"].url, root / storage.base_name(stages["vocabulary"].url), dirs_exist_ok=True)
     with job.using_executor(plainly):
-        return examples(config.sources[0], 48, stages["pieces_text"], stages["vocabulary"], config, str(root))
+        return examples(config.sources[0], 48, stages["tokens_text"], stages["vocabulary"], config, str(root))
 
 
 def plain(line: str) -> str:
@@ -137,12 +137,12 @@ def test_every_stage_shows_rows_and_facts(name: str) -> None:
     assert inspect(stage.url, "--rows", "0").exit_code == 0
 
 
-def test_documents_and_their_pieces() -> None:
+def test_documents_and_their_tokens() -> None:
     stages = corpus.prepared()
     head, title, text, *_ = excerpt(stages["documents_news"], 1)
     number, characters = re.match(r"document ([0-9a-f]{16}) \(news.jsonl#\d+\), (\d+) characters, ", head).groups()  # type: ignore[union-attr]
     assert characters == str(len("".join(text.split()))) or len(text) == 400
-    tokens = excerpt(stages["pieces_news"], 100)
+    tokens = excerpt(stages["tokens_news"], 100)
     place = next(n for n, line in enumerate(tokens) if line.startswith(f"document {number}"))
     assert tokens[place + 1].replace("|", "") == title
     sentence = tokens[place + 2]
@@ -181,7 +181,7 @@ def test_what_a_dump_says_of_its_pages(tmp_path: Path) -> None:
     assert "1 of kind group:" in lines and "    IT -> return {}" in lines
 
 
-def test_a_vocabulary_by_kinds_of_pieces() -> None:
+def test_a_vocabulary_by_kinds_of_tokens() -> None:
     stage = corpus.prepared()["vocabulary"]
     lines = excerpt(stage, 1)
     assert lines[:2] == ["5 special", "    0 [PAD]  1 [UNK]  2 [CLS]  3 [SEP]  4 [MASK]"]

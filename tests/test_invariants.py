@@ -53,7 +53,7 @@ def test_shards_of_every_kind_have_no_problem(
     pairs = PairsConfig(task=task, layout=layout, dupe_factor=2)
     config = replace(corpus.generated(), masking=masking, pairs=pairs)
     with job.using_executor(plainly):
-        done = examples(config.sources[0], 40, made["pieces_text"], made["vocabulary"], config, str(tmp_path))
+        done = examples(config.sources[0], 40, made["tokens_text"], made["vocabulary"], config, str(tmp_path))
     assert invariants.problems(done) == []  # the vocabulary is not beside it
     shutil.copytree(made["vocabulary"].url, tmp_path / storage.base_name(made["vocabulary"].url))
     assert invariants.problems(done) == []
@@ -339,9 +339,9 @@ def test_a_document_that_is_wrong_is_named(copied: dict[str, Finished], change: 
 
 
 @pytest.mark.parametrize("change", PIECES, ids=lambda change: change[2])
-def test_pieces_that_are_wrong_are_named(copied: dict[str, Finished], change: Break) -> None:
+def test_tokens_that_are_wrong_are_named(copied: dict[str, Finished], change: Break) -> None:
     size = str(copied["vocabulary"].manifest["size"])
-    broken(copied["pieces_text"], (*change[:2], change[2].replace("SIZE", size)))
+    broken(copied["tokens_text"], (*change[:2], change[2].replace("SIZE", size)))
 
 
 SIGNATURES: list[Break] = [
@@ -376,7 +376,7 @@ def test_signatures_that_are_wrong_are_named(copied: dict[str, Finished], change
         *(("signatures_news", ("counts", count)) for count in ("documents", "letters", "paragraphs")),
         *(("documents_news", ("counts", count)) for count in ("kept", "characters")),
         *(("documents_news", (table, "x")) for table in ("languages", "scripts")),
-        *(("pieces_news", ("counts", count)) for count in ("documents", "tokens", "sentences", "units")),
+        *(("tokens_news", ("counts", count)) for count in ("documents", "tokens", "sentences", "units")),
         *(("dedup", ("counts", "news", count)) for count in ("kept", "clusters", "paragraphs")),
         ("dedup", ("counts", "news", "dropped", "duplicate")),
         ("vocabulary", ("size",)),

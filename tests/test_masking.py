@@ -44,9 +44,9 @@ def specials(ids: TokenIds, second_start: int) -> set[int]:
 
 
 def whole_units(starts: NDArray[np.bool_], one: Draw) -> bool:
-    unit_of_piece = np.cumsum(starts)
-    hidden = set(unit_of_piece[one.positions].tolist())
-    return bool(np.array_equal(one.positions, np.flatnonzero(np.isin(unit_of_piece, list(hidden)))))
+    unit_of_token = np.cumsum(starts)
+    hidden = set(unit_of_token[one.positions].tolist())
+    return bool(np.array_equal(one.positions, np.flatnonzero(np.isin(unit_of_token, list(hidden)))))
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_long_words_are_hidden_as_often_as_short_ones() -> None:
         assert (hidden[lengths == length] / number).mean() == pytest.approx(expected, abs=0.006)
 
 
-def test_single_pieces_are_hidden_by_the_budget() -> None:
+def test_single_tokens_are_hidden_by_the_budget() -> None:
     ids, starts, _ = example([1] * 126)
     drawn = static_masks(1, 1, joined([(ids, starts, 0)] * 100), RULES)
     assert set(drawn.lengths[:, 0].tolist()) == {19, 20}  # 0.15 x 128 = 19.2

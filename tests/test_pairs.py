@@ -42,7 +42,7 @@ def segments(example: Example) -> tuple[list[int], list[int]]:
     return example.input_ids[1 : example.second_start - 1].tolist(), example.input_ids[example.second_start : -1].tolist()
 
 
-def own_pieces(examples: list[Example]) -> dict[int, list[int]]:
+def own_tokens(examples: list[Example]) -> dict[int, list[int]]:
     """What the examples hold of each document, in order: both segments, but of label 1 only A."""
     found: dict[int, list[int]] = {}
     for example in examples:
@@ -83,7 +83,7 @@ def test_what_holds_for_every_corpus(
         else:
             assert example.pair_label == 1
             assert second[0] // 10_000 - 1 != source
-    held = own_pieces(examples)
+    held = own_tokens(examples)
     lost = sum(len(one.ids) - len(held.get(one.document_id, [])) for one in documents)
     assert lost == counts.lost_tokens
     if task == "none" or len(documents) > 1:
@@ -355,7 +355,7 @@ def test_a_single_word_among_others_is_kept_with_a_random_next() -> None:
     assert [(one.pair_label, segments(one)[0]) for one in examples] == [(1, [10_000, 10_001])]
 
 
-def test_documents_without_pieces_are_passed_over() -> None:
+def test_documents_without_tokens_are_passed_over() -> None:
     empty = Document(9, np.empty(0, np.uint32), np.empty(0, np.bool_), [])
     full = [document(0, [[1] * 9] * 4), document(1, [[1] * 9] * 4)]
     with_empty = build([full[0], empty, full[1]])

@@ -154,7 +154,7 @@ def test_activations_are_about_what_torch_keeps(positions: str, half: bool, chec
     assert kept == pytest.approx(planned + memory.logits / 2, rel=0.25)
 
 
-def test_memory_is_planned_for_the_pieces_that_a_gpu_gets() -> None:
+def test_memory_is_planned_for_the_tokens_that_a_gpu_gets() -> None:
     loaded = recipe.load("bert-wwm", ["training.micro_batch_tokens=100000"])
     assert costs(loaded, gpus=8)["memory_gb"]["micro_batch_tokens"] == 2_560 // 8 * 128
     assert costs(loaded, gpus=1)["memory_gb"]["micro_batch_tokens"] == 100_000
@@ -162,7 +162,7 @@ def test_memory_is_planned_for_the_pieces_that_a_gpu_gets() -> None:
     assert costs(loaded, gpus=1, gpu="h200")["memory_gb"]["fits"]
 
 
-def test_disk_of_the_text_is_told_where_its_pieces_are_known() -> None:
+def test_disk_of_the_text_is_told_where_its_tokens_are_known() -> None:
     loaded = recipe.load("nezha-base-2019")
     disk = costs(loaded, corpus_tokens=2_000_000_000)["disk_gb"]
     a_billion = disk["for a billion tokens of text"]

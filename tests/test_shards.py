@@ -91,7 +91,7 @@ def test_a_split_without_shards_is_empty(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("size", "type_"), [(21_128, pa.uint16()), (65_536, pa.uint16()), (65_537, pa.uint32()), (200_000, pa.uint32())]
 )
-def test_pieces_take_four_bytes_only_where_two_are_too_few(tmp_path: Path, size: int, type_: pa.DataType) -> None:
+def test_tokens_take_four_bytes_only_where_two_are_too_few(tmp_path: Path, size: int, type_: pa.DataType) -> None:
     done = stage(tmp_path, [70], vocabulary_size=size)
     for name in ("input_ids", "mask_replacements"):
         assert pa.ipc.open_file(done.file("train-00000.arrow")).schema.field(name).type == pa.list_(type_)

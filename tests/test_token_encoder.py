@@ -45,7 +45,7 @@ def test_documents_become_flat_columns() -> None:
     assert encoded.ids.dtype == np.uint16
 
 
-def test_no_documents_are_no_pieces() -> None:
+def test_no_documents_are_no_tokens() -> None:
     for texts in ([], [""], ["\n \u200b", ""]):
         encoded = TextEncoder(VOCAB, config()).encode(texts)
         assert encoded.document_starts.tolist() == [0] * (len(texts) + 1)
@@ -120,7 +120,7 @@ def test_a_sentence_begins_a_unit_whatever_a_segmenter_says() -> None:
     assert units(given_words.encode(["北京 大学。她 笑好"])) == ["北京", "大学。", "她", "笑好"]
 
 
-def test_settings_change_with_what_decides_pieces(tmp_path: Path) -> None:
+def test_settings_change_with_what_decides_tokens(tmp_path: Path) -> None:
     phrases = tmp_path / "phrases.txt"
     phrases.write_text("北京\n", "utf-8")
     word, span = text_settings(config()), text_settings(config("span"))

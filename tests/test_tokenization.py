@@ -70,7 +70,7 @@ def test_small_batches_write_the_same_bytes(tmp_path: Path, monkeypatch: pytest.
     stages, config = corpus.prepared(), corpus.generated()
     monkeypatch.setattr(encoding, "BATCH_CHARACTERS", 100)
     again = tokens(config.sources[0], stages["documents_text"], stages["dedup"], stages["vocabulary"], config, str(tmp_path))
-    for small, large in zip(parts(again), parts(stages["pieces_text"]), strict=True):
+    for small, large in zip(parts(again), parts(stages["tokens_text"]), strict=True):
         assert small.ids.tolist() == large.ids.tolist() and small.document_ids.tolist() == large.document_ids.tolist()
 
 
@@ -93,7 +93,7 @@ def test_another_length_or_draw_encodes_nothing_again_and_other_words_do(tmp_pat
     assert encoded(replace(config, masking=MaskingConfig(policy="token"))) != first
 
 
-def test_pieces_as_units_are_masked_one_by_one(tmp_path: Path) -> None:
+def test_tokens_as_units_are_masked_one_by_one(tmp_path: Path) -> None:
     stages, config = corpus.prepared(), replace(corpus.generated(), masking=MaskingConfig(policy="token"))
     source, vocab = config.sources[0], stages["vocabulary"]
     encoded = tokens(source, stages["documents_text"], stages["dedup"], vocab, config, str(tmp_path))

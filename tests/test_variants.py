@@ -68,7 +68,7 @@ def test_packed_and_padded_are_equal(positions: Positions) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
-def test_linear_layers_see_pieces_alone_and_the_head_masked_ones_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_linear_layers_see_tokens_alone_and_the_head_masked_ones_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[tuple[int, ...], int]] = []
     linear = F.linear
 

@@ -40,7 +40,7 @@ def test_the_released_vocabulary_keeps_its_ids() -> None:
 
 
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
-def test_separators_of_other_kinds_are_pieces_not_line_ends(line_end: bytes) -> None:
+def test_separators_of_other_kinds_are_tokens_not_line_ends(line_end: bytes) -> None:
     vocab = Vocab.from_bytes(file("\u2028", "\x85", "中").replace(b"\n", line_end), "vocab.txt")
     assert vocab.tokens[5:] == ("\u2028", "\x85", "中")
 
@@ -77,9 +77,9 @@ def test_a_built_vocabulary_has_specials_ascii_characters_words_in_this_order() 
     characters, words = count("中中中文文国 BERT bert Bert GPU gpu ab")
     vocab = build(characters, words, size=1_000, min_count=2)
     assert vocab.tokens[:5] == SPECIALS
-    ascii_pieces = vocab.tokens[5:-4]
-    assert {"a", "##a", "9", "##9", "!", "~"} <= set(ascii_pieces)
-    assert not {"A", "##A", "##!"} & set(ascii_pieces)
+    ascii_tokens = vocab.tokens[5:-4]
+    assert {"a", "##a", "9", "##9", "!", "~"} <= set(ascii_tokens)
+    assert not {"A", "##A", "##!"} & set(ascii_tokens)
     assert vocab.tokens[-4:] == ("中", "文", "bert", "gpu")
 
 

@@ -23,7 +23,7 @@ def places(text: str, encoded: EncodedText) -> list[str]:
     return [text[start:end] for start, end in encoded.offsets]
 
 
-def test_pieces_and_their_places_in_the_text_as_given() -> None:
+def test_tokens_and_their_places_in_the_text_as_given() -> None:
     text = "北京 CAFÉs，好"
     encoded = ENCODER.encode(text)
     assert tokens(encoded) == ["北", "京", "cafe", "##s", "，", "好"]
@@ -40,13 +40,13 @@ def test_places_hold_where_accents_are_characters_of_their_own(accent: str) -> N
     assert encoded.offsets[-1].tolist() == [len(text) - 1, len(text)]
 
 
-def test_special_pieces_in_a_text_are_text() -> None:
+def test_special_tokens_in_a_text_are_text() -> None:
     encoded = ENCODER.encode("好[MASK][SEP][PAD]")
     assert not {VOCAB.mask_id, VOCAB.sep_id, VOCAB.pad_id} & set(encoded.ids.tolist())
     assert tokens(encoded)[:2] == ["好", "["]
 
 
-def test_what_normalisation_removes_has_no_piece() -> None:
+def test_what_normalisation_removes_has_no_token() -> None:
     encoded = ENCODER.encode("北\u200b\ufeff京\x00\ufffd\u0301 \u3000\n")
     assert tokens(encoded) == ["北", "京"]
     assert encoded.offsets.tolist() == [[0, 1], [3, 4]]
@@ -58,13 +58,13 @@ def test_half_a_character_from_broken_json_is_removed() -> None:
     assert encoded.offsets.tolist() == [[0, 1], [2, 3]]
 
 
-def test_unknown_pieces_are_counted() -> None:
+def test_unknown_tokens_are_counted() -> None:
     encoded = ENCODER.encode("北龘京 zzz，" + "c" * 101)
     assert tokens(encoded) == ["北", "[UNK]", "京", "[UNK]", "，", "[UNK]"]
     assert encoded.unknown == 3
 
 
-def test_an_empty_text_has_no_pieces() -> None:
+def test_an_empty_text_has_no_tokens() -> None:
     (encoded,) = ENCODER.encode_batch([""])
     assert len(encoded.ids) == 0
     assert encoded.offsets.shape == (0, 2)
@@ -90,7 +90,7 @@ TABLES = {lower: WordPieceEncoder(VOCAB, lower) for lower in (False, True)}
 TOKENIZERS = {lower: build_tokenizer(VOCAB, lower) for lower in (False, True)}
 
 
-def test_pieces_of_one_character_stay_in_order_in_a_long_text() -> None:
+def test_tokens_of_one_character_stay_in_order_in_a_long_text() -> None:
     vocab = Vocab((*SPECIALS, "北", *"\u1100\u1161\u11a8", "##\u1161", "##\u11a8"))
     encoded = WordPieceEncoder(vocab, True).encode("각北" * 100)  # BERT takes a Hangul syllable apart
     assert tokens(encoded, vocab) == ["\u1100", "##\u1161", "##\u11a8", "北"] * 100
@@ -120,7 +120,7 @@ def test_punctuation_is_mapped_where_the_vocabulary_lacks_it_and_where_asked_for
     assert tokens(WordPieceEncoder(both, True, map_punctuation=True).encode("“中”"), both) == ["“", "中", '"']
 
 
-def test_no_piece_goes_on_over_a_break() -> None:
+def test_no_token_goes_on_over_a_break() -> None:
     text = "cafecafe cafe"
     assert tokens(MAPPING.encode(text), ASCII) == ["cafe", "##cafe", "cafe"]
     encoded = MAPPING.encode(text, np.array([4, 8, 13]))
@@ -128,7 +128,7 @@ def test_no_piece_goes_on_over_a_break() -> None:
     assert places(text, encoded) == ["cafe"] * 3
 
 
-def test_a_batch_has_the_pieces_that_each_text_has_alone() -> None:
+def test_a_batch_has_the_tokens_that_each_text_has_alone() -> None:
     texts = ["北京cafe", "", "\n", "cafe\ud83d好", "好\r\n北", *demo_text.reviews(50)]
     for text, encoded in zip(texts, ENCODER.encode_batch(texts), strict=True):
         alone = ENCODER.encode(text)
@@ -169,7 +169,7 @@ def test_large_vocabularies_have_wide_ids() -> None:
     assert encoded.ids.tolist() == [len(vocab) - 1]
 
 
-def test_the_tokenizer_of_an_export_adds_and_knows_the_special_pieces() -> None:
+def test_the_tokenizer_of_an_export_adds_and_knows_the_special_tokens() -> None:
     tokenizer = build_tokenizer(VOCAB, do_lower_case=True, special_tokens=True)
     encoding = tokenizer.encode("北[MASK]", "好")
     assert encoding.tokens == ["[CLS]", "北", "[MASK]", "[SEP]", "好", "[SEP]"]

@@ -452,7 +452,7 @@ class Chain:
             "report": [name for name in names if name != "report"],
         }
         stage, _, source = step.partition("_")
-        if stage in ("signatures", "overlaps"):
+        if stage in ("signatures", "contamination"):
             return [f"documents_{source}"]
         if stage == "tokens":
             return [f"documents_{source}", "dedup", "vocabulary"]
