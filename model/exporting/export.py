@@ -79,7 +79,7 @@ def export_model(
     weights = {name: weight.detach().float().cpu().contiguous() for name, weight in model.state_dict().items()}
     write("config.json", storage.json_bytes(hugging_face_config(model.nezha.config, vocab)))
     for name in CODE:
-        write(name, (Path(__file__).parent / "exported" / name).read_bytes())
+        write(name, (Path(__file__).parents[1] / "remote_code" / name).read_bytes())
     write("vocab.txt", vocab.to_bytes())
     phases = facts.get("training", {}).get("config", {}).get("phases", [])
     longest = max((phase["sequence_length"] for phase in phases), default=MODEL_MAX_LENGTH)

@@ -7,7 +7,7 @@
     outputs     hidden   last_hidden_state (batch, length, D), pooler_output (batch, D)
                 words    logits (batch, length, V): scores of the masked-word head
 
-The graph is made of the form of attention that has no branch on the length (`weighed` of exported/attention_nezha.py), with the
+The graph is made of the form of attention that has no branch on the length (`weighed` of remote_code/attention_nezha.py), with the
 modules and weights of our own network, and is compared with that network. Needs the extra `onnx`.
 """
 

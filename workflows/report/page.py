@@ -50,7 +50,7 @@ def environment() -> "jinja2.Environment":
     from workflows.report.diffs import difference, visible
 
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (resources.files("workflows") / name).read_text(encoding="utf-8")),
+        loader=jinja2.FunctionLoader(lambda name: (resources.files("workflows.report") / name).read_text(encoding="utf-8")),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
