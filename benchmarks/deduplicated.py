@@ -38,7 +38,7 @@ counts = done.manifest["counts"]["news"]
 copies = sum(counts["dropped"].get(reason, 0) for reason in ("duplicate", "near_duplicate"))
 print(json.dumps({"documents": counts["documents"], "copies": copies, "kept": counts["kept"]}))
 """
-"""The stages of `nezha-pipe prepare` up to `duplicates`."""
+"""The stages of `nezha-pipe prepare` up to `dedup`."""
 DIFFERENCES = (
     "ours alone: recognising layout and encoding, cleaning, language, repeated lines, candidates checked by sketches; "
     "datatrove alone: what is kept is written out again, which ours leaves to the next stage"

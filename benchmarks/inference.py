@@ -1,6 +1,6 @@
-"""`inference`: how long a base encoder takes for a batch, beside NEZHA of transformers 4.57, on the same pieces and CPU.
+"""`inference`: how long a base encoder takes for a batch, beside NEZHA of transformers 4.57, on the same tokens and CPU.
 
-    inference/torch/1x32      seconds for one text of 32 pieces: the code of an export under torch
+    inference/torch/1x32      seconds for one text of 32 tokens: the code of an export under torch
     inference/onnx/32x128     for 32 texts of 128: the graph of `export --onnx` under onnxruntime
     inference/int8/32x128     its form with weights of 8 bits
 

@@ -1,4 +1,4 @@
-"""Peer of `inference`: NEZHA of transformers 4.57 computes hidden states and pooled vector of random pieces.
+"""Peer of `inference`: NEZHA of transformers 4.57 computes hidden states and pooled vector of random tokens.
 
     python peer_inference.py 768 12 12 3072 21128      hidden size, layers, heads, inner width, vocabulary
     1 32                                               {"seconds": 0.041}

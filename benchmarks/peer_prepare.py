@@ -1,9 +1,9 @@
 """Peer of `prepare`: a plain script that makes the same training examples with jieba and the BERT tokenizer, in one process.
 
-    python peer_prepare.py corpus.jsonl vocab.txt examples.arrow        {"documents": 9120, "rows": 31207, "pieces": 2801442}
+    python peer_prepare.py corpus.jsonl vocab.txt examples.arrow        {"documents": 9120, "rows": 31207, "tokens": 2801442}
 
 What people write for a Chinese BERT: read JSON lines, drop exact duplicates, cut sentences with a regular expression, words by
-jieba, pieces by transformers' BertTokenizerFast (one call for all sentences of a document), whole words by where both stand in
+jieba, tokens by transformers' BertTokenizerFast (one call for all sentences of a document), whole words by where both stand in
 the text, pairs as in BERT's create_pretraining_data.py, 15 % masked (80/10/10) once, shuffled, written as Arrow IPC.
 It needs no room of this project. All documents are held in memory, as BERT's script does.
 """
@@ -46,12 +46,12 @@ class Vocabulary(NamedTuple):
     size: int
 
 
-class Pieces(NamedTuple):
+class Tokens(NamedTuple):
     """A sentence, or several in a row."""
 
     ids: list[int]
     starts: list[bool]
-    """True where a piece begins a word."""
+    """True where a token begins a word."""
 
 
 def main(corpus: str, vocabulary: str, output: str) -> None:
@@ -68,8 +68,8 @@ def main(corpus: str, vocabulary: str, output: str) -> None:
     with pa.OSFile(output, "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
         for start in range(0, len(rows), BATCH_ROWS):
             writer.write_batch(pa.RecordBatch.from_pylist(rows[start : start + BATCH_ROWS], schema=SCHEMA))
-    pieces = sum(len(one["input_ids"]) for one in rows)
-    print(json.dumps({"documents": len(documents), "rows": len(rows), "pieces": pieces}))
+    tokens = sum(len(one["input_ids"]) for one in rows)
+    print(json.dumps({"documents": len(documents), "rows": len(rows), "tokens": tokens}))
 
 
 def read(corpus: str) -> Iterator[str]:
@@ -85,8 +85,8 @@ def read(corpus: str) -> Iterator[str]:
                 yield text
 
 
-def sentences(text: str, tokenizer: BertTokenizerFast) -> list[Pieces]:
-    """Sentences as pieces, with the starts of words."""
+def sentences(text: str, tokenizer: BertTokenizerFast) -> list[Tokens]:
+    """Sentences as tokens, with the starts of words."""
     found = [stripped for sentence in SENTENCE.findall(text) if (stripped := sentence.strip())]
     if not found:
         return []
@@ -99,15 +99,15 @@ def sentences(text: str, tokenizer: BertTokenizerFast) -> list[Pieces]:
         words = [word_of[start] for start, _ in offsets]
         starts = [place == 0 or words[place] != words[place - 1] for place in range(len(words))]
         if ids:
-            result.append(Pieces(ids, starts))
+            result.append(Tokens(ids, starts))
     return result
 
 
-def pairs(documents: list[list[Pieces]], index: int, rng: random.Random) -> Iterator[tuple[Pieces, Pieces, int]]:
+def pairs(documents: list[list[Tokens]], index: int, rng: random.Random) -> Iterator[tuple[Tokens, Tokens, int]]:
     """A, B and the label, as BERT's create_instances_from_document makes them."""
     document, room = documents[index], LENGTH - 3
     target = rng.randint(2, room) if rng.random() < SHORT_SEQ_PROB else room
-    chunk: list[Pieces] = []
+    chunk: list[Tokens] = []
     place = size = 0
     while place < len(document):
         chunk.append(document[place])
@@ -119,7 +119,7 @@ def pairs(documents: list[list[Pieces]], index: int, rng: random.Random) -> Iter
             if random_next:
                 other = documents[rng.randrange(len(documents))]
                 start = rng.randrange(len(other))
-                second: list[Pieces] = []
+                second: list[Tokens] = []
                 for sentence in other[start:]:
                     second.append(sentence)
                     if sum(len(one.ids) for one in second) >= target - len(first.ids):
@@ -132,12 +132,12 @@ def pairs(documents: list[list[Pieces]], index: int, rng: random.Random) -> Iter
         place += 1
 
 
-def joined(parts: list[Pieces]) -> Pieces:
-    return Pieces([i for part in parts for i in part.ids], [start for part in parts for start in part.starts])
+def joined(parts: list[Tokens]) -> Tokens:
+    return Tokens([i for part in parts for i in part.ids], [start for part in parts for start in part.starts])
 
 
-def truncated(first: Pieces, second: Pieces, room: int, rng: random.Random) -> tuple[Pieces, Pieces]:
-    """Pieces are taken off the longer one, at a random end, until both fit (BERT's truncate_seq_pair)."""
+def truncated(first: Tokens, second: Tokens, room: int, rng: random.Random) -> tuple[Tokens, Tokens]:
+    """Tokens are taken off the longer one, at a random end, until both fit (BERT's truncate_seq_pair)."""
     while len(first.ids) + len(second.ids) > room:
         longer = first if len(first.ids) > len(second.ids) else second
         end = 0 if rng.random() < 0.5 else -1
@@ -145,13 +145,13 @@ def truncated(first: Pieces, second: Pieces, room: int, rng: random.Random) -> t
     return first, second
 
 
-def row(first: Pieces, second: Pieces, label: int, vocab: Vocabulary, rng: random.Random) -> dict[str, Any]:
+def row(first: Tokens, second: Tokens, label: int, vocab: Vocabulary, rng: random.Random) -> dict[str, Any]:
     """[CLS] A [SEP] B [SEP] with whole words masked (BERT's create_masked_lm_predictions with whole words)."""
     ids = [vocab.cls, *first.ids, vocab.sep, *second.ids, vocab.sep]
     starts = [True, *first.starts, True, *second.starts, True]
     words: list[list[int]] = []
-    for place, (piece, start) in enumerate(zip(ids, starts, strict=True)):
-        if piece in (vocab.cls, vocab.sep):
+    for place, (token, start) in enumerate(zip(ids, starts, strict=True)):
+        if token in (vocab.cls, vocab.sep):
             continue
         if start or not words:
             words.append([place])

@@ -4,7 +4,7 @@
     0                                                {"seconds": 4.112, "loss": 10.31}       step-0.npz of the folder
     1                                                {"seconds": 4.097, "loss": 9.87}
 
-NezhaForPreTraining (eager; the only attention it has), the batch padded to its longest row, labels -100 but at masked pieces,
+NezhaForPreTraining (eager; the only attention it has), the batch padded to its longest row, labels -100 but at masked tokens,
 gradients clipped to 1, torch's AdamW. It needs no room of this project.
 """
 

@@ -1,4 +1,4 @@
-"""How fast, and in how much memory, text becomes shards: JSON lines in, masked training examples of 128 pieces out.
+"""How fast, and in how much memory, text becomes shards: JSON lines in, masked training examples of 128 tokens out.
 
     prepare/all-stages/1-worker     MB/s     baseline: a plain script with jieba and the BERT tokenizer (peer_prepare.py)
     prepare/all-stages/2-workers    MB/s     baseline: ours with one worker, so 2 would be perfect

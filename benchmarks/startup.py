@@ -20,7 +20,7 @@ HELP_CALLS = 5
 RUN_CALLS = 3
 RECIPE = """
 name = "startup"
-validation_share = 0.02
+validation_ratio = 0.02
 
 [[source]]
 name = "reviews"

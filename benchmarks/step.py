@@ -2,10 +2,10 @@
 
     step/base/128     tokens/s      baseline: Hugging Face's NEZHA on the same rows (peer_step.py)
     step/base/512     tokens/s
-    read/tokens/static    tokens/s of one process that reads rows of 128 pieces, takes their stored masks, and makes batches
+    read/tokens/static    tokens/s of one process that reads rows of 128 tokens, takes their stored masks, and makes batches
     read/tokens/dynamic   the same, with masks drawn anew
 
-Tokens are pieces without padding. The rows come from shards of the embedded news (or of `--data`), so that their lengths are
+Tokens are counted without padding. The rows come from shards of the embedded news (or of `--data`), so that their lengths are
 real. Each side goes about them as its users do. Ours: `model.training.trainer.Trainer` as the training loop calls it, rows sorted by
 length into micro-batches of a token budget, LAMB, deterministic. The peer: one batch padded to its longest row, AdamW. Both
 compute in the precision that `auto` picks here and take turns; the median step counts. Reading and masking are not in it, but
@@ -42,7 +42,7 @@ from pipeline.examples.shards import ShardSet
 from pipeline.tokenization.vocab import Vocab
 
 VOCABULARY = 21_128
-"""Pieces of the released models. A vocabulary of little text is smaller, and its head would cost less than in earnest."""
+"""Tokens of the released models. A vocabulary of little text is smaller, and its head would cost less than in earnest."""
 BATCH_ROWS = {"cpu": {128: 32, 512: 8}, "cuda": {128: 256, 512: 64}}
 TIMED_STEPS = {"cpu": 3, "cuda": 10}
 READ_ROWS = 2_048
@@ -62,7 +62,7 @@ class Steps:
 
 
 def rows(data: str | None = None, python: str | None = None) -> Iterator[Row]:
-    """Both lengths. `data`: an output folder of `nezha-pipe prepare` with shards of 128 and 512 pieces."""
+    """Both lengths. `data`: an output folder of `nezha-pipe prepare` with shards of 128 and 512 tokens."""
     device = workers.device()
     with tempfile.TemporaryDirectory(prefix="nezha-bench-") as folder:
         if data is None:
@@ -105,14 +105,14 @@ def _readings(data: str) -> Iterator[Row]:
         elif not all(source.manifest["masking"]["static_draws"] for source in (one.stage for one in rows.sets)):
             continue
         step = 0
-        pieces: list[int] = []
+        lengths: list[int] = []
         started = time.perf_counter()
         while (seconds := time.perf_counter() - started) < READ_SECONDS or not step:
             places = order.locate(np.arange(step * READ_ROWS, (step + 1) * READ_ROWS))
-            pieces += [batch.tokens for batch in rows.worker_batches(places, 8_192, 0, 1)]
+            lengths += [batch.tokens for batch in rows.worker_batches(places, 8_192, 0, 1)]
             step += 1
-        tokens = sum(pieces)
-        note = f"one process; {tokens / step / READ_ROWS:.0f} pieces a row; masking, padding and tensors included"
+        tokens = sum(lengths)
+        note = f"one process; {tokens / step / READ_ROWS:.0f} tokens a row; masking, padding and tensors included"
         yield Row(name=f"read/tokens/{name}", value=tokens / seconds, unit="tokens/s", note=note)
 
 
@@ -143,7 +143,7 @@ def padded_together(parts: Sequence[Batch]) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def _labels(part: Batch) -> torch.Tensor:
-    """(B, L): the original piece where one is masked, elsewhere -100."""
+    """(B, L): the original token where one is masked, elsewhere -100."""
     labels = torch.full_like(part.input_ids, batches.NO_LABEL)
     labels.view(-1)[part.mask_positions] = part.mask_labels
     return labels

@@ -1,6 +1,6 @@
 """Jobs of `prepare` as Ray tasks: `nezha-pipe prepare --runner ray`.
 
-    with connected(cluster), executed_by(RayTasks()):
+    with connected(cluster), using_executor(RayTasks()):
         chain.prepare()
 
 A step of a job (pipeline/engine/job.py) is a plain callable over a descriptor, so it runs as a Ray task unchanged, and writes
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.engine.job import Job, MapStep, ReduceStep
 from pipeline.engine.spill import SpillRange
+from pipeline.engine.steps import Job, MapStep, ReduceStep
 from pipeline.errors import ClusterError
 
 ATTEMPTS = 3

@@ -32,7 +32,7 @@ class EncoderConfig:
     layer_norm_eps: float = 1e-12
     """Added to the variance in layer normalisation."""
     positions: Literal["functional", "relative", "absolute"] = "functional"
-    """`functional`: NEZHA's sines and cosines. `relative`: learned rows instead (Shaw). `absolute`: BERT's, with the pieces."""
+    """`functional`: NEZHA's sines and cosines. `relative`: learned rows instead (Shaw). `absolute`: BERT's, with the tokens."""
     relative_positions: Literal["released", "paper"] = "released"
     """`released`: index clip(j - i, -m, m) + m, as Huawei's code has it. `paper`: sin and cos of j - i itself, unclipped."""
     max_relative_position: int = 64
@@ -77,7 +77,7 @@ class PhaseConfig:
     """`[[phase]]`: a stretch of training at one sequence length (2019 had two: 128, then 512)."""
 
     sequence_length: int
-    """Longest sequence, in pieces."""
+    """Longest sequence, in tokens."""
     batch_size: int
     """Sequences a step, over all workers."""
     steps: int
@@ -154,7 +154,7 @@ class TrainingConfig:
     activation_checkpointing: bool = False
     """Compute activations again in the backward pass in place of keeping them: a third more arithmetic, far less memory."""
     micro_batch_tokens: int = 8_192
-    """Most pieces, padding included, that go through the network at once; a step is cut into as many as it needs."""
+    """Most tokens, padding included, that go through the network at once; a step is cut into as many as it needs."""
     validate_every: int = 1_000
     """Steps between two measurements of the validation loss."""
     validation_sequences: int = 2_048
@@ -176,7 +176,7 @@ class TrainingConfig:
     skipped_ranges: tuple[tuple[int, int, int], ...] = ()
     """Samples to pass by: [phase, first, end], phases from 0. Given those of a run's state.json, another run repeats it."""
     mlm_normalisation: Literal["global", "per_worker"] = "global"
-    """What the masked-word loss is divided by: the step's masked pieces over all workers, or as in 2019 each worker's own."""
+    """What the masked-word loss is divided by: the step's masked tokens over all workers, or as in 2019 each worker's own."""
 
     def __post_init__(self) -> None:
         every = ("validate_every", "checkpoint_every", "log_every")

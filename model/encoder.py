@@ -9,11 +9,11 @@
         x = LayerNorm(x + dropout(dense(attention(x))))
         x = LayerNorm(x + dropout(dense(gelu(dense(x)))))
 
-Nothing is computed at padding: all layers work on the pieces of a batch one after another (model/attention/packing.py).
+Nothing is computed at padding: all layers work on the tokens of a batch one after another (model/attention/packing.py).
 
 Modules are named so that the keys of `state_dict` are those of Hugging Face's NEZHA without its "nezha." in front.
 Sources: arXiv 1909.00204, section 3; Huawei's modeling.py, lines 165-245 and 1140-1165.
-Shapes: B batch, L sequence length, T pieces of a batch without its padding, D hidden size.
+Shapes: B batch, L sequence length, T tokens of a batch without its padding, D hidden size.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class LayerNorm(nn.LayerNorm):
 
 
 class Embeddings(nn.Module):
-    """Pieces and segments become vectors. [PAD] is a row like any other, as in the code of the release."""
+    """Tokens and segments become vectors. [PAD] is a row like any other, as in the code of the release."""
 
     def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
         super().__init__()
@@ -133,23 +133,23 @@ class Encoder(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None) -> Tensor:
         """Hidden states of the last layer, (B, L, D).
 
-        `input_ids`, `token_type_ids`: (B, L) int64. `attention_mask`: (B, L) bool, True where there is a piece (None: all).
+        `input_ids`, `token_type_ids`: (B, L) int64. `attention_mask`: (B, L) bool, True where there is a token (None: all).
         What stands at padded positions of the result means nothing.
         """
         packing = self.packing(input_ids, attention_mask)
         return packing.pad(self.packed(input_ids, token_type_ids, packing))
 
     def packing(self, input_ids: Tensor, attention_mask: Tensor | None, lengths: Sequence[int] | None = None) -> Packing:
-        """Where the pieces of a padded batch (B, L) stand. `lengths` (B,), if known, spares a GPU the wait for its mask."""
+        """Where the tokens of a padded batch (B, L) stand. `lengths` (B,), if known, spares a GPU the wait for its mask."""
         if attention_mask is None:
             return Packing.full(input_ids.shape[0], input_ids.shape[1], input_ids.device)
         return Packing.of(attention_mask, lengths)
 
     def packed(self, input_ids: Tensor, token_type_ids: Tensor | None, packing: Packing) -> Tensor:
-        """Hidden states (T, D) of the pieces alone, sequence after sequence; ids and segments are padded (B, L)."""
+        """Hidden states (T, D) of the tokens alone, sequence after sequence; ids and segments are padded (B, L)."""
         if self.config.positions == "absolute" and packing.longest > self.config.max_position_embeddings:
             raise RecipeError(
-                f"a sequence of {packing.longest} pieces is longer than max_position_embeddings "
+                f"a sequence of {packing.longest} tokens is longer than max_position_embeddings "
                 f"{self.config.max_position_embeddings}: cut it, or take functional positions"
             )
         positions = packing.positions if self.config.positions == "absolute" else None

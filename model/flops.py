@@ -1,6 +1,6 @@
 """The arithmetic of a training step: floating-point operations of matrix products, an addition and a multiplication each.
 
-    sequence_flops(EncoderConfig(), 128, 21_128, 0.15)       70.8e9: NEZHA-base, a full sequence of 128 pieces
+    sequence_flops(EncoderConfig(), 128, 21_128, 0.15)       70.8e9: NEZHA-base, a full sequence of 128 tokens
     sequence_flops(EncoderConfig(), 512, 21_128, 0.15)      326.6e9
 
 What is counted is what the network is, not what a kernel does: the model FLOPs of "MFU", model FLOPs utilisation (arXiv
@@ -17,7 +17,7 @@ PEAK_TERAFLOPS = {"V100": 125, "A100": 312, "H100": 989, "H200": 989, "B200": 22
 def sequence_flops(
     encoder: EncoderConfig, length: int, vocabulary_size: int, masked_share: float, relative: bool = True
 ) -> float:
-    """Operations of one sequence of `length` pieces, forward and backward, of which `masked_share` are predicted.
+    """Operations of one sequence of `length` tokens, forward and backward, of which `masked_share` are predicted.
 
     Linear layers 2 L (4 D^2 + 2 D I) a layer; scores and context 4 L^2 D; the functional encoding, on keys and on values, as
     much once more (`relative=False` leaves it out: what BERT of the same size would take); learned encodings, one product with

@@ -1,13 +1,13 @@
 """What stands on the encoder: the two pretraining tasks, and the heads that fine-tuning puts in their place.
 
-    [CLS] 今 天 [MASK] 气 [SEP]   PretrainingModel: a score of each piece of the vocabulary at [MASK] (天 should win), and
+    [CLS] 今 天 [MASK] 气 [SEP]   PretrainingModel: a score of each token of the vocabulary at [MASK] (天 should win), and
                                  two for the pair of segments: B follows A, or is random
     [CLS] 房 间 很 大 [SEP]       SequenceClassifier: a score of each label (positive)
-    [CLS] 我 在 北 京 [SEP]       TokenClassifier: a score of each tag at each piece (O O O B-LOC I-LOC O)
+    [CLS] 我 在 北 京 [SEP]       TokenClassifier: a score of each tag at each token (O O O B-LOC I-LOC O)
 
 All name the encoder `nezha`, so that weights move from one to another by their keys, which are Hugging Face's.
 Source: Huawei's run_pretraining.py, lines 271-336.
-Shapes: B batch, L sequence length, K masked pieces of a batch, D hidden size, V vocabulary.
+Shapes: B batch, L sequence length, K masked tokens of a batch, D hidden size, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from model.config import EncoderConfig
 from model.encoder import Encoder, LayerNorm, gelu, initialise
 
 VOCABULARY_MULTIPLE = 64
-"""Matrix units work in such blocks. BERT's 21,128 pieces are scored as 21,184, and what is too much is cut off again."""
+"""Matrix units work in such blocks. BERT's 21,128 tokens are scored as 21,184, and what is too much is cut off again."""
 
 
 class Transform(nn.Module):
@@ -38,7 +38,7 @@ class Transform(nn.Module):
         return normal
 
 
-class MaskedWordHead(nn.Module):
+class MLMHead(nn.Module):
     """Scores over the vocabulary. Its matrix is that of the word embeddings, which is handed in: it is kept and stored once."""
 
     def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
@@ -57,7 +57,7 @@ class PretrainingHeads(nn.Module):
 
     def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
         super().__init__()
-        self.predictions = MaskedWordHead(config, vocab_size)
+        self.predictions = MLMHead(config, vocab_size)
         self.seq_relationship = nn.Linear(config.hidden_size, 2)
         initialise(self, config)
 
@@ -78,7 +78,7 @@ class PretrainingModel(nn.Module):
         mask_positions: Tensor,
         lengths: Sequence[int] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Scores of the masked pieces (K, V) and of the pairs (B, 2), both float32.
+        """Scores of the masked tokens (K, V) and of the pairs (B, 2), both float32.
 
         `mask_positions` (K,) int64 are indices into the flattened batch, row * L + position. Only these reach the vocabulary:
         all B * L would cost a base model at length 128 another sixth of its arithmetic. `lengths` (B,) are those of the rows,
@@ -111,7 +111,7 @@ class SequenceClassifier(nn.Module):
 
 
 class TokenClassifier(nn.Module):
-    """One score per tag for each piece: a linear layer on the hidden states. The pooler is not used."""
+    """One score per tag for each token: a linear layer on the hidden states. The pooler is not used."""
 
     def __init__(self, config: EncoderConfig, vocab_size: int, num_labels: int) -> None:
         super().__init__()

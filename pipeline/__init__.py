@@ -8,7 +8,7 @@
     vocabulary.py         [PAD] [UNK] [CLS] [SEP] [MASK] ... 国 家                   given, or built
     text/sentences.py     国家主席在北京会见外宾。
     text/words.py         国家|主席|在|北京|会见|外宾|。                               jieba, by character offsets
-    text/pieces.py        国 家 主 席 在 北 京 会 见 外 宾 。                           WordPiece, by the same offsets
+    text/tokens.py        国 家 主 席 在 北 京 会 见 外 宾 。                           WordPiece, by the same offsets
     encoding.py           the stage: all three, made once for shards of all lengths
     pairs.py              [CLS] 国 家 ... 。 [SEP] ... [SEP]                          does B follow A?
     masking.py            [CLS] 国 家 主 席 在 [MASK] [MASK] 会 见 外 宾 。 ...          whole words

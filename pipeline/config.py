@@ -11,7 +11,7 @@ from typing import Literal
 Kind = Literal["demo", "text", "news", "baike", "wiki", "tfrecord"]
 PairTask = Literal["nsp", "sop", "none"]
 Layout = Literal["segments", "sentences", "full_sentences", "document_sentences"]
-MaskingPolicy = Literal["word", "piece", "span", "entity"]
+MaskingPolicy = Literal["word", "token", "span", "entity"]
 Variant = Literal["auto", "none", "zh-cn", "zh-sg", "zh-my", "zh-tw", "zh-hk", "zh-mo", "zh-hans", "zh-hant"]
 
 
@@ -31,7 +31,7 @@ class SourceConfig:
     """Of the same document in two sources, the source with the higher priority keeps it."""
     licence: str = "unknown"
     """Under what terms the text may be used; it travels into manifests and the model card."""
-    max_bad: float = 0.01
+    max_bad_ratio: float = 0.01
     """Share of records that may be unreadable before the source is refused."""
     text_field: tuple[str, ...] = ()
     """Fields of a record that hold its text, in their order; empty: known layouts are recognised."""
@@ -74,12 +74,12 @@ class FilterConfig:
     """Shortest document, in characters without white space."""
     max_characters: int = 200_000
     """Longest document, in characters."""
-    min_chinese_share: float = 0.2
+    min_chinese_ratio: float = 0.2
     """Least share of Chinese characters among those that are not white space (ChineseWebText: 0.3, which drops a tenth of the
     technical articles with links)."""
     languages: tuple[str, ...] = ("zh", "yue", "lzh", "none")
     """Languages that are kept: Mandarin, Cantonese, classical Chinese; `none` is text without letters. Empty: all."""
-    max_digit_share: float = 0.5
+    max_digit_ratio: float = 0.5
     """Largest share of numerals: more is a table, or a number with its name. Of our own."""
     judge_from_characters: int = 100
     """The rules below judge no shorter documents: they were made for documents of 50 words and more (Gopher)."""
@@ -87,45 +87,45 @@ class FilterConfig:
     """The rules about lines judge no documents of fewer lines: a review of one line ends as it likes."""
     min_stopwords: int = 2
     """How many of the 20 commonest words of one character a document has at least (2: FineWeb-2, cmn_Hani)."""
-    max_sign_share: float = 0.4
+    max_sign_ratio: float = 0.4
     """Largest share of punctuation and other signs (0.4: data-juicer asks for 60 % letters and digits in its wiki recipe)."""
-    max_symbol_share: float = 0.2
+    max_symbol_ratio: float = 0.2
     """Largest share of signs that no sentence has: #, =, arrows, emoji (Gopher: 0.1 a word; code and markup have more)."""
-    max_top_3: float = 0.256
+    max_top_3gram_ratio: float = 0.256
     """Largest share of the commonest 3 letters (0.256 for 2 words: FineWeb-2)."""
-    max_top_5: float = 0.3
+    max_top_5gram_ratio: float = 0.3
     """Largest share of the commonest 5 letters (FineWeb-2: 0.201 for 3 words; news that list companies have 0.27)."""
-    max_top_7: float = 0.35
+    max_top_7gram_ratio: float = 0.35
     """Largest share of the commonest 7 letters (FineWeb-2: 0.171 for 4 words; short articles have 0.3 with their subject)."""
-    max_repeated_8: float = 0.7
+    max_dup_8gram_ratio: float = 0.7
     """Largest share of letters in 8 letters that stood further up (FineWeb-2: 0.198 for 5 words; most laws have more)."""
-    max_repeated_10: float = 0.6
+    max_dup_10gram_ratio: float = 0.6
     """The same for 10 letters (0.6: data-juicer's recipe for Chinese; FineWeb-2: 0.182 for 6 words)."""
-    max_repeated_13: float = 0.5
+    max_dup_13gram_ratio: float = 0.5
     """The same for 13 letters (0.5: ChineseWebText; FineWeb-2: 0.154 for 8 words)."""
-    max_repeated_17: float = 0.5
+    max_dup_17gram_ratio: float = 0.5
     """The same for 17 letters (FineWeb-2: 0.127 for 10 words)."""
     min_mean_line_length: float = 5.0
     """Least characters of a line on average (ChineseWebText: 10, which drops poems)."""
-    min_ended_line_share: float = 0.02
+    min_ended_line_ratio: float = 0.02
     """Least share of lines with punctuation at their end (FineWeb-2: 0.106, which drops poems)."""
-    max_short_line_share: float = 1.0
+    max_short_line_ratio: float = 1.0
     """Largest share of lines of fewer than 10 characters. Off, as in FineWeb-2."""
-    max_bullet_line_share: float = 0.9
+    max_bullet_line_ratio: float = 0.9
     """Largest share of lines that begin with a bullet (0.9: Gopher)."""
-    max_ellipsis_line_share: float = 0.3
+    max_ellipsis_line_ratio: float = 0.3
     """Largest share of lines that end with an ellipsis (0.3: Gopher)."""
-    max_duplicate_line_share: float = 0.5
+    max_dup_line_ratio: float = 0.5
     """Largest share of lines equal to one further up (FineWeb-2: 0.287, which drops articles with code)."""
-    max_duplicate_line_characters: float = 0.2
+    max_dup_line_character_ratio: float = 0.2
     """Largest share of characters in such lines (0.2: Gopher; FineWeb-2: 0.1)."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_chinese_share <= 1:
-            raise ValueError(f"min_chinese_share {self.min_chinese_share} is not between 0 and 1")
+        if not 0 <= self.min_chinese_ratio <= 1:
+            raise ValueError(f"min_chinese_ratio {self.min_chinese_ratio} is not between 0 and 1")
         if self.min_characters > self.max_characters:
             raise ValueError(f"min_characters {self.min_characters} is above max_characters {self.max_characters}")
-        for name in ("sign_share", "symbol_share", "digit_share", "bullet_line_share", "ellipsis_line_share"):
+        for name in ("sign_ratio", "symbol_ratio", "digit_ratio", "bullet_line_ratio", "ellipsis_line_ratio"):
             if not 0 <= (value := getattr(self, f"max_{name}")) <= 1:
                 raise ValueError(f"max_{name} {value} is not between 0 and 1")
 
@@ -140,14 +140,14 @@ class DedupConfig:
     """Drop documents that are nearly the same: runs of letters are compared by MinHash."""
     similarity: float = 0.75
     """Least similarity of near duplicates (Jaccard, of their sets of runs; estimated to about 0.04). 0 = who shares a band."""
-    shingle: int = 5
+    ngram_size: int = 5
     """Letters of a run. Chinese needs fewer than English: 5 (data-juicer) is about three words."""
     bands: int = 14
     """Bands of the signature: more find more pairs. Half of the pairs of similarity (1 / bands) ** (1 / rows) are compared:
     0.72 for 14 x 8 (datatrove), 0.79 for 20 x 13 (NeMo Curator)."""
     rows: int = 8
     """Hashes of a band: more find fewer pairs."""
-    paragraph_letters: int = 30
+    min_paragraph_characters: int = 30
     """A line of at least so many letters that stood in a document before is taken out. 0 = lines are not compared."""
     withdrawn: str = ""
     """URL of a list of ids of documents, one a line, that must not be used; copies of them go too."""
@@ -155,13 +155,13 @@ class DedupConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.similarity <= 1:
             raise ValueError(f"similarity {self.similarity} is not between 0 and 1")
-        for name in ("shingle", "bands", "rows"):
+        for name in ("ngram_size", "bands", "rows"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} is below 1")
         if self.bands * self.rows > 4_096:
             raise ValueError(f"bands {self.bands} x rows {self.rows} are more than 4,096 hashes a document")
-        if 0 < self.paragraph_letters < 10:
-            raise ValueError(f"paragraph_letters {self.paragraph_letters} is below 10: common phrases would go")
+        if 0 < self.min_paragraph_characters < 10:
+            raise ValueError(f"min_paragraph_characters {self.min_paragraph_characters} is below 10: common phrases would go")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,20 +172,20 @@ class DecontaminationConfig:
     """Evaluation files, folders or globs, any fsspec URL: tables (tsv), JSON, JSON lines, characters with tags, plain lines."""
     enabled: bool = True
     """Off: nothing is compared, and evaluation texts may be trained on."""
-    letters: int = 13
+    ngram_size: int = 13
     """Letters of a run (n-gram) that is looked for."""
-    share: float = 0.5
+    min_ngram_ratio: float = 0.5
     """A document that holds this share of the runs of one evaluation text is dropped."""
-    runs: int = 30
+    min_matching_ngrams: int = 30
     """A document that holds so many runs of one evaluation text is dropped too, however long that text is."""
 
     def __post_init__(self) -> None:
-        if self.letters < 5:
-            raise ValueError(f"letters {self.letters} is below 5: common phrases would count as leaks")
-        if not 0 < self.share <= 1:
-            raise ValueError(f"share {self.share} is not between 0 and 1")
-        if self.runs < 1:
-            raise ValueError(f"runs {self.runs} is below 1")
+        if self.ngram_size < 5:
+            raise ValueError(f"ngram_size {self.ngram_size} is below 5: common phrases would count as leaks")
+        if not 0 < self.min_ngram_ratio <= 1:
+            raise ValueError(f"min_ngram_ratio {self.min_ngram_ratio} is not between 0 and 1")
+        if self.min_matching_ngrams < 1:
+            raise ValueError(f"min_matching_ngrams {self.min_matching_ngrams} is below 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,9 +193,9 @@ class VocabularyConfig:
     """`[vocabulary]`: a given vocab.txt, or one built from the documents."""
 
     url: str = ""
-    """A vocab.txt, one piece a line. Empty: built from the documents that are kept."""
+    """A vocab.txt, one token a line. Empty: built from the documents that are kept."""
     size: int = 21_128
-    """Most pieces of a built vocabulary."""
+    """Most tokens of a built vocabulary."""
     min_count: int = 2
     """A character or word seen less often does not enter a built vocabulary."""
     do_lower_case: bool = True
@@ -206,12 +206,12 @@ class VocabularyConfig:
 
     def __post_init__(self) -> None:
         if self.size < 200:
-            raise ValueError(f"size {self.size} leaves no room for text: the special pieces and ASCII alone need 200")
+            raise ValueError(f"size {self.size} leaves no room for text: the special tokens and ASCII alone need 200")
 
 
 @dataclass(frozen=True, kw_only=True)
 class WordsConfig:
-    """`[words]`: what a word is, of which masking hides all pieces together."""
+    """`[words]`: what a word is, of which masking hides all tokens together."""
 
     segmenter: str = "jieba"
     """Who finds words. `jieba`, as NEZHA; `given`: white space in the text parts them; or `module:function`, any function that
@@ -233,14 +233,14 @@ class MaskingConfig:
     """`[masking]`: what is hidden from the model. Names as in BERT's create_pretraining_data where it has them."""
 
     policy: MaskingPolicy = "word"
-    """What is hidden as a whole: `word`, a word; `piece`, a single piece; `span`, up to ten words in a row (SpanBERT);
+    """What is hidden as a whole: `word`, a word; `token`, a single token; `span`, up to ten words in a row (SpanBERT);
     `entity`, a phrase of the list `phrases` where one stands, else a word."""
     phrases: str = ""
     """A list of phrases for `entity`, one a line, any fsspec URL."""
     masked_lm_prob: float = 0.15
-    """Share of pieces that are predicted."""
+    """Share of tokens that are predicted."""
     max_predictions_per_seq: int = 0
-    """Most pieces predicted in a sequence; 0 = as many as the share asks for."""
+    """Most tokens predicted in a sequence; 0 = as many as the share asks for."""
     static_draws: int = 1
     """Draws stored in the shards; epoch e uses draw e mod static_draws. 0 = drawn anew every epoch while training."""
 
@@ -290,9 +290,9 @@ class CorpusConfig:
 
     sources: tuple[SourceConfig, ...]
     sequence_lengths: tuple[int, ...]
-    """Longest sequence of each set of shards, in pieces, [CLS] and [SEP] included."""
+    """Longest sequence of each set of shards, in tokens, [CLS] and [SEP] included."""
     seed: int = 12_345
-    validation_share: float = 0.005
+    validation_ratio: float = 0.005
     """Share of documents (by hash) kept for validation, never trained on."""
     filters: FilterConfig = field(default_factory=FilterConfig)
     dedup: DedupConfig = field(default_factory=DedupConfig)

@@ -25,7 +25,7 @@ from pipeline.dedup.stage import duplicates
 from pipeline.documents.stage import documents
 from pipeline.engine.stages import Finished
 from pipeline.examples.stage import examples
-from pipeline.tokenization.stage import pieces
+from pipeline.tokenization.stage import tokens
 from pipeline.tokenization.vocabulary import vocabulary
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
@@ -98,7 +98,7 @@ def config(text: str, news: str, **changes: Any) -> CorpusConfig:
             SourceConfig(name="news", kind="news", input=(news,)),
         ),
         "sequence_lengths": (64,),
-        "validation_share": 0.1,
+        "validation_ratio": 0.1,
         "filters": FilterConfig(min_characters=10),
         "vocabulary": VocabularyConfig(size=600, min_count=1),
     }
@@ -117,7 +117,7 @@ def prepare(corpus: CorpusConfig, root: str, *, workers: int = 1, task_bytes: in
     decided = duplicates(corpus.sources, read, signed, [], filters, corpus.dedup, (), root, workers=workers)
     vocab = vocabulary(read, decided, corpus.vocabulary, root, workers=workers)
     encoded = [
-        pieces(source, done, decided, vocab, corpus, root, workers=workers)
+        tokens(source, done, decided, vocab, corpus, root, workers=workers)
         for source, done in zip(corpus.sources, read, strict=True)
     ]
     shards = [

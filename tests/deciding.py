@@ -1,4 +1,4 @@
-"""Decisions over texts at hand, and their files as rows: for tests of `duplicates`."""
+"""Decisions over texts at hand, and their files as rows: for tests of `dedup`."""
 
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 from pipeline import storage
 from pipeline.config import DecontaminationConfig, DedupConfig, FilterConfig, SourceConfig
 from pipeline.dedup.decontamination import overlaps
+from pipeline.dedup.kept import kept_documents
 from pipeline.dedup.signatures import needed, signatures
-from pipeline.dedup.stage import duplicates, kept_documents
+from pipeline.dedup.stage import duplicates
 from pipeline.engine import job
 from pipeline.engine.stages import Finished
 from tests.made_documents import made, plainly
@@ -35,10 +36,10 @@ def decide(
     sources = [SourceConfig(name=name, kind="text", priority=(priorities or {}).get(name, 0)) for name in texts]
     documents = [made(str(root), name, content, parts) for name, content in texts.items()]
     config, leaks = DedupConfig(**dedup), DecontaminationConfig(inputs=evaluation)
-    off = {"judge_from_characters": 10**9, "min_characters": 1, "min_chinese_share": 0.0, "languages": ()}
+    off = {"judge_from_characters": 10**9, "min_characters": 1, "min_chinese_ratio": 0.0, "languages": ()}
     bounds = dict.fromkeys(texts, FilterConfig(**{**off, **(filters or {})}))
     operational: dict[str, Any] = {"workers": workers}
-    with job.executed_by(None if workers > 1 else plainly):
+    with job.using_executor(None if workers > 1 else plainly):
         both = list(zip(sources, documents, strict=True))
         signed = [signatures(s, d, config, str(root), **operational) for s, d in both if needed(config)]
         found = [overlaps(s, d, leaks, str(root), **operational) for s, d in both if evaluation]

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import MaskingConfig, PairsConfig
-from pipeline.examples.masking import MaskingRules, Sequences, static_masks
+from pipeline.examples.masking import MaskingRules, static_masks
+from pipeline.examples.sequences import Sequences
 from pipeline.tokenization import vocab
 from pipeline.tokenization.vocab import Vocab
 from tests import golden_corpus, golden_training, parts
@@ -36,24 +37,24 @@ DOCUMENTS = (
 
 def examples() -> list[dict[str, Any]]:
     """All examples of DOCUMENTS, all tasks, each with two masks, as a person can read them."""
-    pieces = vocab.build(*vocab.count("".join(DOCUMENTS).replace("龘", "")), size=400, min_count=1)
-    documents = parts.encode(list(DOCUMENTS), pieces)
-    rules = MaskingRules.of(pieces, MaskingConfig(), PairsConfig())
+    tokens = vocab.build(*vocab.count("".join(DOCUMENTS).replace("龘", "")), size=400, min_count=1)
+    documents = parts.encode(list(DOCUMENTS), tokens)
+    rules = MaskingRules.of(tokens, MaskingConfig(), PairsConfig())
     return [
-        {"task": task, **_readable(example, pieces, rules)}
+        {"task": task, **_readable(example, tokens, rules)}
         for task in ("nsp", "sop", "none")
-        for example in parts.build(documents, length=LENGTH, task=task, seed=SEED, vocab=pieces, dupe_factor=2)
+        for example in parts.build(documents, length=LENGTH, task=task, seed=SEED, vocab=tokens, dupe_factor=2)
     ]
 
 
-def _readable(example: Example, pieces: Vocab, rules: MaskingRules) -> dict[str, Any]:
+def _readable(example: Example, tokens: Vocab, rules: MaskingRules) -> dict[str, Any]:
     sequences = Sequences.join([example.example_id], [example.input_ids], [example.unit_starts], [example.second_start])
     masks = static_masks(2, SEED, sequences, rules)
     first: list[str] = []
     second: list[str] = []
     for number, (position, replacement) in enumerate(zip(masks.positions.tolist(), masks.replacements.tolist(), strict=True)):
         mask = first if number < masks.lengths[0, 0] else second
-        mask.append(f"{position} {pieces.pieces[example.input_ids[position]]} -> {pieces.pieces[replacement]}")
+        mask.append(f"{position} {tokens.tokens[example.input_ids[position]]} -> {tokens.tokens[replacement]}")
     units = zip(example.input_ids.tolist(), example.unit_starts.tolist(), strict=True)
     return {
         "document_id": example.document_id,
@@ -62,7 +63,7 @@ def _readable(example: Example, pieces: Vocab, rules: MaskingRules) -> dict[str,
         "pair_label": example.pair_label,
         "second_start": example.second_start,
         "pieces, | where a unit begins": "".join(
-            f"{'|' if begins else ' '}{pieces.pieces[number]}" for number, begins in units
+            f"{'|' if begins else ' '}{tokens.tokens[number]}" for number, begins in units
         ),
         "masks": [first, second],
     }

@@ -13,8 +13,8 @@ import pytest
 
 from pipeline import storage
 from pipeline.cleaning import cleaning, quality
-from pipeline.documents.stage import document_id, part_name, part_of
-from pipeline.engine import job, stages
+from pipeline.documents.table import document_id, part_name, part_of
+from pipeline.engine import stages, steps
 from pipeline.engine.spill import SpillRange
 from pipeline.engine.stages import FileEntry, Finished
 
@@ -77,12 +77,12 @@ def identity(name: str, origin: int | str) -> int:
     return document_id(name, str(origin))
 
 
-def plainly(work: job.Job, workers: int) -> None:
-    """Runs a job by two loops (see `job.executed_by`): Beam takes a third of a second to begin."""
+def plainly(work: steps.Job, workers: int) -> None:
+    """Runs a job by two loops (see `job.using_executor`): Beam takes a third of a second to begin."""
     buckets: dict[int, list[SpillRange]] = {}
     for task in work.tasks:
-        for bucket, place in job.MapStep(work.work, work.map)(task):
+        for bucket, place in steps.MapStep(work.work, work.map)(task):
             buckets.setdefault(bucket, []).append(place)
     if work.reduce is not None:
         for bucket, places in buckets.items():
-            job.ReduceStep(work.work, work.reduce)((bucket, places))
+            steps.ReduceStep(work.work, work.reduce)((bucket, places))

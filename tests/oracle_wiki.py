@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
-from pipeline.documents.reading import ReadTask, Record
+from pipeline.sources.records import ReadTask, Record
 from pipeline.wiki import pages
 from pipeline.wiki.dumps import dump
 from pipeline.wiki.dumps.dump import Page

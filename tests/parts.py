@@ -16,7 +16,7 @@ from pipeline.tokenization.vocab import Vocab
 
 
 class Document(NamedTuple):
-    """A document as pieces; sentence ends count from its own beginning."""
+    """A document as tokens; sentence ends count from its own beginning."""
 
     document_id: int
     ids: NDArray[Any]
@@ -37,7 +37,7 @@ class Example(NamedTuple):
 
 
 def encode(texts: list[str], vocab: Vocab) -> list[Document]:
-    """Texts as pieces, numbered from 0; words are masking units."""
+    """Texts as tokens, numbered from 0; words are masking units."""
     config = CorpusConfig(sources=(), sequence_lengths=(128,))
     encoded = TextEncoder(vocab, config).encode(texts)
     result = []

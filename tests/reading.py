@@ -7,9 +7,9 @@ from typing import Any
 
 from pipeline.config import Kind, SourceConfig
 from pipeline.documents import reading
-from pipeline.documents.reading import Bad, ReadTask, Record
-from pipeline.engine.counting import Tally
+from pipeline.engine.counting import Counts
 from pipeline.sources import inputs
+from pipeline.sources.records import Bad, ReadTask, Record
 
 Found = list[Record | Bad]
 
@@ -24,7 +24,9 @@ def planned(*paths: Path | str, task_bytes: int = 1 << 24, kind: Kind = "text", 
     return reading.plan(source, inputs.expand(source.input), task_bytes)
 
 
-def read(*paths: Path | str, task_bytes: int = 1 << 24, kind: Kind = "text", counts: Tally | None = None, **more: Any) -> Found:
+def read(
+    *paths: Path | str, task_bytes: int = 1 << 24, kind: Kind = "text", counts: Counts | None = None, **more: Any
+) -> Found:
     """The records of some files and folders, task by task."""
     source, counted = config(*paths, kind=kind, **more), {} if counts is None else counts
     tasks = planned(*paths, task_bytes=task_bytes, kind=kind, **more)
@@ -32,7 +34,7 @@ def read(*paths: Path | str, task_bytes: int = 1 << 24, kind: Kind = "text", cou
 
 
 def read_data(path: Path, data: bytes, *cuts: int, kind: Kind = "text", **more: Any) -> Found:
-    """The records of a file with these bytes that is named `f`, read in pieces."""
+    """The records of a file with these bytes that is named `f`, read in tokens."""
     path.write_bytes(data)
     edges = [0, *cuts, None]
     tasks = [ReadTask(str(path), "f", start or 0, end, n) for n, (start, end) in enumerate(pairwise(edges))]

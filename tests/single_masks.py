@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.examples.masking import Ids, MaskingRules
+from pipeline.arrays import TokenIds
+from pipeline.examples.masking import MaskingRules
 from pipeline.examples.random_streams import SPANS, generator
 
 
@@ -15,11 +16,17 @@ class Draw:
     """One mask of one example. Its labels are `input_ids[positions]`."""
 
     positions: NDArray[np.uint16]
-    replacements: Ids
+    replacements: TokenIds
 
 
 def single_mask(
-    seed: int, epoch: int, example_id: int, ids: Ids, unit_starts: NDArray[np.bool_], second_start: int, rules: MaskingRules
+    seed: int,
+    epoch: int,
+    example_id: int,
+    ids: TokenIds,
+    unit_starts: NDArray[np.bool_],
+    second_start: int,
+    rules: MaskingRules,
 ) -> Draw:
     """The mask of one example."""
     rng = generator(seed, epoch, example_id)
@@ -47,7 +54,7 @@ def single_mask(
 
 
 def _units(rng: np.random.Generator, lengths: NDArray[np.int64], budget: float, max_predictions: int) -> NDArray[Any]:
-    """Indices of the units to hide, given the number of pieces of each."""
+    """Indices of the units to hide, given the number of tokens of each."""
     random = rng.random(len(lengths) + 1)
     order = random[:-1].argsort(kind="stable")
     lengths = lengths[order]
@@ -103,8 +110,8 @@ def _span_words(
     return kept
 
 
-def _replace(rng: np.random.Generator, labels: Ids, fates: list[float] | None, rules: MaskingRules) -> Ids:
-    """`fates`: of pieces in spans; others have the fate that their own number says."""
+def _replace(rng: np.random.Generator, labels: TokenIds, fates: list[float] | None, rules: MaskingRules) -> TokenIds:
+    """`fates`: of tokens in spans; others have the fate that their own number says."""
     replacements = labels.copy()
     number = len(rules.replacements)
     for place, random in enumerate(rng.random(len(labels)).tolist()):

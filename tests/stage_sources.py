@@ -19,7 +19,7 @@ STAGES = (
     "pipeline.documents.stage.STAGE_VERSION",
     "pipeline.wiki.dumps.side_input.STAGE_VERSION",
     "pipeline.wiki.dumps.download.STAGE_VERSION",
-    "pipeline.sources.demo.TASKS_VERSION",
+    "pipeline.documents.demo_tasks.STAGE_VERSION",
     "pipeline.dedup.signatures.STAGE_VERSION",
     "pipeline.dedup.evaluation_texts.STAGE_VERSION",
     "pipeline.dedup.decontamination.STAGE_VERSION",

@@ -17,7 +17,7 @@ from workflows.report import comparison
 
 RECIPE = """
 name = "mini"
-validation_share = 0.05
+validation_ratio = 0.05
 
 [[source]]
 name = "own"
@@ -28,8 +28,8 @@ input = ["REVIEWS"]
 near = false
 
 [filters]
-max_top_7 = 1
-max_repeated_8 = 1
+max_top_7gram_ratio = 1
+max_dup_8gram_ratio = 1
 
 [vocabulary]
 size = 400
@@ -85,7 +85,7 @@ def test_an_ablation_shares_stages_is_stopped_goes_on_and_tells_all(
     recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / "out"
-    wanted = ("wide:encoder.hidden_size=32,encoder.intermediate_size=64", "piece:masking.policy=piece")
+    wanted = ("wide:encoder.hidden_size=32,encoder.intermediate_size=64", "token:masking.policy=token")
     whole = Chain.export
 
     def stopped(chain: Chain) -> object:
@@ -107,21 +107,21 @@ def test_an_ablation_shares_stages_is_stopped_goes_on_and_tells_all(
         **{"documents_own": 1, "vocabulary": 1},
         **{"checkpoint": 3, "export": 3, "scores": 3},
     }
-    assert stages.count("shards_own_32") == 2  # pieces are masked otherwise, a wider network reads the same
+    assert stages.count("shards_own_32") == 2  # tokens are masked otherwise, a wider network reads the same
 
     found = json.loads(result.stdout)
     assert json.loads((output / "results.json").read_text()) == found
     assert [(row["variant"], row["seeds"]) for row in found["scores"]] == [
-        (name, 2) for name in ("mini", "none", "wide", "piece")
+        (name, 2) for name in ("mini", "none", "wide", "token")
     ]
-    mini, wide, piece = found["variants"]
+    mini, wide, token = found["variants"]
     assert wide["settings"] == ["encoder.hidden_size=32", "encoder.intermediate_size=64"]
-    assert wide["parameters"] > mini["parameters"] == piece["parameters"]
+    assert wide["parameters"] > mini["parameters"] == token["parameters"]
     assert [step for step, _ in found["curves"]["wide"]["validation_loss"]] == [2, 4]
     page = (output / "results.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 4 and all((output / row["report"]).exists() for row in found["variants"])
     document = (output / "results.md").read_text(encoding="utf-8")
-    assert "| ocnli | none | accuracy | 2 |" in document and "Of piece the masks are others" in document
+    assert "| ocnli | none | accuracy | 2 |" in document and "Of token the masks are others" in document
     for name in re.findall(r"!\[.*?\]\((.*?)\)", document):
         assert ElementTree.parse(output / name).getroot().tag.endswith("svg")
     assert str(tmp_path) not in document

@@ -20,11 +20,11 @@ from model.config import EncoderConfig
 from pipeline.errors import RecipeError
 
 CPU = torch.device("cpu")
-Form = Literal["released", "paper", "relative", "absolute"]
-FORMS: tuple[Form, ...] = ("released", "paper", "relative", "absolute")
+FileFormat = Literal["released", "paper", "relative", "absolute"]
+FORMS: tuple[FileFormat, ...] = ("released", "paper", "relative", "absolute")
 
 
-def config_of(form: Form, clip: int = 64, width: int = 64, heads: int = 2, dropout: float = 0.0) -> EncoderConfig:
+def config_of(form: FileFormat, clip: int = 64, width: int = 64, heads: int = 2, dropout: float = 0.0) -> EncoderConfig:
     return EncoderConfig(
         hidden_size=heads * width,
         num_attention_heads=heads,
@@ -77,7 +77,7 @@ class Case(NamedTuple):
 
 
 @lru_cache(maxsize=2)
-def case(form: Form, length: int, clip: int = 64, width: int = 64) -> Case:
+def case(form: FileFormat, length: int, clip: int = 64, width: int = 64) -> Case:
     config = config_of(form, clip, width)
     lengths = (length, 37, 1)
     generator = torch.Generator().manual_seed(length)
@@ -88,7 +88,7 @@ def case(form: Form, length: int, clip: int = 64, width: int = 64) -> Case:
 
 
 @lru_cache(maxsize=2)
-def expected(form: Form, length: int, clip: int = 64, width: int = 64) -> list[Tensor]:
+def expected(form: FileFormat, length: int, clip: int = 64, width: int = 64) -> list[Tensor]:
     """The definition in float64, sequence by sequence, with the (L, L, H) table written out."""
     one = case(form, length, clip, width)
     inputs = [x.clone().requires_grad_() for x in one.inputs]
@@ -113,7 +113,7 @@ def errors(ours: list[Tensor], truth: list[Tensor]) -> list[float]:
     return [((a.double() - b).norm() / b.norm()).item() for a, b in zip(ours, truth, strict=True)]
 
 
-CASES: list[tuple[Form, int, int, int]] = [
+CASES: list[tuple[FileFormat, int, int, int]] = [
     *[(form, length, 64, 64) for form in FORMS for length in (37, 65, 66, 128, 200, 512)],
     *[("released", length, 127, 64) for length in (128, 129, 200, 512)],
     *[(form, length, 64, 32) for form in FORMS for length in (66, 200)],
@@ -121,7 +121,7 @@ CASES: list[tuple[Form, int, int, int]] = [
 
 
 @pytest.mark.parametrize("form, length, clip, width", CASES)
-def test_all_implementations_agree_with_float64(form: Form, length: int, clip: int, width: int) -> None:
+def test_all_implementations_agree_with_float64(form: FileFormat, length: int, clip: int, width: int) -> None:
     tried = []
     for name in ("eager", "banded", "sdpa"):
         if name == "sdpa" and (form == "relative" or (form == "released" and length > clip + 1)):
@@ -135,7 +135,7 @@ def test_all_implementations_agree_with_float64(form: Form, length: int, clip: i
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("length", [66, 200])
-def test_half_precision_is_no_worse_than_eager(form: Form, length: int) -> None:
+def test_half_precision_is_no_worse_than_eager(form: FileFormat, length: int) -> None:
     for dtype in (torch.bfloat16, torch.float16):
         eager = errors(case(form, length).run("eager", dtype), expected(form, length))
         for name in ("banded", "sdpa"):
@@ -145,13 +145,13 @@ def test_half_precision_is_no_worse_than_eager(form: Form, length: int) -> None:
                 assert all(a < 1.1 * b for a, b in zip(ours, eager, strict=True)), (name, dtype, ours, eager)
 
 
-def choosable(name: str, form: Form, length: int, clip: int = 64) -> bool:
+def choosable(name: str, form: FileFormat, length: int, clip: int = 64) -> bool:
     return name != "sdpa" or form in ("paper", "absolute") or (form == "released" and length <= clip + 1)
 
 
 @pytest.mark.parametrize("form", ["released", "paper"])
 @pytest.mark.parametrize("name", ["eager", "banded"])
-def test_the_layer_is_the_formula_pair_by_pair(form: Form, name: str) -> None:
+def test_the_layer_is_the_formula_pair_by_pair(form: FileFormat, name: str) -> None:
     torch.manual_seed(1)
     config = config_of(form, clip=16, width=8)
     layer = SelfAttention(config).double()
@@ -171,7 +171,7 @@ def test_the_layer_is_the_formula_pair_by_pair(form: Form, name: str) -> None:
 @pytest.mark.parametrize("name", ["banded", "sdpa"])
 @pytest.mark.parametrize("first", [512, 4_096])
 def test_far_from_the_start_nothing_is_less_exact(name: str, first: int) -> None:
-    """The same 40 pieces at the start of a sequence, and behind `first` others that are as good as not there."""
+    """The same 40 tokens at the start of a sequence, and behind `first` others that are as good as not there."""
     torch.manual_seed(2)
     config = config_of("paper", heads=1)
     q, k, v = (torch.randn(40, 1, 64) for _ in range(3))
@@ -192,7 +192,7 @@ def test_far_from_the_start_nothing_is_less_exact(name: str, first: int) -> None
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_4096_forward_and_backward_in_bounded_memory(form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_4096_forward_and_backward_in_bounded_memory(form: FileFormat, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(3)
     sizes: list[int] = []
     empty = torch.empty
@@ -251,7 +251,7 @@ def test_dropout_leaves_the_mean_and_repeats_by_the_seed(name: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_dropout_falls_on_values_and_positions_alike_and_gradients_know_it(form: Form) -> None:
+def test_dropout_falls_on_values_and_positions_alike_and_gradients_know_it(form: FileFormat) -> None:
     """With the draws of one seed the context is linear in the values, and gradients are those of finite differences."""
     torch.manual_seed(6)
     config = config_of(form, clip=3, width=4, heads=1)
@@ -274,7 +274,7 @@ def test_the_fastest_is_chosen_and_said_once(caplog: pytest.LogCaptureFixture) -
             case("released", SHORT).run("auto")
             case("released", SHORT + 1).run("auto")
     assert [record.getMessage() for record in caplog.records] == [
-        "attention: eager (cpu, float32, released form): the fastest up to 128 pieces",
+        "attention: eager (cpu, float32, released form): the fastest up to 128 tokens",
         "attention: banded (cpu, float32, released form): the fastest here",
     ]
 
@@ -284,11 +284,11 @@ def test_the_fastest_is_chosen_and_said_once(caplog: pytest.LogCaptureFixture) -
     [
         ("triton", "released", "it needs a GPU"),
         ("sdpa", "relative", "learned relative positions are no rotation"),
-        ("sdpa", "released", "exact only up to 65 pieces"),
+        ("sdpa", "released", "exact only up to 65 tokens"),
         ("flash", "released", "not known; take one of auto, eager"),
     ],
 )
-def test_what_cannot_serve_is_refused_in_one_line(name: str, form: Form, why: str) -> None:
+def test_what_cannot_serve_is_refused_in_one_line(name: str, form: FileFormat, why: str) -> None:
     with pytest.raises(RecipeError, match=why) as refused:
         case(form, 200).run(name)
     assert "\n" not in str(refused.value)

@@ -178,7 +178,7 @@ def test_any_strides_are_read() -> None:
     assert ours(strided, [20], 8).equal(ours(qkv, [20], 8))
 
 
-def test_compiles_as_one_piece_and_once_for_all_seeds() -> None:
+def test_compiles_as_one_token_and_once_for_all_seeds() -> None:
     qkv, cotangent = packed([9])
     compiled = torch.compile(lambda x, seed: ours(2 * x, [9], 8, 0.1, seed), fullgraph=True, backend="aot_eager")
     for seed in (3, 4):

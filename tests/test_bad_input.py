@@ -85,7 +85,7 @@ REFUSED: list[tuple[str, str, dict[str, bytes], str]] = [
     ("wiki packed by 7z", "wiki", {"a.xml.7z": b"7z\xbc\xaf\x27\x1c" + NOISE}, "a 7z archive; unpack it first"),
     ("array cut", "baike", {"a.json": ARRAY[:-300]}, "the JSON array is cut short; fetch it again"),
     ("array without its end", "baike", {"a.json": ARRAY[:-1]}, "the JSON array is cut short; fetch it again"),
-    ("lines cut", "news", {"a.jsonl": LINES[:-9]}, "1 of 60 records cannot be read, max_bad allows 1.00% (a.jsonl#"),
+    ("lines cut", "news", {"a.jsonl": LINES[:-9]}, "1 of 60 records cannot be read, max_bad_ratio allows 1.00% (a.jsonl#"),
     ("Parquet cut", "text", {"a.parquet": half(TABLE)}, "the Parquet file is cut short or damaged"),
     ("Parquet in gz", "text", {"a.parquet": gzip.compress(TABLE)}, "unpack it first"),
     ("other columns", "text", {"a.parquet": parquet({"body": TEXTS})}, "--text-field; there are body"),
@@ -130,12 +130,12 @@ def test_what_cannot_be_used_is_refused_in_one_line(
 
 READ: list[tuple[str, dict[str, bytes], dict[str, Any], dict[str, int], int]] = [
     ("GBK", {"a.jsonl": LINES.decode().encode("gbk"), "b.txt": PLAIN.encode("gbk")}, {}, {}, 120),
-    ("a line of GBK", {"a.jsonl": LINES + '{"content": "北京"}\n'.encode("gbk")}, {"max_bad": 0.05}, {"not UTF-8": 1}, 60),
+    ("a line of GBK", {"a.jsonl": LINES + '{"content": "北京"}\n'.encode("gbk")}, {"max_bad_ratio": 0.05}, {"not UTF-8": 1}, 60),
     ("marks", {"a.jsonl": codecs.BOM_UTF8 + LINES, "b.txt": codecs.BOM_UTF8 + PLAIN.encode()}, {}, {}, 120),
     ("UTF-16", {"a.jsonl": LINES.decode().encode("utf-16"), "b.txt": PLAIN.encode("utf-16")}, {}, {}, 120),
     ("UTF-16, big end first, told", {"a.txt": PLAIN.encode("utf-16-be")}, {"encoding": "utf-16"}, {}, 60),
-    ("lines cut", {"a.jsonl": LINES[:-9]}, {"max_bad": 0.05}, {"cut short: the file ends in it": 1}, 59),
-    ("brackets never closed", {"a.jsonl": LINES + b"[" * 200_000 + b"\n"}, {"max_bad": 0.05}, {"not JSON": 1}, 60),
+    ("lines cut", {"a.jsonl": LINES[:-9]}, {"max_bad_ratio": 0.05}, {"cut short: the file ends in it": 1}, 59),
+    ("brackets never closed", {"a.jsonl": LINES + b"[" * 200_000 + b"\n"}, {"max_bad_ratio": 0.05}, {"not JSON": 1}, 60),
     ("many layouts", {"a.jsonl": LINES, "b/c.txt": PLAIN.encode(), "d.json": ARRAY, "e": TABLE, "f.txt": b""}, {}, {}, 240),
     ("names", {"中 文/a b\n[1].jsonl": LINES, "it's 50%#?*.txt": PLAIN.encode(), "a::b.gz": gzip.compress(LINES)}, {}, {}, 180),
 ]  # fmt: skip
@@ -172,7 +172,7 @@ def test_pages_that_no_parser_can_do_cost_themselves(tmp_path: Path) -> None:
     huge = Draft("大", "文" * 17_000_000)
     data = wiki_dumps.xml([*DRAFTS, huge, *torn, Draft("末", TEXTS[0] + "别的。")])
     folder = written(tmp_path / "in", {"a.xml.bz2": bz2.compress(data, 1)})
-    done = documents(config(folder, kind="wiki", max_bad=0.2), str(tmp_path / "out"))
+    done = documents(config(folder, kind="wiki", max_bad_ratio=0.2), str(tmp_path / "out"))
     counts = done.manifest["counts"]
     assert counts["read"] == len(DRAFTS) + len(torn) + 2
     assert counts["kept"] == len(DRAFTS) + 1
@@ -195,7 +195,7 @@ def test_max_bad_raised_goes_on_without_reading_again(tmp_path: Path, monkeypatc
     listed = Path(told.partition("they are listed in ")[2].partition(": mend")[0])
     assert json.loads(listed.read_text())["reason"] == "not UTF-8"
     monkeypatch.setattr(clean_part.ReadDocuments, "__call__", None)  # whoever reads again fails
-    done = prepare(*arguments, "--max-bad", "2%", output=tmp_path / "out")
+    done = prepare(*arguments, "--max-bad-ratio", "2%", output=tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert "60 of 61 records, 1 unreadable" in done.stderr
 
@@ -252,16 +252,16 @@ def test_a_vocabulary_of_another_language_is_refused(tmp_path: Path) -> None:
     folder = written(tmp_path / "in", {"a.txt": PLAIN.encode(), "vocab.bin": b""})
     (tmp_path / "vocab.txt").write_text("\n".join([*PIECES[:5], "hello", "##s", "。"]) + "\n")
     told = refused(prepare("--corpus", "text", "--input", folder, "--vocab", tmp_path / "vocab.txt", output=tmp_path / "out"))
-    assert "pieces are [UNK], the vocabulary lacks most of this text" in told
-    assert not [*tmp_path.glob("out/pieces*/manifest.json")]
+    assert "tokens are [UNK], the vocabulary lacks most of this text" in told
+    assert not [*tmp_path.glob("out/tokens*/manifest.json")]
 
 
 @pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 def test_a_vocabulary_of_any_system_is_the_same(tmp_path: Path, mark: bytes, line_end: str) -> None:
-    (tmp_path / "vocab.txt").write_bytes(mark + "".join(f"{piece}{line_end}" for piece in PIECES).encode())
+    (tmp_path / "vocab.txt").write_bytes(mark + "".join(f"{token}{line_end}" for token in PIECES).encode())
     done = vocabulary([], None, VocabularyConfig(url=str(tmp_path / "vocab.txt")), str(tmp_path / "out"))
-    expected = storage.bytes_digest("".join(f"{piece}\n" for piece in PIECES).encode())
+    expected = storage.bytes_digest("".join(f"{token}\n" for token in PIECES).encode())
     assert (done.manifest["size"], done.manifest["sha256"]) == (len(PIECES), expected)
 
 

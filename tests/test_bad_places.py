@@ -131,7 +131,7 @@ def test_the_error_of_a_task_is_all_that_is_said(tmp_path: Path, workers: int) -
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("begun", ["documents_news-*/work-*", pytest.param("pieces_news-*/work-*", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("begun", ["documents_news-*/work-*", pytest.param("tokens_news-*/work-*", marks=pytest.mark.slow)])
 def test_ctrl_c_ends_the_run_at_once_and_the_next_goes_on(tmp_path: Path, whole: Path, begun: str, workers: int) -> None:
     output = tmp_path / "out"
     arguments = command(whole, output, "--workers", str(workers))

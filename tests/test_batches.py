@@ -69,12 +69,12 @@ def test_rows_of_like_length_go_together() -> None:
 
 
 def naive(row: Row, positions: np.ndarray, replacements: np.ndarray, length: int) -> tuple[list[int], list[int], list[int]]:
-    """One row, padded and masked piece by piece."""
-    ids = [int(piece) for piece in row.input_ids] + [0] * (length - len(row.input_ids))
+    """One row, padded and masked token by token."""
+    ids = [int(token) for token in row.input_ids] + [0] * (length - len(row.input_ids))
     types = [int(bool(row.second_start) and row.second_start <= i < len(row.input_ids)) for i in range(length)]
     labels = [ids[position] for position in positions]
-    for position, piece in zip(positions, replacements, strict=True):
-        ids[position] = int(piece)
+    for position, token in zip(positions, replacements, strict=True):
+        ids[position] = int(token)
     return ids, types, labels
 
 

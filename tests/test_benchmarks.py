@@ -213,7 +213,7 @@ def test_both_sides_get_the_same_rows(tmp_path: Path) -> None:
 
 
 def test_arithmetic_of_a_full_row_is_that_of_the_cost_model(tmp_path: Path) -> None:
-    # base, 128 pieces, 15 % of them predicted: 70.8 GFLOP with the relative terms, which are 2.6 % of the rest.
+    # base, 128 tokens, 15 % of them predicted: 70.8 GFLOP with the relative terms, which are 2.6 % of the rest.
     row = micro_batches(tmp_path)[0]
     full = Batch(**{**vars(row), "lengths": (128,) * 100, "mask_labels": torch.zeros(1920)})
     with_relative, without = step.flop([full])

@@ -10,7 +10,7 @@ from workflows.cli import main
 
 RECIPE = """
 name = "mini"
-validation_share = 0.05
+validation_ratio = 0.05
 
 [[source]]
 name = "reviews"
@@ -78,8 +78,8 @@ def again(finished: tuple[str, str, dict[str, object]], *more: str) -> list[str]
 
 def test_every_step_ran_and_the_page_is_there(finished: tuple[str, str, dict[str, object]]) -> None:
     _, _, said = finished
-    data = ["tasks", *(f"{stage}_reviews" for stage in ("documents", "signatures", "pieces")), "shards_reviews_32"]
-    steps = [*data, "duplicates", "vocabulary", "checkpoint", "export", "scores"]
+    data = ["tasks", *(f"{stage}_reviews" for stage in ("documents", "signatures", "tokens")), "shards_reviews_32"]
+    steps = [*data, "dedup", "vocabulary", "checkpoint", "export", "scores"]
     ran = said["ran"]
     assert isinstance(ran, list) and sorted(ran[:-1]) == sorted(steps) and ran[-1] == "report"
     page = Path(str(said["report"])).read_text(encoding="utf-8")
@@ -95,7 +95,7 @@ def test_a_changed_setting_redoes_only_what_depends_on_it(finished: tuple[str, s
 
 
 def test_a_threshold_that_changes_no_decision_redoes_no_training(finished: tuple[str, str, dict[str, object]]) -> None:
-    assert again(finished, "--set", "filters.max_characters=199999") == ["duplicates", "report"]
+    assert again(finished, "--set", "filters.max_characters=199999") == ["dedup", "report"]
 
 
 def test_other_masks_encode_nothing_again(finished: tuple[str, str, dict[str, object]], tmp_path: Path) -> None:
@@ -138,14 +138,14 @@ def test_inspect_shows_masked_words(finished: tuple[str, str, dict[str, object]]
     assert "[CLS]|" in text and "【" in text and "→[MASK]" in text
 
 
-def test_fill_mask_guesses_pieces_of_the_vocabulary(finished: tuple[str, str, dict[str, object]]) -> None:
+def test_fill_mask_guesses_tokens_of_the_vocabulary(finished: tuple[str, str, dict[str, object]]) -> None:
     _, output, _ = finished
     export = str(next(Path(output).glob("export-*")))
     answer = json.loads(command("fill-mask", export, "这本书很[MASK]，我[MASK]喜欢。", "--top", "3", "--json").stdout)
     guesses = answer["words"]
     assert [len(candidates) for candidates in guesses] == [3, 3]
     vocabulary = next(Path(output).glob("vocabulary-*/vocab.txt")).read_text(encoding="utf-8").split("\n")
-    assert all(piece in vocabulary for candidates in guesses for guess in candidates for piece in guess["pieces"])
+    assert all(token in vocabulary for candidates in guesses for guess in candidates for token in guess["tokens"])
 
 
 def test_no_scored_document_was_read(finished: tuple[str, str, dict[str, object]]) -> None:
@@ -179,15 +179,21 @@ def test_tasks_of_a_folder_are_scored_and_kept_out_of_training(tmp_path: Path) -
         (tmp_path / "tasks" / "chnsenticorp").mkdir(parents=True, exist_ok=True)
         (tmp_path / "tasks" / "chnsenticorp" / f"{split}.tsv").write_text(table, encoding="utf-8")
     text = f"source=[{{name='own', kind='text', input=['{tmp_path}/reviews.txt']}}]"
-    off = ("dedup.near=false", "filters.max_top_7=1", "filters.max_repeated_8=1", "vocabulary.size=400", "cluster.workers=1")
+    off = (
+        "dedup.near=false",
+        "filters.max_top_7gram_ratio=1",
+        "filters.max_dup_8gram_ratio=1",
+        "vocabulary.size=400",
+        "cluster.workers=1",
+    )
     settings = [f"evaluation.data={tmp_path}/tasks", "evaluation.tasks=chnsenticorp", text, *off]
     arguments = [argument for setting in settings for argument in ("--set", setting)]
     told = ["run", str(tmp_path / "mini.toml"), "--output", str(tmp_path / "out"), "--workers", "1", "--json", *arguments]
     steps = json.loads(command("plan", *told[1:4], "--json", *arguments).stdout)["steps"]
-    assert "overlaps_own" in steps and "scores" in steps and "tasks" not in steps
+    assert "contamination_own" in steps and "scores" in steps and "tasks" not in steps
     ran = json.loads(command(*told).stdout)["ran"]
-    assert {"overlaps_own", "scores"} <= {*ran}
-    decided = json.loads(next((tmp_path / "out").glob("duplicates-*/manifest.json")).read_text())
+    assert {"contamination_own", "scores"} <= {*ran}
+    decided = json.loads(next((tmp_path / "out").glob("dedup-*/manifest.json")).read_text())
     assert decided["counts"]["own"]["dropped"]["contaminated"] == 8
     scores = next((tmp_path / "out").glob("scores-*/scores.jsonl")).read_text().splitlines()
     assert {json.loads(line)["task"] for line in scores} == {"chnsenticorp"}

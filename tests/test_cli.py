@@ -32,7 +32,10 @@ def test_h_is_help() -> None:
         (["prepare", "--corpus", "demo", "--set", "filters.min_chars=3", "--output", "out"], "unknown key 'min_chars'"),
         (["prepare", "--corpus", "wikis", "--output", "out"], "'wikis' is not one of"),
         (["prepare", "tiny", "--variant", "zh-tw", "--output", "out"], "--variant: with --corpus only"),
-        (["prepare", "--corpus", "demo", "--max-bad", "much", "--output", "out"], "'much' is no share: write 1% or 0.01"),
+        (
+            ["prepare", "--corpus", "demo", "--max-bad-ratio", "much", "--output", "out"],
+            "'much' is not a ratio: write 1% or 0.01",
+        ),
         (
             ["prepare", "--corpus", "demo", "--masked-lm-prob", "2", "--output", "out"],
             "masked_lm_prob 2.0 is not between 0 and 1",
@@ -62,9 +65,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[s
 def test_a_broken_corpus_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text('{"content": "这是一篇新闻。"}\n{"content": "这是\n' * 40)
     done = nezha_pipe(
-        "prepare", "--corpus", "news", "--input", "bad.jsonl", "--max-bad", "10%", "--output", "out", cwd=tmp_path
+        "prepare", "--corpus", "news", "--input", "bad.jsonl", "--max-bad-ratio", "10%", "--output", "out", cwd=tmp_path
     )
     assert done.returncode == 2
-    assert "40 of 80 records cannot be read, max_bad allows 10.00% (bad.jsonl#" in done.stderr
+    assert "40 of 80 records cannot be read, max_bad_ratio allows 10.00% (bad.jsonl#" in done.stderr
     assert not list((tmp_path / "out").glob("*/manifest.json"))
     assert not (tmp_path / "out" / "data.json").exists()

@@ -15,7 +15,7 @@ from model.config import EncoderConfig
 from model.conversion import names
 from model.conversion.reading import Weights, completed, load_weights, read, start
 from model.conversion.tensor_bundle import TensorBundle
-from model.conversion.writing import FORMS, Form, write
+from model.conversion.writing import FORMS, FileFormat, write
 from model.exporting.export import load_export
 from model.heads import PretrainingModel
 from model.training.loop import train
@@ -35,7 +35,7 @@ def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_is_written_is_read_again(tmp_path: Path, form: Form) -> None:
+def test_what_is_written_is_read_again(tmp_path: Path, form: FileFormat) -> None:
     weights = random_weights()
     assert write(weights, str(tmp_path), form, "tiny") == (
         ["gelu is the exact (erf) form in that code, gelu_tanh here: activations differ by up to 4.8e-4"]
@@ -50,7 +50,7 @@ def test_what_is_written_is_read_again(tmp_path: Path, form: Form) -> None:
 
 
 @pytest.mark.parametrize("form", [form for form in FORMS if form != "ours"])
-def test_other_programs_get_the_heads_that_there_are_and_no_others(tmp_path: Path, form: Form) -> None:
+def test_other_programs_get_the_heads_that_there_are_and_no_others(tmp_path: Path, form: FileFormat) -> None:
     weights = without(random_weights(), *HEADS)
     write(weights, str(tmp_path), form, "tiny")
     found = read(str(tmp_path))
@@ -184,7 +184,7 @@ def test_a_head_of_a_task_goes_with_the_weights_but_not_into_a_pretraining_model
 def test_text_is_lowered_unless_the_vocabulary_has_capitals(
     tmp_path: Path, told: bool | None, capitals: int, lower: int
 ) -> None:
-    vocab = Vocab((*VOCAB.pieces, "The" if capitals else "the", "[unused1]"))
+    vocab = Vocab((*VOCAB.tokens, "The" if capitals else "the", "[unused1]"))
     folder = save(tmp_path, shape(vocab_size=len(vocab)) | NEZHA, random_weights(vocab=vocab).tensors, vocab)
     if told is not None:
         (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": told}))
@@ -204,7 +204,7 @@ def test_a_training_starts_from_weights_of_its_own_shape_and_vocabulary_only(tmp
     with pytest.raises(CheckpointError, match="another network: hidden_act is gelu_tanh there, gelu in the recipe; set"):
         start(str(tmp_path), replace(TINY, hidden_act="gelu"), VOCAB)
     with pytest.raises(CheckpointError, match="or others; prepare with its vocab"):
-        start(str(tmp_path), TINY, Vocab((*VOCAB.pieces[:-1], "##h")))
+        start(str(tmp_path), TINY, Vocab((*VOCAB.tokens[:-1], "##h")))
 
 
 def test_a_checkpoint_of_ours_becomes_any_form_and_all_start_a_pretraining(tmp_path: Path) -> None:
@@ -231,27 +231,27 @@ def test_converted_weights_fill_masks(tmp_path: Path) -> None:
     card = (tmp_path / "ours" / "README.md").read_text("utf-8")
     assert "converted by nezha-pipe from weights of Huawei's TensorFlow" in card and "pretrained with" not in card
     assert all(f"- {note}\n" in card for note in facts["notes"])
-    assert facts["from"] == "Huawei's TensorFlow" and facts["pieces"] == len(VOCAB) and facts["layers"] == 3
+    assert facts["from"] == "Huawei's TensorFlow" and facts["tokens"] == len(VOCAB) and facts["layers"] == 3
     assert facts["parameters"] == sum(tensor.numel() for tensor in weights.tensors.values())
     model = PretrainingModel(TINY, len(VOCAB)).eval()
     model.load_state_dict(weights.tensors)
-    ids = torch.tensor([[VOCAB.ids[piece] for piece in ("[CLS]", "今", "[MASK]", "气", "[SEP]")]])
+    ids = torch.tensor([[VOCAB.ids[token] for token in ("[CLS]", "今", "[MASK]", "气", "[SEP]")]])
     scores = model(ids, None, None, torch.tensor([2]))[0][0]
-    best = len(SPECIALS) + int(scores[len(SPECIALS) :].argmax())  # special pieces are never guessed
+    best = len(SPECIALS) + int(scores[len(SPECIALS) :].argmax())  # special tokens are never guessed
     (guesses,) = fill(str(tmp_path / "ours"), ["今[MASK]气"], 1)
-    assert guesses[0][0]["text"] == VOCAB.pieces[best]
+    assert guesses[0][0]["text"] == VOCAB.tokens[best]
 
 
 def test_places_of_config_and_vocabulary_can_be_told(tmp_path: Path) -> None:
     weights = random_weights()
     write(weights, str(tmp_path / "tf"), "huawei-tensorflow", "tiny")
     (tmp_path / "tf" / "bert_config.json").rename(tmp_path / "shape.json")
-    (tmp_path / "tf" / "vocab.txt").rename(tmp_path / "pieces.txt")
+    (tmp_path / "tf" / "vocab.txt").rename(tmp_path / "tokens.txt")
     prefix = str(tmp_path / "tf" / "model.ckpt")
-    found = read(prefix, config_url=str(tmp_path / "shape.json"), vocab_url=str(tmp_path / "pieces.txt"))
+    found = read(prefix, config_url=str(tmp_path / "shape.json"), vocab_url=str(tmp_path / "tokens.txt"))
     assert same(found.tensors, weights.tensors)
     assert same(
-        read(f"{prefix}.index", config_url=str(tmp_path / "shape.json"), vocab_url=str(tmp_path / "pieces.txt")).tensors,
+        read(f"{prefix}.index", config_url=str(tmp_path / "shape.json"), vocab_url=str(tmp_path / "tokens.txt")).tensors,
         weights.tensors,
     )
 
@@ -277,7 +277,7 @@ def test_any_fsspec_url_will_do() -> None:
 
 
 @pytest.mark.parametrize("form", [form for form in FORMS if form != "ours"])
-def test_a_form_that_has_no_word_for_positions_is_refused(tmp_path: Path, form: Form) -> None:
+def test_a_form_that_has_no_word_for_positions_is_refused(tmp_path: Path, form: FileFormat) -> None:
     paper: EncoderConfig = replace(TINY, relative_positions="paper")
     with pytest.raises(CheckpointError, match=f"{form} clips relative positions"):
         write(random_weights(paper), str(tmp_path), form, "tiny")

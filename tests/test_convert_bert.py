@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model.conversion import names
 from model.conversion.reading import Weights, load_weights, read
-from model.conversion.writing import Form, write
+from model.conversion.writing import FileFormat, write
 from model.exporting.export import load_export
 from model.heads import PretrainingModel
 from tests.converting import TINY, VOCAB, random_weights, save, shape
@@ -33,7 +33,7 @@ def theirs(folder: Path) -> Any:
 
 
 def compute(weights: Weights) -> tuple[Tensor, Tensor]:
-    """Scores of all pieces (2, 40, V) and of the pairs (2, 2), by our network."""
+    """Scores of all tokens (2, 40, V) and of the pairs (2, 2), by our network."""
     model = PretrainingModel(weights.config, len(weights.vocab)).eval()
     model.load_state_dict(weights.tensors)
     with torch.inference_mode():
@@ -71,7 +71,7 @@ def test_absolute_positions_of_ours_are_bert_for_transformers(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("form", ["ours", "huggingface", "huawei-pytorch", "huawei-tensorflow"])
-def test_position_embeddings_go_both_ways(tmp_path: Path, form: Form) -> None:
+def test_position_embeddings_go_both_ways(tmp_path: Path, form: FileFormat) -> None:
     weights = random_weights(BERT)
     write(weights, str(tmp_path), form, "tiny")
     found = read(str(tmp_path))

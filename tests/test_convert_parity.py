@@ -150,7 +150,7 @@ def test_our_weights_compute_the_same_in_transformers(
     write(weights, str(tmp_path / "hf"), "huggingface", "small")
     told = ask(command, "run", tmp_path / "hf", tmp_path / "inputs.npz", tmp_path / "outputs.npz")
     assert told["problems"] == {}
-    assert [VOCAB.pieces[i] for i in told["text"]] == ["[CLS]", "今", "天", "，", "covid", "##19", "[SEP]"]
+    assert [VOCAB.tokens[i] for i in told["text"]] == ["[CLS]", "今", "天", "，", "covid", "##19", "[SEP]"]
     agree(weights, np.load(tmp_path / "outputs.npz"), arrays, ALL)
 
 

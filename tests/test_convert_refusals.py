@@ -109,7 +109,7 @@ def two_prefixes(folder: Path) -> None:
 
 def another_vocabulary(folder: Path) -> None:
     hugging_face(folder)
-    (folder / "vocab.txt").write_bytes(Vocab((*VOCAB.pieces, "x")).to_bytes())
+    (folder / "vocab.txt").write_bytes(Vocab((*VOCAB.tokens, "x")).to_bytes())
 
 
 def padded_embeddings(folder: Path) -> None:
@@ -132,8 +132,8 @@ WRONG: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: huawei(f, use_relative_position=False, model_type="bert"),
         "use_relative_position is not true, and the weights have no position embeddings: neither NEZHA nor BERT",
     ),
-    "another vocab.txt": (another_vocabulary, r"vocab.txt: 22 pieces, .*config.json says 21; give that of these weights"),
-    "more embeddings than pieces": (padded_embeddings, "embeddings of 24 pieces, the vocabulary has 21"),
+    "another vocab.txt": (another_vocabulary, r"vocab.txt: 22 tokens, .*config.json says 21; give that of these weights"),
+    "more embeddings than tokens": (padded_embeddings, "embeddings of 24 tokens, the vocabulary has 21"),
     "heads by the configuration": (lambda f: hugging_face(f, num_attention_heads=3), "16 is not a multiple of num_attention"),
     "heads by the stored table": (
         lambda f: hugging_face(f, put(TABLE, table()), num_attention_heads=4),
@@ -237,11 +237,11 @@ def test_out_is_another_folder_than_in(tmp_path: Path) -> None:
     assert (tmp_path / "model.safetensors").read_bytes() == before
 
 
-def test_a_file_of_new_pieces_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_file_of_new_tokens_that_is_none_is_refused(tmp_path: Path) -> None:
     hugging_face(tmp_path / "in")
-    (tmp_path / "pieces.txt").write_text("covid\n\n鑫\n", "utf-8")
-    with pytest.raises(CorpusError, match=r"pieces.txt: line 2 is blank or has a space in it"):
-        convert(str(tmp_path / "in"), str(tmp_path / "out"), extend_vocab=str(tmp_path / "pieces.txt"))
+    (tmp_path / "tokens.txt").write_text("covid\n\n鑫\n", "utf-8")
+    with pytest.raises(CorpusError, match=r"tokens.txt: line 2 is blank or has a space in it"):
+        convert(str(tmp_path / "in"), str(tmp_path / "out"), extend_vocab=str(tmp_path / "tokens.txt"))
     assert not (tmp_path / "out").exists()
 
 
@@ -250,7 +250,7 @@ def test_the_command_tells_notes_apart_from_its_result(tmp_path: Path) -> None:
     source, out = str(tmp_path / "in"), str(tmp_path / "out")
     done = CliRunner().invoke(main, ["convert", source, out, "--to", "huggingface"])
     assert done.exit_code == 0 and done.stdout == f"{out}\n", done.output
-    assert done.stderr.splitlines()[0].startswith("Huawei's PyTorch: 3 layers of 16, 21 pieces, ")
+    assert done.stderr.splitlines()[0].startswith("Huawei's PyTorch: 3 layers of 16, 21 tokens, ")
     assert "gelu is taken in its tanh form" in done.stderr
     assert set(safetensors.torch.load_file(tmp_path / "out" / "model.safetensors")) == set(random_weights().tensors)
     told = CliRunner().invoke(main, ["convert", source, out, "--hidden-act", "gelu", "--json"])

@@ -1,4 +1,4 @@
-"""New pieces for an old encoder: where they begin, that old ones stay as they are, and what is told of them."""
+"""New tokens for an old encoder: where they begin, that old ones stay as they are, and what is told of them."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from model.conversion import names
-from model.conversion.vocabulary import extended, read_pieces
+from model.conversion.vocabulary import extended, read_tokens
 from model.exporting.export import load_export
 from pipeline.errors import CorpusError
-from pipeline.tokenization.wordpiece import PieceEncoder
+from pipeline.tokenization.wordpiece import WordPieceEncoder
 from tests.converting import VOCAB, random_weights, without
 from workflows.converting import convert
 
@@ -17,24 +17,24 @@ NEW = ["covid", "##ing", "鑫", "今天", "好", "co19", "焱"]
 """co ##vid; ##in ##g; unknown; 今 天; there already; co [UNK]... as one word unknown; unknown."""
 
 
-def test_a_new_piece_is_the_mean_of_what_it_was_read_as() -> None:
+def test_a_new_token_is_the_mean_of_what_it_was_read_as() -> None:
     old = random_weights()
     new, extension = extended(old, NEW)
     for name in (names.WORDS, names.BIAS):
         rows, parts = new.tensors[name], old.tensors[name]
-        for piece, of in {"covid": ("co", "##vid"), "##ing": ("in", "##g"), "今天": ("今", "天")}.items():
+        for token, of in {"covid": ("co", "##vid"), "##ing": ("in", "##g"), "今天": ("今", "天")}.items():
             ids = [VOCAB.ids[one] for one in of]
-            torch.testing.assert_close(rows[new.vocab.ids[piece]], parts[ids].mean(0))
+            torch.testing.assert_close(rows[new.vocab.ids[token]], parts[ids].mean(0))
     assert (extension.added, extension.composed, extension.known) == (6, 3, 1)
     assert extension.notes() == [
-        "added 6 pieces: 3 begin as means of old pieces, 3 as the mean of all",
-        "1 pieces of the file were there already",
+        "added 6 tokens: 3 begin as means of old tokens, 3 as the mean of all",
+        "1 tokens of the file were there already",
         "no text becomes 1 of them (今天): ideographs and signs stand alone",
     ]
 
 
-def test_a_piece_in_a_word_begins_with_the_form_for_inside_of_words() -> None:
-    vocab = type(VOCAB)((*VOCAB.pieces, "##in"))
+def test_a_token_in_a_word_begins_with_the_form_for_inside_of_words() -> None:
+    vocab = type(VOCAB)((*VOCAB.tokens, "##in"))
     old = random_weights(vocab=vocab)
     new, _ = extended(old, ["##ing"])
     words = old.tensors[names.WORDS]
@@ -42,7 +42,7 @@ def test_a_piece_in_a_word_begins_with_the_form_for_inside_of_words() -> None:
     torch.testing.assert_close(new.tensors[names.WORDS][-1], expected)
 
 
-def test_pieces_of_which_nothing_is_known_begin_near_the_mean_and_differ() -> None:
+def test_tokens_of_which_nothing_is_known_begin_near_the_mean_and_differ() -> None:
     old = random_weights()
     new, _ = extended(old, NEW)
     words, mean = new.tensors[names.WORDS], old.tensors[names.WORDS].mean(0)
@@ -54,11 +54,11 @@ def test_pieces_of_which_nothing_is_known_begin_near_the_mean_and_differ() -> No
     assert not torch.equal(extended(old, NEW, seed=1)[0].tensors[names.WORDS], words)
 
 
-def test_old_pieces_and_all_other_weights_stay_as_they_are() -> None:
+def test_old_tokens_and_all_other_weights_stay_as_they_are() -> None:
     old = random_weights()
     new, _ = extended(old, NEW)
-    assert new.vocab.pieces[: len(VOCAB)] == VOCAB.pieces
-    assert new.vocab.pieces[len(VOCAB) :] == ("covid", "##ing", "鑫", "今天", "co19", "焱")
+    assert new.vocab.tokens[: len(VOCAB)] == VOCAB.tokens
+    assert new.vocab.tokens[len(VOCAB) :] == ("covid", "##ing", "鑫", "今天", "co19", "焱")
     for name, tensor in old.tensors.items():
         assert torch.equal(new.tensors[name][: len(tensor)] if name in (names.WORDS, names.BIAS) else new.tensors[name], tensor)
 
@@ -68,18 +68,18 @@ def test_an_encoder_without_the_masked_word_head_grows_too() -> None:
     assert len(new.tensors[names.WORDS]) == len(VOCAB) + 6 and names.BIAS not in new.tensors
 
 
-def test_the_command_adds_pieces_and_the_result_reads_them(tmp_path: Path) -> None:
+def test_the_command_adds_tokens_and_the_result_reads_them(tmp_path: Path) -> None:
     from model.conversion.writing import write
 
     write(random_weights(), str(tmp_path / "in"), "huawei-pytorch", "tiny")
-    (tmp_path / "pieces.txt").write_text("\n".join(NEW) + "\n", "utf-8")
-    facts = convert(str(tmp_path / "in"), str(tmp_path / "out"), extend_vocab=str(tmp_path / "pieces.txt"))
-    assert facts["pieces"] == len(VOCAB) + 6
-    assert "added 6 pieces: 3 begin as means of old pieces, 3 as the mean of all" in facts["notes"]
-    network, _, pieces, rules = load_export(str(tmp_path / "out"))
-    vocab = type(VOCAB)(tuple(pieces))
-    ids = PieceEncoder(vocab, rules["do_lower_case"]).encode("covid鑫").ids
-    assert [vocab.pieces[i] for i in ids] == ["covid", "鑫"]
+    (tmp_path / "tokens.txt").write_text("\n".join(NEW) + "\n", "utf-8")
+    facts = convert(str(tmp_path / "in"), str(tmp_path / "out"), extend_vocab=str(tmp_path / "tokens.txt"))
+    assert facts["tokens"] == len(VOCAB) + 6
+    assert "added 6 tokens: 3 begin as means of old tokens, 3 as the mean of all" in facts["notes"]
+    network, _, tokens, rules = load_export(str(tmp_path / "out"))
+    vocab = type(VOCAB)(tuple(tokens))
+    ids = WordPieceEncoder(vocab, rules["do_lower_case"]).encode("covid鑫").ids
+    assert [vocab.tokens[i] for i in ids] == ["covid", "鑫"]
     assert network.nezha.embeddings.word_embeddings.weight.shape == (len(VOCAB) + 6, 16)
 
 
@@ -93,10 +93,10 @@ def test_the_command_adds_pieces_and_the_result_reads_them(tmp_path: Path) -> No
         (b"\xcc\xec\n", "not UTF-8"),
     ],
 )
-def test_a_file_that_is_no_list_of_pieces_is_refused(data: bytes, message: str) -> None:
+def test_a_file_that_is_no_list_of_tokens_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(CorpusError, match=message):
-        read_pieces(data, "pieces.txt")
+        read_tokens(data, "tokens.txt")
 
 
-def test_a_list_of_pieces_may_come_from_windows() -> None:
-    assert read_pieces("\ufeff鑫\r\ncovid\r\n".encode(), "pieces.txt") == ["鑫", "covid"]
+def test_a_list_of_tokens_may_come_from_windows() -> None:
+    assert read_tokens("\ufeff鑫\r\ncovid\r\n".encode(), "tokens.txt") == ["鑫", "covid"]

@@ -19,7 +19,7 @@ TALLIES: Any = st.fixed_dictionaries(
 
 
 @given(st.lists(TALLIES, max_size=6))
-def test_a_sum_holds_every_number_and_the_first_samples(tallies: list[counting.Tally]) -> None:
+def test_a_sum_holds_every_number_and_the_first_samples(tallies: list[counting.Counts]) -> None:
     before = copy.deepcopy(tallies)
     total = counting.total(tallies)
     assert tallies == before, "what is added must stay as it is"
@@ -34,7 +34,7 @@ def test_a_sum_holds_every_number_and_the_first_samples(tallies: list[counting.T
 
 def test_adding_does_not_copy_the_sum() -> None:
     """A copy for every part would take the square of their number."""
-    total: counting.Tally = {"words": {"图书馆": 1}}
+    total: counting.Counts = {"words": {"图书馆": 1}}
     words = total["words"]
     counting.add(total, {"words": {"图书馆": 2, "大学": 1}})
     assert total["words"] is words

@@ -93,18 +93,18 @@ def decided(folder: Path) -> Finished:
         {"source": "wiki", "reason": "repeated_paragraph", "text": "责任编辑"},
     ]
     comparison = {"pairs": 14, "unpaired": 0, "withdrawn_not_found": 1}
-    return stage(folder, "duplicates", 4.0, counts={"wiki": wiki, "news": news}, samples=samples, comparison=comparison)
+    return stage(folder, "dedup", 4.0, counts={"wiki": wiki, "news": news}, samples=samples, comparison=comparison)
 
 
-def pieces(folder: Path, source: str, number: int, unknown: dict[str, int]) -> Finished:
-    counts = {"documents": 500, "sentences": 1_000, "pieces": number, "units": number // 2, "unknown": sum(unknown.values())}
-    return stage(folder, f"pieces_{source}", 1.0, source=source, counts=counts, unknown_characters=unknown)
+def tokens(folder: Path, source: str, number: int, unknown: dict[str, int]) -> Finished:
+    counts = {"documents": 500, "sentences": 1_000, "tokens": number, "units": number // 2, "unknown": sum(unknown.values())}
+    return stage(folder, f"tokens_{source}", 1.0, source=source, counts=counts, unknown_characters=unknown)
 
 
 def shards(folder: Path, source: str) -> Finished:
     counts = {
-        "train": {"rows": 100, "documents": 90, "pieces": 10_000, "masked": 1_500, "shown_as_mask": 1_205, "shown_as_is": 148},
-        "validation": {"rows": 10, "documents": 9, "pieces": 1_000, "masked": 150, "shown_as_mask": 115, "shown_as_is": 17},
+        "train": {"rows": 100, "documents": 90, "tokens": 10_000, "masked": 1_500, "shown_as_mask": 1_205, "shown_as_is": 148},
+        "validation": {"rows": 10, "documents": 9, "tokens": 1_000, "masked": 150, "shown_as_mask": 115, "shown_as_is": 17},
     }
     counts["train"] |= {"random_next": 48, "borrowed": 700, "truncated": 0}
     return stage(
@@ -129,7 +129,7 @@ def inputs(tmp_path: Path) -> ReportInputs:
         documents=[wiki_documents(tmp_path), news_documents(tmp_path)],
         duplicates=decided(tmp_path),
         vocabulary=stage(tmp_path, "vocabulary", size=21_128, sha256="5e" * 32, built=False, mapped_punctuation={"“": '"'}),
-        pieces=[pieces(tmp_path, "wiki", 500_000, {"踔": 70, "囧": 30}), pieces(tmp_path, "news", 200_000, {"囧": 100})],
+        tokens=[tokens(tmp_path, "wiki", 500_000, {"踔": 70, "囧": 30}), tokens(tmp_path, "news", 200_000, {"囧": 100})],
         shards=[shards(tmp_path, "wiki"), shards(tmp_path, "news")],
         other_stages=[stage(tmp_path, "signatures_wiki", 3.0, source="wiki")],
     )
@@ -220,8 +220,8 @@ SECTIONS = {
     "What was changed": {"documents": []},
     "Wikitext": {"documents": []},
     "Length, language and script": {"documents": []},
-    "Copies and leaks": {"duplicates": None},
-    "Words and pieces": {"pieces": [], "vocabulary": None},
+    "Copies and leaks": {"dedup": None},
+    "Words and tokens": {"tokens": [], "vocabulary": None},
     "Shards": {"shards": []},
 }
 
@@ -238,12 +238,12 @@ def test_manifests_that_say_only_what_they_are_of_make_a_page(inputs: ReportInpu
         key="k",
         recipe={},
         documents=[stage(tmp_path, "documents_news", source="news")],
-        duplicates=stage(tmp_path, "duplicates"),
+        duplicates=stage(tmp_path, "dedup"),
         vocabulary=stage(tmp_path, "vocabulary"),
-        pieces=[stage(tmp_path, "pieces_news", source="news")],
+        tokens=[stage(tmp_path, "tokens_news", source="news")],
         shards=[stage(tmp_path, "shards_news_128", source="news", sequence_length=128)],
     )
-    assert headings(bare) == ["Sources", "Words and pieces", "Time", "Settings"][:3]
+    assert headings(bare) == ["Sources", "Words and tokens", "Time", "Settings"][:3]
 
 
 def test_only_finished_sections_are_in_the_contents(inputs: ReportInputs) -> None:
@@ -255,7 +255,7 @@ def test_only_finished_sections_are_in_the_contents(inputs: ReportInputs) -> Non
 CAPTIONS = {
     "funnel": "1,040 of 1,500 records are kept (69.3%), with 796,000 of 840,000 characters (94.8%). "
     "The largest losses: redirect 300, disambiguation 60, other namespace 30.",
-    "mixture": "Kept documents and their characters and pieces. wiki has 70.4% of the characters.",
+    "mixture": "Kept documents and their characters and tokens. wiki has 70.4% of the characters.",
     "changes": "Most often: HTML, in 470 of 1,080 documents (43.5%).",
     "copies": "Dropped of 1,080 documents: exact copy 9, near copy 4. 4 documents stay for their copies. "
     "50 repeated lines (5,000 characters, 0.6%) are taken out of documents that stay.",
@@ -266,10 +266,10 @@ CAPTIONS = {
     "scripts": "Documents as read: 92.6% simplified, 7.4% traditional.",
     "wiki_wiki": "2 templates that are dropped are listed; they held 8,901 characters. Others gave their text 854 times. "
     "The text that stays has 600,000 characters.",
-    "unknown_characters": "200 of 700,000 pieces are unknown (0.029%).",
-    "masks": "Predicted: 15.00% of the pieces. Of these 80.0% are shown as [MASK], "
-    "10.0% as themselves, 10.0% as another piece.",
-    "row_lengths": "Training rows by number of pieces, in eighths of the longest; the number under a bar is its most. "
+    "unknown_characters": "200 of 700,000 tokens are unknown (0.029%).",
+    "masks": "Predicted: 15.00% of the tokens. Of these 80.0% are shown as [MASK], "
+    "10.0% as themselves, 10.0% as another token.",
+    "row_lengths": "Training rows by number of tokens, in eighths of the longest; the number under a bar is its most. "
     "In the last eighth: from 70.0% (wiki 128) to 70.0% (wiki 128).",
     "time": "From files to shards: 17.0 s for 2.5 MB of text, 0.15 MB a second. Text is counted with 3 bytes a character.",
 }
@@ -281,13 +281,13 @@ def test_captions_tell_the_numbers(inputs: ReportInputs, name: str, caption: str
     assert caption in shown(inputs)
 
 
-def test_the_mixture_is_told_in_documents_characters_pieces_and_weights(inputs: ReportInputs) -> None:
+def test_the_mixture_is_told_in_documents_characters_tokens_and_weights(inputs: ReportInputs) -> None:
     mixture = figures(inputs)["mixture"]
     assert mixture["names"] == ["wiki", "news"]
     assert {row["label"]: round(row["shares"][0], 4) for row in mixture["rows"]} == {
         "documents": 0.5481,
         "characters": 0.7035,
-        "pieces": 0.7143,
+        "tokens": 0.7143,
         "phase 1": 0.75,
     }
     assert "news news PFR news.jsonl.xz JSON lines, xz 1.00 470 236,000 29.6% 200,000" in shown(inputs)
@@ -339,12 +339,12 @@ def test_lengths_have_a_bar_for_every_bin_even_an_empty_one(inputs: ReportInputs
     assert lengths == {"bins": [256, 512, 1_024], "panels": {"wiki": [0.25, 0, 0.75], "news": [1, 0, 0]}}
 
 
-def test_pieces_are_told_by_source_and_in_all(inputs: ReportInputs) -> None:
+def test_tokens_are_told_by_source_and_in_all(inputs: ReportInputs) -> None:
     page_text = shown(inputs)
     assert "wiki 500 1,000 250,000 500,000 250.0 2.00 1.12 100 0.020%" in page_text
     assert "all 1,000 2,000 350,000 700,000 175.0 2.00 1.14 200 0.029%" in page_text
     assert "囧 U+56E7 130 踔 U+8E14 70" in page_text
-    assert "Vocabulary of 21,128 pieces, given, SHA-256" in page_text and '“ → "' in page_text
+    assert "Vocabulary of 21,128 tokens, given, SHA-256" in page_text and '“ → "' in page_text
 
 
 def test_masks_are_told_as_measured(inputs: ReportInputs) -> None:
@@ -357,15 +357,15 @@ def test_masks_are_told_as_measured(inputs: ReportInputs) -> None:
     }
     page_text = text(page(content))
     assert "wiki 128 train 90 100 10,000 15.00%" in page_text
-    assert "B from elsewhere pieces used twice, as such a B wiki 128 train 100 48 700" in page_text
-    assert "pieces cut off" not in page_text  # none was
+    assert "B from elsewhere tokens used twice, as such a B wiki 128 train 100 48 700" in page_text
+    assert "tokens cut off" not in page_text  # none was
 
 
 def test_throughput_is_of_the_text_that_goes_through_a_stage(inputs: ReportInputs) -> None:
     kinds = {kind["kind"]: kind for kind in figures(inputs)["time"]["kinds"]}
     assert kinds["documents"]["input_rate"] == 10_000_000 / 4 and kinds["documents"]["text_rate"] == 840_000 * 3 / 4
     assert kinds["signatures"]["text_rate"] == 600_000 * 3 / 3  # of wiki alone
-    assert kinds["pieces"]["text_rate"] == 796_000 * 3 / 2
+    assert kinds["tokens"]["text_rate"] == 796_000 * 3 / 2
     assert kinds["vocabulary"]["text_rate"] == 0
     page_text = shown(inputs)
     assert "documents × 2 4.0 s 2.50 0.63" in page_text and "all 17.0 s" in page_text
@@ -403,8 +403,8 @@ def test_what_stages_really_write_adds_up(tmp_path: Path) -> None:
         '{"title": "短", "content": "好。"}',
     ]
     (tmp_path / "news.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    source = {"name": "news", "kind": "news", "input": [str(tmp_path / "news.jsonl")], "max_bad": 0.1}
-    content = {"name": "real", "source": [source], "validation_share": 0.1, "vocabulary": {"size": 500, "min_count": 1}}
+    source = {"name": "news", "kind": "news", "input": [str(tmp_path / "news.jsonl")], "max_bad_ratio": 0.1}
+    content = {"name": "real", "source": [source], "validation_ratio": 0.1, "vocabulary": {"size": 500, "min_count": 1}}
     chain = Chain(recipe.build(content, "real"), str(tmp_path / "runs"), sequence_lengths=(32,))
     inputs = ReportInputs(
         recipe_name="real",
@@ -413,7 +413,7 @@ def test_what_stages_really_write_adds_up(tmp_path: Path) -> None:
         documents=[chain.documents("news")],
         duplicates=chain.duplicates(),
         vocabulary=chain.vocabulary(),
-        pieces=[chain.pieces("news")],
+        tokens=[chain.tokens("news")],
         shards=[chain.shards("news", 32)],
     )
     made = figures(inputs)
@@ -422,23 +422,23 @@ def test_what_stages_really_write_adds_up(tmp_path: Path) -> None:
     assert total["bad"] == {"not JSON": 1} and total["dropped"]["duplicate"] == 2 and total["dropped"]["too_short"] == 1
     assert made["left_out"]["bad"][0]["origin"].startswith("news.jsonl#")
     assert {group["reason"] for group in made["left_out"]["dropped"]} >= {"duplicate", "too_short"}
-    assert made["pieces"][0]["documents"] == total["kept"] == made["sources"][0]["documents"]
+    assert made["tokens"][0]["documents"] == total["kept"] == made["sources"][0]["documents"]
     assert sum(made["masks"]["rows"][0]["numbers"]) == sum(row["masked"] for row in made["shards"])
     assert headings(inputs) == [
         *("From raw to kept", "Sources", "What was left out", "What was changed", "Copies and leaks"),
-        *("Length, language and script", "Words and pieces", "Shards", "Time", "Settings"),
+        *("Length, language and script", "Words and tokens", "Shards", "Time", "Settings"),
     ]
 
 
 def test_text_from_outside_never_becomes_markup(inputs: ReportInputs) -> None:
-    stages_of = {"documents": inputs.documents, "pieces": inputs.pieces, "shards": inputs.shards}
+    stages_of = {"documents": inputs.documents, "tokens": inputs.tokens, "shards": inputs.shards}
     poisoned: dict[str, Any] = {
         name: [replace(done, manifest=poison(done.manifest)) for done in stages] for name, stages in stages_of.items()
     }
     assert inputs.duplicates and inputs.vocabulary
     poisoned |= {
         name: replace(done, manifest=poison(done.manifest))
-        for name, done in (("duplicates", inputs.duplicates), ("vocabulary", inputs.vocabulary))
+        for name, done in (("dedup", inputs.duplicates), ("vocabulary", inputs.vocabulary))
     }
     settings = {EVIL: EVIL, "source": [{"name": "wiki", "input": [EVIL]}], "phase": [{"weights": {EVIL: 1.0}}]}
     document = page(figures(replace(inputs, recipe_name=EVIL, key=EVIL, recipe=settings, **poisoned)))
@@ -498,9 +498,9 @@ def test_bounds_of_bins_are_short(bound: int, told: str) -> None:
     assert short(bound) == told
 
 
-def test_masks_of_a_small_corpus_may_show_no_other_piece() -> None:
+def test_masks_of_a_small_corpus_may_show_no_other_token() -> None:
     from workflows.report import data_captions
 
     masks = {"names": ["[MASK]", "itself"], "rows": [{"label": "news 64", "numbers": [9, 1], "shares": [0.9, 0.1]}]}
     told = data_captions._masks(0.15, masks)
-    assert told.endswith("90.0% are shown as [MASK], 10.0% as themselves, 0.0% as another piece.")
+    assert told.endswith("90.0% are shown as [MASK], 10.0% as themselves, 0.0% as another token.")

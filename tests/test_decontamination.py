@@ -14,7 +14,7 @@ from pipeline.cleaning import cleaning
 from pipeline.config import DecontaminationConfig, SourceConfig
 from pipeline.dedup.decontamination import Index, needed, overlaps
 from pipeline.dedup.evaluation_texts import LEAST_RUNS, evaluation, strings
-from pipeline.documents.stage import read_part
+from pipeline.documents.table import read_part
 from pipeline.engine import job
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
@@ -89,9 +89,11 @@ def test_an_input_of_short_texts_alone_is_refused(tmp_path: Path) -> None:
         (tmp_path / name).write_text(content)
     tasks, labels = str(tmp_path / "tasks"), str(tmp_path / "labels.txt")
     assert evaluation(DecontaminationConfig(inputs=(tasks,)), str(tmp_path / "runs")).manifest["counts"]["texts"] == 1
-    with pytest.raises(CorpusError, match=r"^\S+/labels.txt: no text in it has 16 letters, .*lower decontamination.letters$"):
+    with pytest.raises(
+        CorpusError, match=r"^\S+/labels.txt: no text in it has 16 letters, .*lower decontamination.ngram_size$"
+    ):
         evaluation(DecontaminationConfig(inputs=(tasks, labels)), str(tmp_path / "runs"))
-    lower = DecontaminationConfig(inputs=(tasks, labels), letters=12)
+    lower = DecontaminationConfig(inputs=(tasks, labels), ngram_size=12)
     assert evaluation(lower, str(tmp_path / "runs")).manifest["counts"]["texts"] == 2
 
 
@@ -118,12 +120,12 @@ def index_of(tmp_path: Path, files: dict[str, list[str]], length: int) -> Index:
     for name, texts in files.items():
         (tmp_path / "scored").mkdir(exist_ok=True)
         (tmp_path / "scored" / name).write_text("\n".join(text.replace("\n", "") for text in texts))
-    config = DecontaminationConfig(inputs=(str(tmp_path / "scored"),), letters=length)
+    config = DecontaminationConfig(inputs=(str(tmp_path / "scored"),), ngram_size=length)
     return Index.load(evaluation(config, str(tmp_path / "runs")).url)
 
 
 @pytest.mark.parametrize("length", [5, 13])
-def test_overlaps_are_those_of_sets_of_strings(tmp_path: Path, length: int) -> None:
+def test_contamination_are_those_of_sets_of_strings(tmp_path: Path, length: int) -> None:
     chance = random.Random(length)
     texts = generated(1, 40)
     files = {"a.tsv": [*texts[:15], texts[0][:20], texts[30]], "b.tsv": texts[10:20], "c.txt": ["短", texts[3][5:70]]}
@@ -152,7 +154,7 @@ def test_the_text_that_is_shown_is_the_one_with_the_greatest_share(tmp_path: Pat
 def compare(root: Path, texts: list[str], scored: Path, workers: int = 1, **config: Any) -> Finished:
     documents = made(str(root), "a", texts)
     leaks = DecontaminationConfig(inputs=(str(scored),), **config)
-    with job.executed_by(None if workers > 1 else plainly):
+    with job.using_executor(None if workers > 1 else plainly):
         return overlaps(SourceConfig(name="a", kind="text"), documents, leaks, str(root), workers=workers)
 
 
@@ -182,8 +184,8 @@ def test_the_same_bytes_with_two_workers_and_other_batches(tmp_path: Path, monke
 def test_a_new_threshold_compares_nothing_again_but_new_files_do(tmp_path: Path) -> None:
     (tmp_path / "dev.tsv").write_text("\n".join(generated(7, 3)))
     one = compare(tmp_path, ["甲乙"], tmp_path / "dev.tsv")
-    assert compare(tmp_path, ["甲乙"], tmp_path / "dev.tsv", share=0.9, runs=3).url == one.url
-    assert compare(tmp_path, ["甲乙"], tmp_path / "dev.tsv", letters=14).url != one.url
+    assert compare(tmp_path, ["甲乙"], tmp_path / "dev.tsv", min_ngram_ratio=0.9, min_matching_ngrams=3).url == one.url
+    assert compare(tmp_path, ["甲乙"], tmp_path / "dev.tsv", ngram_size=14).url != one.url
     (tmp_path / "dev.tsv").write_text("\n".join(generated(8, 3)))
     assert compare(tmp_path, ["甲乙"], tmp_path / "dev.tsv").url != one.url
 
@@ -197,7 +199,9 @@ def test_whether_anything_is_compared() -> None:
 def leaking(root: Path, texts: list[str], scored: Path) -> int:
     default = DecontaminationConfig()
     rows = rows_of(compare(root, texts, scored))
-    return len({row["id"] for row in rows if row["share"] >= default.share or row["runs"] >= default.runs})
+    return len(
+        {row["id"] for row in rows if row["share"] >= default.min_ngram_ratio or row["runs"] >= default.min_matching_ngrams}
+    )
 
 
 @needs_real_data

@@ -8,7 +8,9 @@ import pytest
 from pipeline import storage
 from pipeline.cleaning.cleaning import fingerprint, folded
 from pipeline.config import SourceConfig
-from pipeline.documents.stage import documents, read_part
+from pipeline.documents import demo_tasks
+from pipeline.documents.stage import documents
+from pipeline.documents.table import read_part
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
 from pipeline.sources import demo
@@ -40,7 +42,7 @@ def texts(pretraining: dict[str, Finished]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def tasks(root: str) -> Finished:
-    return demo.tasks(root)
+    return demo_tasks.tasks(root)
 
 
 def reviews(tasks: Finished, split: str) -> list[tuple[str, str]]:
@@ -133,7 +135,7 @@ def persons(text: str) -> list[str]:
     """Names of persons that `tagged_sentences` finds in words with tags."""
     words = tuple((token.rpartition("/")[0], token.rpartition("/")[2]) for token in text.split())
     found: list[str] = []
-    for sentence in demo.tagged_sentences(demo.Article(0, (words,))):
+    for sentence in demo_tasks.tagged_sentences(demo.Article(0, (words,))):
         for character, tag in sentence:
             if tag == "B-PER":
                 found.append(character)

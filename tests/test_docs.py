@@ -31,7 +31,7 @@ from workflows.report.funnel import COPIES, WITHHELD
 ROOT = Path(__file__).parent.parent
 
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CORPORA_PAGE = (ROOT / "docs" / "corpora.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
@@ -185,7 +185,7 @@ def plain(value: typing.Any) -> str:
 def test_the_tables_of_files_are_what_is_recognised() -> None:
     assert {row[0] for row in table(CORPORA_PAGE, "layout")} == known(detection.Layout) - {"empty"}
     for row in table(CORPORA_PAGE, "layout"):
-        cut = detection.Form(typing.cast(detection.Layout, row[0])).splittable or row[0] in ("MediaWiki dump", "Parquet")
+        cut = detection.FileFormat(typing.cast(detection.Layout, row[0])).splittable or row[0] in ("MediaWiki dump", "Parquet")
         assert cut == row[3].startswith(("yes", "by row groups")), row
     assert all(f"`{name}`" in CORPORA_PAGE for name in known(compression.Compression) - {""})
 
@@ -242,4 +242,4 @@ def test_every_stage_of_the_data_has_a_row(tmp_path: Path) -> None:
     recipe: Recipe = build(tomllib.loads(block(CORPORA_PAGE, "toml")), "the example")
     steps = {re.sub(r"_(wiki|baike|news)(_\d+)?$", "", name) for name in Chain(recipe, str(tmp_path)).data_steps()}
     shown = {row[0].partition("_<")[0] for row in table(ARCHITECTURE, "stage", "reads")}
-    assert shown == steps | {"tasks", "wiki_side", "evaluation", "data_report"}
+    assert shown == steps | {"tasks", "wiki_side_input", "evaluation", "data_report"}

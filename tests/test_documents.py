@@ -12,16 +12,11 @@ import pytest
 
 from pipeline import storage
 from pipeline.config import SourceConfig
-from pipeline.documents import clean_part
+from pipeline.documents import clean_part, table
 from pipeline.documents import reading as sources
 from pipeline.documents import stage as module
-from pipeline.documents.stage import (
-    document_id,
-    documents,
-    number_of_parts,
-    part_of,
-    read_part,
-)
+from pipeline.documents.stage import documents, number_of_parts
+from pipeline.documents.table import document_id, part_of, read_part
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
 from pipeline.sources import inputs
@@ -71,7 +66,9 @@ def test_a_moved_corpus_and_operational_settings_are_the_same_stage(tmp_path: Pa
     one, two = corpus.write_text(tmp_path / "one", 9), corpus.write_text(tmp_path / "two", 9)
     root = str(tmp_path / "runs")
     first = documents(SourceConfig(name="t", kind="text", input=(str(one),)), root)
-    again = documents(SourceConfig(name="t", kind="text", input=(f"{two}/*",), priority=9, max_bad=0.5), root, task_bytes=100)
+    again = documents(
+        SourceConfig(name="t", kind="text", input=(f"{two}/*",), priority=9, max_bad_ratio=0.5), root, task_bytes=100
+    )
     assert (again.url, again.fresh) == (first.url, False)
     (two / "a.txt").write_text("别的")
     assert documents(SourceConfig(name="t", kind="text", input=(str(two),)), root).url != first.url
@@ -99,13 +96,13 @@ def test_too_many_bad_records_are_refused_and_a_higher_limit_reads_nothing_again
     (tmp_path / "in.txt").write_bytes(good + "\n\n北京大学的学生。".encode("gb18030"))
     root = str(tmp_path / "runs")
 
-    def source(max_bad: float) -> SourceConfig:
-        return SourceConfig(name="t", kind="text", input=(str(tmp_path / "in.txt"),), max_bad=max_bad)
+    def source(max_bad_ratio: float) -> SourceConfig:
+        return SourceConfig(name="t", kind="text", input=(str(tmp_path / "in.txt"),), max_bad_ratio=max_bad_ratio)
 
     with pytest.raises(CorpusError) as error:
         documents(source(0.01), root)
-    assert "1 of 10 records cannot be read, max_bad allows 1.00% (in.txt#" in str(error.value)
-    assert str(error.value).endswith("/bad.jsonl: mend the input, or raise max_bad")
+    assert "1 of 10 records cannot be read, max_bad_ratio allows 1.00% (in.txt#" in str(error.value)
+    assert str(error.value).endswith("/bad.jsonl: mend the input, or raise max_bad_ratio")
     monkeypatch.setattr(clean_part.ReadDocuments, "_records", None)  # whoever reads again fails
     done = documents(source(0.1), root)
     assert done.manifest["counts"]["bad"] == 1
@@ -153,7 +150,7 @@ def test_parts_are_equal_ranges_of_all_ids() -> None:
 def test_parts_are_readable_by_column() -> None:
     stage = corpus.prepared()["documents_text"]
     table = read_part(stage, stage.files("part-")[0]["name"], ["id", "text"])
-    assert table.schema == pa.schema([module.SCHEMA.field("id"), module.SCHEMA.field("text")])
+    assert table.schema == pa.schema([table.SCHEMA.field("id"), table.SCHEMA.field("text")])
 
 
 STEPS = {
@@ -211,17 +208,17 @@ def mixed_lines(good: int, bad: int) -> bytes:
     return (article + corpus.json_lines([{"words": "外宾"}]) * (bad // good)) * good
 
 
-def test_bad_records_are_all_kept_a_piece_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_records_are_all_kept_a_token_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "in.jsonl").write_bytes(mixed_lines(20, 400))
-    source = SourceConfig(name="t", kind="news", input=(str(tmp_path / "in.jsonl"),), max_bad=1.0)
+    source = SourceConfig(name="t", kind="news", input=(str(tmp_path / "in.jsonl"),), max_bad_ratio=1.0)
     whole = documents(source, str(tmp_path / "whole"))
     monkeypatch.setattr(clean_part, "SPILL_BYTES", 1)
     monkeypatch.setattr(clean_part, "BATCH_BAD", 7)
     (task,) = sources.plan(source, inputs.expand(source.input), 1 << 24)
-    pieces = [
-        piece for piece in clean_part.ReadDocuments(source.resolved(), 16)(task) if piece.table.schema == module.BAD_SCHEMA
+    tokens = [
+        token for token in clean_part.ReadDocuments(source.resolved(), 16)(task) if token.table.schema == table.BAD_SCHEMA
     ]
-    assert len(pieces) > 20 and max(piece.table.num_rows for piece in pieces) == 7
+    assert len(tokens) > 20 and max(token.table.num_rows for token in tokens) == 7
     cut = documents(source, str(tmp_path / "cut"), task_bytes=100)
     assert cut.manifest == whole.manifest
     kept = [json.loads(line) for line in storage.read_bytes(cut.file(module.BAD_FILE)).splitlines()]
@@ -233,10 +230,10 @@ def test_a_task_of_bad_records_alone_is_given_up_on_early(tmp_path: Path, monkey
     monkeypatch.setattr(clean_part, "HOPELESS", 50)
     (tmp_path / "in.jsonl").write_bytes(mixed_lines(1, 400))
 
-    def source(max_bad: float) -> SourceConfig:
-        return SourceConfig(name="t", kind="news", input=(str(tmp_path / "in.jsonl"),), max_bad=max_bad)
+    def source(max_bad_ratio: float) -> SourceConfig:
+        return SourceConfig(name="t", kind="news", input=(str(tmp_path / "in.jsonl"),), max_bad_ratio=max_bad_ratio)
 
-    told = r"^source 't': 51 of 52 records cannot be read, .*with text_field .* mend the input, or raise max_bad$"
+    told = r"^source 't': 51 of 52 records cannot be read, .*with text_field .* mend the input, or raise max_bad_ratio$"
     with pytest.raises(CorpusError, match=told):
         documents(source(0.01), str(tmp_path / "runs"))
     assert documents(source(1.0), str(tmp_path / "runs")).manifest["counts"]["bad"] == 400
@@ -252,7 +249,7 @@ def test_ranges_of_many_parts_stay_large(tmp_path: Path) -> None:
     source = SourceConfig(name="t", kind="news", input=(str(tmp_path / "in.jsonl"),)).resolved()
     (task,) = sources.plan(source, inputs.expand(source.input), 1 << 26)
     few, many = (
-        [piece for piece in clean_part.ReadDocuments(source, parts)(task) if len(piece.buckets)] for parts in (16, 2_000)
+        [token for token in clean_part.ReadDocuments(source, parts)(task) if len(token.buckets)] for parts in (16, 2_000)
     )
     assert (len(few), len(many)) == (2, 1)
 
@@ -265,8 +262,8 @@ def test_samples_are_of_the_first_documents_however_the_work_is_cut(tmp_path: Pa
     whole = documents(source, str(tmp_path / "whole")).manifest
     monkeypatch.setattr(clean_part, "MOST_SPILL_BYTES", 1)
     monkeypatch.setattr(clean_part, "BATCH_RECORDS", 4)
-    pieces = documents(source, str(tmp_path / "pieces"), task_bytes=500).manifest
-    assert pieces == whole
+    tokens = documents(source, str(tmp_path / "tokens"), task_bytes=500).manifest
+    assert tokens == whole
     shown = [sample["before"].partition("篇")[0] for sample in whole["samples"]["changed_invisible"]]
     assert shown == [f"第{number}" for number in range(15) if number % 3]
     assert whole["changed"] == {"invisible": 40}

@@ -9,7 +9,8 @@ import pytest
 from pipeline.cleaning import cleaning
 from pipeline.config import DedupConfig, FilterConfig, SourceConfig
 from pipeline.dedup.decisions import levels
-from pipeline.dedup.stage import decision_files, duplicates
+from pipeline.dedup.kept import decision_files
+from pipeline.dedup.stage import duplicates
 from pipeline.errors import CorpusError
 from tests import corpus
 from tests.deciding import GOOD, LINE, Texts, changed, decide, kept_texts, reasons, rows
@@ -40,7 +41,7 @@ def test_every_reason(tmp_path: Path) -> None:
         texts,
         withdrawn=[identity("a", "gone")],
         evaluation=(str(scored),),
-        filters={"min_characters": 5, "min_chinese_share": 0.3},
+        filters={"min_characters": 5, "min_chinese_ratio": 0.3},
     )
     assert identity("a", "first") < identity("a", "line")
     wanted = {
@@ -93,16 +94,16 @@ def test_counts_of_the_manifest_are_those_of_the_rows(tmp_path: Path, which: str
 
 def test_limits_are_inclusive(tmp_path: Path) -> None:
     texts: Texts = {"a": ["五个汉字啊", "三汉字" + "abcdefg"]}
-    done = decide(tmp_path, texts, filters={"min_characters": 5, "max_characters": 10, "min_chinese_share": 0.3})
+    done = decide(tmp_path, texts, filters={"min_characters": 5, "max_characters": 10, "min_chinese_ratio": 0.3})
     assert rows(done, "a") == []
 
 
 def test_each_source_has_its_own_filters(tmp_path: Path) -> None:
     sources = [SourceConfig(name=name, kind="text") for name in "ab"]
     documents = [made(str(tmp_path), name, [GOOD, name * 3 + "我们的"]) for name in "ab"]
-    bounds = {name: FilterConfig(min_characters=limit, min_chinese_share=0) for name, limit in (("a", 3), ("b", 10))}
+    bounds = {name: FilterConfig(min_characters=limit, min_chinese_ratio=0) for name, limit in (("a", 3), ("b", 10))}
     done = duplicates(
-        sources, documents, [], [], bounds, DedupConfig(exact=False, near=False, paragraph_letters=0), [], str(tmp_path)
+        sources, documents, [], [], bounds, DedupConfig(exact=False, near=False, min_paragraph_characters=0), [], str(tmp_path)
     )
     assert [len(rows(done, name)) for name in "ab"] == [0, 1]
 
@@ -138,7 +139,9 @@ def test_near_copies_are_found_and_nothing_else(tmp_path: Path, which: str) -> N
     base = [text for text in (generated(7, 200, 12) if which == "generated" else real_news(300)) if len(text) > 150][:100]
     # One letter in a hundred changed, a sentence added: a similarity of about 0.9.
     copies = [changed(text, *range(30, len(text), 100)) + "。完" for text in base[:50]]
-    done = decide(tmp_path, {"a": base, "b": [*copies, base[0], GOOD]}, paragraph_letters=0, filters={"min_characters": 2})
+    done = decide(
+        tmp_path, {"a": base, "b": [*copies, base[0], GOOD]}, min_paragraph_characters=0, filters={"min_characters": 2}
+    )
     found = {row["id"]: row["kept_id"] for row in rows(done, "b") if row["reason"] == "near_duplicate"}
     right = {identity("b", n): identity("a", n) for n in range(50)}
     assert len(found.items() & right.items()) >= 49
@@ -149,22 +152,22 @@ def test_near_copies_are_found_and_nothing_else(tmp_path: Path, which: str) -> N
 def test_near_duplicates_stay_where_the_recipe_says_so(tmp_path: Path) -> None:
     long = generated(8, 1, 12)[0]
     texts: Texts = {"a": [long, changed(long, 20)]}
-    assert len(rows(decide(tmp_path, texts, near=False, paragraph_letters=0), "a")) == 0
-    assert len(rows(decide(tmp_path, texts, paragraph_letters=0), "a")) == 1
-    assert len(rows(decide(tmp_path, texts, similarity=0.999, paragraph_letters=0), "a")) == 0
+    assert len(rows(decide(tmp_path, texts, near=False, min_paragraph_characters=0), "a")) == 0
+    assert len(rows(decide(tmp_path, texts, min_paragraph_characters=0), "a")) == 1
+    assert len(rows(decide(tmp_path, texts, similarity=0.999, min_paragraph_characters=0), "a")) == 0
 
 
 def test_a_duplicate_is_only_dropped_for_a_document_that_stays(tmp_path: Path) -> None:
     # The copy of higher priority has too many signs and too few characters that are Chinese: the other one must stay.
     texts: Texts = {"a": ["，" * 60 + GOOD, "甲" * 20], "b": [GOOD, "乙" * 20]}
-    done = decide(tmp_path, texts, priorities={"a": 9}, filters={"min_chinese_share": 0.3})
+    done = decide(tmp_path, texts, priorities={"a": 9}, filters={"min_chinese_ratio": 0.3})
     assert [row["reason"] for row in rows(done, "a")] == ["not_chinese"]
     assert rows(done, "b") == []
 
 
 def test_copies_stay_where_the_recipe_says_so(tmp_path: Path) -> None:
     done = decide(
-        tmp_path, {"a": [GOOD, GOOD, "短"]}, exact=False, near=False, paragraph_letters=0, filters={"min_characters": 5}
+        tmp_path, {"a": [GOOD, GOOD, "短"]}, exact=False, near=False, min_paragraph_characters=0, filters={"min_characters": 5}
     )
     assert [row["reason"] for row in rows(done, "a")] == ["too_short"]
     assert rows(done, "a", "clusters") == []
@@ -174,7 +177,7 @@ def test_copies_stay_where_the_recipe_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize("layout", corpus.LAYOUTS)
 def test_the_same_bytes_however_the_work_is_cut(layout: tuple[str, int, int]) -> None:
     whole, cut = corpus.prepared(layout[0]), corpus.prepared(*layout)
-    assert corpus.same_bytes(whole, cut, "duplicates") == 9
+    assert corpus.same_bytes(whole, cut, "dedup") == 9
     assert corpus.same_bytes(whole, cut, "signatures") >= 64
 
 
@@ -210,7 +213,7 @@ def test_the_files_of_better_sources_do_not_change_when_one_is_added(tmp_path: P
 def test_a_document_between_two_others_of_better_sources_joins_nothing_there(tmp_path: Path) -> None:
     one = generated(11, 1, 40)[0][:350]
     middle, other = (changed(one, *range(20, last, 30)) for last in (170, 320))
-    how: dict[str, Any] = {"similarity": 0.77, "bands": 40, "rows": 4, "paragraph_letters": 0}
+    how: dict[str, Any] = {"similarity": 0.77, "bands": 40, "rows": 4, "min_paragraph_characters": 0}
     assert rows(decide(tmp_path, {"a": [one, other]}, **how), "a") == []
     between = decide(tmp_path, {"a": [one, other], "b": [middle, GOOD]}, **how)
     assert rows(between, "a") == []

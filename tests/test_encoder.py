@@ -1,4 +1,4 @@
-"""The encoder: its names, its size, its first weights, and that only real pieces count."""
+"""The encoder: its names, its size, its first weights, and that only real tokens count."""
 
 import math
 
@@ -97,7 +97,7 @@ def test_a_padded_batch_equals_its_rows_alone() -> None:
 
 
 def test_order_matters_and_place_does_not() -> None:
-    """Positions are relative: [PAD] in front, masked, changes nothing; the order of pieces changes much."""
+    """Positions are relative: [PAD] in front, masked, changes nothing; the order of tokens changes much."""
     encoder = Encoder(TINY, 50).eval()
     with torch.no_grad():
         for weight in encoder.parameters():

@@ -13,7 +13,7 @@ from model.heads import PretrainingModel
 from pipeline import storage
 from pipeline.errors import TaskError
 from pipeline.tokenization.vocab import SPECIALS, Vocab
-from pipeline.tokenization.wordpiece import PieceEncoder
+from pipeline.tokenization.wordpiece import WordPieceEncoder
 from workflows.evaluation import run as evaluation
 from workflows.evaluation import tasks
 from workflows.evaluation.run import (
@@ -46,7 +46,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.manual_seed(3)
     vocab = Vocab((*SPECIALS, *CHARACTERS, "1", "9", "##9", "1998"))
     network = PretrainingModel(TINY, len(vocab))
-    export_model(network, vocab.pieces, True, lambda name, data: storage.write_bytes(storage.join(folder, name), data), {})
+    export_model(network, vocab.tokens, True, lambda name, data: storage.write_bytes(storage.join(folder, name), data), {})
     return folder
 
 
@@ -104,13 +104,13 @@ def test_accuracy_is_the_share_of_texts_that_are_right() -> None:
     assert measure("accuracy", gold, [["1"], ["1"], ["1"]]) == pytest.approx(2 / 3)
 
 
-def test_every_character_of_a_sentence_has_a_piece_of_its_own() -> None:
+def test_every_character_of_a_sentence_has_a_token_of_its_own() -> None:
     vocab = Vocab((*SPECIALS, *CHARACTERS, "1", "9", "##9", "1998"))
-    tokens = ("江", "1", "9", "9", "\u200b", "囧")
-    example = Example(tokens, ("B-PER", *["O"] * 5))
+    items = ("江", "1", "9", "9", "\u200b", "囧")
+    example = Example(items, ("B-PER", *["O"] * 5))
     data = TaskData(tasks.find("entities"), ("B-PER", "O"), (example,), (example,), (example,))
-    (text,) = encode(data, PieceEncoder(vocab, do_lower_case=True)).train
-    assert [vocab.pieces[piece] for piece in text.pieces] == ["江", "1", "9", "9", "[UNK]"]
+    (text,) = encode(data, WordPieceEncoder(vocab, do_lower_case=True)).train
+    assert [vocab.tokens[token] for token in text.tokens] == ["江", "1", "9", "9", "[UNK]"]
     assert text.firsts is not None and text.firsts.tolist() == [0, 1, 2, 3, -1, 4]
     assert text.labels.tolist() == [0, 1, 1, 1, 1, 1]
     assert named(data.labels, [text.firsts.clip(max=0)]) == [["B-PER"] * 4 + ["O", "B-PER"]]  # -1 belongs to no entity
@@ -120,9 +120,9 @@ def test_a_pair_is_encoded_as_two_texts() -> None:
     vocab = Vocab((*SPECIALS, *CHARACTERS))
     example = Example(("房间好", "太吵"), ("0",))
     data = TaskData(tasks.find("ocnli"), ("0", "1"), (example,), (example,), (example,))
-    (text,) = encode(data, PieceEncoder(vocab, do_lower_case=True)).train
+    (text,) = encode(data, WordPieceEncoder(vocab, do_lower_case=True)).train
     assert text.second is not None and text.firsts is None and text.labels.tolist() == [0]
-    assert [[vocab.pieces[piece] for piece in pieces] for pieces in (text.pieces, text.second)] == [[*"房间好"], [*"太吵"]]
+    assert [[vocab.tokens[token] for token in tokens] for tokens in (text.tokens, text.second)] == [[*"房间好"], [*"太吵"]]
 
 
 def test_pairs_are_learned_and_scored_and_what_stands_in_for_a_split_is_told(model: str, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_counts_of_the_manifest_are_those_of_the_rows(which: str) -> None:
         for split, counts in stage.manifest["counts"].items():
             found = rows(stage, split)
             assert counts["rows"] == len(found) == sum(entry["rows"] for entry in stage.files(f"{split}-"))
-            assert counts["pieces"] == sum(len(row.input_ids) for row in found)
+            assert counts["tokens"] == sum(len(row.input_ids) for row in found)
             assert counts["masked"] == sum(len(positions) for row in found for positions, _ in row.draws)
             assert counts["unknown"] == sum(int((row.input_ids == unknown).sum()) for row in found)
             assert counts["documents"] >= len({row.document_id for row in found})
@@ -64,14 +64,14 @@ def test_rows_keep_their_contract(which: str) -> None:
             ((positions, replacements),) = row.draws
             assert 1 <= len(positions) == len(replacements) <= length
             assert (np.diff(positions.astype(int)) > 0).all()
-            assert not {0, row.second_start - 1, length - 1} & set(positions.tolist()), "a special piece is masked"
+            assert not {0, row.second_start - 1, length - 1} & set(positions.tolist()), "a special token is masked"
             assert replacements.max() < len(vocab)
 
 
 @pytest.mark.parametrize("which", WHICH)
-def test_about_15_in_100_pieces_are_masked(which: str) -> None:
+def test_about_15_in_100_tokens_are_masked(which: str) -> None:
     counts = [stage.manifest["counts"]["train"] for stage in shards_of(which)]
-    assert 0.145 < sum(c["masked"] for c in counts) / sum(c["pieces"] for c in counts) < 0.155
+    assert 0.145 < sum(c["masked"] for c in counts) / sum(c["tokens"] for c in counts) < 0.155
 
 
 @pytest.mark.parametrize("which", WHICH)
@@ -104,7 +104,7 @@ def test_the_share_of_validation_is_that_of_the_recipe() -> None:
 def test_several_shards_hold_the_rows_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SHARD_BYTES", 6_000)
     stages, config = corpus.prepared(), corpus.generated()
-    many = examples(config.sources[0], 64, stages["pieces_text"], stages["vocabulary"], config, str(tmp_path))
+    many = examples(config.sources[0], 64, stages["tokens_text"], stages["vocabulary"], config, str(tmp_path))
     assert len(many.files("train-")) > 3
     one = stages["shards_text_64"]
     for split in ("train", "validation"):
@@ -115,7 +115,7 @@ def test_several_shards_hold_the_rows_of_one(tmp_path: Path, monkeypatch: pytest
 def test_dynamic_masks_store_no_draw_and_other_settings_are_another_stage(tmp_path: Path) -> None:
     stages, config = corpus.prepared(), corpus.generated()
     dynamic = replace(config, masking=MaskingConfig(static_draws=0))
-    done = examples(config.sources[1], 64, stages["pieces_news"], stages["vocabulary"], dynamic, str(tmp_path))
+    done = examples(config.sources[1], 64, stages["tokens_news"], stages["vocabulary"], dynamic, str(tmp_path))
     assert all(row.draws == () for row in rows(done, "train"))
     assert done.manifest["counts"]["train"]["masked"] == 0
     assert done.manifest["key"] != stages["shards_news_64"].manifest["key"]
@@ -125,17 +125,17 @@ def test_dynamic_masks_store_no_draw_and_other_settings_are_another_stage(tmp_pa
 
 
 def test_a_source_that_is_all_validation_is_refused(tmp_path: Path) -> None:
-    stages, config = corpus.prepared(), replace(corpus.generated(), validation_share=1.0)
+    stages, config = corpus.prepared(), replace(corpus.generated(), validation_ratio=1.0)
     with pytest.raises(
         CorpusError, match="source 'news': no training example of length 64; it is too small, or all validation"
     ):
-        examples(config.sources[1], 64, stages["pieces_news"], stages["vocabulary"], config, str(tmp_path))
+        examples(config.sources[1], 64, stages["tokens_news"], stages["vocabulary"], config, str(tmp_path))
 
 
 @corpus.needs_real_data
-def test_characters_without_a_piece_are_named() -> None:
+def test_characters_without_a_token_are_named() -> None:
     for stage in shards_of("real"):
-        vocab = set(vocabulary.load(corpus.prepared("real")["vocabulary"]).pieces)
+        vocab = set(vocabulary.load(corpus.prepared("real")["vocabulary"]).tokens)
         unknown = stage.manifest["unknown_characters"]
         assert list(unknown.values()) == sorted(unknown.values(), reverse=True) or len(unknown) > 1
         assert not {c for c in unknown if len(c) == 1 and "一" <= c <= "鿿"} & vocab

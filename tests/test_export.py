@@ -24,7 +24,7 @@ from model.training.loop import train
 from pipeline import storage
 from pipeline.errors import CheckpointError
 from pipeline.tokenization.vocab import Vocab
-from pipeline.tokenization.wordpiece import PieceEncoder
+from pipeline.tokenization.wordpiece import WordPieceEncoder
 from tests import tiny
 from workflows.cli import main
 from workflows.exporting import export_checkpoint
@@ -38,8 +38,8 @@ TINY = EncoderConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
 FACTS = {
     "name": "tiny",
     "sources": [
-        {"source": "news", "licence": "CC BY 4.0", "rows": 20_433, "pieces": 2_172_390, "share": 0.6},
-        {"source": "reviews", "licence": "unknown | ask", "rows": 33_046, "pieces": 1_517_034, "share": 0.4},
+        {"source": "news", "licence": "CC BY 4.0", "rows": 20_433, "tokens": 2_172_390, "share": 0.6},
+        {"source": "reviews", "licence": "unknown | ask", "rows": 33_046, "tokens": 1_517_034, "share": 0.4},
     ],
     "masking": {"policy": "word", "masked_lm_prob": 0.15},
     "validation": [
@@ -182,7 +182,7 @@ def test_transformers_computes_and_tokenises_as_we_do(
     assert theirs["code"] == "NezhaForMaskedLM" and theirs["grown"] == [40, 16, 2, 20, 40]
 
     vocab = Vocab(PIECES)
-    encoder = PieceEncoder(vocab, do_lower_case, map_punctuation)
+    encoder = WordPieceEncoder(vocab, do_lower_case, map_punctuation)
     ours = [encoder.encode(text) for text in TEXTS]
     assert theirs["tokenizer"] == [[vocab.cls_id, *encoded.ids.tolist(), vocab.sep_id] for encoded in ours]
     assert [offsets[1:-1] for offsets in theirs["offsets"]] == [encoded.offsets.tolist() for encoded in ours]
@@ -269,8 +269,8 @@ def test_transformers_4_loads_the_code_and_its_own_class_refuses_the_weights(
 
 def test_an_export_loads_as_it_was_written(tmp_path: Path) -> None:
     model = make(tmp_path, TINY, do_lower_case=False, map_punctuation=True)
-    loaded, config, pieces, rules = load_export(str(tmp_path))
-    assert (config, tuple(pieces), rules) == (TINY, PIECES, {"do_lower_case": False, "map_punctuation": True})
+    loaded, config, tokens, rules = load_export(str(tmp_path))
+    assert (config, tuple(tokens), rules) == (TINY, PIECES, {"do_lower_case": False, "map_punctuation": True})
     assert loaded.state_dict().keys() == model.state_dict().keys()
     assert all(torch.equal(weight, model.state_dict()[name]) for name, weight in loaded.state_dict().items())
     assert all(weight.requires_grad and weight.device.type == "cpu" for weight in loaded.parameters())
@@ -368,7 +368,7 @@ def test_learned_rows_are_taken_by_clipped_offset(weights: bool) -> None:
 
 
 def test_positions_far_into_a_text_lose_no_precision() -> None:
-    """The same 8 pieces at the beginning and after 4,000 others that are masked: only their distance counts."""
+    """The same 8 tokens at the beginning and after 4,000 others that are masked: only their distance counts."""
     torch.manual_seed(1)
     q, k, v = (torch.randn(1, 1, 8, 64) for _ in range(3))
     long_q, long_k, long_v = (torch.cat((torch.randn(1, 1, 4_000, 64), part), 2) for part in (q, k, v))
@@ -399,9 +399,9 @@ def test_the_card_tells_sources_licences_and_training(tmp_path: Path) -> None:
         "| news | CC BY 4.0 | 60.0% | 20,433 | 2,172,390 |",
         "| reviews | unknown \\| ask | 40.0% | 33,046 | 1,517,034 |",
         "- 1,200 steps, 76,800 sequences",
-        "- masks: word, 15% of the pieces",
+        "- masks: word, 15% of the tokens",
         "| all | 1,200 | 5.634 | 5.000 | 23.1% | - |",
-        "28 pieces, a Chinese character a piece, other words in parts (WordPiece). Latin letters are lowered and lose their "
+        "28 tokens, a Chinese character a token, other words in parts (WordPiece). Latin letters are lowered and lose their "
         "accents.",
         "- phase 1: length 128, 64 sequences a step, 1,200 steps, learning rate 0.00018, 10 steps of warm-up",
     ):
@@ -410,7 +410,7 @@ def test_the_card_tells_sources_licences_and_training(tmp_path: Path) -> None:
 
 def test_a_vocabulary_of_another_model_is_refused() -> None:
     model = PretrainingModel(TINY, len(PIECES) + 1)
-    with pytest.raises(CheckpointError, match="29 pieces, the vocabulary 28"):
+    with pytest.raises(CheckpointError, match="29 tokens, the vocabulary 28"):
         export_model(model, PIECES, True, lambda name, data: None, {})
 
 
@@ -439,11 +439,11 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no heads": (lambda folder: set_config(folder, num_attention_heads=0), "config.json"),
     "another width": (lambda folder: set_config(folder, intermediate_size=25), "has shape .* config.json asks for"),
     "another depth": (lambda folder: set_config(folder, num_hidden_layers=3), "layer.2.* is missing"),
-    "another vocabulary size": (lambda folder: set_config(folder, vocab_size=30), "28 pieces, config.json says 30"),
+    "another vocabulary size": (lambda folder: set_config(folder, vocab_size=30), "28 tokens, config.json says 30"),
     "a list for a configuration": (lambda folder: (folder / "config.json").write_text("[]"), "not a JSON object"),
     "a short vocabulary": (
         lambda folder: (folder / "vocab.txt").write_text("\n".join(PIECES[:-1]), "utf-8"),
-        "27 pieces, config.json says 28",
+        "27 tokens, config.json says 28",
     ),
     "a vocabulary with a blank line": (
         lambda folder: (folder / "vocab.txt").write_text("\n\n".join(PIECES), "utf-8"),

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from pipeline.config import Kind
-from pipeline.documents.reading import Bad, Record
 from pipeline.sources.formats import fields
+from pipeline.sources.records import Bad, Record
 from tests.reading import config
 
 

@@ -50,26 +50,26 @@ def test_a_word_of_two_masks_is_the_best_of_all_combinations(model: tuple[str, P
     expected = {}
     for one, two in itertools.product(plain, plain):
         second = chances(network, [*ids[:2], one, *ids[3:]], 3)
-        expected[VOCAB.pieces[one], VOCAB.pieces[two]] = float(first[one] * second[two])
+        expected[VOCAB.tokens[one], VOCAB.tokens[two]] = float(first[one] * second[two])
     ranked = sorted(expected.items(), key=lambda item: -item[1])[:20]
     found = beam(network, ids, [2, 3], VOCAB, 20)
-    assert [tuple(guess["pieces"]) for guess in found] == [pieces for pieces, _ in ranked]
+    assert [tuple(guess["tokens"]) for guess in found] == [tokens for tokens, _ in ranked]
     assert [guess["probability"] for guess in found] == pytest.approx([chance for _, chance in ranked], abs=2e-6)
 
 
-def test_one_mask_has_the_networks_own_probabilities_without_special_pieces(model: tuple[str, PretrainingModel]) -> None:
+def test_one_mask_has_the_networks_own_probabilities_without_special_tokens(model: tuple[str, PretrainingModel]) -> None:
     folder, network = model
     ((guesses,),) = fill(folder, ["今[MASK]"], 100)
     expected = chances(network, [VOCAB.cls_id, VOCAB.ids["今"], VOCAB.mask_id, VOCAB.sep_id], 2)
-    assert {guess["pieces"][0] for guess in guesses} == set(VOCAB.pieces) - set(SPECIALS)
+    assert {guess["tokens"][0] for guess in guesses} == set(VOCAB.tokens) - set(SPECIALS)
     assert all(
-        guess["probability"] == pytest.approx(float(expected[VOCAB.ids[guess["pieces"][0]]]), abs=2e-6) for guess in guesses
+        guess["probability"] == pytest.approx(float(expected[VOCAB.ids[guess["tokens"][0]]]), abs=2e-6) for guess in guesses
     )
     assert [guess["probability"] for guess in guesses] == sorted((guess["probability"] for guess in guesses), reverse=True)
 
 
 @pytest.mark.parametrize(
-    ("pieces", "text"),
+    ("tokens", "text"),
     [
         (["北", "京"], "北京"),
         (["new", "##s"], "news"),
@@ -78,8 +78,8 @@ def test_one_mask_has_the_networks_own_probabilities_without_special_pieces(mode
         (["##s"], "s"),
     ],
 )
-def test_pieces_are_joined_as_people_write(pieces: list[str], text: str) -> None:
-    assert joined(pieces) == text
+def test_tokens_are_joined_as_people_write(tokens: list[str], text: str) -> None:
+    assert joined(tokens) == text
 
 
 def test_texts_come_from_a_pipe_one_a_line(model: tuple[str, PretrainingModel]) -> None:
@@ -89,7 +89,7 @@ def test_texts_come_from_a_pipe_one_a_line(model: tuple[str, PretrainingModel]) 
     )
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["text"] for line in lines] == ["今[MASK]", "[MASK][MASK]大学很[MASK]"]
-    assert [[len(word["pieces"]) for word in words] for words in (line["words"][0] for line in lines)] == [[1, 1], [2, 2]]
+    assert [[len(word["tokens"]) for word in words] for words in (line["words"][0] for line in lines)] == [[1, 1], [2, 2]]
     assert [len(line["words"]) for line in lines] == [1, 2]
 
 

@@ -1,4 +1,4 @@
-"""Fine-tuning learns, repeats itself for a seed, and gives every token of a long text its tag."""
+"""Fine-tuning learns, repeats itself for a seed, and gives every item of a long text its tag."""
 
 import numpy as np
 import pytest
@@ -38,29 +38,29 @@ def one_thread() -> None:
 
 
 def reviews(count: int, seed: int) -> list[Text]:
-    """Texts of pieces 10-39; label 1 where piece 7 is in the text, else 0."""
+    """Texts of tokens 10-39; label 1 where token 7 is in the text, else 0."""
     rng = np.random.default_rng(seed)
     texts = []
     for number in range(count):
-        pieces = rng.integers(10, VOCAB, rng.integers(3, 10))
+        tokens = rng.integers(10, VOCAB, rng.integers(3, 10))
         if number % 2:
-            pieces[rng.integers(len(pieces))] = 7
-        texts.append(Text(pieces, np.array([number % 2])))
+            tokens[rng.integers(len(tokens))] = 7
+        texts.append(Text(tokens, np.array([number % 2])))
     return texts
 
 
 def sentences(count: int, seed: int, length: int = 8) -> list[Text]:
-    """Every piece is a token, tagged 1 where the piece before it is 7: to be known by what stands beside it only."""
+    """Every token is a item, tagged 1 where the token before it is 7: to be known by what stands beside it only."""
     rng = np.random.default_rng(seed)
     texts = []
     for _ in range(count):
-        pieces = np.where(rng.random(length) < 0.3, 7, rng.integers(10, VOCAB, length))
-        texts.append(Text(pieces, np.concatenate([[0], pieces[:-1] == 7]).astype(np.int64), np.arange(length)))
+        tokens = np.where(rng.random(length) < 0.3, 7, rng.integers(10, VOCAB, length))
+        texts.append(Text(tokens, np.concatenate([[0], tokens[:-1] == 7]).astype(np.int64), np.arange(length)))
     return texts
 
 
 def pairs(count: int, seed: int) -> list[Text]:
-    """Both texts have piece 7 or piece 8 in their middle; label 1 where the first has 7 and the second 8."""
+    """Both texts have token 7 or token 8 in their middle; label 1 where the first has 7 and the second 8."""
     rng = np.random.default_rng(seed)
     texts = []
     for number in range(count):
@@ -88,7 +88,7 @@ def test_a_classifier_learns_a_separable_problem() -> None:
 
 
 def test_a_classifier_of_pairs_tells_the_first_text_from_the_second() -> None:
-    # Without segments and [SEP] both labels have the same pieces, and nothing but the order tells them apart.
+    # Without segments and [SEP] both labels have the same tokens, and nothing but the order tells them apart.
     splits = Splits(pairs(256, 1), pairs(64, 2), pairs(64, 3))
     result = finetune_classifier(START, 2, splits, CONFIG, score=lambda predicted: share_right(list(splits.dev), predicted))
     assert share_right(list(splits.test), result.test) > 0.95
@@ -134,7 +134,7 @@ def test_every_token_of_a_text_longer_than_the_network_gets_its_tag() -> None:
     assert share_right(list(splits.test), result.test) > 0.9
 
 
-def test_a_token_without_a_piece_is_predicted_as_minus_one() -> None:
+def test_a_token_without_a_token_is_predicted_as_minus_one() -> None:
     text = Text(np.array([11, 12]), np.array([0, 0, 1]), np.array([0, -1, 1]))
     empty = Text(np.zeros(0, np.int64), np.array([0]), np.array([-1]))
     splits = Splits([text, *sentences(15, 1)], [text], [text, empty])
@@ -183,17 +183,17 @@ def test_windows_cover_every_token_once_and_well_inside() -> None:
     for length in range(1, 60):
         (text,) = sentences(1, 0, length)
         cut = windows([text], frame)
-        assert sorted(token for window in cut for token in window.tokens) == list(range(length))
+        assert sorted(item for window in cut for item in window.items) == list(range(length))
         for window in cut:
             assert len(window.ids) <= 12 and window.ids[0] == CLS and window.ids[-1] == SEP
-            assert (window.ids[window.positions] == text.pieces[window.tokens]).all()
-            assert (window.labels[window.positions] == text.labels[window.tokens]).all()
-            assert (window.labels != IGNORED).sum() == len(window.tokens)
-            inside = (window.tokens > 2) & (window.tokens < length - 3)
+            assert (window.ids[window.positions] == text.tokens[window.items]).all()
+            assert (window.labels[window.positions] == text.labels[window.items]).all()
+            assert (window.labels != IGNORED).sum() == len(window.items)
+            inside = (window.items > 2) & (window.items < length - 3)
             assert (window.positions[inside] > 2).all() and (window.positions[inside] < len(window.ids) - 3).all()
 
 
-def test_only_the_first_piece_of_a_word_bears_its_label() -> None:
+def test_only_the_first_token_of_a_word_bears_its_label() -> None:
     text = Text(np.array([20, 21, 22, 23]), np.array([3, 5]), np.array([0, 3]))
     (window,) = windows([text], Frame(CLS, SEP, max_length=12))
     assert window.labels.tolist() == [IGNORED, 3, IGNORED, IGNORED, 5, IGNORED]

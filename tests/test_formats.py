@@ -17,10 +17,10 @@ import pytest
 import zstandard
 
 from pipeline import storage
-from pipeline.documents.reading import Bad, Record
 from pipeline.errors import CorpusError, StorageError
 from pipeline.sources.formats import compression, json_values, lines
-from pipeline.sources.formats.detection import Form, form, layout
+from pipeline.sources.formats.detection import FileFormat, form, layout
+from pipeline.sources.records import Bad, Record
 from tests import corpus
 from tests.reading import bad, read, read_data, texts
 
@@ -155,7 +155,7 @@ def test_a_large_text_is_never_one_document() -> None:
     assert layout("标题\n正文。\n", False) == "lines"
 
 
-def test_a_file_in_one_piece_has_its_first_line_as_title(tmp_path: Path) -> None:
+def test_a_file_in_one_token_has_its_first_line_as_title(tmp_path: Path) -> None:
     thucnews = "马晓旭意外受伤让国奥警惕 无奈大雨格外青睐殷家军\n" + PROSE * 2
     assert read_data(tmp_path / "f", thucnews.encode()) == [Record("f#0", thucnews.split("\n")[0], PROSE * 2)]
     markdown = "# 每周分享\n\n这里记录。\n\n## 新闻\n\n1、<b>新闻</b>。\n"
@@ -244,7 +244,7 @@ def test_an_unclosed_item_of_an_array_takes_none_with_it(
     assert [(one.origin, one.reason) for one in bad(found)] == [(f"f#{place}", "not JSON") for place in (1, 3, 4, 6)]
 
 
-def test_an_item_too_long_is_bad_in_whatever_pieces_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_item_too_long_is_bad_in_whatever_tokens_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "LONGEST", 1_000)
     found = read_data(tmp_path / "f", ('[{"text": "a"}, {"text": "' + "文" * 400 + '"}, {"text": "c"}]').encode())
     assert [(one.origin, one.reason) for one in bad(found)] == [("f#1", "longer than 8 MiB")]
@@ -366,7 +366,7 @@ def test_parquet_in_the_columns_of_fineweb(tmp_path: Path) -> None:
         language_score=[0.9, 0.8, 0.7],
         top_langs=['{"cmn_Hani_score": 0.9}'] * 3,
     )
-    assert form(str(path)) == Form("Parquet")
+    assert form(str(path)) == FileFormat("Parquet")
     assert read(path) == [
         Record("000_00000.parquet#0", "", "一。", "http://a"),
         Record("000_00000.parquet#1", "", "", ""),
@@ -394,5 +394,5 @@ def test_parquet_that_is_not_utf8_or_cut_short(tmp_path: Path) -> None:
         with pytest.raises(CorpusError, match="the Parquet file is cut short or damaged") as error:
             read_data(tmp_path / "f", damaged)
         assert "\n" not in str(error.value)
-    with pytest.raises(CorpusError, match="Parquet inside gz cannot be read in pieces; unpack it first"):
+    with pytest.raises(CorpusError, match="Parquet inside gz cannot be read in chunks; unpack it first"):
         read_data(tmp_path / "f", gzip.compress(data))

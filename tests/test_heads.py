@@ -41,7 +41,7 @@ def test_the_vocabulary_matrix_is_that_of_the_word_embeddings() -> None:
     batch, positions = ids(1, 6), torch.tensor([2])
     before = model(batch, None, None, positions)[0]
     with torch.no_grad():
-        unused = next(piece for piece in range(50) if piece not in batch)
+        unused = next(token for token in range(50) if token not in batch)
         model.nezha.embeddings.word_embeddings.weight[unused] += torch.randn(16)
     changed = (model(batch, None, None, positions)[0] - before)[0].abs() > 1e-6
     assert changed.nonzero().flatten().tolist() == [unused]

@@ -38,8 +38,8 @@ def made(root: Path, pairs: PairsConfig, masking: MaskingConfig | None = None) -
     stages = corpus.prepared()
     config = replace(corpus.generated(), pairs=pairs, masking=masking or MaskingConfig())
     shutil.copytree(stages["vocabulary"].url, root / storage.base_name(stages["vocabulary"].url), dirs_exist_ok=True)
-    with job.executed_by(plainly):
-        return examples(config.sources[0], 48, stages["pieces_text"], stages["vocabulary"], config, str(root))
+    with job.using_executor(plainly):
+        return examples(config.sources[0], 48, stages["tokens_text"], stages["vocabulary"], config, str(root))
 
 
 def plain(line: str) -> str:
@@ -48,11 +48,11 @@ def plain(line: str) -> str:
 
 
 def test_hidden_words_are_marked_with_what_is_seen_in_their_place() -> None:
-    pieces = ["[CLS]", "北", "京", "图", "书", "馆", "a", "##b", "[SEP]"]
+    tokens = ["[CLS]", "北", "京", "图", "书", "馆", "a", "##b", "[SEP]"]
     starts = [True, True, False, True, False, False, True, False, True]
     seen = {3: "[MASK]", 4: "书", 5: "[MASK]", 6: "x", 7: "y"}
-    assert marked(pieces, set(seen), seen, starts) == "[CLS]|北京|【图→[MASK] 书→书 馆→[MASK]】|【a→x b→y】|[SEP]"
-    assert marked(pieces, set(), {}, starts) == "[CLS]|北京|图书馆|ab|[SEP]"
+    assert marked(tokens, set(seen), seen, starts) == "[CLS]|北京|【图→[MASK] 书→书 馆→[MASK]】|【a→x b→y】|[SEP]"
+    assert marked(tokens, set(), {}, starts) == "[CLS]|北京|图书馆|ab|[SEP]"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_rows_of_shards_say_how_their_segments_go_together(tmp_path: Path, task:
     vocab, shards = load_vocabulary(corpus.prepared()["vocabulary"]), ShardSet(stage, "train")
     for number, text in enumerate(texts):
         row = shards.row(number)
-        assert plain(text) == "".join(vocab.pieces[i].removeprefix("##") for i in row.input_ids)
+        assert plain(text) == "".join(vocab.tokens[i].removeprefix("##") for i in row.input_ids)
         assert text.count("→") == len(row.draws[0][0])
         assert (text.count("[SEP]") == 2) == (row.second_start > 0) or layout == "full_sentences"
 
@@ -109,12 +109,12 @@ def test_shards_of_tfrecords(tmp_path: Path) -> None:
     stages = corpus.prepared()
     export_tfrecords(stages["shards_text_64"], load_vocabulary(stages["vocabulary"]), str(tmp_path / "records"))
     shutil.copytree(stages["vocabulary"].url, tmp_path / storage.base_name(stages["vocabulary"].url))
-    with job.executed_by(plainly):
+    with job.using_executor(plainly):
         done = import_tfrecords(expand([str(tmp_path / "records")]), "old", stages["vocabulary"], str(tmp_path))
     vocab = load_vocabulary(stages["vocabulary"])
     both = [ShardSet(stages["shards_text_64"], split) for split in ("train", "validation")]
     texts = {
-        "".join(vocab.pieces[i].removeprefix("##") for i in shards.row(number).input_ids)
+        "".join(vocab.tokens[i].removeprefix("##") for i in shards.row(number).input_ids)
         for shards in both
         for number in range(len(shards))
     }
@@ -123,10 +123,10 @@ def test_shards_of_tfrecords(tmp_path: Path) -> None:
     assert shown[1].startswith("[CLS]|") and shown[1].endswith("|[SEP]") and "→[MASK]" in "".join(shown)
 
 
-STAGES = [f"{kind}_{name}" for kind in ("documents", "signatures", "pieces") for name in ("text", "news")]
+STAGES = [f"{kind}_{name}" for kind in ("documents", "signatures", "tokens") for name in ("text", "news")]
 
 
-@pytest.mark.parametrize("name", [*STAGES, "duplicates", "vocabulary", "shards_text_64", "shards_news_64"])
+@pytest.mark.parametrize("name", [*STAGES, "dedup", "vocabulary", "shards_text_64", "shards_news_64"])
 def test_every_stage_shows_rows_and_facts(name: str) -> None:
     stage = corpus.prepared()[name]
     found = inspect(stage.url, "--rows", "2")
@@ -137,15 +137,15 @@ def test_every_stage_shows_rows_and_facts(name: str) -> None:
     assert inspect(stage.url, "--rows", "0").exit_code == 0
 
 
-def test_documents_and_their_pieces() -> None:
+def test_documents_and_their_tokens() -> None:
     stages = corpus.prepared()
     head, title, text, *_ = excerpt(stages["documents_news"], 1)
     number, characters = re.match(r"document ([0-9a-f]{16}) \(news.jsonl#\d+\), (\d+) characters, ", head).groups()  # type: ignore[union-attr]
     assert characters == str(len("".join(text.split()))) or len(text) == 400
-    pieces = excerpt(stages["pieces_news"], 100)
-    place = next(n for n, line in enumerate(pieces) if line.startswith(f"document {number}"))
-    assert pieces[place + 1].replace("|", "") == title
-    sentence = pieces[place + 2]
+    tokens = excerpt(stages["tokens_news"], 100)
+    place = next(n for n, line in enumerate(tokens) if line.startswith(f"document {number}"))
+    assert tokens[place + 1].replace("|", "") == title
+    sentence = tokens[place + 2]
     assert sentence.replace("|", "") in text.lower() and "|" in sentence
 
 
@@ -165,7 +165,7 @@ def test_decisions_name_the_documents(tmp_path: Path) -> None:
     assert leak in lines
     root = str(tmp_path / "runs")
     names = {name.rpartition("-")[0]: load(storage.join(root, name)) for name in storage.list_names(root) if "-" in name}
-    assert excerpt(names["overlaps_b"], 1) == [leak]
+    assert excerpt(names["contamination_b"], 1) == [leak]
     (scored,) = excerpt(names["evaluation"], 1)
     assert re.fullmatch(r"dev.tsv, \d+ runs: .{60}", scored) and scored.endswith(row["text"])
     shutil.rmtree(names["documents_a"].url)
@@ -174,14 +174,14 @@ def test_decisions_name_the_documents(tmp_path: Path) -> None:
 
 def test_what_a_dump_says_of_its_pages(tmp_path: Path) -> None:
     drafts = [Draft("Template:Le", "", 10, "Template:Link-en"), Draft("Module:CGroup/IT", "return {}", 828)]
-    with job.executed_by(plainly):
+    with job.using_executor(plainly):
         done = side_input(source(), [written(tmp_path / "zhwiki.xml", xml(drafts))], str(tmp_path / "runs"))
     lines = excerpt(done, 2)
     assert "1 of kind redirect:" in lines and "    Le -> Link-en" in lines
     assert "1 of kind group:" in lines and "    IT -> return {}" in lines
 
 
-def test_a_vocabulary_by_kinds_of_pieces() -> None:
+def test_a_vocabulary_by_kinds_of_tokens() -> None:
     stage = corpus.prepared()["vocabulary"]
     lines = excerpt(stage, 1)
     assert lines[:2] == ["5 special", "    0 [PAD]  1 [UNK]  2 [CLS]  3 [SEP]  4 [MASK]"]
@@ -197,7 +197,7 @@ def test_a_document_is_followed_through_all_stages() -> None:
         found = inspect(root, "--document", written_)
         assert found.exit_code == 0
         lines = found.output.splitlines()
-        assert [line.split("-")[0] for line in lines] == ["documents_text", "duplicates", "shards_text_64"]
+        assert [line.split("-")[0] for line in lines] == ["documents_text", "dedup", "shards_text_64"]
         assert lines[1].endswith(" kept") and "train-00000.arrow: " in lines[2] and "(rows 0" in lines[2]
     facts = json.loads(inspect(root, "--document", f"{number:016x}", "--json").output)["facts"]
     assert [fact["kind"] for fact in facts] == ["document", "kept", "shard"]
@@ -206,7 +206,7 @@ def test_a_document_is_followed_through_all_stages() -> None:
 def test_a_copy_is_followed_to_what_it_is_a_copy_of() -> None:
     stages = corpus.prepared()
     root = stages["documents_text"].url.rpartition("/")[0]
-    copy = next(row for row in rows(stages["duplicates"], "news") if row["reason"] == "duplicate")
+    copy = next(row for row in rows(stages["dedup"], "news") if row["reason"] == "duplicate")
     found = inspect(root, "--document", f"{copy['id']:016x}").output
     assert f"dropped: duplicate of {copy['kept_id']:016x}" in found and "shards" not in found
     assert "one of 2 copies, it stays for them" in inspect(root, "--document", f"{copy['kept_id']:016x}").output

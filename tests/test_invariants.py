@@ -44,7 +44,7 @@ def test_a_prepared_corpus_has_no_problem(which: str) -> None:
 
 
 @pytest.mark.parametrize(("task", "layout"), LAYOUTS)
-@pytest.mark.parametrize(("policy", "draws", "most"), [("word", 1, 0), ("span", 2, 0), ("piece", 0, 0), ("word", 2, 3)])
+@pytest.mark.parametrize(("policy", "draws", "most"), [("word", 1, 0), ("span", 2, 0), ("token", 0, 0), ("word", 2, 3)])
 def test_shards_of_every_kind_have_no_problem(
     tmp_path: Path, task: Any, layout: Any, policy: Any, draws: int, most: int
 ) -> None:
@@ -52,8 +52,8 @@ def test_shards_of_every_kind_have_no_problem(
     masking = MaskingConfig(policy=policy, static_draws=draws, max_predictions_per_seq=most)
     pairs = PairsConfig(task=task, layout=layout, dupe_factor=2)
     config = replace(corpus.generated(), masking=masking, pairs=pairs)
-    with job.executed_by(plainly):
-        done = examples(config.sources[0], 40, made["pieces_text"], made["vocabulary"], config, str(tmp_path))
+    with job.using_executor(plainly):
+        done = examples(config.sources[0], 40, made["tokens_text"], made["vocabulary"], config, str(tmp_path))
     assert invariants.problems(done) == []  # the vocabulary is not beside it
     shutil.copytree(made["vocabulary"].url, tmp_path / storage.base_name(made["vocabulary"].url))
     assert invariants.problems(done) == []
@@ -65,8 +65,8 @@ def test_shards_of_tfrecords_have_no_problem(tmp_path: Path) -> None:
     root = str(tmp_path / "runs")
     shutil.copytree(made["vocabulary"].url, Path(root) / storage.base_name(made["vocabulary"].url))
     files = expand([str(tmp_path / "records")])
-    with job.executed_by(plainly):  # each file twice: imports may repeat an example
-        done = import_tfrecords([*files, *files], "old", made["vocabulary"], root, validation_share=0.1)
+    with job.using_executor(plainly):  # each file twice: imports may repeat an example
+        done = import_tfrecords([*files, *files], "old", made["vocabulary"], root, validation_ratio=0.1)
     assert invariants.problems(done) == []
 
 
@@ -122,7 +122,7 @@ def with_units(row: Row, changed: Callable[[Any], object]) -> None:
 
 
 def half(row: Row) -> None:
-    """Hide half of a word of two pieces."""
+    """Hide half of a word of two tokens."""
     starts = np.append(units(row), True)
     first = next(p for p in range(1, len(starts) - 2) if starts[p] and not starts[p + 1] and starts[p + 2])
     hide(row, [first])
@@ -139,23 +139,23 @@ def of_other_split(row: Row) -> None:
 
 UNPAIRED = "pair_label is null where there are two segments, or not where there is one"
 BREAKS: dict[str, tuple[Callable[[Row], object], str]] = {
-    "cls": (lambda row: row["input_ids"].__setitem__(0, 9), "the first piece is not [CLS]"),
-    "sep": (lambda row: row["input_ids"].__setitem__(-1, 9), "the last piece is not [SEP]"),
+    "cls": (lambda row: row["input_ids"].__setitem__(0, 9), "the first token is not [CLS]"),
+    "sep": (lambda row: row["input_ids"].__setitem__(-1, 9), "the last token is not [SEP]"),
     "middle": (lambda row: row["input_ids"].__setitem__(row["second_start"] - 1, 9), "no [SEP] stands before segment B"),
     "id": (lambda row: row["input_ids"].__setitem__(2, 60_000), "an id is not below SIZE, the size of the vocabulary"),
-    "bytes": (lambda row: row.update(unit_starts=row["unit_starts"] + b"\0"), "unit_starts has not a bit for each piece"),
+    "bytes": (lambda row: row.update(unit_starts=row["unit_starts"] + b"\0"), "unit_starts has not a bit for each token"),
     "unit": (lambda row: with_units(row, lambda starts: starts.__setitem__(1, False)), "[CLS] or [SEP] is no unit of its own"),
     "tail": (
         lambda row: with_units(row, lambda starts: starts.__setitem__(-1, True)),
-        "unit_starts has bits after the last piece",
+        "unit_starts has bits after the last token",
     ),
-    "second": (lambda row: row.update(second_start=2), "second_start leaves a segment without pieces"),
-    "behind": (lambda row: row.update(second_start=len(row["input_ids"]) - 1), "second_start leaves a segment without pieces"),
+    "second": (lambda row: row.update(second_start=2), "second_start leaves a segment without tokens"),
+    "behind": (lambda row: row.update(second_start=len(row["input_ids"]) - 1), "second_start leaves a segment without tokens"),
     "label": (lambda row: row.update(pair_label=None), UNPAIRED),
     "single": (lambda row: row.update(second_start=0), UNPAIRED),
     "number": (lambda row: row.update(pair_label=2), "pair_label is neither 0 nor 1"),
     "special": (lambda row: hide(row, [row["second_start"] - 1]), "[CLS] or [SEP] is masked"),
-    "outside": (lambda row: hide(row, [len(row["input_ids"])]), "a mask position is behind the last piece"),
+    "outside": (lambda row: hide(row, [len(row["input_ids"])]), "a mask position is behind the last token"),
     "falling": (lambda row: hide(row, row["mask_positions"][::-1]), "mask positions of a draw do not rise"),
     "twice": (
         lambda row: hide(row, row["mask_positions"] + row["mask_positions"][-1:]),
@@ -213,8 +213,8 @@ def test_rows_that_break_many_rules_are_told_in_few_lines(copied: dict[str, Fini
     number = stage.files("train-00000")[0]["rows"]
     url = rewrite(stage, "train-00000.arrow", change)
     lines = verify(stage.url)[1]
-    assert f"{url}: rows 3, 5: it is not 3 to 64 pieces long" in lines
-    assert f"{url}: rows 0, 1, 2 and {number - 5} more: the first piece is not [CLS]" in lines
+    assert f"{url}: rows 3, 5: it is not 3 to 64 tokens long" in lines
+    assert f"{url}: rows 0, 1, 2 and {number - 5} more: the first token is not [CLS]" in lines
     assert len(lines) < 12
 
 
@@ -270,7 +270,7 @@ def test_a_shard_that_is_not_of_its_manifest(copied: dict[str, Finished], change
     assert f"{stage.file('train-00000.arrow')}: {problem}" in verify(stage.url)[1]
 
 
-@pytest.mark.parametrize("name", ["rows", "pieces", "masked", "unknown", "shown_as_mask", "shown_as_is", "random_next"])
+@pytest.mark.parametrize("name", ["rows", "tokens", "masked", "unknown", "shown_as_mask", "shown_as_is", "random_next"])
 def test_a_count_of_shards_that_is_wrong(copied: dict[str, Finished], name: str) -> None:
     stage = copied["shards_news_64"]
     number = stage.manifest["counts"]["train"][name]
@@ -310,11 +310,11 @@ PIECES: list[Break] = [
     ("part-", lambda rows: rows.reverse(), ": its id is smaller than the one before"),
     ("part-", repeat, "row 1: its id is that of the row before"),
     ("part-", lambda rows: rows[2]["ids"].__setitem__(4, 60_000), "row 2: an id is not below SIZE"),
-    ("part-", lambda rows: rows[2]["unit_starts"].pop(), "row 2: unit_starts has not a flag for each piece"),
+    ("part-", lambda rows: rows[2]["unit_starts"].pop(), "row 2: unit_starts has not a flag for each token"),
     ("part-", lambda rows: rows[2]["sentence_ends"].reverse(), "row 2: sentence_ends do not rise"),
-    ("part-", lambda rows: rows[2]["sentence_ends"].pop(), "row 2: the last sentence does not end with the last piece"),
+    ("part-", lambda rows: rows[2]["sentence_ends"].pop(), "row 2: the last sentence does not end with the last token"),
     ("part-", lambda rows: rows[2].update(sentence_ends=[]), "row 2: it has no sentences"),
-    ("part-", lambda rows: rows[2].update(ids=[], unit_starts=[]), "row 2: it has no pieces"),
+    ("part-", lambda rows: rows[2].update(ids=[], unit_starts=[]), "row 2: it has no tokens"),
     ("part-", lambda rows: rows[2]["unit_starts"].__setitem__(0, False), "row 2: a sentence begins inside a unit"),
     (
         "part-",
@@ -339,9 +339,9 @@ def test_a_document_that_is_wrong_is_named(copied: dict[str, Finished], change: 
 
 
 @pytest.mark.parametrize("change", PIECES, ids=lambda change: change[2])
-def test_pieces_that_are_wrong_are_named(copied: dict[str, Finished], change: Break) -> None:
+def test_tokens_that_are_wrong_are_named(copied: dict[str, Finished], change: Break) -> None:
     size = str(copied["vocabulary"].manifest["size"])
-    broken(copied["pieces_text"], (*change[:2], change[2].replace("SIZE", size)))
+    broken(copied["tokens_text"], (*change[:2], change[2].replace("SIZE", size)))
 
 
 SIGNATURES: list[Break] = [
@@ -376,9 +376,9 @@ def test_signatures_that_are_wrong_are_named(copied: dict[str, Finished], change
         *(("signatures_news", ("counts", count)) for count in ("documents", "letters", "paragraphs")),
         *(("documents_news", ("counts", count)) for count in ("kept", "characters")),
         *(("documents_news", (table, "x")) for table in ("languages", "scripts")),
-        *(("pieces_news", ("counts", count)) for count in ("documents", "pieces", "sentences", "units")),
-        *(("duplicates", ("counts", "news", count)) for count in ("kept", "clusters", "paragraphs")),
-        ("duplicates", ("counts", "news", "dropped", "duplicate")),
+        *(("tokens_news", ("counts", count)) for count in ("documents", "tokens", "sentences", "units")),
+        *(("dedup", ("counts", "news", count)) for count in ("kept", "clusters", "paragraphs")),
+        ("dedup", ("counts", "news", "dropped", "duplicate")),
         ("vocabulary", ("size",)),
         ("vocabulary", ("mapped_punctuation", "x")),
     ],
@@ -476,7 +476,7 @@ def test_a_decision_that_is_wrong_is_named(decided: Finished, tmp_path: Path, ch
 @pytest.mark.parametrize("change", OVERLAPS, ids=lambda change: change[2])
 def test_an_overlap_that_is_wrong_is_named(decided: Finished, tmp_path: Path, change: Break) -> None:
     shutil.copytree(Path(decided.url).parent, tmp_path / "runs")
-    (folder,) = (tmp_path / "runs").glob("overlaps_a-*")
+    (folder,) = (tmp_path / "runs").glob("contamination_a-*")
     stage = stages.load(str(folder))
     assert invariants.problems(stage) == []
     (name,) = (entry["name"] for entry in stage.files("part-") if entry["rows"])

@@ -10,12 +10,13 @@ import pytest
 
 from pipeline import storage
 from pipeline.engine import beam, job, processes
+from pipeline.engine.steps import Job
 from pipeline.errors import CorpusError, StorageError, UserError
-from tests import steps
+from tests import number_jobs
 
 
 def test_every_number_arrives_in_its_bucket(tmp_path: Path) -> None:
-    files, counts = job.run(steps.job(tmp_path))
+    files, counts = job.run(number_jobs.job(tmp_path))
     assert counts == {"mapped": 60, "reduced": 60}
     assert [entry.name for entry in files] == [f"bucket-{i}.txt" for i in range(4)]
     for bucket, entry in enumerate(files):
@@ -25,8 +26,8 @@ def test_every_number_arrives_in_its_bucket(tmp_path: Path) -> None:
 
 
 def test_two_workers_give_what_one_gives(tmp_path: Path) -> None:
-    one = job.run(steps.job(tmp_path, "one"))
-    assert job.run(steps.job(tmp_path, "two"), workers=2) == one
+    one = job.run(number_jobs.job(tmp_path, "one"))
+    assert job.run(number_jobs.job(tmp_path, "two"), workers=2) == one
 
 
 def test_workers_begin_before_beam_is_ready_and_do_each_task_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,15 +36,15 @@ def test_workers_begin_before_beam_is_ready_and_do_each_task_once(tmp_path: Path
 
     def import_beam() -> Any:
         deadline = time.monotonic() + 60
-        while not steps.calls(calls):
+        while not number_jobs.calls(calls):
             assert time.monotonic() < deadline, "no worker has begun"
             time.sleep(0.02)
         return real()
 
-    numbers = steps.job(tmp_path)
+    numbers = number_jobs.job(tmp_path)
     monkeypatch.setattr(job, "import_beam", import_beam)
     assert job.run(numbers, workers=2)[1] == {"mapped": 60, "reduced": 60}
-    assert steps.calls(calls) == [task.name for task in numbers.tasks]
+    assert number_jobs.calls(calls) == [task.name for task in numbers.tasks]
 
 
 def test_workers_stop_when_beam_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,24 +52,24 @@ def test_workers_stop_when_beam_cannot_be_had(tmp_path: Path, monkeypatch: pytes
         raise ImportError("no apache_beam here")
 
     monkeypatch.setattr(job, "import_beam", import_beam)
-    numbers = steps.job(tmp_path, stop_at="000000")
+    numbers = number_jobs.job(tmp_path, stop_at="000000")
     before = time.monotonic()
     with pytest.raises(ImportError, match="no apache_beam here"):
         job.run(numbers, workers=2)
     assert time.monotonic() - before < 300, "the task that waits 600 seconds was waited for"
     monkeypatch.undo()
-    assert job.run(steps.job(tmp_path), workers=2)[1] == {"mapped": 60, "reduced": 60}
+    assert job.run(number_jobs.job(tmp_path), workers=2)[1] == {"mapped": 60, "reduced": 60}
 
 
 def test_a_task_without_rows_and_a_job_without_tasks_are_no_error(tmp_path: Path) -> None:
-    empty = steps.job(tmp_path, tasks=2)
-    _, counts = job.run(job.Job(empty.name, empty.folder, [*empty.tasks, steps.Numbers(900, 900)], empty.map, empty.reduce))
+    empty = number_jobs.job(tmp_path, tasks=2)
+    _, counts = job.run(Job(empty.name, empty.folder, [*empty.tasks, number_jobs.Numbers(900, 900)], empty.map, empty.reduce))
     assert counts == {"mapped": 20, "reduced": 20}
-    assert job.run(steps.job(tmp_path, "none", tasks=0)) == ([], {})
+    assert job.run(number_jobs.job(tmp_path, "none", tasks=0)) == ([], {})
 
 
 def test_rows_that_were_lost_on_the_way_are_an_error(tmp_path: Path) -> None:
-    numbers = steps.job(tmp_path)
+    numbers = number_jobs.job(tmp_path)
     job.run(numbers)
     marker = Path(numbers.work) / "reduce-00002.json"
     content = json.loads(marker.read_text())
@@ -78,17 +79,17 @@ def test_rows_that_were_lost_on_the_way_are_an_error(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_job_goes_on_from_its_finished_parts(tmp_path: Path) -> None:
-    whole = job.run(steps.job(tmp_path, "never stopped"))
+    whole = job.run(number_jobs.job(tmp_path, "never stopped"))
     for name in os.listdir(tmp_path / "calls"):
         os.remove(tmp_path / "calls" / name)
     with pytest.raises(StorageError, match="task 000040: no space left"):
-        job.run(steps.job(tmp_path, refuse_at="000040"))
-    finished = [task for task in steps.calls(str(tmp_path / "calls")) if task != "000040"]
+        job.run(number_jobs.job(tmp_path, refuse_at="000040"))
+    finished = [task for task in number_jobs.calls(str(tmp_path / "calls")) if task != "000040"]
     assert finished, "the failing task came first: nothing to go on from"
     with pytest.raises(StorageError, match="bucket 2: no space left"):
-        job.run(steps.job(tmp_path, refuse_bucket=2))
-    assert job.run(steps.job(tmp_path)) == whole
-    called = steps.calls(str(tmp_path / "calls"))
+        job.run(number_jobs.job(tmp_path, refuse_bucket=2))
+    assert job.run(number_jobs.job(tmp_path)) == whole
+    called = number_jobs.calls(str(tmp_path / "calls"))
     assert {task: called.count(task) for task in set(called)} == {f"{10 * i:06d}": 2 if i == 4 else 1 for i in range(6)}
 
 
@@ -97,7 +98,7 @@ def test_the_error_of_a_task_arrives_as_its_one_line(
     tmp_path: Path, workers: int, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(StorageError) as error:
-        job.run(steps.job(tmp_path, refuse_at="000030"), workers)
+        job.run(number_jobs.job(tmp_path, refuse_at="000030"), workers)
     assert str(error.value) == "task 000030: no space left; free some"
     assert (*capfd.readouterr(), caplog.messages) == ("", "", []), "Beam would write pages about it"
 
@@ -113,7 +114,7 @@ def test_an_error_that_cannot_be_written_down_arrives_too(tmp_path: Path, monkey
 
     monkeypatch.setattr(storage, "write_json", write_json)
     with pytest.raises(StorageError, match=r"^task 000030: no space left; free some$"):
-        job.run(steps.job(tmp_path, refuse_at="000030"))
+        job.run(number_jobs.job(tmp_path, refuse_at="000030"))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -125,32 +126,32 @@ def test_ctrl_c_arrives_as_itself(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    place: Any = processes.Begun if workers > 1 else steps.Spread
+    place: Any = processes.Begun if workers > 1 else number_jobs.Spread
     monkeypatch.setattr(place, "results" if workers > 1 else "__call__", stop)
     with pytest.raises(KeyboardInterrupt):
-        job.run(steps.job(tmp_path), workers)
+        job.run(number_jobs.job(tmp_path), workers)
     assert caplog.messages == []
 
 
 def test_a_bug_of_ours_keeps_its_traceback(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="our own bug") as error:
-        job.run(steps.job(tmp_path, break_at="000030"))
+        job.run(number_jobs.job(tmp_path, break_at="000030"))
     assert not isinstance(error.value, UserError)
 
 
 def test_an_old_error_is_not_reported_again(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="no space left"):
-        job.run(steps.job(tmp_path, refuse_at="000030"))
+        job.run(number_jobs.job(tmp_path, refuse_at="000030"))
     with pytest.raises(Exception, match="our own bug"):
-        job.run(steps.job(tmp_path, break_at="000030"))
+        job.run(number_jobs.job(tmp_path, break_at="000030"))
 
 
 def test_other_tasks_have_another_work_folder(tmp_path: Path) -> None:
-    assert steps.job(tmp_path, tasks=5).work != steps.job(tmp_path, tasks=6).work
+    assert number_jobs.job(tmp_path, tasks=5).work != number_jobs.job(tmp_path, tasks=6).work
 
 
 def test_progress_is_told_up_to_the_end(tmp_path: Path) -> None:
     told: list[tuple[int, int, str]] = []
-    job.run(steps.job(tmp_path), report=lambda *what: told.append(what))
+    job.run(number_jobs.job(tmp_path), report=lambda *what: told.append(what))
     assert told[-1] == (6, 6, "numbers: 6 of 6 parts read, 4 written")
     assert [done for done, _, _ in told] == sorted(done for done, _, _ in told)

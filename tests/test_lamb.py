@@ -134,7 +134,7 @@ def test_nvlamb_is_its_formula() -> None:
 
 @pytest.mark.parametrize("variant", ["nezha2019", "nvlamb"])
 def test_tensor_by_tensor_and_all_together_are_the_same_bits(variant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a processor does and what a GPU does; tensors of more than one piece, and of odd sizes."""
+    """What a processor does and what a GPU does; tensors of more than one token, and of odd sizes."""
     monkeypatch.setattr(lamb, "CHUNK", 64)
     shapes = [(31, 17), (129,), (3,), (64, 8), ()]
 

@@ -1,4 +1,4 @@
-"""Masks: 15 % of the pieces, 80/10/10, whole words whatever their length, never a special, and the same ones everywhere."""
+"""Masks: 15 % of the tokens, 80/10/10, whole words whatever their length, never a special, and the same ones everywhere."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,18 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pipeline.arrays import TokenIds
 from pipeline.config import MaskingConfig, MaskingPolicy, PairsConfig
-from pipeline.examples.masking import (
-    Ids,
-    MaskingRules,
-    Masks,
-    Sequences,
-    draw,
-    replacement_ids,
-    static_masks,
-)
+from pipeline.examples.masking import MaskingRules, Masks, draw, replacement_ids, static_masks
 from pipeline.examples.masking_units import SPAN_SHARES, Units
 from pipeline.examples.random_streams import generator, numbers
+from pipeline.examples.sequences import Sequences
 from pipeline.tokenization.vocab import SPECIALS, Vocab
 from tests import demo_text, parts
 from tests.parts import Example
@@ -30,7 +24,7 @@ CLS, SEP, MASK = 2, 3, 4
 RULES = MaskingRules(MASK, np.arange(100, 200))
 
 
-def example(lengths: list[int], second: list[int] | None = None) -> tuple[Ids, NDArray[np.bool_], int]:
+def example(lengths: list[int], second: list[int] | None = None) -> tuple[TokenIds, NDArray[np.bool_], int]:
     """A sequence of units of these lengths; ids count from 1,000."""
     first_end = 1 + sum(lengths)
     units = [1, *lengths, 1, *([*second, 1] if second else [])]
@@ -45,23 +39,23 @@ def of_vocabulary() -> MaskingRules:
     return MaskingRules.of(demo_text.vocabulary(), MaskingConfig(), PairsConfig())
 
 
-def specials(ids: Ids, second_start: int) -> set[int]:
+def specials(ids: TokenIds, second_start: int) -> set[int]:
     return {0, len(ids) - 1} | ({second_start - 1} if second_start else set())
 
 
 def whole_units(starts: NDArray[np.bool_], one: Draw) -> bool:
-    unit_of_piece = np.cumsum(starts)
-    hidden = set(unit_of_piece[one.positions].tolist())
-    return bool(np.array_equal(one.positions, np.flatnonzero(np.isin(unit_of_piece, list(hidden)))))
+    unit_of_token = np.cumsum(starts)
+    hidden = set(unit_of_token[one.positions].tolist())
+    return bool(np.array_equal(one.positions, np.flatnonzero(np.isin(unit_of_token, list(hidden)))))
 
 
 @pytest.fixture(scope="module")
 def news() -> list[Example]:
-    """Examples of real news: more than 100,000 pieces."""
+    """Examples of real news: more than 100,000 tokens."""
     return parts.build(demo_text.article_documents(), length=128, vocab=demo_text.vocabulary())
 
 
-def joined(layouts: list[tuple[Ids, NDArray[np.bool_], int]]) -> Sequences:
+def joined(layouts: list[tuple[TokenIds, NDArray[np.bool_], int]]) -> Sequences:
     """Sequences with the ids 0, 1, 2..."""
     ids, starts, second_starts = zip(*layouts, strict=True)
     return Sequences.join(range(len(layouts)), ids, starts, second_starts)
@@ -74,7 +68,7 @@ def single(masks: Masks) -> list[Draw]:
     return [Draw(*one) for one in zip(np.split(masks.positions, ends), np.split(masks.replacements, ends), strict=True)]
 
 
-def mask_one(seed: int, ids: Ids, starts: NDArray[np.bool_], second_start: int, rules: MaskingRules) -> Draw:
+def mask_one(seed: int, ids: TokenIds, starts: NDArray[np.bool_], second_start: int, rules: MaskingRules) -> Draw:
     return single(draw(seed, np.zeros((1, 1), np.int64), joined([(ids, starts, second_start)]), rules))[0]
 
 
@@ -103,10 +97,10 @@ def test_a_negative_seed_is_a_seed() -> None:
 
 @pytest.mark.parametrize("rate", [0.15, 0.4])
 def test_the_share_of_real_news_is_what_was_asked_for(news: list[Example], rate: float) -> None:
-    pieces = sum(len(one.input_ids) for one in news)
+    tokens = sum(len(one.input_ids) for one in news)
     hidden = sum(len(one.positions) for one in masks(news, replace(of_vocabulary(), rate=rate)))
-    assert pieces > 100_000
-    assert hidden / pieces == pytest.approx(rate, abs=0.002)
+    assert tokens > 100_000
+    assert hidden / tokens == pytest.approx(rate, abs=0.002)
 
 
 def test_eight_of_ten_are_masked_one_kept_one_swapped(news: list[Example]) -> None:
@@ -138,7 +132,7 @@ def test_long_words_are_hidden_as_often_as_short_ones() -> None:
         assert (hidden[lengths == length] / number).mean() == pytest.approx(expected, abs=0.006)
 
 
-def test_single_pieces_are_hidden_by_the_budget() -> None:
+def test_single_tokens_are_hidden_by_the_budget() -> None:
     ids, starts, _ = example([1] * 126)
     drawn = static_masks(1, 1, joined([(ids, starts, 0)] * 100), RULES)
     assert set(drawn.lengths[:, 0].tolist()) == {19, 20}  # 0.15 x 128 = 19.2
@@ -157,7 +151,7 @@ def test_what_holds_for_every_mask(
     mask = mask_one(seed, ids, starts, second_start, MaskingRules(MASK, RULES.replacements, rate, max_predictions))
     assert whole_units(starts, mask)
     assert not specials(ids, second_start) & set(mask.positions.tolist())
-    assert len(mask.positions) >= 1 or max_predictions == 1  # no word of one piece may have come up
+    assert len(mask.positions) >= 1 or max_predictions == 1  # no word of one token may have come up
     assert len(mask.positions) <= (max_predictions or len(ids))
     assert mask.positions.dtype == np.uint16 and mask.replacements.dtype == ids.dtype
     seen = ids.copy()
@@ -184,7 +178,7 @@ def test_every_replacement_can_come_up_and_no_other() -> None:
 
 def test_replacements_can_begin_a_word() -> None:
     vocab = Vocab((*SPECIALS, "[unused1]", "<S>", "##文", "##s", "中", "[", "<", "#", "##", "bert"))
-    assert [vocab.pieces[number] for number in replacement_ids(vocab)] == ["中", "[", "<", "#", "bert"]
+    assert [vocab.tokens[number] for number in replacement_ids(vocab)] == ["中", "[", "<", "#", "bert"]
 
 
 @settings(deadline=None)
@@ -215,7 +209,7 @@ def test_many_masks_at_once_are_those_drawn_one_by_one(
         singles += [single_mask(seed, epoch, number, ids, starts, second_start, rules) for epoch in epochs[number].tolist()]
     assert many.lengths.tolist() == np.reshape([len(one.positions) for one in singles], epochs.shape).tolist()
     assert many.positions.tolist() == [place for one in singles for place in one.positions.tolist()]
-    assert many.replacements.tolist() == [piece for one in singles for piece in one.replacements.tolist()]
+    assert many.replacements.tolist() == [token for one in singles for token in one.replacements.tolist()]
 
 
 def test_real_masks_are_those_drawn_one_by_one(news: list[Example]) -> None:
@@ -269,11 +263,11 @@ def test_no_sequences_have_no_masks() -> None:
     assert (len(none.positions), none.lengths.shape) == (0, (0, 2))
 
 
-@pytest.mark.parametrize("policy", ["word", "piece", "span"])
+@pytest.mark.parametrize("policy", ["word", "token", "span"])
 @pytest.mark.parametrize("max_predictions", [0, 20])
 def test_the_share_hidden_by_each_policy(news: list[Example], policy: MaskingPolicy, max_predictions: int) -> None:
-    """BERT's script hides fewer pieces where words are long, since it skips the word that overflows the budget."""
-    if policy == "piece":
+    """BERT's script hides fewer tokens where words are long, since it skips the word that overflows the budget."""
+    if policy == "token":
         news = [one._replace(unit_starts=np.ones(len(one.input_ids), np.bool_)) for one in news]
     settings = MaskingConfig(policy=policy, max_predictions_per_seq=max_predictions)
     rules = MaskingRules.of(demo_text.vocabulary(), settings, PairsConfig())
@@ -312,7 +306,7 @@ def test_a_span_ends_with_its_segment() -> None:
 
 def test_a_span_has_one_fate() -> None:
     ids, starts, _ = example([1] * 60)
-    rules = MaskingRules(MASK, np.arange(100, 200), rate=0.05, spans=True)  # 3.1 pieces: mostly of one span
+    rules = MaskingRules(MASK, np.arange(100, 200), rate=0.05, spans=True)  # 3.1 tokens: mostly of one span
     fates = []
     for mask in single(static_masks(1, 1, joined([(ids, starts, 0)] * 500), rules)):
         if len(mask.positions) == 3 and mask.positions[2] == mask.positions[0] + 2:
@@ -322,7 +316,7 @@ def test_a_span_has_one_fate() -> None:
             ]
             fates.append(len(set(kinds)) == 1)
     assert len(fates) > 100
-    assert np.mean(fates) > 0.9  # a few are two spans side by side; of pieces by themselves half would be
+    assert np.mean(fates) > 0.9  # a few are two spans side by side; of tokens by themselves half would be
 
 
 def test_separators_of_documents_are_never_hidden() -> None:

@@ -1,4 +1,4 @@
-"""Packed sequences: the pieces of a padded batch one after another, and back."""
+"""Packed sequences: the tokens of a padded batch one after another, and back."""
 
 import torch
 
@@ -7,7 +7,7 @@ from model.attention.packing import Packing
 MASK = torch.tensor([[1, 1, 1, 1, 1, 0], [1, 1, 1, 0, 0, 0], [0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0]]).bool()
 
 
-def test_pieces_stand_one_after_another() -> None:
+def test_tokens_stand_one_after_another() -> None:
     packing = Packing.of(MASK)
     assert packing.lengths == (5, 3, 0, 1) and packing.total == 9 and packing.longest == 5
     assert packing.starts == (0, 5, 8, 8) and packing.cu_seqlens.tolist() == [0, 5, 8, 8, 9]
@@ -22,7 +22,7 @@ def test_what_is_packed_can_be_padded_again() -> None:
     assert torch.equal(packing.pad(packing.pack(padded)), padded * MASK[..., None])
 
 
-def test_places_of_pieces_are_found_among_the_packed() -> None:
+def test_places_of_tokens_are_found_among_the_packed() -> None:
     packing, ids = Packing.of(MASK), torch.arange(24).view(4, 6)
     places = MASK.flatten().nonzero()[:, 0]
     assert torch.equal(packing.pack(ids)[packing.packed(places)], places)

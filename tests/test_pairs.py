@@ -1,4 +1,4 @@
-"""Pairs: B follows A or comes from elsewhere, half and half; no piece is lost; words stay whole; nothing else tells labels."""
+"""Pairs: B follows A or comes from elsewhere, half and half; no token is lost; words stay whole; nothing else tells labels."""
 
 import itertools
 from dataclasses import asdict
@@ -24,7 +24,7 @@ CLS, SEP = VOCAB.cls_id, VOCAB.sep_id
 
 
 def document(number: int, sentences: list[list[int]]) -> Document:
-    """A document of sentences given as lengths of their words. Every piece of the test has an id of its own."""
+    """A document of sentences given as lengths of their words. Every token of the test has an id of its own."""
     words = [word for sentence in sentences for word in sentence]
     starts = np.zeros(sum(words), np.bool_)
     starts[np.cumsum([0, *words[:-1]])] = True
@@ -42,7 +42,7 @@ def segments(example: Example) -> tuple[list[int], list[int]]:
     return example.input_ids[1 : example.second_start - 1].tolist(), example.input_ids[example.second_start : -1].tolist()
 
 
-def own_pieces(examples: list[Example]) -> dict[int, list[int]]:
+def own_tokens(examples: list[Example]) -> dict[int, list[int]]:
     """What the examples hold of each document, in order: both segments, but of label 1 only A."""
     found: dict[int, list[int]] = {}
     for example in examples:
@@ -83,15 +83,15 @@ def test_what_holds_for_every_corpus(
         else:
             assert example.pair_label == 1
             assert second[0] // 10_000 - 1 != source
-    held = own_pieces(examples)
+    held = own_tokens(examples)
     lost = sum(len(one.ids) - len(held.get(one.document_id, [])) for one in documents)
-    assert lost == counts.lost_pieces
+    assert lost == counts.lost_tokens
     if task == "none" or len(documents) > 1:
         assert lost == 0
         assert held == {one.document_id: one.ids.tolist() for one in documents}
     assert counts.examples == len(examples)
     assert counts.random_next == sum(one.pair_label == 1 for one in examples)
-    assert counts.pieces == sum(len(one.ids) for one in documents)
+    assert counts.tokens == sum(len(one.ids) for one in documents)
 
 
 def check_specials(example: Example, length: int) -> None:
@@ -129,7 +129,7 @@ def test_what_holds_for_every_corpus_of_sop(
     assert found == {one.document_id: one.ids.tolist() for one in documents}
     assert counts.swapped == sum(one.pair_label == 1 for one in examples)
     assert counts.single == sum(one.pair_label is None for one in examples)
-    assert counts.lost_pieces == counts.random_next == 0
+    assert counts.lost_tokens == counts.random_next == 0
 
 
 @settings(deadline=None)
@@ -140,7 +140,7 @@ def test_what_holds_for_every_corpus_of_full_sentences(
     documents = [document(number, sentences) for number, sentences in enumerate(corpus)]
     documents.insert(len(documents) // 2, Document(99, np.empty(0, np.uint32), np.empty(0, np.bool_), []))
     examples = build(documents, "none", length, layout="full_sentences", short_seq_prob=short, seed=seed)
-    pieces: list[int] = []
+    tokens: list[int] = []
     for example in examples:
         assert len(example.input_ids) <= length and example.pair_label is None and example.second_start == 0
         ids = example.input_ids.tolist()
@@ -150,8 +150,8 @@ def test_what_holds_for_every_corpus_of_full_sentences(
         for place, (left, right) in enumerate(itertools.pairwise(ids[1:-1]), start=2):
             assert SEP in (left, right) or right == left + 1  # [SEP] stands wherever a document ends inside
             assert SEP not in (left, right) or example.unit_starts[place]
-        pieces += [number for number in ids if number not in (CLS, SEP)]
-    assert pieces == [number for one in documents for number in one.ids.tolist()]
+        tokens += [number for number in ids if number not in (CLS, SEP)]
+    assert tokens == [number for one in documents for number in one.ids.tolist()]
     assert len({one.example_id for one in examples}) == len(examples)
 
 
@@ -165,7 +165,7 @@ def test_full_sentences_go_on_over_the_ends_of_documents() -> None:
 
 
 def test_pairs_of_sentences_are_pairs_of_sentences() -> None:
-    documents = [document(number, [[1] * pieces for pieces in (3, 5, 4, 6) * 10]) for number in range(20)]
+    documents = [document(number, [[1] * tokens for tokens in (3, 5, 4, 6) * 10]) for number in range(20)]
     ends = [{0, *one.sentence_ends} for one in documents]
     for one in build(documents, layout="sentences", length=64):
         for segment in segments(one):
@@ -245,7 +245,7 @@ def test_a_sentence_that_is_parted_is_parted_between_words_near_the_middle() -> 
 
 
 def random_next(documents: list[Document], length: int) -> list[tuple[list[int], list[int]]]:
-    """A and B of label 1, B as places in its document; without A's of one piece, which are not parted."""
+    """A and B of label 1, B as places in its document; without A's of one token, which are not parted."""
     examples = build(documents, length=length, short_seq_prob=0)
     found = [segments(one) for one in examples if one.pair_label == 1]
     return [(first, [number % 10_000 for number in second]) for first, second in found if len(first) > 1]
@@ -282,9 +282,9 @@ def test_b_of_label_1_is_not_a_title(layout: str) -> None:
     assert min(seconds) > 0
 
 
-@pytest.mark.parametrize("pieces", [20, 200])
-def test_b_of_label_1_begins_inside_a_sentence_where_that_of_label_0_would_have(pieces: int) -> None:
-    found = random_next([document(number, [[1] * pieces]) for number in range(50)], length=64)
+@pytest.mark.parametrize("tokens", [20, 200])
+def test_b_of_label_1_begins_inside_a_sentence_where_that_of_label_0_would_have(tokens: int) -> None:
+    found = random_next([document(number, [[1] * tokens]) for number in range(50)], length=64)
     assert len(found) > 20
     assert all(second[0] > 0 for _, second in found)
 
@@ -347,7 +347,7 @@ def test_a_document_alone_has_only_pairs_that_follow() -> None:
 def test_a_single_word_alone_is_counted_as_lost() -> None:
     counts = PairCounts()
     assert build([document(0, [[2]])], counts=counts) == []
-    assert asdict(counts) == {**asdict(PairCounts()), "pieces": 2, "lost_pieces": 2}
+    assert asdict(counts) == {**asdict(PairCounts()), "tokens": 2, "lost_tokens": 2}
 
 
 def test_a_single_word_among_others_is_kept_with_a_random_next() -> None:
@@ -355,7 +355,7 @@ def test_a_single_word_among_others_is_kept_with_a_random_next() -> None:
     assert [(one.pair_label, segments(one)[0]) for one in examples] == [(1, [10_000, 10_001])]
 
 
-def test_documents_without_pieces_are_passed_over() -> None:
+def test_documents_without_tokens_are_passed_over() -> None:
     empty = Document(9, np.empty(0, np.uint32), np.empty(0, np.bool_), [])
     full = [document(0, [[1] * 9] * 4), document(1, [[1] * 9] * 4)]
     with_empty = build([full[0], empty, full[1]])
@@ -381,7 +381,7 @@ def test_examples_do_not_depend_on_how_many_are_gathered_at_a_time(
 ) -> None:
     documents = [document(number, [[1, 2] * 4] * 20) for number in range(6)]
     whole = build(documents, dupe_factor=2, **mode)
-    monkeypatch.setattr(pairs, "CHUNK_PIECES", 50)
+    monkeypatch.setattr(pairs, "CHUNK_TOKENS", 50)
     for one, other in zip(whole, build(documents, dupe_factor=2, **mode), strict=True):
         assert (one.example_id, one.pair_label, one.ordinal) == (other.example_id, other.pair_label, other.ordinal)
         assert one.input_ids.tolist() == other.input_ids.tolist()

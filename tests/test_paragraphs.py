@@ -42,6 +42,6 @@ def test_a_document_of_which_too_little_is_left_is_dropped(tmp_path: Path) -> No
 
 def test_paragraphs_stay_where_the_recipe_says_so(tmp_path: Path) -> None:
     texts: Texts = {"a": [f"甲甲甲\n{LINE}", f"乙乙乙\n{LINE}"]}
-    done = decide(tmp_path, texts, near=False, paragraph_letters=0)
+    done = decide(tmp_path, texts, near=False, min_paragraph_characters=0)
     assert rows(done, "a", "paragraphs") == []
     assert len(kept_texts(tmp_path, done, "a", texts)) == 2

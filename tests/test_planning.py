@@ -17,7 +17,7 @@ from model.sizes import activation_bytes, parameters, training_memory
 from workflows import recipe
 from workflows.chain import Chain
 from workflows.cli import main
-from workflows.planning import BYTES_A_PIECE, GPUS, costs, lines, shard_bytes, vocabulary_size
+from workflows.planning import BYTES_PER_TOKEN, GPUS, costs, lines, shard_bytes, vocabulary_size
 
 SMALL = EncoderConfig(
     hidden_size=64,
@@ -154,7 +154,7 @@ def test_activations_are_about_what_torch_keeps(positions: str, half: bool, chec
     assert kept == pytest.approx(planned + memory.logits / 2, rel=0.25)
 
 
-def test_memory_is_planned_for_the_pieces_that_a_gpu_gets() -> None:
+def test_memory_is_planned_for_the_tokens_that_a_gpu_gets() -> None:
     loaded = recipe.load("bert-wwm", ["training.micro_batch_tokens=100000"])
     assert costs(loaded, gpus=8)["memory_gb"]["micro_batch_tokens"] == 2_560 // 8 * 128
     assert costs(loaded, gpus=1)["memory_gb"]["micro_batch_tokens"] == 100_000
@@ -162,16 +162,16 @@ def test_memory_is_planned_for_the_pieces_that_a_gpu_gets() -> None:
     assert costs(loaded, gpus=1, gpu="h200")["memory_gb"]["fits"]
 
 
-def test_disk_of_the_text_is_told_where_its_pieces_are_known() -> None:
+def test_disk_of_the_text_is_told_where_its_tokens_are_known() -> None:
     loaded = recipe.load("nezha-base-2019")
-    disk = costs(loaded, corpus_pieces=2_000_000_000)["disk_gb"]
-    a_billion = disk["for a billion pieces of text"]
-    assert a_billion.keys() == {*BYTES_A_PIECE, "shards"}
+    disk = costs(loaded, corpus_tokens=2_000_000_000)["disk_gb"]
+    a_billion = disk["for a billion tokens of text"]
+    assert a_billion.keys() == {*BYTES_PER_TOKEN, "shards"}
     assert all(disk[name] == pytest.approx(2 * a_billion[name], abs=0.02) for name in a_billion)
     assert "documents" not in costs(loaded)["disk_gb"]
     # Four copies (three kept and the best) of weights and two moments, in float32.
     assert disk["checkpoints"] == pytest.approx(4 * 3 * 4 * 102_489_226 / 1e9, abs=0.01)
-    assert costs(loaded, corpus_pieces=10_000_000_000)["epochs"] == pytest.approx(25.5)  # 5 times paired anew
+    assert costs(loaded, corpus_tokens=10_000_000_000)["epochs"] == pytest.approx(25.5)  # 5 times paired anew
 
 
 def test_bytes_of_shards_follow_their_schema() -> None:

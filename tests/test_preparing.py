@@ -39,10 +39,12 @@ def test_options_by_berts_names_are_settings_of_the_recipe() -> None:
 
 
 def test_options_of_a_source_and_settings_by_name() -> None:
-    made = chain(corpus="baike", inputs=("a",), text_field=("meta.body", "x"), variant="zh-tw", max_bad=0.05, lengths=(64, 512))
+    made = chain(
+        corpus="baike", inputs=("a",), text_field=("meta.body", "x"), variant="zh-tw", max_bad_ratio=0.05, lengths=(64, 512)
+    )
     source = made.source("baike")
     assert (source.kind, source.input, source.text_field) == ("baike", ("a",), ("meta.body", "x"))
-    assert (source.variant, source.max_bad, made.corpus.sequence_lengths) == ("zh-tw", 0.05, (64, 512))
+    assert (source.variant, source.max_bad_ratio, made.corpus.sequence_lengths) == ("zh-tw", 0.05, (64, 512))
     assert chain("tiny", ("masking.masked_lm_prob=0.3",), masked_lm_prob=0.2).recipe.masking.masked_lm_prob == 0.3
 
 
@@ -101,7 +103,7 @@ def test_examples_of_berts_script_are_a_source_like_others(tmp_path: Path) -> No
 
     assert texts(imported, ("train", "validation")) == texts(shards, ("train",))
     assert Path(made.data_report().file("report.html")).exists()
-    with pytest.raises(RecipeError, match="its examples are 64 pieces long, and 32 are asked for"):
+    with pytest.raises(RecipeError, match="its examples are 64 tokens long, and 32 are asked for"):
         Chain(recipe.build(content, "old"), str(tmp_path / "out"), sequence_lengths=(32,)).prepare()
 
 

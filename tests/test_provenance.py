@@ -49,7 +49,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> str:
     texts = {"a": [TEXTS[0], f"{LINE}\n{TEXTS[1]}"], "b": [TEXTS[0][:-3], f"{TEXTS[2]}\n{LINE}", TEXTS[4], TEXTS[3]]}
     sources = [SourceConfig(name=name, kind="text") for name in texts]
     leaks, dedup = DecontaminationConfig(inputs=(str(folder / "dev.tsv"),)), DedupConfig()
-    with job.executed_by(plainly):
+    with job.using_executor(plainly):
         read = [made(url, name, content) for name, content in texts.items()]
         signed = [signatures(s, d, dedup, url) for s, d in zip(sources, read, strict=True)]
         found = [overlaps(s, d, leaks, url) for s, d in zip(sources, read, strict=True)]

@@ -241,9 +241,9 @@ def test_lines_that_repeat_and_bullets_are_judged_in_documents_of_several_lines(
 
 def test_a_threshold_is_a_bound_that_is_allowed_itself() -> None:
     """Shares are single precision: 0.2 in a recipe must equal the share of one in five."""
-    assert reasons(["中" + "a" * 4], min_characters=1, min_chinese_share=0.2) == [""]
-    assert reasons(["中" + "a" * 4], min_characters=5, max_characters=5, min_chinese_share=0.2) == [""]
-    assert reasons(["中" + "a" * 4], min_characters=6, min_chinese_share=0.2) == ["too_short"]
+    assert reasons(["中" + "a" * 4], min_characters=1, min_chinese_ratio=0.2) == [""]
+    assert reasons(["中" + "a" * 4], min_characters=5, max_characters=5, min_chinese_ratio=0.2) == [""]
+    assert reasons(["中" + "a" * 4], min_characters=6, min_chinese_ratio=0.2) == ["too_short"]
 
 
 def test_languages_are_kept_by_name() -> None:
@@ -265,8 +265,8 @@ def test_every_threshold_has_a_rule_and_every_rule_a_column() -> None:
 
 def test_a_source_may_have_thresholds_of_its_own() -> None:
     common = FilterConfig(min_characters=20)
-    source = SourceConfig(name="reviews", kind="text", filters={"min_characters": 8, "max_top_3": 1})
-    assert filters_for(source, common) == FilterConfig(min_characters=8, max_top_3=1.0)
+    source = SourceConfig(name="reviews", kind="text", filters={"min_characters": 8, "max_top_3gram_ratio": 1})
+    assert filters_for(source, common) == FilterConfig(min_characters=8, max_top_3gram_ratio=1.0)
     assert filters_for(SourceConfig(name="news", kind="news"), common) is not None
     assert filters_for(SourceConfig(name="news", kind="news"), common) == common
 
@@ -277,7 +277,7 @@ def test_a_source_may_have_thresholds_of_its_own() -> None:
         ({"min_character": 8}, "source 'a': filters has no threshold 'min_character'; did you mean 'min_characters'?"),
         ({"languages": 1}, "source 'a': filters has no threshold 'languages'"),
         ({"min_characters": 8.5}, "source 'a': min_characters = 8.5 in filters must be a whole number"),
-        ({"max_sign_share": 2}, "source 'a': max_sign_share 2.0 is not between 0 and 1"),
+        ({"max_sign_ratio": 2}, "source 'a': max_sign_ratio 2.0 is not between 0 and 1"),
     ],
 )
 def test_a_wrong_threshold_of_a_source_is_told(filters: dict[str, float], message: str) -> None:

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from pipeline import storage
 from pipeline.documents import reading
-from pipeline.documents.reading import Bad, Record, Skipped
-from pipeline.documents.stage import documents, read_part
+from pipeline.documents.stage import documents
+from pipeline.documents.table import read_part
 from pipeline.errors import CorpusError
 from pipeline.sources import demo, inputs
 from pipeline.sources.formats import lines
+from pipeline.sources.records import Bad, Record, Skipped
 from tests import corpus
 from tests.reading import bad, config, planned, read, read_data, texts
 

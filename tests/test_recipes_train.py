@@ -15,10 +15,10 @@ from pipeline import storage
 from tests.demo_text import articles
 from workflows import recipe
 from workflows.chain import AVERAGED, Chain, checkpoint_facts, pretrain_run
-from workflows.planning import corpus_pieces
+from workflows.planning import corpus_tokens
 
 SMALL = (
-    *("dedup.near=false", "dedup.paragraph_letters=0", "vocabulary.size=2000", "vocabulary.map_punctuation=true"),
+    *("dedup.near=false", "dedup.min_paragraph_characters=0", "vocabulary.size=2000", "vocabulary.map_punctuation=true"),
     *("encoder.hidden_size=32", "encoder.num_hidden_layers=2", "encoder.num_attention_heads=2", "encoder.intermediate_size=64"),
     *("training.micro_batch_tokens=1024", "training.validation_sequences=16", "training.log_every=1"),
     *("training.validate_every=4", "training.checkpoint_every=2", "training.precision=fp32", "training.compile=off"),
@@ -44,7 +44,7 @@ def trained(name: str, settings: tuple[str, ...], data: Path, output: Path) -> t
     source = f"source=[{{name='news', kind='news', input=['{data / 'news.jsonl'}']}}]"
     chain = Chain(recipe.load(name, [source, *SMALL, *settings]), str(data))
     shards = {f"{source}/{length}": chain.shards(source, length).url for source, length in chain.shard_sets()}
-    assert corpus_pieces(chain) == chain.documents("news").manifest["counts"]["characters"] > 10_000
+    assert corpus_tokens(chain) == chain.documents("news").manifest["counts"]["characters"] > 10_000
     run = pretrain_run(chain.recipe, shards, chain.vocabulary().url, str(output))
     return run, train(run)
 

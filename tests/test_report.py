@@ -34,8 +34,8 @@ def documents(folder: Path, source: str, read: int, kept: int, **facts: Any) -> 
 
 def shards(folder: Path, source: str, length: int) -> Finished:
     counts = {
-        "train": {"rows": 5_000, "documents": 900, "pieces": 400_000, "masked": 240_800, "unknown": 120, "truncated": 7},
-        "validation": {"rows": 50, "documents": 9, "pieces": 4_000, "masked": 2_400, "unknown": 0, "truncated": 0},
+        "train": {"rows": 5_000, "documents": 900, "tokens": 400_000, "masked": 240_800, "unknown": 120, "truncated": 7},
+        "validation": {"rows": 50, "documents": 9, "tokens": 4_000, "masked": 2_400, "unknown": 0, "truncated": 0},
     }
     return stage(
         folder,
@@ -90,7 +90,7 @@ def inputs(tmp_path: Path) -> ReportInputs:
             documents(tmp_path, "news", 21_005, 19_000, samples=bad, licence="PFR <1998>", changed={"html": 17}),
             documents(tmp_path, "reviews", 35_005, 30_000),
         ],
-        duplicates=stage(tmp_path, "duplicates", 4, 2.0, counts=decided, samples=samples),
+        duplicates=stage(tmp_path, "dedup", 4, 2.0, counts=decided, samples=samples),
         vocabulary=stage(tmp_path, "vocabulary", 2, 2.5, size=8_000, sha256="5e" * 32),
         shards=[shards(tmp_path, "news", 64), shards(tmp_path, "reviews", 64)],
         metrics=metrics,
@@ -123,7 +123,7 @@ def test_the_page_shows_the_figures_of_the_inputs(inputs: ReportInputs) -> None:
 
 def test_stages_stand_in_the_order_they_began(inputs: ReportInputs) -> None:
     names = [row["stage"] for row in figures(inputs)["time"]["stages"]]
-    assert names[0] == "documents_news" and names[2:4] == ["duplicates", "vocabulary"] and names[-1] == "checkpoint"
+    assert names[0] == "documents_news" and names[2:4] == ["dedup", "vocabulary"] and names[-1] == "checkpoint"
 
 
 def test_text_from_outside_is_escaped_and_chinese_stays(inputs: ReportInputs) -> None:
@@ -181,7 +181,7 @@ def test_one_row_of_metrics_no_validation_one_seed_and_an_empty_source_make_a_pa
         key="k",
         recipe={},
         documents=[empty],
-        duplicates=stage(tmp_path, "duplicates", counts={"news": none}),
+        duplicates=stage(tmp_path, "dedup", counts={"news": none}),
         metrics=[train_row(10)],
         scores=[score("m", 0, 0.5)],
     )

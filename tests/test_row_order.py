@@ -32,8 +32,8 @@ def test_rows_of_several_chunks_and_of_a_slice() -> None:
     several = pa.concat_tables([TABLE.slice(1, 2), TABLE.slice(0, 3), TABLE.slice(3)])
     places = np.array([5, 0, 3, 1, 4, 2])
     assert pa.Table.from_batches([Rows(several).take(places)]).equals(several.take(pa.array(places)))
-    piece = TABLE.slice(2)
-    assert pa.Table.from_batches([Rows(piece).take(np.array([1, 0]))]).equals(piece.take(pa.array([1, 0])))
+    token = TABLE.slice(2)
+    assert pa.Table.from_batches([Rows(token).take(np.array([1, 0]))]).equals(token.take(pa.array([1, 0])))
 
 
 @pytest.mark.parametrize("lists", [[[1], None, [2]], [[1, None], [3], [2]]])

@@ -14,24 +14,25 @@ from pipeline.engine.stages import FileEntry, Finished, Stage
 from pipeline.errors import CorpusError
 from pipeline.examples import shards
 from pipeline.examples.shards import ShardSet
+from pipeline.tokenization import encoded
 from tests.tiny import list_array
 
 
 def table(first: int, number: int, vocabulary_size: int = 21_128, draws: int = 2) -> pa.Table:
     """Rows whose content is known from their number."""
     numbers = range(first, first + number)
-    piece = shards.piece_type(vocabulary_size)
+    token = encoded.id_type(vocabulary_size)
     ids = [np.arange(n % 60 + 3) + vocabulary_size - 100 for n in numbers]
     masks = [[np.arange(d + n % 2) for d in range(1, draws + 1)] for n in numbers]
     columns = {
         "example_id": pa.array([(1 << 64) - 1 - n for n in numbers], pa.uint64()),
         "document_id": pa.array([n // 3 for n in numbers], pa.uint64()),
-        "input_ids": list_array(ids, piece),
+        "input_ids": list_array(ids, token),
         "unit_starts": pa.array([shards.pack_units(row % 3 != 1) for row in ids], pa.binary()),
         "second_start": pa.array([n % 5 for n in numbers], pa.uint16()),
         "pair_label": pa.array([None if n % 3 == 0 else n % 2 for n in numbers], pa.uint8()),
         "mask_positions": list_array([np.concatenate([*m, []]) for m in masks], pa.uint16()),
-        "mask_replacements": list_array([np.concatenate([*m, []]) + 7 for m in masks], piece),
+        "mask_replacements": list_array([np.concatenate([*m, []]) + 7 for m in masks], token),
         "mask_lengths": list_array([np.array([len(d) for d in m]) for m in masks], pa.uint16()),
     }
     return pa.table(columns, schema=shards.schema(vocabulary_size))
@@ -90,7 +91,7 @@ def test_a_split_without_shards_is_empty(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("size", "type_"), [(21_128, pa.uint16()), (65_536, pa.uint16()), (65_537, pa.uint32()), (200_000, pa.uint32())]
 )
-def test_pieces_take_four_bytes_only_where_two_are_too_few(tmp_path: Path, size: int, type_: pa.DataType) -> None:
+def test_tokens_take_four_bytes_only_where_two_are_too_few(tmp_path: Path, size: int, type_: pa.DataType) -> None:
     done = stage(tmp_path, [70], vocabulary_size=size)
     for name in ("input_ids", "mask_replacements"):
         assert pa.ipc.open_file(done.file("train-00000.arrow")).schema.field(name).type == pa.list_(type_)
@@ -113,9 +114,9 @@ def test_equal_rows_are_equal_bytes() -> None:
         shards.write_shard(file, rows, {"vocabulary_sha256": "ab"})
         return file.getvalue()
 
-    pieces = pa.concat_tables([table(n, 1) for n in range(50)])
-    assert written(pieces) == written(table(0, 50))
-    assert written(pieces) != written(table(1, 50))
+    tokens = pa.concat_tables([table(n, 1) for n in range(50)])
+    assert written(tokens) == written(table(0, 50))
+    assert written(tokens) != written(table(1, 50))
 
 
 def test_metadata_names_the_schema_and_the_vocabulary(tmp_path: Path) -> None:

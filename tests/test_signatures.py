@@ -123,7 +123,7 @@ def test_numbers_survive_their_binary_column() -> None:
 
 def sign(root: Path, documents: Finished, workers: int = 1, **changes: float) -> Finished:
     dedup = DedupConfig(**changes)  # type: ignore[arg-type]
-    with job.executed_by(None if workers > 1 else plainly):
+    with job.using_executor(None if workers > 1 else plainly):
         return signatures.signatures(SOURCE, documents, dedup, str(root), workers=workers)
 
 
@@ -131,7 +131,7 @@ def test_the_stage_has_a_row_for_each_document_and_one_for_each_long_line(tmp_pa
     long = "这是一个足够长的段落，" * 4
     texts = [f"短行\n{long} 空 格\n，，，\n{long}甲", "短", "……"]
     documents = made(str(tmp_path), "a", texts)
-    done = sign(tmp_path, documents, paragraph_letters=30)
+    done = sign(tmp_path, documents, min_paragraph_characters=30)
     rows: list[dict[str, int]] = []
     lines: list[dict[str, int]] = []
     for entry in documents.files("part-"):
@@ -168,9 +168,9 @@ def test_a_new_threshold_signs_nothing_again(tmp_path: Path) -> None:
     documents = made(str(tmp_path), "a", generated(5, 10))
     one = sign(tmp_path, documents)
     assert sign(tmp_path, documents, similarity=0.9).url == one.url
-    assert sign(tmp_path, documents, shingle=4).url != one.url
+    assert sign(tmp_path, documents, ngram_size=4).url != one.url
     assert signatures.needed(DedupConfig(near=False))
-    assert not signatures.needed(DedupConfig(near=False, paragraph_letters=0))
+    assert not signatures.needed(DedupConfig(near=False, min_paragraph_characters=0))
 
 
 def test_a_source_without_documents_has_no_signatures(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_all_pairs_of_a_premise_fall_on_one_side(tmp_path: Path) -> None:
     rows = [f"前提{n}\t第{k}个假设\t{k}" for n in range(100) for k in range(3)]
     table = "\n".join(["text_a\ttext_b\tlabel", *rows])
     data = tasks.load(tasks.find("xnli"), write(tmp_path, {"xnli/dev.tsv": table, "xnli/test.tsv": PAIRS}))
-    sides = [{example.tokens[0] for example in split} for split in (data.train, data.dev)]
+    sides = [{example.items[0] for example in split} for split in (data.train, data.dev)]
     assert data.note == "train: 90% of dev.tsv" and not sides[0] & sides[1] and len(sides[0]) + len(sides[1]) == 100
 
 

@@ -39,11 +39,11 @@ Features = dict[str, list[Any]]
 
 
 def bert_vocab(size: int = 30_522) -> Vocab:
-    """A vocabulary with the special pieces where BERT's have them."""
-    pieces = [f"p{number}" for number in range(size)]
-    for number, piece in ((0, PAD), (100, UNK), (101, CLS), (102, SEP), (103, MASK)):
-        pieces[number] = piece
-    return Vocab(tuple(pieces))
+    """A vocabulary with the special tokens where BERT's have them."""
+    tokens = [f"p{number}" for number in range(size)]
+    for number, token in ((0, PAD), (100, UNK), (101, CLS), (102, SEP), (103, MASK)):
+        tokens[number] = token
+    return Vocab(tuple(tokens))
 
 
 def stage_of(vocab: Vocab, root: Path) -> Finished:
@@ -54,7 +54,7 @@ def stage_of(vocab: Vocab, root: Path) -> Finished:
 
 
 def example(words: list[int], second: int = 0, hidden: Sequence[int] = (1,), length: int = 16, most: int = 3) -> Features:
-    """A record of a short text; `hidden` pieces were 7."""
+    """A record of a short text; `hidden` tokens were 7."""
     rest, padding = most - len(hidden), length - len(words)
     return {
         "input_ids": words + [0] * padding,
@@ -109,7 +109,7 @@ def test_real_files_are_read_and_written_byte_by_byte_but_for_the_order_of_names
 def test_real_files_become_shards_and_files_again(tmp_path: Path) -> None:
     files = expand([str(ORACLE / "*.tfrecord")])
     vocab = bert_vocab()
-    shards = import_tfrecords(files, "english", stage_of(vocab, tmp_path), str(tmp_path), validation_share=0.1)
+    shards = import_tfrecords(files, "english", stage_of(vocab, tmp_path), str(tmp_path), validation_ratio=0.1)
     assert shards.manifest["sequence_length"] == 128
     rows = {split: len(ShardSet(shards, split)) for split in ("train", "validation")}
     assert sum(rows.values()) == 120 and min(rows.values()) > 0
@@ -123,7 +123,7 @@ def test_real_files_become_shards_and_files_again(tmp_path: Path) -> None:
 def test_the_text_of_real_files_is_restored(tmp_path: Path) -> None:
     """What is hidden in one copy of a text is seen in others: the script repeats each text with other masks."""
     shards = import_tfrecords(
-        expand([str(ORACLE / FILES[0])]), "english", stage_of(bert_vocab(), tmp_path), str(tmp_path), validation_share=0
+        expand([str(ORACLE / FILES[0])]), "english", stage_of(bert_vocab(), tmp_path), str(tmp_path), validation_ratio=0
     )
     rows = ShardSet(shards, "train")
     masks = [row.draws[0] for row in map(rows.row, range(len(rows)))]
@@ -137,7 +137,7 @@ def test_the_text_of_real_files_is_restored(tmp_path: Path) -> None:
 def test_a_record_becomes_a_row(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tfrecord", [example([101, 103, 8, 102, 9, 55, 102], second=4, hidden=(5, 1))])
     shards = import_tfrecords(
-        expand([str(path)]), "old", stage_of(bert_vocab(200), tmp_path), str(tmp_path), validation_share=0
+        expand([str(path)]), "old", stage_of(bert_vocab(200), tmp_path), str(tmp_path), validation_ratio=0
     )
     row = ShardSet(shards, "train").row(0)
     assert row.input_ids.tolist() == [101, 7, 8, 102, 9, 7, 102]
@@ -150,7 +150,7 @@ def test_files_without_labels_have_no_pairs(tmp_path: Path) -> None:
     features = {name: values for name, values in example([101, 103, 8, 102]).items() if name != "next_sentence_labels"}
     path = write(tmp_path / "a.tfrecord", [features])
     shards = import_tfrecords(
-        expand([str(path)]), "old", stage_of(bert_vocab(200), tmp_path), str(tmp_path), validation_share=0
+        expand([str(path)]), "old", stage_of(bert_vocab(200), tmp_path), str(tmp_path), validation_ratio=0
     )
     assert shards.manifest["pairs"]["task"] == "none"
     assert ShardSet(shards, "train").row(0).pair_label is None
@@ -295,7 +295,7 @@ def test_shards_of_many_files_are_more_than_one(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(exchange, "SHARD_BYTES", 4_000)
     path = write(tmp_path / "a.tfrecord", [example([101, 103, 8 + i, 102]) for i in range(60)])
     shards = import_tfrecords(
-        expand([str(path)]), "old", stage_of(bert_vocab(200), tmp_path), str(tmp_path), validation_share=0
+        expand([str(path)]), "old", stage_of(bert_vocab(200), tmp_path), str(tmp_path), validation_ratio=0
     )
     assert len(shards.files("train-")) > 1
     rows = ShardSet(shards, "train")

@@ -1,4 +1,4 @@
-"""Texts to pieces: each document as if it were alone, its units words or phrases, none over the end of a sentence."""
+"""Texts to tokens: each document as if it were alone, its units words or phrases, none over the end of a sentence."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from pipeline.config import CorpusConfig, MaskingConfig, MaskingPolicy, Vocabula
 from pipeline.tokenization.encoder import EncodedTexts, TextEncoder, text_settings
 from pipeline.tokenization.sentences import LIMIT
 from pipeline.tokenization.vocab import SPECIALS, Vocab
-from pipeline.tokenization.wordpiece import PieceEncoder
+from pipeline.tokenization.wordpiece import WordPieceEncoder
 from pipeline.tokenization.words import Segmenter, unit_starts
 from tests import demo_text
 from tests.parts import split_sentences
@@ -30,10 +30,10 @@ def config(policy: MaskingPolicy = "word", phrases: str = "", words: WordsConfig
 
 
 def units(encoded: EncodedTexts, vocab: Vocab = VOCAB) -> list[str]:
-    """Pieces, joined within a unit."""
+    """Tokens, joined within a unit."""
     firsts = np.flatnonzero(encoded.unit_starts).tolist()
-    pieces = [vocab.pieces[number] for number in encoded.ids]
-    return ["".join(pieces[a:b]) for a, b in zip(firsts, [*firsts[1:], len(pieces)], strict=True)]
+    tokens = [vocab.tokens[number] for number in encoded.ids]
+    return ["".join(tokens[a:b]) for a, b in zip(firsts, [*firsts[1:], len(tokens)], strict=True)]
 
 
 def test_documents_become_flat_columns() -> None:
@@ -45,7 +45,7 @@ def test_documents_become_flat_columns() -> None:
     assert encoded.ids.dtype == np.uint16
 
 
-def test_no_documents_are_no_pieces() -> None:
+def test_no_documents_are_no_tokens() -> None:
     for texts in ([], [""], ["\n \u200b", ""]):
         encoded = TextEncoder(VOCAB, config()).encode(texts)
         assert encoded.document_starts.tolist() == [0] * (len(texts) + 1)
@@ -80,7 +80,7 @@ def test_real_documents_are_as_sentence_by_sentence() -> None:
     texts = [*demo_text.articles(40), *demo_text.reviews(200)]
     vocab, segmenter = demo_text.vocabulary(), Segmenter()
     encoded = TextEncoder(vocab, config()).encode(texts)
-    encoder = PieceEncoder(vocab, True, True)
+    encoder = WordPieceEncoder(vocab, True, True)
     ids: list[int] = []
     starts: list[bool] = []
     ends: list[int] = []
@@ -105,7 +105,7 @@ def test_a_word_longer_than_a_sentence_may_be_is_cut_with_it() -> None:
 def test_units_are_what_the_policy_says(tmp_path: Path) -> None:
     (tmp_path / "phrases.txt").write_text("在北京\n", "utf-8")
     texts = ["他出生在北京。"]
-    assert units(TextEncoder(VOCAB, config("piece")).encode(texts)) == [*"他出生在北京。"]
+    assert units(TextEncoder(VOCAB, config("token")).encode(texts)) == [*"他出生在北京。"]
     assert units(TextEncoder(VOCAB, config("span")).encode(texts)) == ["他", "出生", "在", "北京", "。"]
     assert units(TextEncoder(VOCAB, config("entity", str(tmp_path / "phrases.txt"))).encode(texts)) == [
         "他",
@@ -120,7 +120,7 @@ def test_a_sentence_begins_a_unit_whatever_a_segmenter_says() -> None:
     assert units(given_words.encode(["北京 大学。她 笑好"])) == ["北京", "大学。", "她", "笑好"]
 
 
-def test_settings_change_with_what_decides_pieces(tmp_path: Path) -> None:
+def test_settings_change_with_what_decides_tokens(tmp_path: Path) -> None:
     phrases = tmp_path / "phrases.txt"
     phrases.write_text("北京\n", "utf-8")
     word, span = text_settings(config()), text_settings(config("span"))
@@ -128,7 +128,7 @@ def test_settings_change_with_what_decides_pieces(tmp_path: Path) -> None:
     entity = text_settings(config("entity", str(phrases)))
     phrases.write_text("北京\n上海\n", "utf-8")
     assert entity != text_settings(config("entity", str(phrases)))
-    others = [text_settings(config(words=WordsConfig(segmenter="given"))), text_settings(config("piece")), entity]
+    others = [text_settings(config(words=WordsConfig(segmenter="given"))), text_settings(config("token")), entity]
     assert all(other != word for other in others)
     assert text_settings(config())["map_punctuation"] is True
 

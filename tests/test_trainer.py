@@ -214,7 +214,7 @@ def test_trust_ratios_are_told_by_layer() -> None:
 
 
 def test_mfu_counts_what_the_sequences_need(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One second at the peak of an H100 for as many sequences of 128 and 32 pieces as it would do in half of it."""
+    """One second at the peak of an H100 for as many sequences of 128 and 32 tokens as it would do in half of it."""
     encoder = EncoderConfig()
     seen = metrics.Metrics(10, encoder, 21_128)
     seen.peak = metrics.peak_flops("NVIDIA H100 80GB HBM3")

@@ -546,7 +546,7 @@ def test_the_loss_falls_where_there_is_something_to_learn(corpus: tiny.Corpus, t
     train(replace(run, config=replace(run.config, encoder=encoder)))
     losses = [row["loss"] for row in metrics(tmp_path) if row["kind"] == "validation" and row["source"] == "all"]
     assert losses == sorted(losses, reverse=True)
-    # Knowing nothing costs log 64 + log 2 = 4.85; a constant guess by frequency no less, as all pieces are equally frequent.
+    # Knowing nothing costs log 64 + log 2 = 4.85; a constant guess by frequency no less, as all tokens are equally frequent.
     assert losses[-1] < 4.4
 
 

@@ -68,7 +68,7 @@ def test_packed_and_padded_are_equal(positions: Positions) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
-def test_linear_layers_see_pieces_alone_and_the_head_masked_ones_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_linear_layers_see_tokens_alone_and_the_head_masked_ones_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[tuple[int, ...], int]] = []
     linear = F.linear
 
@@ -79,7 +79,7 @@ def test_linear_layers_see_pieces_alone_and_the_head_masked_ones_alone(monkeypat
     monkeypatch.setattr(F, "linear", noticed)
     scores, pairs = network("functional")(*batch())
     assert {shape for shape, _ in seen[:-4]} == {(72,)}  # 40 + 23 + 9
-    # The head's own layer and the vocabulary, which is scored as 64 pieces and shown as 50; the pooler and the pair.
+    # The head's own layer and the vocabulary, which is scored as 64 tokens and shown as 50; the pooler and the pair.
     assert sorted(seen[-4:]) == [((3,), 2), ((3,), 32), ((4,), 32), ((4,), 64)]
     assert scores.shape == (4, 50) and pairs.shape == (3, 2)
 
@@ -119,7 +119,7 @@ def test_names_of_position_tables_are_those_of_bert_and_of_the_layers() -> None:
 
 
 def test_a_sequence_that_absolute_positions_do_not_reach_is_refused() -> None:
-    with pytest.raises(RecipeError, match="41 pieces is longer than max_position_embeddings 40"):
+    with pytest.raises(RecipeError, match="41 tokens is longer than max_position_embeddings 40"):
         network("absolute").nezha(torch.zeros(1, 41, dtype=torch.int64))
     network("functional").nezha(torch.zeros(1, 41, dtype=torch.int64))
 

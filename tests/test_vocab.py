@@ -18,31 +18,31 @@ from pipeline.tokenization.vocab import (
     count,
     punctuation_map,
 )
-from pipeline.tokenization.wordpiece import PieceEncoder
+from pipeline.tokenization.wordpiece import WordPieceEncoder
 
 GOOGLE = Path(__file__).parents[2] / "shared/data/vocab/vocab.txt"
 GOOGLE_SHA256 = "45bbac6b341c319adc98a532532882e91a9cefc0329aa57bac9ae761c27b291c"
 
 
-def file(*pieces: str) -> bytes:
-    return "\n".join([*SPECIALS, *pieces]).encode() + b"\n"
+def file(*tokens: str) -> bytes:
+    return "\n".join([*SPECIALS, *tokens]).encode() + b"\n"
 
 
 @pytest.mark.skipif(not GOOGLE.exists(), reason="Google's Chinese vocab.txt is not here")
 def test_the_released_vocabulary_keeps_its_ids() -> None:
     vocab = Vocab.from_bytes(GOOGLE.read_bytes(), "vocab.txt")
     assert len(vocab) == 21_128
-    assert vocab.pieces[343] == "\u2028"
-    assert vocab.pieces[13_502] == "##\u2028"
+    assert vocab.tokens[343] == "\u2028"
+    assert vocab.tokens[13_502] == "##\u2028"
     assert (vocab.pad_id, vocab.unk_id, vocab.cls_id, vocab.sep_id, vocab.mask_id) == (0, 100, 101, 102, 103)
     assert vocab.sha256 == GOOGLE_SHA256
     assert vocab.to_bytes() == GOOGLE.read_bytes()
 
 
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
-def test_separators_of_other_kinds_are_pieces_not_line_ends(line_end: bytes) -> None:
+def test_separators_of_other_kinds_are_tokens_not_line_ends(line_end: bytes) -> None:
     vocab = Vocab.from_bytes(file("\u2028", "\x85", "中").replace(b"\n", line_end), "vocab.txt")
-    assert vocab.pieces[5:] == ("\u2028", "\x85", "中")
+    assert vocab.tokens[5:] == ("\u2028", "\x85", "中")
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_separators_of_other_kinds_are_pieces_not_line_ends(line_end: bytes) -> 
 )
 def test_line_ends_of_any_system_give_the_same_vocabulary(data: bytes) -> None:
     vocab = Vocab.from_bytes(data, "vocab.txt")
-    assert vocab.pieces == (*SPECIALS, "中", "国")
+    assert vocab.tokens == (*SPECIALS, "中", "国")
     assert vocab.sha256 == hashlib.sha256(file("中", "国")).hexdigest()
 
 
@@ -76,16 +76,16 @@ def test_a_file_that_could_not_serve_is_refused_with_the_place(data: bytes, mess
 def test_a_built_vocabulary_has_specials_ascii_characters_words_in_this_order() -> None:
     characters, words = count("中中中文文国 BERT bert Bert GPU gpu ab")
     vocab = build(characters, words, size=1_000, min_count=2)
-    assert vocab.pieces[:5] == SPECIALS
-    ascii_pieces = vocab.pieces[5:-4]
-    assert {"a", "##a", "9", "##9", "!", "~"} <= set(ascii_pieces)
-    assert not {"A", "##A", "##!"} & set(ascii_pieces)
-    assert vocab.pieces[-4:] == ("中", "文", "bert", "gpu")
+    assert vocab.tokens[:5] == SPECIALS
+    ascii_tokens = vocab.tokens[5:-4]
+    assert {"a", "##a", "9", "##9", "!", "~"} <= set(ascii_tokens)
+    assert not {"A", "##A", "##!"} & set(ascii_tokens)
+    assert vocab.tokens[-4:] == ("中", "文", "bert", "gpu")
 
 
 def test_capitals_are_kept_where_asked_for() -> None:
     vocab = build(*count("BERT BERT"), size=1_000, min_count=2, do_lower_case=False)
-    assert {"B", "##B", "BERT"} <= set(vocab.pieces)
+    assert {"B", "##B", "BERT"} <= set(vocab.tokens)
 
 
 def test_the_order_of_counting_does_not_matter() -> None:
@@ -100,11 +100,11 @@ def test_size_is_a_limit_and_frequent_characters_come_first() -> None:
     characters = {chr(0x4E00 + rank): 1_000 - rank for rank in range(500)}
     vocab = build(characters, {}, size=300, min_count=1)
     assert len(vocab) == 300
-    assert vocab.pieces[-1] == chr(0x4E00 + len([piece for piece in vocab.pieces if piece >= "\u4e00"]) - 1)
+    assert vocab.tokens[-1] == chr(0x4E00 + len([token for token in vocab.tokens if token >= "\u4e00"]) - 1)
 
 
 def test_a_size_without_room_for_text_is_refused() -> None:
-    with pytest.raises(CorpusError, match="of 50 pieces is too small"):
+    with pytest.raises(CorpusError, match="of 50 tokens is too small"):
         build({}, {}, size=50, min_count=1)
 
 
@@ -116,7 +116,7 @@ WORDS = st.text(st.sampled_from("abzAZéÜ09０９ａＺかなカ한글Жя℃�
 def test_no_word_of_the_counted_text_is_unknown(words: list[str], do_lower_case: bool) -> None:
     text = " ".join(words)
     vocab = build(*count(text), size=2_000, min_count=1, do_lower_case=do_lower_case)
-    assert PieceEncoder(vocab, do_lower_case).encode(text).unknown == 0
+    assert WordPieceEncoder(vocab, do_lower_case).encode(text).unknown == 0
 
 
 def test_importing_the_vocabulary_and_masks_loads_no_tokenizer_and_no_jieba() -> None:

@@ -19,7 +19,7 @@ def given(tmp_path: Path, data: bytes, **more: bool) -> Finished:
     (tmp_path / "given.txt").write_bytes(data)
     stages = corpus.prepared()
     config = VocabularyConfig(url=str(tmp_path / "given.txt"), **more)
-    return vocabulary.vocabulary([stages["documents_text"]], stages["duplicates"], config, str(tmp_path / "runs"))
+    return vocabulary.vocabulary([stages["documents_text"]], stages["dedup"], config, str(tmp_path / "runs"))
 
 
 @pytest.mark.timeout(600)
@@ -35,7 +35,7 @@ def test_the_released_vocabulary_is_taken_over_byte_for_byte() -> None:
     assert storage.read_bytes(stage.file("vocab.txt")) == data
     assert (stage.manifest["size"], stage.manifest["built"]) == (21_128, False)
     assert stage.manifest["sha256"] == "45bbac6b341c319adc98a532532882e91a9cefc0329aa57bac9ae761c27b291c"
-    assert vocabulary.load(stage).pieces[343] == "\u2028"
+    assert vocabulary.load(stage).tokens[343] == "\u2028"
 
 
 def test_the_key_of_a_given_file_is_its_content(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_file_that_cannot_serve_is_refused(tmp_path: Path, data: bytes, messag
     with pytest.raises(StorageError, match="not found"):
         config = VocabularyConfig(url=str(tmp_path / "none.txt"))
         stages = corpus.prepared()
-        vocabulary.vocabulary([stages["documents_text"]], stages["duplicates"], config, str(tmp_path))
+        vocabulary.vocabulary([stages["documents_text"]], stages["dedup"], config, str(tmp_path))
 
 
 def test_a_built_one_holds_what_is_kept_and_not_what_is_dropped() -> None:
@@ -70,9 +70,9 @@ def test_a_built_one_holds_what_is_kept_and_not_what_is_dropped() -> None:
     assert stages["vocabulary"].manifest["built"] is True
     assert stages["vocabulary"].manifest["size"] == len(built) <= 600
     characters = {c for word in corpus.WORDS for c in word.lower()} | set("。！？第条新闻")  # titles count too
-    assert characters <= set(built.pieces)
-    assert "短" not in built.pieces, "it stands in documents that are too short alone"
-    assert {"nezha", "bert", "2019"} <= set(built.pieces)
+    assert characters <= set(built.tokens)
+    assert "短" not in built.tokens, "it stands in documents that are too short alone"
+    assert {"nezha", "bert", "2019"} <= set(built.tokens)
 
 
 def test_the_size_is_a_limit_and_rare_characters_stay_out(tmp_path: Path) -> None:
@@ -80,8 +80,8 @@ def test_the_size_is_a_limit_and_rare_characters_stay_out(tmp_path: Path) -> Non
 
     def built(size: int = 600, min_count: int = 1) -> set[str]:
         config = VocabularyConfig(size=size, min_count=min_count)
-        done = vocabulary.vocabulary([stages["documents_text"]], stages["duplicates"], config, str(tmp_path))
-        return set(vocabulary.load(done).pieces)
+        done = vocabulary.vocabulary([stages["documents_text"]], stages["dedup"], config, str(tmp_path))
+        return set(vocabulary.load(done).tokens)
 
     assert len(built(size=220)) == 220
     assert built(size=220) < built()

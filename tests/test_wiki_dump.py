@@ -14,9 +14,9 @@ from xml.etree import ElementTree
 import pyarrow as pa
 import pytest
 
-from pipeline.documents.reading import Bad, ReadTask
 from pipeline.errors import CorpusError, UserError
 from pipeline.sources.inputs import InputFile, expand
+from pipeline.sources.records import Bad, ReadTask
 from pipeline.wiki.dumps import bzip2, dump
 from pipeline.wiki.dumps.dump import Page
 from tests.wiki_dumps import CLOSING, HEAD, REAL, SINGLE, ZH, Draft, multistream, read, written, xml
@@ -172,8 +172,8 @@ def test_a_page_of_50_megabytes_costs_itself_and_little_memory(tmp_path: Path, m
     compressor = bz2.BZ2Compressor(1)
     nested = "".join(random.Random(3).choices("{深", k=500_000)).encode()  # 1 MB
     with (tmp_path / "zhwiki.xml").open("wb") as file:
-        for piece in (before, begin.encode(), *[nested] * megabytes, end.encode(), after):
-            file.write(compressor.compress(piece) if packed else piece)
+        for token in (before, begin.encode(), *[nested] * megabytes, end.encode(), after):
+            file.write(compressor.compress(token) if packed else token)
         file.write(compressor.flush() if packed else b"")
     [file_of_it] = expand([str(tmp_path / "zhwiki.xml")])
     tracemalloc.start()

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import SourceConfig
-from pipeline.documents.reading import Bad, Record, Skipped
 from pipeline.engine import counting
-from pipeline.engine.counting import Tally
+from pipeline.engine.counting import Counts
 from pipeline.sources.inputs import InputFile, expand
+from pipeline.sources.records import Bad, Record, Skipped
 from pipeline.wiki import pages, rendering
 from pipeline.wiki.dumps import dump
 from pipeline.wiki.dumps.side_input import side_input
@@ -22,7 +22,7 @@ SIDE = [
 
 
 def _read(
-    file: InputFile, root: Path, settings: SourceConfig | None = None, task_bytes: int = 1 << 40, counts: Tally | None = None
+    file: InputFile, root: Path, settings: SourceConfig | None = None, task_bytes: int = 1 << 40, counts: Counts | None = None
 ) -> list[Record | Bad | Skipped]:
     settings = settings or source()
     side = side_input(settings, [file], str(root))
@@ -32,7 +32,7 @@ def _read(
     return found
 
 
-def _one(tmp_path: Path, text: str, settings: SourceConfig | None = None, counts: Tally | None = None) -> Record:
+def _one(tmp_path: Path, text: str, settings: SourceConfig | None = None, counts: Counts | None = None) -> Record:
     file = written(tmp_path / "zhwiki.xml", xml([Draft("柏林 %", text), *SIDE]))
     found = _read(file, tmp_path / "run", settings, counts=counts)
     assert found[1:] == [Skipped("other namespace")] * 2
@@ -41,7 +41,7 @@ def _one(tmp_path: Path, text: str, settings: SourceConfig | None = None, counts
 
 
 def test_a_page_becomes_prose_in_one_variant(tmp_path: Path) -> None:
-    counts: Tally = {}
+    counts: Counts = {}
     note = "{{NoteTA|G1=IT|T=zh-cn:柏林市;zh-tw:柏林}}"
     text = note + "'''柏林'''（{{LDe|Berlin}}{{無人知曉|一二三}}）的[[軟體]]與-{zh-cn:网络;zh-tw:網路}-。"
     record = _one(tmp_path, text, counts=counts)
@@ -116,12 +116,12 @@ def test_what_is_never_closed_ends_in_bounded_time(tmp_path: Path, opening: str)
 
 def test_records_do_not_depend_on_packing_or_tasks(tmp_path: Path) -> None:
     drafts = [Draft(f"第{number}条", f"{{{{LDe|Nr. {number}}}}}的軟體。" * (number % 40 + 1)) for number in range(400)] + SIDE
-    counted: list[Tally] = []
+    counted: list[Counts] = []
     results = []
     for name, data in (("a", xml(drafts)), ("b", multistream(drafts, 25)[0])):
         for task_bytes in (1 << 40, 20_000):
             (tmp_path / name).mkdir(exist_ok=True)
-            counts: Tally = {}
+            counts: Counts = {}
             results.append(_read(written(tmp_path / name / "zhwiki.xml", data), tmp_path / name, None, task_bytes, counts))
             counted.append(counts)
     assert len(results[0]) == 402
@@ -133,7 +133,7 @@ def test_records_do_not_depend_on_packing_or_tasks(tmp_path: Path) -> None:
 def test_the_real_page_is_prose(tmp_path: Path) -> None:
     if not ZH.exists():
         pytest.skip(f"no {ZH}: the real dumps are not here")
-    counts: Tally = {}
+    counts: Counts = {}
     [record] = _read(expand([str(ZH)])[0], tmp_path, counts=counts)
     assert isinstance(record, Record)
     assert record.title == "柏林"

@@ -91,5 +91,5 @@ def test_a_finished_side_pass_reads_nothing_again(tmp_path: Path, monkeypatch: p
 def test_planning_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "run", None)
     file = written(tmp_path / "zhwiki.xml", xml(PAGES))
-    with stages.planning(), pytest.raises(stages.NotDone, match="wiki_side_zhwiki"):
+    with stages.planning(), pytest.raises(stages.NotDone, match="wiki_side_input_zhwiki"):
         side_input(source(), [file], str(tmp_path / "run"))

@@ -31,14 +31,14 @@ def test_withdrawn_ids_that_no_source_has_are_told_loudly(
 ) -> None:
     for withdrawn, told in (([identity("a", 0), 12345], True), ([identity("a", 0)], False)):
         done = decide(tmp_path, {"a": [GOOD, "乙" * 20]}, withdrawn=withdrawn)
-        with Display(["duplicates"]) as display:
-            display.tell("duplicates", replace(done, fresh=fresh), 1.0)
+        with Display(["dedup"]) as display:
+            display.tell("dedup", replace(done, fresh=fresh), 1.0)
         assert ("warning: withdrawn ids not found: 1;" in capsys.readouterr().err) == told
 
 
 def test_withdrawn_copies_go_even_where_copies_stay(tmp_path: Path) -> None:
     texts: Texts = {"a": [GOOD, GOOD + "。", "甲" * 20, "甲" * 20]}
-    done = decide(tmp_path, texts, withdrawn=[identity("a", 0)], exact=False, near=False, paragraph_letters=0)
+    done = decide(tmp_path, texts, withdrawn=[identity("a", 0)], exact=False, near=False, min_paragraph_characters=0)
     assert reasons(done, "a") == {identity("a", 0): "withdrawn", identity("a", 1): "withdrawn_copy"}
 
 

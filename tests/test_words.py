@@ -1,4 +1,4 @@
-"""Words: jieba's, placed by characters; and the masking units that they make of pieces."""
+"""Words: jieba's, placed by characters; and the masking units that they make of tokens."""
 
 import itertools
 import json
@@ -24,7 +24,7 @@ from pipeline.sources import demo
 from pipeline.tokenization import words as words_module
 from pipeline.tokenization.jieba_words import Dictionary
 from pipeline.tokenization.vocab import SPECIALS, Vocab
-from pipeline.tokenization.wordpiece import PieceEncoder
+from pipeline.tokenization.wordpiece import WordPieceEncoder
 from pipeline.tokenization.words import (
     LONGEST_UNIT,
     Segmenter,
@@ -272,39 +272,39 @@ def test_segmenting_writes_no_file_and_says_nothing(tmp_path: Path) -> None:
 
 
 def units(text: str, vocab: Vocab, policy: str = "word") -> list[str]:
-    encoded = PieceEncoder(vocab, True).encode(text)
+    encoded = WordPieceEncoder(vocab, True).encode(text)
     starts = unit_starts(encoded.offsets[:, 0], SEGMENTER.word_starts(text), policy)  # type: ignore[arg-type]
-    pieces = [vocab.pieces[number] for number in encoded.ids]
+    tokens = [vocab.tokens[number] for number in encoded.ids]
     firsts = np.flatnonzero(starts).tolist()
-    return [" ".join(pieces[start:end]) for start, end in zip(firsts, [*firsts[1:], len(pieces)], strict=True)]
+    return [" ".join(tokens[start:end]) for start, end in zip(firsts, [*firsts[1:], len(tokens)], strict=True)]
 
 
 VOCAB = Vocab((*SPECIALS, *"北京大学的很好c+", "iphone", "##s", "##p", "##h", "##o"))
 
 
-def test_pieces_of_a_word_are_a_unit() -> None:
+def test_tokens_of_a_word_are_a_unit() -> None:
     assert units("北京大学的iPhones很好", VOCAB) == ["北 京 大 学", "的", "iphone ##s", "很", "好"]
 
 
-def test_single_pieces_are_units_where_asked_for() -> None:
-    assert units("北京的iPhones", VOCAB, "piece") == ["北", "京", "的", "iphone", "##s"]
+def test_single_tokens_are_units_where_asked_for() -> None:
+    assert units("北京的iPhones", VOCAB, "token") == ["北", "京", "的", "iphone", "##s"]
 
 
 def test_unknown_and_removed_characters_do_not_shift_the_words_after_them() -> None:
     assert units("龘北京\u200b的\u0301 北京", VOCAB) == ["[UNK]", "北 京", "的", "北 京"]
 
 
-def test_a_piece_over_several_words_is_one_unit() -> None:
-    piece_starts = np.array([0, 4, 6])
+def test_a_token_over_several_words_is_one_unit() -> None:
+    token_starts = np.array([0, 4, 6])
     word_starts = np.array([True, False, True, False, True, False, False])
-    assert unit_starts(piece_starts, word_starts).tolist() == [True, True, False]
+    assert unit_starts(token_starts, word_starts).tolist() == [True, True, False]
 
 
-def test_a_word_that_begins_inside_a_piece_makes_the_next_piece_a_unit() -> None:
+def test_a_word_that_begins_inside_a_token_makes_the_next_token_a_unit() -> None:
     assert unit_starts(np.array([0, 3]), np.array([True, True, False, False])).tolist() == [True, True]
 
 
-def test_pieces_of_one_character_are_one_unit() -> None:
+def test_tokens_of_one_character_are_one_unit() -> None:
     assert unit_starts(np.array([0, 1, 1, 1, 2]), np.array([True, True, True])).tolist() == [True, True, False, False, True]
 
 

@@ -1,7 +1,7 @@
 """A tiny corpus as prepare would leave it: shards of two sources that a network of two layers can learn something from.
 
-A row counts: `[CLS] p7 p8 p9 [SEP] p10 p11 [SEP]`, so a masked piece follows from its neighbours. Pair label 0: segment B goes
-on counting; 1: it starts anywhere. Source `reviews` counts backwards. Words are two pieces long.
+A row counts: `[CLS] p7 p8 p9 [SEP] p10 p11 [SEP]`, so a masked token follows from its neighbours. Pair label 0: segment B goes
+on counting; 1: it starts anywhere. Source `reviews` counts backwards. Words are two tokens long.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from pipeline.tokenization.vocab import SPECIALS, Vocab
 
 VOCAB = Vocab((*SPECIALS, *(f"p{number}" for number in range(59))))
 FIRST = len(SPECIALS)
-"""Id of the first piece that is text."""
+"""Id of the first token that is text."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +109,13 @@ def _write(root: str, source: str, length: int, tables: dict[str, pa.Table], fac
 def table(
     rng: np.random.Generator, rows: int, length: int, masking: MaskingConfig, task: str, backwards: bool = False
 ) -> pa.Table:
-    """Rows of between 8 and `length` pieces."""
+    """Rows of between 8 and `length` tokens."""
     columns: dict[str, list[Any]] = {field.name: [] for field in shards.schema(len(VOCAB))}
     for _ in range(rows):
         input_ids, second_start, label = _example(rng, int(rng.integers(8, length + 1)), task, backwards)
         draws = [_draw(rng, input_ids, masking) for _ in range(masking.static_draws)]
         place = np.arange(len(input_ids))
-        units = (place - np.where(place >= second_start, second_start, 1)) % 2 == 0  # words of two pieces in each segment
+        units = (place - np.where(place >= second_start, second_start, 1)) % 2 == 0  # words of two tokens in each segment
         units[input_ids < FIRST] = True
         columns["example_id"].append(int(rng.integers(1 << 63)))
         columns["document_id"].append(int(rng.integers(1 << 63)))
@@ -124,7 +124,7 @@ def table(
         columns["second_start"].append(second_start)
         columns["pair_label"].append(label)
         columns["mask_positions"].append(np.concatenate([[], *(positions for positions, _ in draws)]))
-        columns["mask_replacements"].append(np.concatenate([[], *(pieces for _, pieces in draws)]))
+        columns["mask_replacements"].append(np.concatenate([[], *(tokens for _, tokens in draws)]))
         columns["mask_lengths"].append(np.array([len(positions) for positions, _ in draws]))
     schema = shards.schema(len(VOCAB))
     arrays = [
@@ -147,8 +147,8 @@ def _example(rng: np.random.Generator, length: int, task: str, backwards: bool) 
     a = (start + step * np.arange(first)) % room
     second = a[-1] + step if label == 0 else int(rng.integers(59))
     b = (second + step * np.arange(length - 3 - first)) % room
-    pieces = np.concatenate([[VOCAB.cls_id], FIRST + a, [VOCAB.sep_id], FIRST + b, [VOCAB.sep_id]])
-    return pieces, first + 2, label
+    tokens = np.concatenate([[VOCAB.cls_id], FIRST + a, [VOCAB.sep_id], FIRST + b, [VOCAB.sep_id]])
+    return tokens, first + 2, label
 
 
 def _draw(rng: np.random.Generator, input_ids: np.ndarray[Any, Any], masking: MaskingConfig) -> tuple[Any, Any]:
@@ -157,8 +157,8 @@ def _draw(rng: np.random.Generator, input_ids: np.ndarray[Any, Any], masking: Ma
     positions = np.sort(rng.choice(text, count, replace=False))
     fate = rng.random(count)
     anything = rng.integers(FIRST, len(VOCAB), count)
-    pieces = np.where(fate < 0.8, VOCAB.mask_id, np.where(fate < 0.9, input_ids[positions], anything))
-    return positions, pieces
+    tokens = np.where(fate < 0.8, VOCAB.mask_id, np.where(fate < 0.9, input_ids[positions], anything))
+    return positions, tokens
 
 
 def list_array(arrays: Sequence[NDArray[Any]], value_type: pa.DataType) -> pa.ListArray:
@@ -175,5 +175,5 @@ def exported(folder: Path, encoder: EncoderConfig, vocab: Vocab, seed: int) -> t
     with torch.no_grad():
         for weight in network.parameters():
             weight.add_(0.3 * torch.randn_like(weight))
-    export_model(network, vocab.pieces, True, lambda name, data: storage.write_bytes(str(folder / name), data), {})
+    export_model(network, vocab.tokens, True, lambda name, data: storage.write_bytes(str(folder / name), data), {})
     return str(folder), network

@@ -7,9 +7,9 @@ from html import escape
 from pathlib import Path
 
 from pipeline.config import SourceConfig
-from pipeline.documents.reading import Bad
 from pipeline.sources import inputs
 from pipeline.sources.inputs import InputFile
+from pipeline.sources.records import Bad
 from pipeline.wiki.dumps import dump
 from pipeline.wiki.dumps.dump import Page
 

@@ -1,6 +1,6 @@
 """The chain: every stage of a run, each called with what stands before it.
 
-    tasks, documents, signatures, overlaps (per source) -> duplicates -> vocabulary -> pieces (per source)
+    tasks, documents, signatures, overlaps (per source) -> duplicates -> vocabulary -> tokens (per source)
         -> shards (per source and length) -> checkpoint -> export -> scores -> report
 
 Each method calls a stage function of the room that owns it. A stage that is finished under `root` returns at once, so asking
@@ -33,7 +33,7 @@ CHECKPOINT_VERSION = 1
 EXPORT_VERSION = 2
 SCORES_VERSION = 1
 REPORT_VERSION = 2
-COMPARISONS = ("signatures_", "overlaps_")
+COMPARISONS = ("signatures_", "contamination_")
 """Beginnings of the names of steps that compare documents, with one another and with evaluation texts."""
 
 AVERAGED = "averaged"
@@ -45,7 +45,7 @@ DATA_POINTER = "data.json"
 P = ParamSpec("P")
 
 
-def remembered(method: Callable[Concatenate["Chain", P], Finished]) -> Callable[Concatenate["Chain", P], Finished]:
+def cached_stage(method: Callable[Concatenate["Chain", P], Finished]) -> Callable[Concatenate["Chain", P], Finished]:
     """A stage that was found or run once is not looked for again."""
 
     @wraps(method)
@@ -152,35 +152,35 @@ class Chain:
             if recipe.words.user_dictionary:
                 Segmenter(recipe.words).word_starts("")
 
-    @remembered
+    @cached_stage
     def tasks(self) -> Finished:
         """The embedded corpus' files to fine-tune and score on."""
-        from pipeline.sources import demo
+        from pipeline.documents import demo_tasks
 
-        return demo.tasks(self.root)
+        return demo_tasks.tasks(self.root)
 
-    @remembered
+    @cached_stage
     def documents(self, name: str) -> Finished:
         """Cleaned documents of one source."""
         from pipeline.documents.stage import documents
 
         return documents(self.source(name), self.root, **self.operational)
 
-    @remembered
+    @cached_stage
     def signatures(self, name: str) -> Finished:
         """What copies of the documents of one source are found by."""
         from pipeline.dedup.signatures import signatures
 
         return signatures(self.source(name), self.documents(name), self.recipe.dedup, self.root, **self.operational)
 
-    @remembered
+    @cached_stage
     def overlaps(self, name: str) -> Finished:
         """What the documents of one source have in common with evaluation texts."""
         from pipeline.dedup.decontamination import overlaps
 
         return overlaps(self.source(name), self.documents(name), self.decontamination, self.root, **self.operational)
 
-    @remembered
+    @cached_stage
     def duplicates(self) -> Finished:
         """What is dropped, over all sources."""
         from pipeline.cleaning.quality import filters_for
@@ -208,7 +208,7 @@ class Chain:
 
         return signatures.needed(self.recipe.dedup), decontamination.needed(self.decontamination)
 
-    @remembered
+    @cached_stage
     def vocabulary(self) -> Finished:
         """The vocabulary, given or built."""
         from pipeline.tokenization.vocabulary import vocabulary
@@ -216,12 +216,12 @@ class Chain:
         decisions = self.duplicates() if self.corpora() else None
         return vocabulary(self._documents(), decisions, self.recipe.vocabulary, self.root, **self.operational)
 
-    @remembered
-    def pieces(self, name: str) -> Finished:
-        """The kept documents of one source as pieces."""
-        from pipeline.tokenization.stage import pieces
+    @cached_stage
+    def tokens(self, name: str) -> Finished:
+        """The kept documents of one source as tokens."""
+        from pipeline.tokenization.stage import tokens
 
-        return pieces(
+        return tokens(
             self.source(name),
             self.documents(name),
             self.duplicates(),
@@ -231,7 +231,7 @@ class Chain:
             **self.operational,
         )
 
-    @remembered
+    @cached_stage
     def shards(self, name: str, length: int) -> Finished:
         """Training examples of one source at one length."""
         from pipeline.examples.stage import examples
@@ -239,7 +239,7 @@ class Chain:
         source = self.source(name)
         if source.kind == "tfrecord":
             return self._imported(source, length)
-        return examples(source, length, self.pieces(name), self.vocabulary(), self.corpus, self.root, **self.operational)
+        return examples(source, length, self.tokens(name), self.vocabulary(), self.corpus, self.root, **self.operational)
 
     def _imported(self, source: SourceConfig, length: int) -> Finished:
         """Shards of examples that another program made."""
@@ -252,12 +252,12 @@ class Chain:
             self.vocabulary(),
             self.root,
             seed=self.corpus.seed,
-            validation_share=self.corpus.validation_share,
+            validation_ratio=self.corpus.validation_ratio,
             licence=source.licence,
             **self.operational,
         )
         if (found := done.manifest["sequence_length"]) != length:
-            raise RecipeError(f"source {source.name!r}: its examples are {found} pieces long, and {length} are asked for")
+            raise RecipeError(f"source {source.name!r}: its examples are {found} tokens long, and {length} are asked for")
         return done
 
     def _documents(self) -> list[Finished]:
@@ -290,7 +290,7 @@ class Chain:
         """Whether `prepare` came to its end here before, be it with another recipe."""
         return storage.exists(storage.join(self.root, DATA_POINTER))
 
-    @remembered
+    @cached_stage
     def checkpoint(self) -> Finished:
         """The pretrained network: its best and its last checkpoint."""
         shards = {f"{name}/{length}": self.shards(name, length) for name, length in self.shard_sets()}
@@ -312,7 +312,7 @@ class Chain:
 
         return stages.run(self.root, stage, body)
 
-    @remembered
+    @cached_stage
     def export(self) -> Finished:
         """The best checkpoint as a folder that transformers loads."""
         from workflows.exporting import export_checkpoint, licences
@@ -324,7 +324,7 @@ class Chain:
         best = checkpoint.file(checkpoint.manifest["best"])
         return stages.run(self.root, stage, lambda folder: export_checkpoint(best, folder, facts))
 
-    @remembered
+    @cached_stage
     def scores(self) -> Finished:
         """The export fine-tuned and scored, beside the same network without pretraining."""
         from workflows.evaluation.run import data_digest, evaluate, file_entries
@@ -357,7 +357,7 @@ class Chain:
 
         return stages.run(self.root, stage, body)
 
-    @remembered
+    @cached_stage
     def report_page(self) -> Finished:
         """The page that shows it all."""
         from model.training.checkpoint import read_metrics
@@ -374,7 +374,7 @@ class Chain:
             ("checkpoint", "export", "scores"),
         )
 
-    @remembered
+    @cached_stage
     def data_report(self) -> Finished:
         """The page on the data alone, which `prepare` leaves."""
         return self._page("data_report", self.finished(self.data_steps()), dict)
@@ -401,7 +401,7 @@ class Chain:
                 documents=self._documents(),
                 duplicates=self.duplicates() if self.corpora() else None,
                 vocabulary=self.vocabulary(),
-                pieces=[done for step, done in inputs.items() if step.startswith("pieces_")],
+                tokens=[done for step, done in inputs.items() if step.startswith("tokens_")],
                 shards=[self.shards(*which) for which in self.shard_sets()],
                 other_stages=[done for step, done in inputs.items() if step in timed or step.startswith(COMPARISONS)],
                 **more(),
@@ -421,12 +421,12 @@ class Chain:
             if signs:
                 steps[f"signatures_{source.name}"] = _call(self.signatures, source.name)
             if compares:
-                steps[f"overlaps_{source.name}"] = _call(self.overlaps, source.name)
-        steps |= {"duplicates": self.duplicates} if sources else {}
+                steps[f"contamination_{source.name}"] = _call(self.overlaps, source.name)
+        steps |= {"dedup": self.duplicates} if sources else {}
         steps["vocabulary"] = self.vocabulary
         for name in dict.fromkeys(name for name, _ in self.shard_sets()):
             if self.source(name) in sources:
-                steps[f"pieces_{name}"] = _call(self.pieces, name)
+                steps[f"tokens_{name}"] = _call(self.tokens, name)
         for name, length in self.shard_sets():
             steps[f"shards_{name}_{length}"] = _call(self.shards, name, length)
         if self.recipe.phase:
@@ -440,11 +440,11 @@ class Chain:
         """Names of the steps that a step directly stands on."""
         names = list(self.steps())
         documents = [f"documents_{source.name}" for source in self.corpora()]
-        decided = ["duplicates"] if documents else []
+        decided = ["dedup"] if documents else []
         shards = [name for name in names if name.startswith("shards_")]
         compared = [name for name in names if name.startswith(COMPARISONS)]
         table: Mapping[str, list[str]] = {
-            "duplicates": [*documents, *compared],
+            "dedup": [*documents, *compared],
             "vocabulary": [*documents, *decided],
             "checkpoint": [*shards, "vocabulary"],
             "export": ["checkpoint"],
@@ -452,13 +452,13 @@ class Chain:
             "report": [name for name in names if name != "report"],
         }
         stage, _, source = step.partition("_")
-        if stage in ("signatures", "overlaps"):
+        if stage in ("signatures", "contamination"):
             return [f"documents_{source}"]
-        if stage == "pieces":
-            return [f"documents_{source}", "duplicates", "vocabulary"]
+        if stage == "tokens":
+            return [f"documents_{source}", "dedup", "vocabulary"]
         if stage == "shards":
-            pieces = f"pieces_{source.rpartition('_')[0]}"
-            return [*([pieces] if pieces in names else []), "vocabulary"]
+            tokens = f"tokens_{source.rpartition('_')[0]}"
+            return [*([tokens] if tokens in names else []), "vocabulary"]
         return table.get(step, [])
 
     def data_steps(self) -> list[str]:

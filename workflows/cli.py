@@ -139,11 +139,11 @@ def plan(
       nezha-pipe plan tiny --set encoder.num_hidden_layers=4
       nezha-pipe plan nezha-base-2019 --gpus 8 --gpu a100-80g
     """
-    from workflows.planning import corpus_pieces, costs, lines, vocabulary_size
+    from workflows.planning import corpus_tokens, costs, lines, vocabulary_size
 
     chain = _chain(recipe, settings, output, None)
     steps = chain.plan()
-    known = {"vocabulary_size": vocabulary_size(chain), "corpus_pieces": corpus_pieces(chain)}
+    known = {"vocabulary_size": vocabulary_size(chain), "corpus_tokens": corpus_tokens(chain)}
     cost = costs(chain.recipe, gpus=gpus, gpu=gpu, mfu=mfu, **known)
     if as_json:
         click.echo(json.dumps({"steps": steps, "costs": cost}, ensure_ascii=False))
@@ -267,7 +267,7 @@ def pretrain(recipe: str, settings: Sequence[str], data: str, output: str, worke
     type=click.Choice(["hidden", "words"]),
     default="hidden",
     show_default=True,
-    help="What the graph gives: hidden states and a pooled vector, or scores of the vocabulary at each piece.",
+    help="What the graph gives: hidden states and a pooled vector, or scores of the vocabulary at each token.",
 )
 @click.option("--int8", is_flag=True, help="With --onnx: onnx/model_quantized.onnx too, with weights of 8 bits.")
 def export(checkpoint: str, output: str, name: str, data: str | None, average: int, **more: Any) -> None:
@@ -326,7 +326,7 @@ def export(checkpoint: str, output: str, name: str, data: str | None, average: i
     help="functional: take IN for NEZHA though it does not say so; BERT's position embeddings are dropped.",
 )
 @click.option("--hidden-act", type=click.Choice(["gelu", "gelu_tanh"]), help="The activation, if IN tells it wrongly.")
-@click.option("--extend-vocab", metavar="URL", help="New pieces, one a line; each begins as the mean of its old pieces.")
+@click.option("--extend-vocab", metavar="URL", help="New tokens, one a line; each begins as the mean of its old tokens.")
 @click.option("--seed", type=int, default=12_345, show_default=True, help="For what is made: heads that IN lacks, noise.")
 @click.option("--name", default="nezha", show_default=True, help="What the model card of ours calls the model.")
 @json_option
@@ -350,7 +350,7 @@ def convert(source: str, folder: str, as_json: bool, **settings: Any) -> None:
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False))
         return
-    size = f"{facts['layers']} layers of {facts['hidden_size']}, {facts['pieces']:,} pieces, {facts['parameters']:,} parameters"
+    size = f"{facts['layers']} layers of {facts['hidden_size']}, {facts['tokens']:,} tokens, {facts['parameters']:,} parameters"
     for line in (f"{facts['from']}: {size}", *facts["notes"]):
         click.echo(line, err=True)
     click.echo(folder)
@@ -364,7 +364,7 @@ def convert(source: str, folder: str, as_json: bool, **settings: Any) -> None:
 @click.option("--epochs", type=click.IntRange(1), default=3, show_default=True, help="Passes over the training examples.")
 @click.option("--learning-rate", type=float, default=3e-5, show_default=True, help="Highest learning rate.")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Examples a step.")
-@click.option("--max-length", type=click.IntRange(4), default=128, show_default=True, help="Most pieces read at once.")
+@click.option("--max-length", type=click.IntRange(4), default=128, show_default=True, help="Most tokens read at once.")
 @click.option("--train-examples", type=click.IntRange(0), default=0, help="Most examples to fine-tune on; 0 = all.")
 @click.option("--test-examples", type=click.IntRange(0), default=0, help="Most examples to score on; 0 = all.")
 @click.option("--baseline/--no-baseline", default=True, help="Score the same network without pretraining beside it.")
@@ -430,7 +430,7 @@ def ablate(
     \b
     Example:
       nezha-pipe ablate small --set source.0.input=news.jsonl.xz --set evaluation.data=tasks --output runs/ablation \\
-        --variant absolute:encoder.positions=absolute --variant piece:masking.policy=piece
+        --variant absolute:encoder.positions=absolute --variant token:masking.policy=token
     """
     from workflows import ablation
     from workflows.report import comparison
@@ -472,7 +472,7 @@ def fill_mask(model: str, text: str, top: int, as_json: bool) -> None:
         if len(texts) > 1:
             click.echo(texts[number])
         for place, guesses in enumerate(found, start=1):
-            masks = "[MASK]" * len(guesses[0]["pieces"])
+            masks = "[MASK]" * len(guesses[0]["tokens"])
             click.echo(f"{masks} {place}: " + "  ".join(f"{guess['text']} {guess['probability']:.3f}" for guess in guesses))
 
 
@@ -483,14 +483,14 @@ def fill_mask(model: str, text: str, top: int, as_json: bool) -> None:
 @click.option("--text", default="text", show_default=True, metavar="NAME", help="Column or field of the text.")
 @click.option("--id", metavar="NAME", help="Column or field that is kept beside the vector. Default: texts are numbered.")
 @click.option(
-    "--pooling", type=click.Choice(["mean", "cls"]), default="mean", show_default=True, help="Of all pieces, or [CLS]."
+    "--pooling", type=click.Choice(["mean", "cls"]), default="mean", show_default=True, help="Of all tokens, or [CLS]."
 )
 @click.option(
     "--normalise/--no-normalise", default=True, help="Vectors of length 1, for cosines (the default), or as they are."
 )
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True, help="Type to compute in.")
-@click.option("--max-length", type=click.IntRange(3), default=512, show_default=True, help="Most pieces read of a text.")
-@click.option("--batch-tokens", type=click.IntRange(1), default=8_192, show_default=True, help="Most pieces in a batch.")
+@click.option("--max-length", type=click.IntRange(3), default=512, show_default=True, help="Most tokens read of a text.")
+@click.option("--batch-tokens", type=click.IntRange(1), default=8_192, show_default=True, help="Most tokens in a batch.")
 @json_option
 def embed(model: str, inputs: Sequence[str], output: str, as_json: bool, **settings: Any) -> None:
     """Write a vector of each text of some files, in their order, to a Parquet file.
@@ -506,7 +506,7 @@ def embed(model: str, inputs: Sequence[str], output: str, as_json: bool, **setti
 
     with Display(["embed"]) as display:
         facts = write(storage.absolute(model), inputs, storage.absolute(output), EmbedConfig(**settings), display.report)
-    cut = f", {facts['cut']:,} cut at {settings['max_length']} pieces" if facts["cut"] else ""
+    cut = f", {facts['cut']:,} cut at {settings['max_length']} tokens" if facts["cut"] else ""
     click.echo(f"{facts['texts']:,} vectors of {facts['width']:,} numbers{cut}", err=True)
     click.echo(json.dumps({**facts, "output": output}, ensure_ascii=False) if as_json else output)
 
@@ -536,7 +536,7 @@ def inspect_command(url: str, rows: int, draw: int | None, document: str | None,
 def verify(url: str) -> None:
     """Check a stage, a checkpoint, or all below an output folder: checksums, and what every row must hold to.
 
-    Rows of shards, documents and pieces, decisions and vocabularies are read again: masks hide whole words, [CLS] and [SEP] are
+    Rows of shards, documents and tokens, decisions and vocabularies are read again: masks hide whole words, [CLS] and [SEP] are
     at their places, no document is in training and validation, copies are dropped for documents that stay, counts add up...
 
     \b

@@ -1,7 +1,7 @@
-"""Weights from one program to another (`convert`): read, given more pieces where wanted, written.
+"""Weights from one program to another (`convert`): read, given more tokens where wanted, written.
 
 convert("NEZHA-Base", "my-nezha", to="ours", extend_vocab="medical.txt")
-->  {"from": "Huawei's TensorFlow", "to": "ours", "parameters": 102489226, "pieces": 21128, "notes": ["left out 418 ..."]}
+->  {"from": "Huawei's TensorFlow", "to": "ours", "parameters": 102489226, "tokens": 21128, "notes": ["left out 418 ..."]}
 """
 
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,7 +10,7 @@ from pipeline import storage
 from pipeline.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from model.conversion.writing import Form
+    from model.conversion.writing import FileFormat
 
 FORMS = ("ours", "huggingface", "huawei-pytorch", "huawei-tensorflow")
 
@@ -19,7 +19,7 @@ def convert(
     source: str,
     folder: str,
     *,
-    to: "Form" = "ours",
+    to: "FileFormat" = "ours",
     name: str = "nezha",
     config: str | None = None,
     vocab: str | None = None,
@@ -31,18 +31,18 @@ def convert(
     """Write the weights at `source` into `folder`; what they are, and notes on what was left out, made or decided.
 
     Raises: CheckpointError for weights that are damaged, contradict their configuration, or have no place in the form asked
-    for; CorpusError for a vocabulary, or a file of new pieces, that is none.
+    for; CorpusError for a vocabulary, or a file of new tokens, that is none.
     """
     from model.conversion.reading import read
-    from model.conversion.vocabulary import extended, read_pieces
+    from model.conversion.vocabulary import extended, read_tokens
     from model.conversion.writing import write
 
     if folder in (source, storage.parent(source)):
         raise CheckpointError(f"{folder}: holds what is converted; name another folder")
     weights = read(source, config_url=config, vocab_url=vocab, positions=positions, hidden_act=hidden_act)
     if extend_vocab:
-        pieces = read_pieces(storage.read_bytes(extend_vocab), extend_vocab)
-        weights, _ = extended(weights, pieces, seed)
+        tokens = read_tokens(storage.read_bytes(extend_vocab), extend_vocab)
+        weights, _ = extended(weights, tokens, seed)
     notes = [*weights.notes, *write(weights, folder, to, name, seed)]
     return {
         "from": weights.origin,
@@ -50,7 +50,7 @@ def convert(
         "output": folder,
         "layers": weights.config.num_hidden_layers,
         "hidden_size": weights.config.hidden_size,
-        "pieces": len(weights.vocab),
+        "tokens": len(weights.vocab),
         "parameters": sum(tensor.numel() for tensor in weights.tensors.values()),
         "notes": notes,
     }

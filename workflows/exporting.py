@@ -72,7 +72,7 @@ def export_checkpoint(
         "training": {**training_facts(shards, config, loaded.state), "config": loaded.config},
         "validation": validation(training_folder, loaded.state["step"]),
     }
-    export_model(model, vocab.pieces, do_lower_case, write, told, map_punctuation)
+    export_model(model, vocab.tokens, do_lower_case, write, told, map_punctuation)
     return {"files": [FileEntry.of(folder, name) for name in names], **facts}
 
 
@@ -139,7 +139,7 @@ def data_facts(shards: Mapping[str, Finished], config: "PretrainConfig", state: 
                 "source": source,
                 "licence": licence(next(iter(own.values())), source),
                 "rows": sum(count["rows"] for count in counts),
-                "pieces": sum(count.get("pieces", 0) for count in counts),
+                "tokens": sum(count.get("tokens", 0) for count in counts),
                 "share": sum(sequences.get(name, 0.0) for name in own) / max(sum(sequences.values()), 1.0),
             }
         )
@@ -148,25 +148,25 @@ def data_facts(shards: Mapping[str, Finished], config: "PretrainConfig", state: 
 
 
 def licence(shards: Finished, source: str) -> str:
-    """Imported shards name it; others stand on pieces, which stand on documents, which name it."""
+    """Imported shards name it; others stand on tokens, which stand on documents, which name it."""
     if "licence" in shards.manifest:
         return str(shards.manifest["licence"])
-    pieces = stages.input_of(shards, "pieces", f"pieces_{source}")
-    documents = stages.input_of(pieces, "documents", f"documents_{source}") if pieces else None
+    tokens = stages.input_of(shards, "tokens", f"tokens_{source}")
+    documents = stages.input_of(tokens, "documents", f"documents_{source}") if tokens else None
     return str(documents.manifest["licence"]) if documents else "not recorded"
 
 
 def training_facts(shards: Mapping[str, Finished], config: "PretrainConfig", state: Mapping[str, Any]) -> dict[str, Any]:
-    """How far training went: steps, sequences, and about how many pieces."""
+    """How far training went: steps, sequences, and about how many tokens."""
     from model.optimization.schedule import sequences
 
     samples = sum(sequences(phase) for phase in config.phases[: state["phase"]]) + state["consumed_samples"]
     planned = sum(phase.steps for phase in config.phases)
     facts = {"step": state["step"], "planned": planned, "samples": samples, "averaged": state.get("averaged", [])}
     counts = {name: done.manifest["counts"]["train"] for name, done in shards.items()}
-    if counts and all("pieces" in count for count in counts.values()):
-        mean = {name: count["pieces"] / max(count["rows"], 1) for name, count in counts.items()}
-        facts["pieces"] = int(round(sum(number * mean[name] for name, number in seen(shards, config, state).items()), -3))
+    if counts and all("tokens" in count for count in counts.values()):
+        mean = {name: count["tokens"] / max(count["rows"], 1) for name, count in counts.items()}
+        facts["tokens"] = int(round(sum(number * mean[name] for name, number in seen(shards, config, state).items()), -3))
     return facts
 
 

@@ -51,7 +51,7 @@ def recipe() -> str:
 
 INTRODUCTION = """
 A recipe is named without `.toml`; the numbers in its file have their sources beside them. Those of papers leave the text to
-you: `nezha-pipe run nezha-base-2019` says what to give, `nezha-pipe plan nezha-base-2019` what it takes. Pieces are those of
+you: `nezha-pipe run nezha-base-2019` says what to give, `nezha-pipe plan nezha-base-2019` what it takes. Tokens are those of
 full sequences. Hours are computed, not measured: on 8 H100 at {mfu:.0%} of their peak.
 """
 
@@ -61,7 +61,7 @@ def _shipped() -> Iterator[str]:
     loaded = [load(name) for name in shipped()]
     yield "\n## Recipes that come with the program"
     yield INTRODUCTION.format(mfu=GPUS["h100"].mfu)
-    yield "| recipe | parameters | length: steps x batch, rate | positions | masks, pairs | optimizer | pieces | hours |"
+    yield "| recipe | parameters | length: steps x batch, rate | positions | masks, pairs | optimizer | tokens | hours |"
     yield "|---|---|---|---|---|---|---|---|"
     for one in loaded:
         cost = costs(one)
@@ -72,7 +72,7 @@ def _shipped() -> Iterator[str]:
             one.encoder.positions,
             f"{one.masking.policy}, {one.pairs.task}",
             one.optimizer.variant,
-            f"{cost['training pieces'] / 1e9:,.2f} G",
+            f"{cost['training tokens'] / 1e9:,.2f} G",
             f"{cost['hours']:,.1f}",
         )
         yield "| " + " | ".join(cells) + " |"

@@ -29,7 +29,7 @@ class Gpu:
 
 
 GPUS: Mapping[str, Gpu] = {
-    # 43 %: NVIDIA's DeepLearningExamples, BERT-large at 128 pieces, 224 sequences/s.
+    # 43 %: NVIDIA's DeepLearningExamples, BERT-large at 128 tokens, 224 sequences/s.
     "v100": Gpu(PEAK_TERAFLOPS["V100"], 32, 0.40),
     # 44.7 %: the same on an A100, 580 sequences/s; MLPerf v2.1 reached 47 %.
     "a100-40g": Gpu(PEAK_TERAFLOPS["A100"], 40, 0.45),
@@ -42,12 +42,12 @@ GPUS: Mapping[str, Gpu] = {
     # Nobody published one.
     "4090": Gpu(165, 24, 0.40),
 }
-BYTES_A_PIECE = {"documents": 1.8, "signatures": 0.5, "pieces": 2.3}
+BYTES_PER_TOKEN = {"documents": 1.8, "signatures": 0.5, "tokens": 2.3}
 """Of text on disk, by stage: measured on news, an encyclopedia and technical articles (1.1 to 2.0; 0.5; 2.3)."""
 BYTES_A_ROW = 48
 """Of a row of a shard, beside what grows with its length."""
 MEAN_LENGTH = 0.8
-"""Pieces of a row, as a share of the longest."""
+"""Tokens of a row, as a share of the longest."""
 ROOM = 0.9
 """Share of a GPU's memory that may be planned for: allocator and communication take some."""
 
@@ -59,37 +59,37 @@ def costs(
     gpus: int = 8,
     gpu: str = "h100",
     mfu: float | None = None,
-    corpus_pieces: int | None = None,
+    corpus_tokens: int | None = None,
 ) -> dict[str, Any]:
     """All figures by name, as JSON knows them.
 
     Args:
         vocabulary_size: where it is known; the most that one to be built may have, if not.
         mfu: share of the peak, instead of the one that is assumed of the kind.
-        corpus_pieces: of all sources together, where they are known.
+        corpus_tokens: of all sources together, where they are known.
     """
     kind = GPUS[gpu]
     share = mfu if mfu is not None else kind.mfu
     size = vocabulary_size or recipe.vocabulary.size
     phases = [_phase(recipe, number, size, gpus * kind.teraflops * 1e12 * share) for number in range(len(recipe.phase))]
-    pieces = sum(phase["sequences"] * phase["sequence_length"] for phase in phases)
+    tokens = sum(phase["sequences"] * phase["sequence_length"] for phase in phases)
     return {
         "parameters": parameters(recipe.encoder, size),
         "training sequences": sum(phase["sequences"] for phase in phases),
-        "training pieces": pieces,
+        "training tokens": tokens,
         "training petaflop": round(sum(phase["petaflop"] for phase in phases), 3),
         "phases": phases,
         "machine": {"gpus": gpus, "gpu": gpu, "mfu": share, "teraflops": kind.teraflops, "memory_gb": kind.memory_gb},
         "hours": sum(phase["hours"] for phase in phases),
         "memory_gb": _memory(recipe, size, gpus, kind),
-        "disk_gb": _disk(recipe, size, corpus_pieces),
-        "corpus_pieces": corpus_pieces,
-        "epochs": round(pieces / (corpus_pieces * recipe.pairs.dupe_factor), 1) if corpus_pieces else None,
+        "disk_gb": _disk(recipe, size, corpus_tokens),
+        "corpus_tokens": corpus_tokens,
+        "epochs": round(tokens / (corpus_tokens * recipe.pairs.dupe_factor), 1) if corpus_tokens else None,
     }
 
 
 def vocabulary_size(chain: Chain) -> int:
-    """Pieces of the vocabulary that is given or built already; else the most that one to be built may have.
+    """Tokens of the vocabulary that is given or built already; else the most that one to be built may have.
 
     Raises: StorageError, CorpusError for a given file that cannot serve.
     """
@@ -109,8 +109,8 @@ def vocabulary_size(chain: Chain) -> int:
         return recipe.vocabulary.size
 
 
-def corpus_pieces(chain: Chain) -> int | None:
-    """Pieces of the documents that are read already: about one a character. None when some are not."""
+def corpus_tokens(chain: Chain) -> int | None:
+    """Tokens of the documents that are read already: about one a character. None when some are not."""
     from pipeline.engine import stages
 
     if chain.recipe.missing():
@@ -167,23 +167,23 @@ def _memory(recipe: Recipe, vocabulary_size: int, gpus: int, kind: Gpu) -> dict[
     }
 
 
-def _disk(recipe: Recipe, vocabulary_size: int, pieces: int | None) -> dict[str, Any]:
-    """Of checkpoints and export, and for each billion pieces of text; where the pieces are known, of the text too."""
+def _disk(recipe: Recipe, vocabulary_size: int, tokens: int | None) -> dict[str, Any]:
+    """Of checkpoints and export, and for each billion tokens of text; where the tokens are known, of the text too."""
     weights = parameters(recipe.encoder, vocabulary_size) * FLOAT32
     training = recipe.training
     kept = (training.keep_checkpoints + 1) * 3 * weights + (weights if training.average_checkpoints > 1 else 0)
     lengths = sorted({phase.sequence_length for phase in recipe.phase})
-    a_piece = {**BYTES_A_PIECE, "shards": sum(shard_bytes(recipe, length) for length in lengths)}
+    a_token = {**BYTES_PER_TOKEN, "shards": sum(shard_bytes(recipe, length) for length in lengths)}
     return {
         "checkpoints": _gb(kept),
         "export": _gb(weights),
-        "for a billion pieces of text": {name: round(each, 2) for name, each in a_piece.items()},
-        **({name: _gb(each * pieces) for name, each in a_piece.items()} if pieces else {}),
+        "for a billion tokens of text": {name: round(each, 2) for name, each in a_token.items()},
+        **({name: _gb(each * tokens) for name, each in a_token.items()} if tokens else {}),
     }
 
 
 def shard_bytes(recipe: Recipe, length: int) -> float:
-    """Bytes of shards of one length for each piece of text: ids, bits of units, masks (position and replacement), rows."""
+    """Bytes of shards of one length for each token of text: ids, bits of units, masks (position and replacement), rows."""
     id_bytes = 2 if recipe.vocabulary.size <= 1 << 16 else 4
     masks = recipe.masking.static_draws * recipe.masking.masked_lm_prob * (2 + id_bytes)
     return recipe.pairs.dupe_factor * (id_bytes + 1 / 8 + masks + BYTES_A_ROW / (MEAN_LENGTH * length))
@@ -191,10 +191,10 @@ def shard_bytes(recipe: Recipe, length: int) -> float:
 
 def lines(cost: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What `plan` prints: names and figures."""
-    for name in ("parameters", "training sequences", "training pieces"):
+    for name in ("parameters", "training sequences", "training tokens"):
         yield name, f"{cost[name]:,}"
     if cost["epochs"] is not None:
-        yield "passes over the text", f"{cost['epochs']:,} of {cost['corpus_pieces']:,} pieces"
+        yield "passes over the text", f"{cost['epochs']:,} of {cost['corpus_tokens']:,} tokens"
     for phase in cost["phases"]:
         of = f"{phase['steps']:,} steps of {phase['batch_size']:,}: {_figure(phase['hours'])} hours"
         yield f"length {phase['sequence_length']}", f"{_figure(phase['gigaflop_a_sequence'])} GFLOP a sequence, {of}"
@@ -206,11 +206,11 @@ def lines(cost: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "memory a GPU (GB)", f"{memory['total']:,}{_fits(memory['fits'], machine)}: {parts}"
     saving = f"{memory['total with activation_checkpointing']:,}{_fits(memory['fits with activation_checkpointing'], machine)}"
     yield "  saving activations", f"{saving}: training.activation_checkpointing, a third more arithmetic"
-    yield "  micro-batch (pieces)", f"{memory['micro_batch_tokens']:,}"
+    yield "  micro-batch (tokens)", f"{memory['micro_batch_tokens']:,}"
     yield "disk (GB)", f"checkpoints {disk['checkpoints']:,}, export {disk['export']:,}"
-    a_billion = disk["for a billion pieces of text"]
-    yield "  a billion pieces", ", ".join(f"{name} {value:,}" for name, value in a_billion.items())
-    if cost["corpus_pieces"]:
+    a_billion = disk["for a billion tokens of text"]
+    yield "  a billion tokens", ", ".join(f"{name} {value:,}" for name, value in a_billion.items())
+    if cost["corpus_tokens"]:
         yield "  text", ", ".join(f"{name} {disk[name]:,}" for name in a_billion)
 
 

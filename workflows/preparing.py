@@ -34,7 +34,7 @@ BERT_SETTINGS = {
     "random_seed": "seed",
 }
 """Options by BERT's names, and the settings of a recipe that they are."""
-SOURCE_SETTINGS = ("max_bad", "text_field", "encoding", "variant", "personal_data")
+SOURCE_SETTINGS = ("max_bad_ratio", "text_field", "encoding", "variant", "personal_data")
 """Options that are settings of the one source of --corpus."""
 CORPORA = ("demo", "wiki", "baike", "news", "text", "tfrecord")
 STOPPED = "Stopped. Run the same command again to go on: finished parts are kept."
@@ -43,20 +43,20 @@ STOPPED_CODE = 130
 RUNNERS = ("direct", "ray", "portable", "flink", "spark", "dataflow", "dask")
 
 
-class Share(click.ParamType[float]):
+class Ratio(click.ParamType[float]):
     """`1%` or `0.01`."""
 
-    name = "share"
+    name = "ratio"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
         text = str(value)
         try:
-            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+            ratio = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
         except ValueError:
-            share = -1.0
-        if not 0 <= share <= 1:
-            self.fail(f"{value!r} is no share: write 1% or 0.01", parameter, context)
-        return share
+            ratio = -1.0
+        if not 0 <= ratio <= 1:
+            self.fail(f"{value!r} is not a ratio: write 1% or 0.01", parameter, context)
+        return ratio
 
 
 def corpus_options(command: Command) -> Command:
@@ -79,13 +79,13 @@ def corpus_options(command: Command) -> Command:
             "--personal-data", type=click.Choice(["auto", "mask", "keep"]),
             help="Mail addresses, phone, identity and IP numbers; auto masks them in text alone.",
         ),
-        click.option("--max-bad", type=Share(), metavar="SHARE", help="Records that may be unreadable: 1% or 0.01."),
+        click.option("--max-bad-ratio", type=Ratio(), metavar="RATIO", help="Records that may be unreadable: 1% or 0.01."),
         click.option("--vocab", default="", metavar="URL", help="A vocab.txt to use; without one it is built."),
         click.option(
             "--sequence-length", "--max-seq-length", "lengths", type=click.IntRange(8), multiple=True, metavar="N",
-            help="Longest example, in pieces; may be repeated.",
+            help="Longest example, in tokens; may be repeated.",
         ),
-        click.option("--masked-lm-prob", type=float, metavar="P", help="Share of pieces that are predicted."),
+        click.option("--masked-lm-prob", type=float, metavar="P", help="Share of tokens that are predicted."),
         click.option("--max-predictions-per-seq", type=click.IntRange(0), metavar="N", help="Most predicted; 0 = no limit."),
         click.option("--short-seq-prob", type=float, metavar="P", help="Share of sequences cut shorter than they could be."),
         click.option("--dupe-factor", type=click.IntRange(1), metavar="N", help="Times that every document is paired anew."),
@@ -174,7 +174,7 @@ def running_on(runner: str, told: Sequence[str], chain: "Chain") -> Iterator[Non
 
     Raises: CorpusError for a runner that cannot see the recipe's files.
     """
-    from pipeline.engine.job import executed_by
+    from pipeline.engine.job import using_executor
 
     if runner == "direct":
         if told:
@@ -182,7 +182,7 @@ def running_on(runner: str, told: Sequence[str], chain: "Chain") -> Iterator[Non
         with ended_by_ctrl_c():
             yield
     elif runner == "ray":
-        with _ray(told, chain.workers) as tasks, executed_by(tasks):
+        with _ray(told, chain.workers) as tasks, using_executor(tasks):
             yield
     else:
         from pipeline.engine.beam import RemoteBeam
@@ -191,7 +191,7 @@ def running_on(runner: str, told: Sequence[str], chain: "Chain") -> Iterator[Non
         recipe = chain.recipe
         read = [url for source in recipe.source if source.kind != "demo" for url in source.input]
         beam.refuse_local([chain.root, *read, *recipe.words.user_dictionary, *filter(None, [recipe.masking.phrases])])
-        with executed_by(beam):
+        with using_executor(beam):
             yield
 
 

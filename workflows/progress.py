@@ -84,17 +84,17 @@ def summary(done: Finished) -> str:
         passed = f", {skipped:,} passed by" if skipped else ""
         bad = f", {counts['bad']:,} unreadable" if counts["bad"] else ""
         return f"{counts['kept']:,} of {counts['read']:,} records{passed}{bad}, {counts['characters']:,} characters"
-    if name == "duplicates":
+    if name == "dedup":
         kept = sum(counts["kept"] for counts in facts["counts"].values())
         return f"{kept:,} kept of {sum(counts['documents'] for counts in facts['counts'].values()):,} documents"
-    if name.startswith("pieces_"):
+    if name.startswith("tokens_"):
         counts = facts["counts"]
-        return f"{counts['pieces']:,} pieces, {counts['units']:,} words, {counts['sentences']:,} sentences"
+        return f"{counts['tokens']:,} tokens, {counts['units']:,} words, {counts['sentences']:,} sentences"
     if name == "vocabulary":
-        return f"{facts['size']:,} pieces"
+        return f"{facts['size']:,} tokens"
     if name.startswith("shards_"):
         counts = facts["counts"]["train"]
-        return f"{counts['rows']:,} examples, {counts['pieces']:,} pieces"
+        return f"{counts['rows']:,} examples, {counts['tokens']:,} tokens"
     if name == "checkpoint":
         loss = facts["validation_loss"]
         return f"{facts['steps']:,} steps" + (f", best validation loss {loss:.3f}" if loss is not None else "")

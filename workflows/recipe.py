@@ -46,6 +46,30 @@ PLACEHOLDER = "PHRASES"
 """What a shipped recipe says instead of a list of phrases: its user has to name one."""
 
 
+RENAMED = {
+    ("", "validation_share"): "validation_ratio",
+    ("source", "max_bad"): "max_bad_ratio",
+    ("filters", "min_chinese_share"): "min_chinese_ratio",
+    ("filters", "max_digit_share"): "max_digit_ratio",
+    ("filters", "max_sign_share"): "max_sign_ratio",
+    ("filters", "max_symbol_share"): "max_symbol_ratio",
+    **{("filters", f"max_top_{n}"): f"max_top_{n}gram_ratio" for n in (3, 5, 7)},
+    **{("filters", f"max_repeated_{n}"): f"max_dup_{n}gram_ratio" for n in (8, 10, 13, 17)},
+    ("filters", "min_ended_line_share"): "min_ended_line_ratio",
+    ("filters", "max_short_line_share"): "max_short_line_ratio",
+    ("filters", "max_bullet_line_share"): "max_bullet_line_ratio",
+    ("filters", "max_ellipsis_line_share"): "max_ellipsis_line_ratio",
+    ("filters", "max_duplicate_line_share"): "max_dup_line_ratio",
+    ("filters", "max_duplicate_line_characters"): "max_dup_line_character_ratio",
+    ("dedup", "shingle"): "ngram_size",
+    ("dedup", "paragraph_letters"): "min_paragraph_characters",
+    ("decontamination", "letters"): "ngram_size",
+    ("decontamination", "share"): "min_ngram_ratio",
+    ("decontamination", "runs"): "min_matching_ngrams",
+}
+"""Keys of earlier recipes, by table, and what they are called now."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything that a run is told. Tables not given have their defaults."""
@@ -54,7 +78,7 @@ class Recipe:
     """What reports and pointers call the model."""
     seed: int = 12_345
     """Seed of pairs, masks, order, initial weights and dropout."""
-    validation_share: float = 0.005
+    validation_ratio: float = 0.005
     """Share of documents (by hash) kept for validation, never trained on."""
     source: tuple[SourceConfig, ...]
     phase: tuple[PhaseConfig, ...] = ()
@@ -80,8 +104,8 @@ class Recipe:
         for number, phase in enumerate(self.phase, start=1):
             if unknown := sorted(set(phase.weights) - set(names)):
                 raise ValueError(f"phase {number} weighs {', '.join(unknown)}, but the sources are {', '.join(names)}")
-        if not 0 <= self.validation_share < 1:
-            raise ValueError(f"validation_share {self.validation_share} is not between 0 and 1")
+        if not 0 <= self.validation_ratio < 1:
+            raise ValueError(f"validation_ratio {self.validation_ratio} is not between 0 and 1")
 
     def corpus(self) -> CorpusConfig:
         """What `prepare` needs of it."""
@@ -90,7 +114,7 @@ class Recipe:
             sources=self.source,
             sequence_lengths=lengths,
             seed=self.seed,
-            validation_share=self.validation_share,
+            validation_ratio=self.validation_ratio,
             filters=self.filters,
             dedup=self.dedup,
             decontamination=self.decontamination,
@@ -219,6 +243,8 @@ def _refuse_unknown_keys(content: Any, kind: Any, name: str, place: str) -> None
         known = [f.name for f in dataclasses.fields(kind)]
         for key, value in content.items():
             if key not in known:
+                if (table := place.strip(" []"), key) in RENAMED:
+                    raise RecipeError(f"{name}{place}: {key!r} is now {RENAMED[table, key]!r}")
                 near = difflib.get_close_matches(key, known, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
                 raise RecipeError(f"{name}{place}: unknown key {key!r}; {hint}")

@@ -13,7 +13,7 @@ from model.config import EncoderConfig
 from pipeline.errors import RecipeError
 
 SHORT = 128
-"""Pieces of sequences for which a processor computes the definition fastest: the written-out table is small, and one product of
+"""Tokens of sequences for which a processor computes the definition fastest: the written-out table is small, and one product of
 matrices does more than many small ones. Measured at widths of 128 to 768 (docs/attention.md)."""
 IMPLEMENTATIONS = ("auto", "eager", "sdpa", "banded", "triton")
 log = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ def choose(
 ) -> str:
     """The implementation to use, by device, type and positions; `auto` takes the fastest that serves.
 
-    `unclipped`: no offset in the batch reaches the clip. `short`: no sequence has more than SHORT pieces. `gaps`: some row of
-    the batch has padding before its last piece.
+    `unclipped`: no offset in the batch reaches the clip. `short`: no sequence has more than SHORT tokens. `gaps`: some row of
+    the batch has padding before its last token.
     """
     form = config.positions if config.positions != "functional" else f"{config.relative_positions} form"
     about = f"{device.type}, {str(dtype).removeprefix('torch.')}, {form}"
@@ -52,7 +52,7 @@ def choose(
         if not (reason := _refusal(name, device, dtype, config, unclipped, gaps)):
             break
         passed.append(f"{name}: {reason}")
-    _say(name, "; ".join(passed) or (f"the fastest up to {SHORT} pieces" if name == "eager" else "the fastest here"), about)
+    _say(name, "; ".join(passed) or (f"the fastest up to {SHORT} tokens" if name == "eager" else "the fastest here"), about)
     return name
 
 
@@ -63,11 +63,11 @@ def _refusal(
     if name == "eager":
         return None
     if gaps:
-        return "rows have padding before their last piece, which only eager knows"
+        return "rows have padding before their last token, which only eager knows"
     if name == "sdpa" and config.positions == "relative":
         return "learned relative positions are no rotation"
     if name == "sdpa" and not unclipped:
-        return f"exact only up to {config.max_relative_position + 1} pieces, where nothing is clipped"
+        return f"exact only up to {config.max_relative_position + 1} tokens, where nothing is clipped"
     if name == "triton":
         if device.type != "cuda":
             return "it needs a GPU"

@@ -4,7 +4,7 @@
     今 天 天 气 好                     今 天 天 气 好 他 走 了        lengths (5, 3), starts (0, 5), positions 0 1 2 3 4 0 1 2
     他 走 了 .  .
 
-Shapes: B sequences, L the longest of them, T pieces of all together.
+Shapes: B sequences, L the longest of them, T tokens of all together.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Packing:
-    """Where each sequence of a batch stands among the T pieces."""
+    """Where each sequence of a batch stands among the T tokens."""
 
     lengths: tuple[int, ...]
     """(B,), known to the host: who cuts and who launches must not wait for a GPU."""
@@ -26,11 +26,11 @@ class Packing:
     """L of the padded batch, at least the longest length."""
     device: torch.device
     gaps: Tensor | None = None
-    """(B, L) bool, false where there is no piece, of a batch that could not be packed: distances count its gaps."""
+    """(B, L) bool, false where there is no token, of a batch that could not be packed: distances count its gaps."""
 
     @staticmethod
     def of(attention_mask: Tensor, lengths: Sequence[int] | None = None) -> "Packing":
-        """Of a padded batch (B, L). Rows begin with their pieces; where some do not, all stay as they are, gaps and all.
+        """Of a padded batch (B, L). Rows begin with their tokens; where some do not, all stay as they are, gaps and all.
 
         `lengths`, where the caller knows them, spares a GPU the wait for its mask.
         """
@@ -74,7 +74,7 @@ class Packing:
 
     @cached_property
     def first(self) -> Tensor:
-        """(B,) int64: the place of [CLS]. A sequence of no pieces has none: it is given some other's."""
+        """(B,) int64: the place of [CLS]. A sequence of no tokens has none: it is given some other's."""
         return self.cu_seqlens[:-1].long().clamp(max=max(self.total - 1, 0))
 
     @cached_property
@@ -84,7 +84,7 @@ class Packing:
 
     @cached_property
     def places(self) -> Tensor:
-        """(T,) int64: where the pieces stand among the B * L places of the padded batch."""
+        """(T,) int64: where the tokens stand among the B * L places of the padded batch."""
         if self.dense:
             return torch.arange(self.total, device=self.device)
         lengths = torch.tensor(self.lengths, dtype=torch.int64).to(self.device, non_blocking=True)
@@ -110,7 +110,7 @@ class Packing:
         return packed.new_zeros(shape).flatten(0, 1).index_copy(0, self.places, packed).view(shape)
 
     def mask(self) -> Tensor | None:
-        """(B, L) bool, true for pieces; None where there is no padding."""
+        """(B, L) bool, true for tokens; None where there is no padding."""
         if self.dense:
             return self.gaps
         lengths = torch.tensor(self.lengths).to(self.device, non_blocking=True)

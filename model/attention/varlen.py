@@ -124,7 +124,7 @@ class _Attention(torch.autograd.Function):
         return *_backward(gradients[0], q, k, v, starts, context, lse, *ctx.settings), *[None] * 7
 
 
-# Both passes are operators of their own, so torch.compile takes a layer in one piece and does not look inside.
+# Both passes are operators of their own, so torch.compile takes a layer in one token and does not look inside.
 @torch.library.custom_op("nezha::attend_varlen", mutates_args=())
 def _forward(
     q: Tensor, k: Tensor, v: Tensor, starts: Tensor, longest: int, clip: int | None, shift: int,

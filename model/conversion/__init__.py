@@ -7,6 +7,6 @@ A checkpoint of Huawei's goes through these hands:
     names.py           every name becomes ours                                                  nezha.pooler.dense.weight
     configuration.py   what its bert_config.json says it is: NEZHA, m = 64
     reading.py         both agree, or it is refused by name
-    vocabulary.py      new pieces, where wanted
+    vocabulary.py      new tokens, where wanted
     writing.py         the files that other programs look for
 """

@@ -66,10 +66,10 @@ def start(url: str, config: EncoderConfig, vocab: Vocab) -> dict[str, Tensor]:
 
     Dropout and initialisation may be others than those of the file. `CheckpointError` when anything else is.
     """
-    tensors, there, pieces = load_weights(url)
-    if pieces != vocab:
+    tensors, there, tokens = load_weights(url)
+    if tokens != vocab:
         raise CheckpointError(
-            f"{url}: has {len(pieces):,} pieces, the data {len(vocab):,}, or others; prepare with its vocab.txt"
+            f"{url}: has {len(tokens):,} tokens, the data {len(vocab):,}, or others; prepare with its vocab.txt"
         )
     free = {"hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range"}
     here, wanted = asdict(there), asdict(config)
@@ -104,7 +104,7 @@ def read(
     content, vocab = read_object(config_url), Vocab.from_bytes(storage.read_bytes(vocab_url), vocab_url)
     if "vocab_size" in content and content["vocab_size"] != len(vocab):
         raise CheckpointError(
-            f"{vocab_url}: {len(vocab):,} pieces, {config_url} says {content['vocab_size']}; give that of these weights"
+            f"{vocab_url}: {len(vocab):,} tokens, {config_url} says {content['vocab_size']}; give that of these weights"
         )
     tensors, variables = file.tensors()
     notes = [f"left out {variables:,} variables of its training (moments of the optimizer, counters)"] if variables else []
@@ -158,7 +158,7 @@ def check(tensors: dict[str, Tensor], config: EncoderConfig, vocab_size: int, ur
     words = tensors.get(names.WORDS)
     if words is not None and len(words) != vocab_size:
         raise CheckpointError(
-            f"{url}: embeddings of {len(words):,} pieces, the vocabulary has {vocab_size:,}; give that of these weights"
+            f"{url}: embeddings of {len(words):,} tokens, the vocabulary has {vocab_size:,}; give that of these weights"
         )
     optional = tuple(prefix for prefix in names.PARTS.values() if not any(name.startswith(prefix) for name in tensors))
     for name, shape in shapes.items():
@@ -223,10 +223,10 @@ def _check_tables(tables: dict[str, Tensor], config: EncoderConfig, url: str) ->
 
 
 def _rules(folder: str, vocab: Vocab, notes: list[str]) -> dict[str, bool]:
-    """How text becomes pieces: by tokenizer_config.json; but a vocabulary without capitals is for lower case."""
+    """How text becomes tokens: by tokenizer_config.json; but a vocabulary without capitals is for lower case."""
     url = storage.join(folder, "tokenizer_config.json")
     told = read_object(url) if storage.exists(url) else {}
-    capitals = any(re.search("[A-Z]", piece) for piece in vocab.pieces if piece not in SPECIALS and piece[:1] not in "[<")
+    capitals = any(re.search("[A-Z]", token) for token in vocab.tokens if token not in SPECIALS and token[:1] not in "[<")
     lower = told.get("do_lower_case", not capitals) is True
     if not lower and not capitals:  # so says bert-base-chinese
         notes.append("do_lower_case is false, but the vocabulary has no capitals: text is lowered, or they would all be [UNK]")

@@ -1,9 +1,9 @@
-"""New pieces for an old encoder: each begins as the mean of the old pieces that its text was read as until now.
+"""New tokens for an old encoder: each begins as the mean of the old tokens that its text was read as until now.
 
     covid is new, the old vocabulary read co ##vid      its embedding is the mean of both, and so is its bias
-    鑫 is new, the old vocabulary read [UNK]            the mean of all, and a little noise, so that two such pieces differ
+    鑫 is new, the old vocabulary read [UNK]            the mean of all, and a little noise, so that two such tokens differ
 
-Ids of old pieces stay; new ones come after them, in the order of the file.
+Ids of old tokens stay; new ones come after them, in the order of the file.
 """
 
 from collections.abc import Sequence
@@ -25,61 +25,61 @@ NOISE = 0.1
 
 @dataclass(frozen=True)
 class Extension:
-    """What became of the pieces of a file."""
+    """What became of the tokens of a file."""
 
     added: int
     composed: int
-    """Of these, how many are means of old pieces; the others had none."""
+    """Of these, how many are means of old tokens; the others had none."""
     known: int
-    """Pieces that were there already."""
+    """Tokens that were there already."""
     unreachable: tuple[str, ...]
     """Added, but no text ever becomes them: BERT's rules cut it into smaller ones first."""
 
     def notes(self) -> list[str]:
         """For people to read."""
         rest = self.added - self.composed
-        told = [f"added {self.added:,} pieces: {self.composed:,} begin as means of old pieces, {rest:,} as the mean of all"]
-        told += [f"{self.known:,} pieces of the file were there already"] if self.known else []
+        told = [f"added {self.added:,} tokens: {self.composed:,} begin as means of old tokens, {rest:,} as the mean of all"]
+        told += [f"{self.known:,} tokens of the file were there already"] if self.known else []
         if self.unreachable:
             some = " ".join(self.unreachable[:5])
             told.append(f"no text becomes {len(self.unreachable):,} of them ({some}): ideographs and signs stand alone")
         return told
 
 
-def read_pieces(data: bytes, name: str) -> list[str]:
-    """The pieces of a file, one a line. `CorpusError` when it is not UTF-8, has blanks, or names one twice."""
+def read_tokens(data: bytes, name: str) -> list[str]:
+    """The tokens of a file, one a line. `CorpusError` when it is not UTF-8, has blanks, or names one twice."""
     try:
-        pieces = data.decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n").removesuffix("\n").split("\n")
+        tokens = data.decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
-        raise CorpusError(f"{name}: not UTF-8; save it as UTF-8, one piece a line") from error
-    for number, piece in enumerate(pieces, start=1):
-        if not piece.removeprefix("##") or any(character.isspace() for character in piece):
-            raise CorpusError(f"{name}: line {number} is blank or has a space in it; every line must be one piece")
-    if len(set(pieces)) < len(pieces):
-        twice = next(piece for number, piece in enumerate(pieces) if piece in pieces[:number])
-        raise CorpusError(f"{name}: {twice!r} is there twice; name every piece once")
-    return pieces
+        raise CorpusError(f"{name}: not UTF-8; save it as UTF-8, one token a line") from error
+    for number, token in enumerate(tokens, start=1):
+        if not token.removeprefix("##") or any(character.isspace() for character in token):
+            raise CorpusError(f"{name}: line {number} is blank or has a space in it; every line must be one token")
+    if len(set(tokens)) < len(tokens):
+        twice = next(token for number, token in enumerate(tokens) if token in tokens[:number])
+        raise CorpusError(f"{name}: {twice!r} is there twice; name every token once")
+    return tokens
 
 
-def extended(weights: Weights, pieces: Sequence[str], seed: int = 12_345) -> tuple[Weights, Extension]:
-    """The weights with more pieces. The seed decides the noise of pieces that nothing is known of."""
+def extended(weights: Weights, tokens: Sequence[str], seed: int = 12_345) -> tuple[Weights, Extension]:
+    """The weights with more tokens. The seed decides the noise of tokens that nothing is known of."""
     old = weights.vocab
-    new = [piece for piece in pieces if piece not in old.ids]
+    new = [token for token in tokens if token not in old.ids]
     tokenizer = build_tokenizer(old, weights.do_lower_case, weights.map_punctuation)
-    parts = [_old_ids(piece, old, tokenizer) for piece in new]
+    parts = [_old_ids(token, old, tokenizer) for token in new]
     generator = torch.Generator().manual_seed(seed)
     tensors = dict(weights.tensors)
     for name in (names.WORDS, names.BIAS):
         if name in tensors:
             tensors[name] = torch.cat((tensors[name], _rows(tensors[name], parts, generator)))
-    unreachable = tuple(piece for piece in new if not _reachable(piece, tokenizer))
-    result = replace(weights, tensors=tensors, vocab=Vocab((*old.pieces, *new)))
-    extension = Extension(len(new), sum(map(bool, parts)), len(pieces) - len(new), unreachable)
+    unreachable = tuple(token for token in new if not _reachable(token, tokenizer))
+    result = replace(weights, tensors=tensors, vocab=Vocab((*old.tokens, *new)))
+    extension = Extension(len(new), sum(map(bool, parts)), len(tokens) - len(new), unreachable)
     return replace(result, notes=[*weights.notes, *extension.notes()]), extension
 
 
 def _rows(old: Tensor, parts: Sequence[Sequence[int]], generator: torch.Generator) -> Tensor:
-    """(new pieces, ...) in the form of `old` (old pieces, ...)."""
+    """(new tokens, ...) in the form of `old` (old tokens, ...)."""
     rows = old.new_empty((len(parts), *old.shape[1:]))
     mean, deviation = old.mean(0), old.std(0)
     for number, ids in enumerate(parts):
@@ -88,19 +88,19 @@ def _rows(old: Tensor, parts: Sequence[Sequence[int]], generator: torch.Generato
     return rows
 
 
-def _old_ids(piece: str, vocab: Vocab, tokenizer: Tokenizer) -> list[int]:
-    """What the old tokenizer makes of a piece, without [UNK]: `covid` -> co ##vid, `##ing` -> ##in ##g."""
-    body = piece.removeprefix("##")
-    tokens = tokenizer.encode(body, add_special_tokens=False).tokens
-    if body != piece and tokens:
-        inside = f"##{tokens[0]}"
-        tokens[0] = inside if inside in vocab.ids else tokens[0]
-    return [vocab.ids[token] for token in tokens if vocab.ids[token] != vocab.unk_id]
+def _old_ids(token: str, vocab: Vocab, tokenizer: Tokenizer) -> list[int]:
+    """What the old tokenizer makes of a token, without [UNK]: `covid` -> co ##vid, `##ing` -> ##in ##g."""
+    body = token.removeprefix("##")
+    parts = tokenizer.encode(body, add_special_tokens=False).tokens
+    if body != token and parts:
+        inside = f"##{parts[0]}"
+        parts[0] = inside if inside in vocab.ids else parts[0]
+    return [vocab.ids[part] for part in parts if vocab.ids[part] != vocab.unk_id]
 
 
-def _reachable(piece: str, tokenizer: Tokenizer) -> bool:
-    """Whether a text can become this piece: it is one word for BERT's rules, as they leave it."""
-    body = piece.removeprefix("##")
-    text = body if body == piece else f"a{body}"
+def _reachable(token: str, tokenizer: Tokenizer) -> bool:
+    """Whether a text can become this token: it is one word for BERT's rules, as they leave it."""
+    body = token.removeprefix("##")
+    text = body if body == token else f"a{body}"
     words = [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))]
     return words == [text]

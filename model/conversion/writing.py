@@ -25,14 +25,14 @@ from model.heads import PretrainingModel
 from pipeline import storage
 from pipeline.errors import CheckpointError
 
-Form = Literal["ours", "huggingface", "huawei-pytorch", "huawei-tensorflow"]
-FORMS: tuple[Form, ...] = get_args(Form)
+FileFormat = Literal["ours", "huggingface", "huawei-pytorch", "huawei-tensorflow"]
+FORMS: tuple[FileFormat, ...] = get_args(FileFormat)
 LONGEST = 512
 """max_position_embeddings of those who write out a table of all pairs; NEZHA itself has no longest sequence."""
 Write = Callable[[str, bytes], None]
 
 
-def write(weights: Weights, folder: str, form: Form, name: str, seed: int = 12_345) -> list[str]:
+def write(weights: Weights, folder: str, form: FileFormat, name: str, seed: int = 12_345) -> list[str]:
     """Write weights into a folder (any fsspec URL); notes on what was made, left out, or means something else there.
 
     `name` is what a model card calls the model; `seed` decides heads that have to be made. `CheckpointError` when the form has
@@ -58,11 +58,11 @@ def _ours(weights: Weights, write: Write, name: str, seed: int) -> list[str]:
     facts: dict[str, Any] = {"name": name}
     if weights.origin != "ours":
         facts["converted"] = {"from": weights.origin, "notes": whole.notes}
-    export_model(model, whole.vocab.pieces, whole.do_lower_case, write, facts, whole.map_punctuation)
+    export_model(model, whole.vocab.tokens, whole.do_lower_case, write, facts, whole.map_punctuation)
     return whole.notes[len(weights.notes) :]
 
 
-def _refuse(config: EncoderConfig, form: Form) -> None:
+def _refuse(config: EncoderConfig, form: FileFormat) -> None:
     """`CheckpointError` for positions that other programs do not know."""
     if config.positions == "relative":
         raise CheckpointError(f"{form} has no learned relative positions; these weights can be written as ours only")

@@ -2,7 +2,7 @@
 
 facts = {
     "name": "tiny",
-    "sources": [{"source": "news", "licence": "CC BY-SA 4.0", "rows": 20433, "pieces": 2172390, "share": 0.6}],
+    "sources": [{"source": "news", "licence": "CC BY-SA 4.0", "rows": 20433, "tokens": 2172390, "share": 0.6}],
     "masking": {"policy": "word", "masked_lm_prob": 0.15, ...}, "pairs": {"task": "nsp", ...},
     "training": {"step": 3250, "samples": 100000, "config": {"phases": [...], "optimizer": {...}, "seed": 12345}},
     "validation": [{"source": "all", "step": 3250, "loss": 5.634, "mlm_loss": 5.01, "masked_accuracy": 0.231, ...}],
@@ -43,7 +43,7 @@ The network's code is in this folder (`trust_remote_code=True`; transformers 4.4
 """
 LIMITS = """## Intended use, and limits
 
-An encoder for Chinese text: masked pieces, vectors of sentences and pieces, and a start for fine-tuning. It writes no text and
+An encoder for Chinese text: masked tokens, vectors of sentences and tokens, and a start for fine-tuning. It writes no text and
 knows no facts; what it expects at a mask is what was usual in its training data, with their bias. It was not tested for any use
 in which decisions on people are taken. Validation texts are from the same sources as the training texts, so the figures above
 say nothing of other kinds of text.
@@ -72,10 +72,10 @@ def introduction(facts: Mapping[str, Any], config: EncoderConfig, parameters: in
         "relative": f"learned relative positions, clipped at {config.max_relative_position}",
         "absolute": "absolute positions, as BERT has them",
     }[f"functional {config.relative_positions}" if config.positions == "functional" else config.positions]
-    most = f"{config.max_position_embeddings} pieces" if config.positions == "absolute" else "Any length"
+    most = f"{config.max_position_embeddings} tokens" if config.positions == "absolute" else "Any length"
     phases = facts.get("training", {}).get("config", {}).get("phases", [])
     longest = max((phase["sequence_length"] for phase in phases), default=None)
-    trained = f", but only {longest} pieces were seen at once in training" if longest else ""
+    trained = f", but only {longest} tokens were seen at once in training" if longest else ""
     made = "pretrained with nezha-pipe."
     if converted := facts.get("converted"):
         made = f"converted by nezha-pipe from weights of {converted['from']}; their terms hold for these too."
@@ -98,13 +98,13 @@ def data_lines(facts: Mapping[str, Any]) -> list[str]:
     sources = facts.get("sources")
     if not sources:
         return ["Not recorded with this export."]
-    lines = ["| source | licence | share of the sequences of training | examples | pieces |", "|---|---|---|---|---|"]
+    lines = ["| source | licence | share of the sequences of training | examples | tokens |", "|---|---|---|---|---|"]
     for row in sorted(sources, key=lambda row: -row["share"]):
         name, licence = cell(row["source"]), cell(row["licence"])
-        lines.append(f"| {name} | {licence} | {row['share']:.1%} | {row['rows']:,} | {row['pieces']:,} |")
+        lines.append(f"| {name} | {licence} | {row['share']:.1%} | {row['rows']:,} | {row['tokens']:,} |")
     return [
         *(*lines, ""),
-        "Examples and pieces count what there is; training may pass over it several times, or not reach all of it.",
+        "Examples and tokens count what there is; training may pass over it several times, or not reach all of it.",
         "The terms of the sources apply to what is made from them.",
     ]
 
@@ -114,7 +114,7 @@ def vocabulary_lines(vocabulary: Mapping[str, Any]) -> list[str]:
         return []
     case = "Latin letters are lowered and lose their accents" if vocabulary["do_lower_case"] else "Case is kept"
     lines = [
-        f"{vocabulary['size']:,} pieces, a Chinese character a piece, other words in parts (WordPiece). {case}.",
+        f"{vocabulary['size']:,} tokens, a Chinese character a token, other words in parts (WordPiece). {case}.",
         f"SHA-256 of vocab.txt: `{vocabulary['sha256']}`.",
     ]
     if mapped := vocabulary.get("mapped"):
@@ -138,7 +138,7 @@ def training_lines(facts: Mapping[str, Any]) -> list[str]:
             f"{phase['steps']:,} steps, learning rate {phase['learning_rate']:g}, {phase['warmup_steps']:,} steps of warm-up"
         )
     if masking := facts.get("masking"):
-        lines.append(f"- masks: {masking['policy']}, {masking['masked_lm_prob']:.0%} of the pieces")
+        lines.append(f"- masks: {masking['policy']}, {masking['masked_lm_prob']:.0%} of the tokens")
     if pairs := facts.get("pairs"):
         lines.append(f"- pairs of segments: {pairs['task']}")
     if optimizer := config.get("optimizer"):
@@ -148,16 +148,16 @@ def training_lines(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _seen(training: Mapping[str, Any]) -> str:
-    samples, pieces = training.get("samples"), training.get("pieces")
+    samples, tokens = training.get("samples"), training.get("tokens")
     seen = f", {samples:,} sequences" if samples else ""
-    return seen + (f", about {pieces:,} pieces (sequences times the mean length of each source's examples)" if pieces else "")
+    return seen + (f", about {tokens:,} tokens (sequences times the mean length of each source's examples)" if tokens else "")
 
 
 def validation_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """A row for each source, and one of all."""
     if not rows:
         return []
-    lines = ["| source | step | loss | loss of masked pieces | masked pieces found | pairs told |", "|---|---|---|---|---|---|"]
+    lines = ["| source | step | loss | loss of masked tokens | masked tokens found | pairs told |", "|---|---|---|---|---|---|"]
     for row in rows:
         losses = " | ".join(_number(row.get(name), ".3f") for name in ("loss", "mlm_loss"))
         shares = " | ".join(_number(row.get(name), ".1%") for name in ("masked_accuracy", "pair_accuracy"))

@@ -3,7 +3,7 @@
     config.json            the shape of the network; `auto_map` names the classes in the three files below
     configuration_nezha.py, modeling_nezha.py, attention_nezha.py       the network, for transformers 4.46 and later
     model.safetensors      float32 weights under Hugging Face's names; the vocabulary matrix stands there once
-    vocab.txt              one piece a line; the number of the line is the id
+    vocab.txt              one token a line; the number of the line is the id
     tokenizer.json, tokenizer_config.json, special_tokens_map.json      the tokenisation of training
     README.md              the model card
 
@@ -59,7 +59,7 @@ ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh"}  # ours -> tran
 
 def export_model(
     model: PretrainingModel,
-    vocab_pieces: Sequence[str],
+    vocab_tokens: Sequence[str],
     do_lower_case: bool,
     write: Callable[[str, bytes], None],
     facts: Mapping[str, Any],
@@ -67,19 +67,19 @@ def export_model(
 ) -> None:
     """Writes the files of an export through `write(name, content)`.
 
-    `vocab_pieces` are in the order of their ids. `do_lower_case` and `map_punctuation` are those of training. `facts` go into
+    `vocab_tokens` are in the order of their ids. `do_lower_case` and `map_punctuation` are those of training. `facts` go into
     the model card (model/exporting/card.py says which there are). Raises CheckpointError if the vocabulary is not that of the model.
     """
     rows = model.nezha.embeddings.word_embeddings.num_embeddings
-    if rows != len(vocab_pieces):
+    if rows != len(vocab_tokens):
         raise CheckpointError(
-            f"the model has {rows:,} pieces, the vocabulary {len(vocab_pieces):,}; give the vocabulary it was trained with"
+            f"the model has {rows:,} tokens, the vocabulary {len(vocab_tokens):,}; give the vocabulary it was trained with"
         )
-    vocab = Vocab(tuple(vocab_pieces))
+    vocab = Vocab(tuple(vocab_tokens))
     weights = {name: weight.detach().float().cpu().contiguous() for name, weight in model.state_dict().items()}
     write("config.json", storage.json_bytes(hugging_face_config(model.nezha.config, vocab)))
     for name in CODE:
-        write(name, (Path(__file__).parent / "exported" / name).read_bytes())
+        write(name, (Path(__file__).parents[1] / "remote_code" / name).read_bytes())
     write("vocab.txt", vocab.to_bytes())
     phases = facts.get("training", {}).get("config", {}).get("phases", [])
     longest = max((phase["sequence_length"] for phase in phases), default=MODEL_MAX_LENGTH)
@@ -100,7 +100,7 @@ def tokenizer_files(vocab: Vocab, do_lower_case: bool, map_punctuation: bool, ma
     """
     from pipeline.tokenization.wordpiece import build_tokenizer  # needs the tokenizers package, which training does without
 
-    rules = build_tokenizer(vocab, do_lower_case, map_punctuation, special_pieces=True)
+    rules = build_tokenizer(vocab, do_lower_case, map_punctuation, special_tokens=True)
     rules.enable_padding(pad_id=vocab.pad_id, pad_token=PAD)
     rules.enable_truncation(max_length)
     specials = {"unk_token": UNK, "sep_token": SEP, "pad_token": PAD, "cls_token": CLS, "mask_token": MASK}
@@ -145,8 +145,8 @@ def hugging_face_config(config: EncoderConfig, vocab: Vocab) -> dict[str, Any]:
 
 
 def load_export(folder: str) -> tuple[PretrainingModel, EncoderConfig, list[str], dict[str, bool]]:
-    """Opens an export, at any fsspec URL: the network in float32, its configuration, the pieces by id, and how text becomes
-    pieces: `do_lower_case` and `map_punctuation`, as PieceEncoder takes them.
+    """Opens an export, at any fsspec URL: the network in float32, its configuration, the tokens by id, and how text becomes
+    tokens: `do_lower_case` and `map_punctuation`, as WordPieceEncoder takes them.
 
     Raises CheckpointError, which names the file and what is wrong with it: missing files, another architecture, weights that
     are missing, unknown or of the wrong shape, a vocabulary of another size.
@@ -161,14 +161,14 @@ def load_export(folder: str) -> tuple[PretrainingModel, EncoderConfig, list[str]
         raise CheckpointError(str(error)) from error
     if len(vocab) != vocab_size:
         raise CheckpointError(
-            f"{url['vocab.txt']}: {len(vocab):,} pieces, config.json says {vocab_size:,}; export the model again"
+            f"{url['vocab.txt']}: {len(vocab):,} tokens, config.json says {vocab_size:,}; export the model again"
         )
     rules = read_rules(url["tokenizer_config.json"])
-    return read_model(url["model.safetensors"], config, vocab_size), config, list(vocab.pieces), rules
+    return read_model(url["model.safetensors"], config, vocab_size), config, list(vocab.tokens), rules
 
 
 def read_rules(url: str) -> dict[str, bool]:
-    """How text becomes pieces, out of a tokenizer_config.json; exports of others say nothing of punctuation, and map none."""
+    """How text becomes tokens, out of a tokenizer_config.json; exports of others say nothing of punctuation, and map none."""
     content = read_object(url)
     rules = {"do_lower_case": content.get("do_lower_case"), "map_punctuation": content.get("map_punctuation", False)}
     for name, value in rules.items():

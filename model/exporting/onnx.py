@@ -3,11 +3,11 @@
     write_graph(model, "words", "my-nezha/onnx/model.onnx")       -> largest difference from torch, 3e-6
     quantise("model.exporting.onnx", "model-int8.onnx")                     weights of matrix products in 8 bits, the rest as it was
 
-    inputs      input_ids, attention_mask, token_type_ids      (batch, length) int64; attention_mask 1 where there is a piece
+    inputs      input_ids, attention_mask, token_type_ids      (batch, length) int64; attention_mask 1 where there is a token
     outputs     hidden   last_hidden_state (batch, length, D), pooler_output (batch, D)
                 words    logits (batch, length, V): scores of the masked-word head
 
-The graph is made of the form of attention that has no branch on the length (`weighed` of exported/attention_nezha.py), with the
+The graph is made of the form of attention that has no branch on the length (`weighed` of remote_code/attention_nezha.py), with the
 modules and weights of our own network, and is compared with that network. Needs the extra `onnx`.
 """
 
@@ -142,7 +142,7 @@ def largest_difference(model: PretrainingModel, head: Head, path: Path) -> float
 
 
 def _expected(model: PretrainingModel, head: Head, ids: Tensor, mask: Tensor, segments: Tensor) -> tuple[Tensor, ...]:
-    """What our network gives, at pieces alone (K, D or V)."""
+    """What our network gives, at tokens alone (K, D or V)."""
     if head == "words":
         return (model(ids, mask, segments, mask.flatten().nonzero()[:, 0])[0],)
     hidden = model.nezha(ids, mask, segments)

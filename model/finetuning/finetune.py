@@ -7,7 +7,7 @@
 The loop is that of BERT's and NEZHA's fine-tuning scripts: AdamW, linear warm-up over the first tenth of the steps, then
 linear to zero, gradients clipped to norm 1. The epoch with the best score on dev is kept, and the test split is predicted once.
 
-Texts come as pieces (`model.finetuning.windows.Text`), so that this file needs no tokenizer.
+Texts come as tokens (`model.finetuning.windows.Text`), so that this file needs no tokenizer.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ class FinetuneConfig:
     learning_rate: float = 3e-5
     """Highest learning rate."""
     max_length: int = 128
-    """Most pieces the network reads at once, [CLS] and [SEP] included."""
+    """Most tokens the network reads at once, [CLS] and [SEP] included."""
     warmup_share: float = 0.1
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
@@ -78,7 +78,7 @@ class Splits(NamedTuple):
 
 @dataclass(frozen=True)
 class Finetuned:
-    """What came of it. Predictions are labels as in `Text.labels`; -1 where a token has no piece."""
+    """What came of it. Predictions are labels as in `Text.labels`; -1 where a item has no token."""
 
     best_epoch: int
     """Counted from 1; of equal epochs the first."""
@@ -122,7 +122,7 @@ def finetune_tagger(
     score: Score,
     progress: Progress | None = None,
 ) -> Finetuned:
-    """Learn a label for every token; otherwise as `finetune_classifier`."""
+    """Learn a label for every item; otherwise as `finetune_classifier`."""
     with _seeded(config.seed):
         model = TokenClassifier(start.config, start.vocab_size, num_labels)
         return _finetune(model, start, splits, windows, config, score, progress)
@@ -208,7 +208,7 @@ def _train_epoch(
 
 @torch.no_grad()
 def _predict(model: nn.Module, split: Sequence[Window], texts: Sequence[Text], config: FinetuneConfig) -> list[Array]:
-    """The likeliest label of each text, or of each of its tokens: (1,) or (T,) a text."""
+    """The likeliest label of each text, or of each of its items: (1,) or (T,) a text."""
     model.eval()
     predicted = [np.full(len(text.labels), -1, np.int64) for text in texts]
     by_length = sorted(range(len(split)), key=lambda index: len(split[index].ids))
@@ -219,7 +219,7 @@ def _predict(model: nn.Module, split: Sequence[Window], texts: Sequence[Text], c
             if likeliest.ndim == 1:
                 predicted[row.text][:] = labels
             else:
-                predicted[row.text][row.tokens] = labels[row.positions]
+                predicted[row.text][row.items] = labels[row.positions]
     return predicted
 
 

@@ -1,11 +1,11 @@
 """Texts as the network reads them at once: framed by [CLS] and [SEP], cut to its length, put together to batches.
 
-A text to classify is cut off where the network's length ends. Of a pair the longer text is, piece by piece, until both fit:
+A text to classify is cut off where the network's length ends. Of a pair the longer text is, token by token, until both fit:
 
     [CLS] 他 睡 了 [SEP] 他 没 睡 [SEP]       segments 0 0 0 0 0 1 1 1 1
 
-A text to tag is read in windows that overlap by half, and each token belongs to the one window where it stands furthest from an
-end. 7 pieces with room for 4:
+A text to tag is read in windows that overlap by half, and each item belongs to the one window where it stands furthest from an
+end. 7 tokens with room for 4:
 
     0 1 2 .
         . 3 4 .
@@ -27,16 +27,16 @@ POOL_BATCHES = 32
 
 @dataclass(frozen=True)
 class Text:
-    """A text as pieces, without [CLS] and [SEP]."""
+    """A text as tokens, without [CLS] and [SEP]."""
 
-    pieces: Array
+    tokens: Array
     """(P,)"""
     labels: Array
-    """(1,) to classify, (T,) to tag T tokens."""
+    """(1,) to classify, (T,) to tag T items."""
     firsts: Array | None = None
-    """(T,) where each token's first piece stands; -1 = it has none. Only to tag."""
+    """(T,) where each item's first token stands; -1 = it has none. Only to tag."""
     second: Array | None = None
-    """(Q,) pieces of the second text of a pair."""
+    """(Q,) tokens of the second text of a pair."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Window:
     ids: Array
     """(L,) with [CLS] and [SEP]"""
     labels: Array
-    """(1,) to classify; (L,) to tag, `IGNORED` where no token that belongs to this window begins."""
-    tokens: Array
-    """Which tokens of the text belong to this window, and"""
+    """(1,) to classify; (L,) to tag, `IGNORED` where no item that belongs to this window begins."""
+    items: Array
+    """Which items of the text belong to this window, and"""
     positions: Array
     """where in `ids` they begin. Both empty to classify."""
     second_start: int = 0
@@ -69,14 +69,14 @@ class Frame:
     cls: int
     sep: int
     max_length: int
-    """Pieces, [CLS] and [SEP] included."""
+    """Tokens, [CLS] and [SEP] included."""
 
     @property
     def room(self) -> int:
         return self.max_length - 2
 
-    def around(self, pieces: Array) -> Array:
-        return np.concatenate([[self.cls], pieces, [self.sep]]).astype(np.int64)
+    def around(self, tokens: Array) -> Array:
+        return np.concatenate([[self.cls], tokens, [self.sep]]).astype(np.int64)
 
 
 def beginnings(texts: Sequence[Text], frame: Frame) -> list[Window]:
@@ -85,16 +85,16 @@ def beginnings(texts: Sequence[Text], frame: Frame) -> list[Window]:
     cut = []
     for number, text in enumerate(texts):
         if text.second is None:
-            cut.append(Window(number, frame.around(text.pieces[: frame.room]), text.labels, none, none))
+            cut.append(Window(number, frame.around(text.tokens[: frame.room]), text.labels, none, none))
         else:
-            first, second = longest_first(len(text.pieces), len(text.second), frame.room - 1)
-            ids = np.concatenate([frame.around(text.pieces[:first]), text.second[:second], [frame.sep]])
+            first, second = longest_first(len(text.tokens), len(text.second), frame.room - 1)
+            ids = np.concatenate([frame.around(text.tokens[:first]), text.second[:second], [frame.sep]])
             cut.append(Window(number, ids, text.labels, none, none, second_start=first + 2))
     return cut
 
 
 def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
-    """Pieces that stay of two texts: the longer one loses a piece until both fit; of two equal ones the second, as in BERT.
+    """Tokens that stay of two texts: the longer one loses a token until both fit; of two equal ones the second, as in BERT.
 
     Source: google-research/bert, run_classifier.py, _truncate_seq_pair.
 
@@ -108,26 +108,26 @@ def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
 
 
 def windows(texts: Sequence[Text], frame: Frame) -> list[Window]:
-    """Windows over texts to tag; every token that has a piece belongs to exactly one."""
+    """Windows over texts to tag; every item that has a token belongs to exactly one."""
     return [window for number, text in enumerate(texts) for window in _windows(number, text, frame)]
 
 
 def _windows(number: int, text: Text, frame: Frame) -> list[Window]:
     assert text.firsts is not None
-    length, last = len(text.pieces), max(len(text.pieces) - frame.room, 0)
+    length, last = len(text.tokens), max(len(text.tokens) - frame.room, 0)
     starts = [*range(0, last, max(frame.room // 2, 1)), last]
-    # Where a piece is nearest to the middle, it has most around it on both sides.
+    # Where a token is nearest to the middle, it has most around it on both sides.
     middles = np.array(starts) + (min(frame.room, length) - 1) / 2
     owner = np.abs(np.arange(length)[:, None] - middles).argmin(axis=1)
-    has_piece = np.flatnonzero(text.firsts >= 0)
+    has_token = np.flatnonzero(text.firsts >= 0)
     cut = []
     for window, begin in enumerate(starts):
-        tokens = has_piece[owner[text.firsts[has_piece]] == window]
-        positions = text.firsts[tokens] - begin + 1
-        ids = frame.around(text.pieces[begin : begin + frame.room])
+        items = has_token[owner[text.firsts[has_token]] == window]
+        positions = text.firsts[items] - begin + 1
+        ids = frame.around(text.tokens[begin : begin + frame.room])
         labels = np.full(len(ids), IGNORED, np.int64)
-        labels[positions] = text.labels[tokens]
-        cut.append(Window(number, ids, labels, tokens, positions))
+        labels[positions] = text.labels[items]
+        cut.append(Window(number, ids, labels, items, positions))
     return cut
 
 

@@ -9,7 +9,7 @@ In each head, with the sinusoid a(p) = [sin(p w_0), cos(p w_0), sin(p w_1), ...]
 
     doubled   q_i . a(j - i + f) = rotate(q_i, f - i) . a(j), and sum_j w_ij a(j - i + f) is sum_j w_ij a(j) rotated back: one
               call of scaled_dot_product_attention with [q; rotated q], [k; a], [v; a]. Exact where nothing is clipped: the
-              paper's form at any length, the released one up to m + 1 pieces.
+              paper's form at any length, the released one up to m + 1 tokens.
     clipped   The released form beyond. Queries by the block; keys within m of a block take their row of q @ table^T, and their
               weights are summed into the 2m + 1 rows of the table; all keys further away share the first or the last row.
     weighed   Either form at any length with the weights in full, which are returned: `attn_implementation="eager"`, and ONNX.
@@ -85,7 +85,7 @@ def rotate_back(x: Tensor, where: Positions) -> Tensor:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, where: Positions | None, bias: Tensor | None, dropout: float) -> Tensor:
-    """Context (B, N, L, H). `where`: None for plain attention. `bias` (B, 1, 1, M): 0 where a key is a piece, the lowest number
+    """Context (B, N, L, H). `where`: None for plain attention. `bias` (B, 1, 1, M): 0 where a key is a token, the lowest number
     there is where it is padding."""
     if where is None:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)

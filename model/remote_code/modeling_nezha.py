@@ -51,7 +51,7 @@ class NezhaEmbeddings(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, words: Tensor, token_type_ids: Tensor | None) -> Tensor:
-        """`words` (B, L, D): the pieces as vectors. Without segments, all is the first one."""
+        """`words` (B, L, D): the tokens as vectors. Without segments, all is the first one."""
         segments = (
             self.token_type_embeddings.weight[0] if token_type_ids is None else self.token_type_embeddings(token_type_ids)
         )
@@ -59,7 +59,7 @@ class NezhaEmbeddings(nn.Module):
         if hasattr(self, "position_embeddings"):
             length, most = words.shape[1], self.position_embeddings.num_embeddings
             if length > most:
-                raise ValueError(f"{length} pieces: positions are known up to {most}; cut the texts")
+                raise ValueError(f"{length} tokens: positions are known up to {most}; cut the texts")
             embedded = embedded + self.position_embeddings.weight[:length]
         return self.dropout(self.LayerNorm(embedded))
 
@@ -197,7 +197,7 @@ class NezhaModel(NezhaPreTrainedModel):
     ) -> BaseModelOutputWithPooling | tuple[Tensor, ...]:
         """Hidden states (B, L, hidden_size) of `input_ids` (B, L), or of `inputs_embeds` (B, L, hidden_size) in their place.
 
-        `attention_mask` (B, L): 1 or True where there is a piece. Weights and states are kept only where they are asked for.
+        `attention_mask` (B, L): 1 or True where there is a token. Weights and states are kept only where they are asked for.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give either input_ids or inputs_embeds")
@@ -410,7 +410,7 @@ class NezhaForTokenClassification(NezhaPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> TokenClassifierOutput | tuple[Tensor, ...]:
-        """Scores (B, L, num_labels); `labels` (B, L), -100 where a piece does not count."""
+        """Scores (B, L, num_labels); `labels` (B, L), -100 where a token does not count."""
         inputs = (input_ids, attention_mask, token_type_ids, inputs_embeds)
         encoded = self.nezha(*inputs, output_attentions, output_hidden_states, True)
         logits = self.classifier(self.dropout(encoded.last_hidden_state))
@@ -442,7 +442,7 @@ class NezhaForQuestionAnswering(NezhaPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> QuestionAnsweringModelOutput | tuple[Tensor, ...]:
-        """Scores (B, L) of the first and of the last piece. Positions (B,) beyond the sequence do not count for the loss."""
+        """Scores (B, L) of the first and of the last token. Positions (B,) beyond the sequence do not count for the loss."""
         inputs = (input_ids, attention_mask, token_type_ids, inputs_embeds)
         encoded = self.nezha(*inputs, output_attentions, output_hidden_states, True)
         start, end = self.qa_outputs(encoded.last_hidden_state).unbind(-1)

@@ -25,7 +25,8 @@ from model.training.order import Integers, Located, Order
 from pipeline.config import MaskingConfig, PairsConfig
 from pipeline.engine.stages import Finished
 from pipeline.examples import masking
-from pipeline.examples.masking import MaskingRules, Sequences
+from pipeline.examples.masking import MaskingRules
+from pipeline.examples.sequences import Sequences
 from pipeline.examples.shards import Row, ShardSet
 from pipeline.tokenization.vocab import Vocab
 

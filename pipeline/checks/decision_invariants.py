@@ -1,6 +1,6 @@
 """What holds for the decisions on documents: every dropped document exists, and what it is a copy of stays.
 
-    problems(stage)     runs/tiny/duplicates-77c1b2d4e3f9/dropped_news.parquet: row 4: its kept_id is dropped itself
+    problems(stage)     runs/tiny/dedup-77c1b2d4e3f9/dropped_news.parquet: row 4: its kept_id is dropped itself
 
 The ids of dropped documents are held, 9 bytes each, and of one source after another those of all documents.
 """
@@ -16,7 +16,7 @@ from pipeline.cleaning import quality
 from pipeline.dedup import decontamination, paragraphs
 from pipeline.dedup.dropping import CLUSTERS, DROPPED
 from pipeline.dedup.ngrams import Hashes
-from pipeline.documents import stage as documents
+from pipeline.documents import table
 from pipeline.engine import stages
 from pipeline.engine.stages import Finished
 
@@ -42,7 +42,7 @@ class Dropped:
 
 
 def problems(stage: Finished) -> list[str]:
-    """What does not hold in a finished stage `duplicates`."""
+    """What does not hold in a finished stage `dedup`."""
     found: list[str] = []
     counts: dict[str, Counter[str]] = {}
     dropped: dict[str, Dropped] = {}
@@ -87,7 +87,7 @@ def _document_ids(stage: Finished, source: str) -> Hashes | None:
     read = stages.input_of(stage, f"documents_{source}", f"documents_{source}")
     if read is None:
         return None
-    columns = [documents.read_part(read, entry["name"], ["id"])["id"].to_numpy() for entry in read.files("part-")]
+    columns = [table.read_part(read, entry["name"], ["id"])["id"].to_numpy() for entry in read.files("part-")]
     return np.concatenate([np.zeros(0, np.uint64), *columns])
 
 

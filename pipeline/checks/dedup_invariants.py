@@ -1,7 +1,7 @@
 """What holds for the stages by which copies and leaks are found: a row a document, in its place, with as many lines as it says.
 
     signatures(stage)     runs/tiny/signatures_news-1b2d4e3f9a0c/part-00003.parquet: row 4: its id is not that of document 4
-    overlaps(stage)       runs/tiny/overlaps_news-77c1b2d4e3f9/part-00000.parquet: row 9: its share is not in (0, 1]
+    overlaps(stage)       runs/tiny/contamination_news-77c1b2d4e3f9/part-00000.parquet: row 9: its share is not in (0, 1]
 
 Of the documents, if they lie beside, the ids are held, part after part.
 """
@@ -21,7 +21,7 @@ from pipeline.dedup.signatures import (
     paragraph_file,
     signature_schema,
 )
-from pipeline.documents.stage import read_part
+from pipeline.documents.table import read_part
 from pipeline.engine import stages
 from pipeline.engine.stages import Finished
 
@@ -71,7 +71,7 @@ def _paragraphs(stage: Finished, entry: dict[str, Any], ids: Hashes, numbers: ND
 
 
 def overlaps(stage: Finished) -> list[str]:
-    """What does not hold in a finished stage `overlaps_<source>`."""
+    """What does not hold in a finished stage `contamination_<source>`."""
     documents = _documents_of(stage)
     found: list[str] = []
     counts: Counter[str] = Counter(documents=0)

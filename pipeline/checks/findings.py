@@ -1,8 +1,8 @@
 """What is wrong in a file: the rules that its rows break, each as one line.
 
     findings = Findings("runs/shards_news_128-1b2d4e3f9a0c/train-00000.arrow")
-    findings.demand("the last piece is not [SEP]", ids[last] != sep)
-    findings.lines()      ["runs/.../train-00000.arrow: rows 5, 9, 12 and 37 more: the last piece is not [SEP]"]
+    findings.demand("the last token is not [SEP]", ids[last] != sep)
+    findings.lines()      ["runs/.../train-00000.arrow: rows 5, 9, 12 and 37 more: the last token is not [SEP]"]
 
 A file of a million broken rows is told in as few lines as there are rules.
 """
@@ -104,6 +104,6 @@ def differences(stage: Finished, counted: Mapping[str, Any], told: Mapping[str, 
 
 
 def different(what: str, counted: Any, told: Any) -> str:
-    """`pieces: the files hold 812, the manifest says 813`."""
+    """`tokens: the files hold 812, the manifest says 813`."""
     shown = [f"{value:,}" if isinstance(value, int) else str(value) for value in (counted, told)]
     return f"{what}: the files hold {shown[0]}, the manifest says {shown[1]}"

@@ -1,8 +1,8 @@
 """What holds in a finished stage beside the checksums of its files: `nezha-pipe verify` re-reads it all and says what does not.
 
     problems(stage)
-    ["runs/tiny/duplicates-77c1b2d4e3f9/dropped_news.parquet: row 4: its kept_id is dropped itself",
-     "runs/tiny/shards_news_64-1b2d4e3f9a0c/train-00000.arrow: rows 5, 9, 12 and 37 more: the last piece is not [SEP]"]
+    ["runs/tiny/dedup-77c1b2d4e3f9/dropped_news.parquet: row 4: its kept_id is dropped itself",
+     "runs/tiny/shards_news_64-1b2d4e3f9a0c/train-00000.arrow: rows 5, 9, 12 and 37 more: the last token is not [SEP]"]
 
 A checksum tells that a file is as it was written; this tells that what was written is right. Files are read batch by batch.
 """
@@ -19,12 +19,12 @@ from pipeline.checks import decision_invariants, dedup_invariants, shard_invaria
 from pipeline.checks.findings import Findings, differences
 from pipeline.checks.shard_rows import ragged
 from pipeline.documents import stage as documents
-from pipeline.documents.stage import document_id, part_of
+from pipeline.documents import table
+from pipeline.documents.table import document_id, part_of
 from pipeline.engine import stages
 from pipeline.engine.stages import Finished
 from pipeline.errors import UserError
-from pipeline.tokenization import stage as encoding
-from pipeline.tokenization import vocabulary
+from pipeline.tokenization import encoded, vocabulary
 from pipeline.tokenization.vocab import Vocab, punctuation_map
 from pipeline.wiki.dumps import side_input
 
@@ -48,7 +48,7 @@ def _documents(stage: Finished) -> list[str]:
     tables: dict[str, Counter[str]] = {"languages": Counter(), "scripts": Counter()}
     for entry in stage.files("part-"):
         findings = Findings(stage.file(entry["name"]))
-        for batch in findings.parquet(documents.SCHEMA, ["id", "source", "origin", "characters", "language", "script"]):
+        for batch in findings.parquet(table.SCHEMA, ["id", "source", "origin", "characters", "language", "script"]):
             _document_rows(findings, batch, stage)
             counts.update(kept=len(batch), characters=int(batch["characters"].to_numpy().sum(dtype=np.int64)))
             tables["languages"].update(batch["language"].to_pylist())
@@ -75,10 +75,10 @@ def _document_rows(findings: Findings, batch: pa.RecordBatch, stage: Finished) -
     findings.demand("it has no characters", batch["characters"].to_numpy() <= 0)
 
 
-def _pieces(stage: Finished) -> list[str]:
+def _tokens(stage: Finished) -> list[str]:
     vocab = _vocabulary_of(stage)
     found: list[str] = []
-    counts: Counter[str] = Counter(documents=stage.manifest["counts"]["without_pieces"], pieces=0)
+    counts: Counter[str] = Counter(documents=stage.manifest["counts"]["without_tokens"], tokens=0)
     for entry in stage.files("part-"):
         findings = Findings(stage.file(entry["name"]))
         with storage.open_read(findings.url) as file:
@@ -86,26 +86,26 @@ def _pieces(stage: Finished) -> list[str]:
             kind = reader.schema.field("ids").type if "ids" in reader.schema.names else pa.null()
             # Without its vocabulary: any that has such wide ids.
             size = len(vocab) if vocab else 1 << (kind.value_type.bit_width if pa.types.is_list(kind) else 0)
-            if not reader.schema.equals(encoding.schema(size)):
-                findings.say("its columns are not those of pieces, or not of their types")
+            if not reader.schema.equals(encoded.schema(size)):
+                findings.say("its columns are not those of tokens, or not of their types")
             else:
                 for number in range(reader.num_record_batches):
-                    _piece_rows(findings, reader.get_batch(number), size, counts)
+                    _token_rows(findings, reader.get_batch(number), size, counts)
         found += findings.done(entry)
     return found or differences(stage, counts, stage.manifest["counts"])
 
 
-def _piece_rows(findings: Findings, batch: pa.RecordBatch, size: int, counts: Counter[str]) -> None:
+def _token_rows(findings: Findings, batch: pa.RecordBatch, size: int, counts: Counter[str]) -> None:
     batch.validate(full=True)
     findings.rising(batch["id"].to_numpy())
     ids, lengths = ragged(batch["ids"])
     ends, sentences = ragged(batch["sentence_ends"])
     starts, flags = ragged(batch["unit_starts"])
-    counts.update(documents=len(batch), pieces=len(ids), sentences=len(ends), units=int(np.count_nonzero(starts)))
+    counts.update(documents=len(batch), tokens=len(ids), sentences=len(ends), units=int(np.count_nonzero(starts)))
     shapes = (
-        ("it has no pieces", lengths == 0),
+        ("it has no tokens", lengths == 0),
         ("it has no sentences", sentences == 0),
-        ("unit_starts has not a flag for each piece", flags != lengths),
+        ("unit_starts has not a flag for each token", flags != lengths),
     )
     for rule, broken in shapes:
         findings.demand(rule, broken)
@@ -116,7 +116,7 @@ def _piece_rows(findings: Findings, batch: pa.RecordBatch, size: int, counts: Co
         begins[firsts] = 0
         findings.demand("sentence_ends do not rise", ends <= begins, rows)
         beyond = ends[firsts + sentences - 1] != lengths
-        findings.demand("the last sentence does not end with the last piece", beyond)
+        findings.demand("the last sentence does not end with the last token", beyond)
         places = (np.cumsum(lengths) - lengths)[rows] + np.minimum(begins, lengths[rows] - 1)
         findings.demand("a sentence begins inside a unit", ~starts[places], rows)
     findings.row += len(batch)
@@ -159,11 +159,11 @@ def _side(stage: Finished) -> list[str]:
 
 _LOOKS: dict[str, Callable[[Any], list[str]]] = {
     "documents_": _documents,
-    "wiki_side_": _side,
+    "wiki_side_input_": _side,
     "signatures_": dedup_invariants.signatures,
-    "overlaps_": dedup_invariants.overlaps,
-    "duplicates": decision_invariants.problems,
+    "contamination_": dedup_invariants.overlaps,
+    "dedup": decision_invariants.problems,
     "vocabulary": _vocabulary,
-    "pieces_": _pieces,
+    "tokens_": _tokens,
     "shards_": _shards,
 }

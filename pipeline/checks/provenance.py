@@ -1,7 +1,7 @@
 """Where a document went: everything that finished stages say of one id.
 
 documents_news-3f9a0c1b2d4e      news.jsonl#83712, 412 characters: 央视网消息（新闻联播）：……
-overlaps_news-0c1b2d4e3f9a       tasks/dev.tsv: 4 runs, 12 % of 他说……
+contamination_news-0c1b2d4e3f9a       tasks/dev.tsv: 4 runs, 12 % of 他说……
 duplicates-77c1b2d4e3f9          dropped: near_duplicate of 0a4f...; cluster of 3 documents
 shards_news_128-1b2d4e3f9a0c     train-00003.arrow: 5 examples (rows 17, 941, ...)
 """
@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import storage
-from pipeline.documents.stage import part_file
+from pipeline.documents.table import part_file
 from pipeline.engine import parquet, stages
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
@@ -50,8 +50,8 @@ def where(root: str, document_id: int) -> list[Fact]:
     sources: set[str] = set()
     for prefix, look in (
         ("documents_", _document),
-        ("overlaps_", _overlaps),
-        ("duplicates", _decision),
+        ("contamination_", _overlaps),
+        ("dedup", _decision),
         ("shards_", _shards),
     ):
         for done in finished:

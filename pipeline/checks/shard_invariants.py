@@ -63,7 +63,7 @@ class Rules:
 class Totals:
     """What is counted of the rows of one split, as the manifest counts it."""
 
-    counts: Counter[str] = field(default_factory=lambda: Counter(rows=0, pieces=0, masked=0))
+    counts: Counter[str] = field(default_factory=lambda: Counter(rows=0, tokens=0, masked=0))
     lengths: Places = field(default_factory=lambda: np.zeros(1, np.int64))
     last_key: int = -1
     """Order key of the row before, over all shards of the split."""
@@ -140,16 +140,16 @@ def _check_batch(batch: pa.RecordBatch, findings: Findings, split: str, rules: R
         kept = np.flatnonzero(whole)
         rows = Rows(batch.take(pa.array(kept)))
     if len(rows):
-        for rule, broken, owners in (*_pieces(rows, rules, totals), *_masks(rows, rules, totals)):
+        for rule, broken, owners in (*_tokens(rows, rules, totals), *_masks(rows, rules, totals)):
             findings.demand(rule, broken, kept[owners])
 
 
 def _shapes(rows: Rows, rules: Rules) -> Iterator[tuple[str, Flags]]:
     """Whether the parts of a row fit together."""
     lengths, second = rows.lengths, rows.second
-    yield f"it is not 3 to {rules.length} pieces long", (lengths < 3) | (lengths > rules.length)
-    yield "unit_starts has not a bit for each piece", rows.unit_bytes != -(-lengths // 8)
-    yield "second_start leaves a segment without pieces", (second > 0) & ((second < 3) | (second > lengths - 2))
+    yield f"it is not 3 to {rules.length} tokens long", (lengths < 3) | (lengths > rules.length)
+    yield "unit_starts has not a bit for each token", rows.unit_bytes != -(-lengths // 8)
+    yield "second_start leaves a segment without tokens", (second > 0) & ((second < 3) | (second > lengths - 2))
     yield "mask_positions and mask_replacements differ in number", rows.masked != rows.replaced
     yield f"the number of its masks is not {rules.draws}", rows.draws != rules.draws
     of_row = np.repeat(np.arange(len(rows)), rows.draws)
@@ -167,14 +167,14 @@ def _labels(rows: Rows, rules: Rules, totals: Totals) -> Iterator[tuple[str, Fla
         yield "it has a pair_label or a second segment, the task has none", labelled | paired
     else:
         yield "pair_label is null where there are two segments, or not where there is one", labelled != paired
-    totals.counts.update(rows=len(rows), pieces=len(rows.ids), masked=len(rows.positions))
+    totals.counts.update(rows=len(rows), tokens=len(rows.ids), masked=len(rows.positions))
     ones = int(np.count_nonzero(labels == 1))
     totals.counts.update({"sop": {"swapped": ones, "single": int((~labelled).sum())}}.get(rules.task, {"random_next": ones}))
 
 
 def _order(rows: Rows, split: str, rules: Rules, totals: Totals) -> Iterator[tuple[str, Flags]]:
     """Rows stand in the order of a hash of their ids, which tells different ids apart; over all files of a split."""
-    share = rules.manifest["settings"]["validation_share"]
+    share = rules.manifest["settings"]["validation_ratio"]
     yield "its document belongs to the other split", in_validation(rows.document_ids, share) != (split == "validation")
     if not len(rows):
         return
@@ -189,22 +189,22 @@ def _order(rows: Rows, split: str, rules: Rules, totals: Totals) -> Iterator[tup
     totals.last_key = int(keys[-1])
 
 
-def _pieces(rows: Rows, rules: Rules, totals: Totals) -> Iterator[tuple[str, Flags, Places]]:
+def _tokens(rows: Rows, rules: Rules, totals: Totals) -> Iterator[tuple[str, Flags, Places]]:
     ids, every, last = rows.ids, np.arange(len(rows)), rows.firsts + rows.lengths - 1
     cls, sep = (rules.vocab.cls_id, rules.vocab.sep_id) if rules.vocab else (ids[0], ids[last[0]])
     yield f"an id is not below {rules.size}, the size of the vocabulary", ids >= rules.size, rows.owners
-    yield "the first piece is not [CLS]", ids[rows.firsts] != cls, every
-    yield "the last piece is not [SEP]", ids[last] != sep, every
+    yield "the first token is not [CLS]", ids[rows.firsts] != cls, every
+    yield "the last token is not [SEP]", ids[last] != sep, every
     yield "no [SEP] stands before segment B", ids[rows.separators] != sep, every
     starts, beyond = rows.units
-    yield "unit_starts has bits after the last piece", beyond, every
+    yield "unit_starts has bits after the last token", beyond, every
     yield "[CLS] or [SEP] is no unit of its own", _specials(rows, rules) & ~(starts & _next(starts)), rows.owners
     if rules.vocab:
         totals.counts.update(unknown=int(np.count_nonzero(ids == rules.vocab.unk_id)))
 
 
 def _specials(rows: Rows, rules: Rules) -> Flags:
-    """(pieces,) special pieces: by their places, and where documents are parted inside a sequence, by their id."""
+    """(tokens,) special tokens: by their places, and where documents are parted inside a sequence, by their id."""
     if rules.manifest["pairs"]["layout"] != "full_sentences":
         return rows.specials
     separators: Flags = rows.ids == rows.ids[rows.lengths[0] - 1]
@@ -212,7 +212,7 @@ def _specials(rows: Rows, rules: Rules) -> Flags:
 
 
 def _next(starts: Flags) -> Flags:
-    """(pieces,) whether a unit starts at the piece that follows."""
+    """(tokens,) whether a unit starts at the token that follows."""
     return np.append(starts[1:], True)
 
 
@@ -225,7 +225,7 @@ def _masks(rows: Rows, rules: Rules, totals: Totals) -> Iterator[tuple[str, Flag
     row, draw = (np.repeat(np.arange(len(numbers)), numbers) for numbers in (rows.masked, rows.draw_lengths))
     positions = rows.positions.astype(np.int64)
     outside = positions >= rows.lengths[row]
-    yield "a mask position is behind the last piece", outside, row
+    yield "a mask position is behind the last token", outside, row
     places = rows.firsts[row] + np.where(outside, 0, positions)
     yield "[CLS] or [SEP] is masked", ~outside & _specials(rows, rules)[places], row
     yield f"a replacement is not below {rules.size}, the size of the vocabulary", rows.replacements >= rules.size, row

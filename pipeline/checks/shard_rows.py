@@ -49,12 +49,12 @@ class Rows:
 
     @cached_property
     def owners(self) -> Places:
-        """(pieces,) the row of each piece."""
+        """(tokens,) the row of each token."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
     @cached_property
     def specials(self) -> Flags:
-        """(pieces,) [CLS] and [SEP], by their places."""
+        """(tokens,) [CLS] and [SEP], by their places."""
         flags = np.zeros(len(self.ids), np.bool_)
         for places in (self.firsts, self.separators, self.firsts + self.lengths - 1):
             flags[places] = True
@@ -62,7 +62,7 @@ class Rows:
 
     @cached_property
     def units(self) -> tuple[Flags, Flags]:
-        """(pieces,) where a unit starts; (n,) whether bits are set after the end of a row."""
+        """(tokens,) where a unit starts; (n,) whether bits are set after the end of a row."""
         bits = np.unpackbits(self.bits, bitorder="little").astype(np.bool_)
         starts = 8 * (np.cumsum(self.unit_bytes) - self.unit_bytes)
         border = np.zeros(len(bits) + 1, np.int8)

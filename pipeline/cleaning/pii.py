@@ -83,7 +83,7 @@ def _windows(text: str) -> list[tuple[int, int]]:
 
 
 def _masked(text: str, counts: dict[str, int]) -> str:
-    """A piece of text with placeholders, which are added to the counts."""
+    """A chunk of text with placeholders, which are added to the counts."""
     for kind, pattern in _PATTERNS:
 
         def placeholder(match: re.Match[str], kind: str = kind) -> str:

@@ -29,8 +29,8 @@ from pipeline import storage
 from pipeline.dedup.minhash import similarity
 from pipeline.dedup.ngrams import Hashes, Numbers
 from pipeline.dedup.signatures import binary_column, binary_rows
-from pipeline.engine import counting, job, parquet
-from pipeline.engine.counting import Tally
+from pipeline.engine import counting, parquet, steps
+from pipeline.engine.counting import Counts
 from pipeline.engine.stages import FileEntry
 
 Places = npt.NDArray[np.int32]
@@ -87,7 +87,7 @@ class PairUp:
     folder: str
     similarity: float
 
-    def __call__(self, bucket: int, table: pa.Table) -> job.Reduced:
+    def __call__(self, bucket: int, table: pa.Table) -> steps.Reduced:
         hashes, rank, ids = (table[name].to_numpy() for name in ("hash", "rank", "id"))
         leaders, followers, unpaired = stars(hashes, rank, ids, binary_rows(table["check"]), self.similarity)
         pairs = np.stack([rank[leaders], ids[leaders], rank[followers], ids[followers], hashes[followers] & _EXACT], axis=1)
@@ -97,10 +97,10 @@ class PairUp:
             pq.write_table(
                 pa.table(dict(zip(_PAIR, pairs.T.copy(), strict=True))), file, compression="none", use_dictionary=False
             )
-        counts: Tally = {}
+        counts: Counts = {}
         counting.count(counts, "pairs", number=len(pairs))
         counting.count(counts, "unpaired", number=unpaired)
-        return job.Reduced((FileEntry.of(self.folder, name, len(pairs)),), counts)
+        return steps.Reduced((FileEntry.of(self.folder, name, len(pairs)),), counts)
 
 
 _PAIR = ("kept_rank", "kept_id", "rank", "id", "exact")

@@ -24,8 +24,8 @@ from pipeline.dedup import clusters
 from pipeline.dedup.clusters import WITHDRAWN
 from pipeline.dedup.ngrams import Hashes
 from pipeline.dedup.signatures import binary_rows
-from pipeline.documents.stage import Part
-from pipeline.engine import job, parquet
+from pipeline.documents.table import Part
+from pipeline.engine import parquet, steps
 from pipeline.errors import CorpusError
 
 
@@ -103,7 +103,9 @@ class Decision:
             "filters": dict(zip(self.names, self.filters, strict=True)),
             "levels": dict(zip(self.names, self.levels, strict=True)),
             "dedup": {name: value for name, value in vars(self.dedup).items() if name != "withdrawn"},
-            "contaminated": [self.decontamination.share, self.decontamination.runs] if self.overlaps else [],
+            "contaminated": [self.decontamination.min_ngram_ratio, self.decontamination.min_matching_ngrams]
+            if self.overlaps
+            else [],
             "withdrawn": hashlib.blake2b(ids.tobytes(), digest_size=16).hexdigest() if len(ids) else "",
         }
 
@@ -134,7 +136,7 @@ class Decision:
             return SCHEMA.empty_table()
         table = parquet.read(storage.join(self.overlaps[part.source], part.file))
         share, runs = table["share"].to_numpy(), table["runs"].to_numpy()
-        large = (share >= np.float32(self.decontamination.share)) | (runs >= self.decontamination.runs)
+        large = (share >= np.float32(self.decontamination.min_ngram_ratio)) | (runs >= self.decontamination.min_matching_ngrams)
         return table.filter(pa.array(large))
 
 
@@ -145,7 +147,7 @@ class ReadRows:
     decision: Decision
     buckets: int
 
-    def __call__(self, part: Part) -> job.Mapped:
+    def __call__(self, part: Part) -> steps.Mapped:
         decided = self.decision.on(part)
         withdrawn = decided.reasons == "withdrawn"
         chosen = np.flatnonzero((decided.reasons == "") | withdrawn)
@@ -157,7 +159,7 @@ class ReadRows:
             clusters.ranks(level, decided.characters[chosen]),
             *(None if column is None else column[chosen] for column in (fingerprints, bands, sketches)),
         )
-        return job.Mapped(table, clusters.bucket_of(table["hash"].to_numpy(), self.buckets), {})
+        return steps.Mapped(table, clusters.bucket_of(table["hash"].to_numpy(), self.buckets), {})
 
     def _signatures(self, part: Part) -> tuple[Hashes, Hashes]:
         table = parquet.read(storage.join(self.decision.signatures[part.source], part.file), ["bands", "sketch"])

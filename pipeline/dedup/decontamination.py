@@ -1,7 +1,7 @@
 """Leaks: which documents hold texts that models are scored on.
 
     evaluation             once a recipe:  runs of 13 letters of every evaluation text, sorted hashes, and the texts they are of
-    overlaps_<source>      part-00000.parquet: id, file, runs, share, text: a row for each document and evaluation file that
+    contamination_<source>      part-00000.parquet: id, file, runs, share, text: a row for each document and evaluation file that
                            have a run in common
 
 `runs` is how many different runs of one text of that file stand in the document, `share` that number by all runs of the text.
@@ -30,10 +30,10 @@ from pipeline.config import DecontaminationConfig, SourceConfig
 from pipeline.dedup.evaluation_texts import RUNS_FILE, TEXTS_FILE, evaluation
 from pipeline.dedup.ngrams import Hashes, Numbers, letters
 from pipeline.dedup.signatures import text_batches
-from pipeline.documents.stage import Part, parts
-from pipeline.engine import counting, job
+from pipeline.documents.table import Part, parts
+from pipeline.engine import counting, job, steps
 from pipeline.engine import parquet as tables
-from pipeline.engine.counting import Tally
+from pipeline.engine.counting import Counts
 from pipeline.engine.stages import (
     FileEntry,
     Finished,
@@ -70,14 +70,16 @@ def overlaps(
     Raises: CorpusError for evaluation files that are missing or cannot be read.
     """
     texts = evaluation(decontamination, root)
-    settings = {"letters": decontamination.letters}
+    settings = {"letters": decontamination.ngram_size}
     inputs_ = {"documents": documents.digest, "evaluation": texts.digest}
-    stage = Stage(f"overlaps_{source.name}", STAGE_VERSION, settings, inputs_)
+    stage = Stage(f"contamination_{source.name}", STAGE_VERSION, settings, inputs_)
 
     def body(folder: str) -> dict[str, Any]:
         name = f"overlaps of {source.name}"
-        comparison = ComparePart(folder, texts.url, decontamination.letters)
-        entries, counts = job.run(job.Job(name=name, folder=folder, tasks=parts([documents]), map=comparison), workers, report)
+        comparison = ComparePart(folder, texts.url, decontamination.ngram_size)
+        entries, counts = job.run(
+            steps.Job(name=name, folder=folder, tasks=parts([documents]), map=comparison), workers, report
+        )
         facts = {"source": source.name, "parts": documents.manifest["parts"]}
         return {"files": entries, **facts, "counts": {"documents": counts.get("documents", 0)}}
 
@@ -98,7 +100,7 @@ class ComparePart:
     """URL of the stage."""
     letters: int
 
-    def __call__(self, task: Part) -> job.Reduced:
+    def __call__(self, task: Part) -> steps.Reduced:
         index = Index.load(self.evaluation)
         tables = [SCHEMA.empty_table()]
         for ids, texts in text_batches(task.url):
@@ -106,9 +108,9 @@ class ComparePart:
         table = pa.concat_tables(tables).combine_chunks()
         with storage.open_write(storage.join(self.folder, task.file)) as file:
             pq.write_table(table, file, compression="zstd")
-        counts: Tally = {}
+        counts: Counts = {}
         counting.count(counts, "documents", number=len(np.unique(table["id"].to_numpy())))
-        return job.Reduced((FileEntry.of(self.folder, task.file, len(table)),), counts)
+        return steps.Reduced((FileEntry.of(self.folder, task.file, len(table)),), counts)
 
 
 @dataclass(frozen=True)

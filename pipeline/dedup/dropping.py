@@ -1,4 +1,4 @@
-"""The files of the stage `duplicates`: one source after another, part after part, so that they are sorted by id.
+"""The files of the stage `dedup`: one source after another, part after part, so that they are sorted by id.
 
 Nothing of a part is held longer than its rows are written.
 """
@@ -20,9 +20,9 @@ from pipeline.dedup import decontamination, paragraphs
 from pipeline.dedup.clusters import WITHDRAWN, Clusters
 from pipeline.dedup.decisions import Decided, Decision
 from pipeline.dedup.ngrams import Hashes, Numbers
-from pipeline.documents.stage import Part, part_file, parts
+from pipeline.documents.table import Part, part_file, parts
 from pipeline.engine import counting, parquet
-from pipeline.engine.counting import Tally
+from pipeline.engine.counting import Counts
 from pipeline.engine.stages import FileEntry, Finished
 
 SAMPLES = 3
@@ -61,7 +61,7 @@ class Outcome:
     paragraphs: int = 0
     """Paragraphs that go out of documents that stay."""
     paragraph_characters: int = 0
-    cluster_sizes: Tally = field(default_factory=dict)
+    cluster_sizes: Counts = field(default_factory=dict)
     """Documents that stay for others, by how many there are of each, itself included."""
     contaminated_by: dict[str, int] = field(default_factory=dict)
     """Dropped documents by evaluation file; one may hold texts of several."""

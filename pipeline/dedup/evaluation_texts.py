@@ -47,7 +47,7 @@ def evaluation(decontamination: DecontaminationConfig, root: str) -> Finished:
         long enough to be looked for: nothing would be kept out.
     """
     files = inputs.expand(decontamination.inputs)
-    settings = {"letters": decontamination.letters}
+    settings = {"letters": decontamination.ngram_size}
     stage = Stage("evaluation", STAGE_VERSION, settings, {"files": inputs.digest(files, root)})
 
     def body(folder: str) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def evaluation(decontamination: DecontaminationConfig, root: str) -> Finished:
                 )
             texts += found
             numbers += [number] * len(found)
-        hashes, owners, runs = text_runs(texts, decontamination.letters)
+        hashes, owners, runs = text_runs(texts, decontamination.ngram_size)
         kept = np.flatnonzero(runs >= LEAST_RUNS)
         _check_found(decontamination, {files[numbers[i]].url for i in kept})
         place = np.full(len(texts), -1)
@@ -83,12 +83,12 @@ def _check_found(decontamination: DecontaminationConfig, with_texts: set[str]) -
 
     Raises: CorpusError for an input that has none of the files with texts to look for.
     """
-    least = decontamination.letters + LEAST_RUNS - 1
+    least = decontamination.ngram_size + LEAST_RUNS - 1
     for url in decontamination.inputs:
         if not with_texts & {file.url for file in inputs.expand([url])}:
             raise CorpusError(
                 f"{url}: no text in it has {least} letters, so nothing of it would be kept out; "
-                "name files with longer texts, or lower decontamination.letters"
+                "name files with longer texts, or lower decontamination.ngram_size"
             )
 
 

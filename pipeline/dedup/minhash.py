@@ -36,9 +36,9 @@ DENSE_SHARE = 0.05
 _EMPTY = np.uint32(0xFFFFFFFF)
 
 
-def minima(folded: Letters, shingle: int, number: int) -> npt.NDArray[np.uint32]:
+def minima(folded: Letters, ngram_size: int, number: int) -> npt.NDArray[np.uint32]:
     """MinHash of each text: (texts, number); all 2**32 - 1 for a text without letters."""
-    hashes, counts = folded.windows(shingle)
+    hashes, counts = folded.windows(ngram_size)
     texts = len(folded.lengths)
     places = ((hashes >> np.uint64(32)) * np.uint64(number) >> np.uint64(32)).astype(np.int64)
     places += folded.owners(counts) * number

@@ -5,7 +5,7 @@
 
 `paragraphs_<source>.parquet` lists them: id, ordinal (the line's number), kept_id (where the same line stays), characters. Two
 lines are the same when their letters are (width, case, punctuation and white space do not count). Of equal lines the first one
-stays: by the order of sources that `duplicates` decides with, then by id, then by place; lines of dropped documents
+stays: by the order of sources that `dedup` decides with, then by id, then by place; lines of dropped documents
 do not count.
 
 A document that loses all its long lines, and of which less is left than a document must have, is dropped too
@@ -26,8 +26,8 @@ from pipeline import storage
 from pipeline.dedup.clusters import bucket_of
 from pipeline.dedup.ngrams import Hashes, Numbers
 from pipeline.dedup.signatures import paragraph_file
-from pipeline.documents.stage import Part
-from pipeline.engine import job, parquet
+from pipeline.documents.table import Part
+from pipeline.engine import parquet, steps
 from pipeline.engine.stages import FileEntry, Finished
 
 ROWS_A_BUCKET = 2_000_000
@@ -58,12 +58,12 @@ class ReadParagraphs:
     levels: tuple[int, ...]
     buckets: int
 
-    def __call__(self, task: Part) -> job.Mapped:
+    def __call__(self, task: Part) -> steps.Mapped:
         table = parquet.read(storage.join(self.signatures[task.source], paragraph_file(task.file)))
         table = table.filter(pc.invert(pc.is_in(table["id"], ids_between(self.dropped[task.source], table["id"]))))
         for name, value in (("source", task.source), ("level", self.levels[task.source])):
             table = table.append_column(name, pa.array(np.full(len(table), value, np.uint16)))
-        return job.Mapped(table, bucket_of(table["hash"].to_numpy(), self.buckets), {})
+        return steps.Mapped(table, bucket_of(table["hash"].to_numpy(), self.buckets), {})
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class FirstOfEach:
 
     folder: str
 
-    def __call__(self, bucket: int, table: pa.Table) -> job.Reduced:
+    def __call__(self, bucket: int, table: pa.Table) -> steps.Reduced:
         keys = [table[name].to_numpy() for name in ("hash", "level", "id", "ordinal")]
         order, repeated = repeats(*keys)
         kept = pa.array(keys[2][order[np.maximum.accumulate(np.where(repeated, 0, np.arange(len(order))))]][repeated])
@@ -81,7 +81,7 @@ class FirstOfEach:
         name = f"paragraphs-{bucket:05d}.parquet"
         with storage.open_write(storage.join(self.folder, name)) as file:
             pq.write_table(found, file, row_group_size=1 << 16)
-        return job.Reduced((FileEntry.of(self.folder, name, len(found)),), {})
+        return steps.Reduced((FileEntry.of(self.folder, name, len(found)),), {})
 
 
 def repeats(

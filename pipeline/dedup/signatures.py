@@ -31,9 +31,9 @@ from pipeline.dedup.ngrams import (
     letters,
     segments,
 )
-from pipeline.documents.stage import Part, parts
-from pipeline.engine import counting, job
-from pipeline.engine.counting import Tally
+from pipeline.documents.table import Part, parts
+from pipeline.engine import counting, job, steps
+from pipeline.engine.counting import Counts
 from pipeline.engine.stages import (
     FileEntry,
     Finished,
@@ -50,7 +50,7 @@ BATCH_CHARACTERS = 1 << 17
 
 def needed(dedup: DedupConfig) -> bool:
     """Whether anything is compared that takes signatures."""
-    return dedup.near or dedup.paragraph_letters > 0
+    return dedup.near or dedup.min_paragraph_characters > 0
 
 
 def signatures(
@@ -63,12 +63,12 @@ def signatures(
     report: Report = silent,
 ) -> Finished:
     """Sign the documents of one source. Only what shapes a signature enters the key: a new threshold signs nothing again."""
-    shape = SignatureShape(dedup.shingle, dedup.bands, dedup.rows, dedup.paragraph_letters)
+    shape = SignatureShape(dedup.ngram_size, dedup.bands, dedup.rows, dedup.min_paragraph_characters)
     stage = Stage(f"signatures_{source.name}", STAGE_VERSION, {"shape": shape}, {"documents": documents.digest})
 
     def body(folder: str) -> dict[str, Any]:
         name = f"signatures of {source.name}"
-        work = job.Job(name=name, folder=folder, tasks=parts([documents]), map=SignPart(folder, shape))
+        work = steps.Job(name=name, folder=folder, tasks=parts([documents]), map=SignPart(folder, shape))
         entries, counts = job.run(work, workers, report)
         numbers = {kind: counts.get(kind, 0) for kind in ("documents", "letters", "paragraphs")}
         return {"files": entries, "source": source.name, "counts": numbers}
@@ -80,10 +80,10 @@ def signatures(
 class SignatureShape:
     """What a signature is made of; fields as in `DedupConfig`."""
 
-    shingle: int
+    ngram_size: int
     bands: int
     rows: int
-    paragraph_letters: int
+    min_paragraph_characters: int
 
     @property
     def minima(self) -> int:
@@ -97,25 +97,25 @@ class SignPart:
     folder: str
     shape: SignatureShape
 
-    def __call__(self, task: Part) -> job.Reduced:
+    def __call__(self, task: Part) -> steps.Reduced:
         signed = [signature_schema(self.shape).empty_table()]
         paragraphs = [PARAGRAPHS.empty_table()]
         for ids, texts in text_batches(task.url):
-            folded = letters(texts, gap=self.shape.shingle - 1)
+            folded = letters(texts, gap=self.shape.ngram_size - 1)
             numbers = np.zeros(len(ids), np.int64)
-            if self.shape.paragraph_letters:
-                found, numbers = _paragraphs(ids, folded, self.shape.paragraph_letters)
+            if self.shape.min_paragraph_characters:
+                found, numbers = _paragraphs(ids, folded, self.shape.min_paragraph_characters)
                 paragraphs.append(found)
             signed.append(_signed(ids, folded, numbers, self.shape))
         table, lines = pa.concat_tables(signed), pa.concat_tables(paragraphs)
         entries = [_write(self.folder, task.file, table)]
-        if self.shape.paragraph_letters:
+        if self.shape.min_paragraph_characters:
             entries.append(_write(self.folder, paragraph_file(task.file), lines))
-        counts: Tally = {}
+        counts: Counts = {}
         counting.count(counts, "documents", number=len(table))
         counting.count(counts, "letters", number=int(table["letters"].to_numpy().sum(dtype=np.int64)))
         counting.count(counts, "paragraphs", number=len(lines))
-        return job.Reduced(tuple(entries), counts)
+        return steps.Reduced(tuple(entries), counts)
 
 
 def paragraph_file(part: str) -> str:
@@ -159,7 +159,7 @@ def text_batches(url: str) -> Iterator[tuple[npt.NDArray[np.uint64], list[str]]]
 
 
 def _signed(ids: npt.NDArray[np.uint64], folded: Letters, paragraphs: npt.NDArray[Any], shape: SignatureShape) -> pa.Table:
-    found = minima(folded, shape.shingle, shape.minima)
+    found = minima(folded, shape.ngram_size, shape.minima)
     columns = [
         pa.array(ids),
         pa.array(folded.lengths.astype(np.uint32)),

@@ -1,4 +1,4 @@
-"""The stage `duplicates`: which documents are dropped, over all sources, and why. No text is touched.
+"""The stage `dedup`: which documents are dropped, over all sources, and why. No text is touched.
 
     dropped_news.parquet        id, reason, kept_id (of a copy: of which document), sorted by id
     paragraphs_news.parquet     id, ordinal, kept_id, characters: lines that go out of documents that stay
@@ -21,18 +21,15 @@ fingerprint (840 a document) while they are compared.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from pipeline import storage
 from pipeline.config import DecontaminationConfig, DedupConfig, FilterConfig, SourceConfig
 from pipeline.dedup import clusters, paragraphs
 from pipeline.dedup.clusters import Clusters
 from pipeline.dedup.decisions import Decision, ReadRows, levels
 from pipeline.dedup.dropping import Outcome, Writer, samples
-from pipeline.documents.stage import parts, read_part
-from pipeline.engine import job, parquet
-from pipeline.engine.counting import Tally
+from pipeline.documents.table import parts
+from pipeline.engine import job, steps
+from pipeline.engine.counting import Counts
 from pipeline.engine.stages import (
     WORK,
     Finished,
@@ -81,12 +78,12 @@ def duplicates(
         withdrawn=tuple(sorted(set(withdrawn))),
     )
     inputs = {done.name: done.digest for done in (*documents, *signatures, *overlaps)}
-    stage = Stage("duplicates", STAGE_VERSION, decision.settings(), inputs)
+    stage = Stage("dedup", STAGE_VERSION, decision.settings(), inputs)
 
     def body(folder: str) -> dict[str, Any]:
         found, counts = _find_copies(decision, documents, folder, workers, report)
         writer = Writer(decision, found, folder)
-        if dedup.paragraph_letters:
+        if dedup.min_paragraph_characters:
             first = Writer(decision, found, storage.join(folder, f"{WORK}dropped"))
             for index, done in enumerate(documents):
                 first.write(index, done)
@@ -107,7 +104,7 @@ def duplicates(
 
 def _find_copies(
     decision: Decision, documents: Sequence[Finished], folder: str, workers: int, report: Report
-) -> tuple[Clusters, Tally]:
+) -> tuple[Clusters, Counts]:
     """Clusters of the documents that are not dropped by themselves, and of the withdrawn ones."""
     dedup = decision.dedup
     if not (dedup.exact or dedup.near or decision.withdrawn):
@@ -115,8 +112,8 @@ def _find_copies(
     number = sum(done.manifest["counts"]["kept"] for done in documents)
     buckets = clusters.buckets(number, dedup.bands if dedup.near else 0)
     pairs = storage.join(folder, f"{WORK}copies")
-    work = job.Job(
-        name="duplicates",
+    work = steps.Job(
+        name="dedup",
         folder=pairs,
         tasks=parts(documents),
         map=ReadRows(decision, buckets),
@@ -138,8 +135,8 @@ def _find_paragraphs(
     folder = f"{dropped}-paragraphs"
     files = tuple(storage.join(dropped, f"dropped_{name}.parquet") for name in decision.names)
     buckets = paragraphs.buckets(signatures)
-    work = job.Job(
-        name="duplicates: paragraphs",
+    work = steps.Job(
+        name="dedup: paragraphs",
         folder=folder,
         tasks=parts(documents),
         map=paragraphs.ReadParagraphs(decision.signatures, files, decision.levels, buckets),
@@ -168,20 +165,3 @@ def _facts(outcome: Outcome, documents: Finished) -> dict[str, Any]:
         "cluster_sizes": outcome.cluster_sizes,
         "contaminated_by": outcome.contaminated_by,
     }
-
-
-def decision_files(source: str) -> list[str]:
-    """The files that say what is kept of a source: what stands on these alone is not redone for another source."""
-    return [f"{kind}_{source}.parquet" for kind in ("dropped", "paragraphs")]
-
-
-def kept_documents(documents: Finished, decisions: Finished, part: str) -> pa.Table:
-    """The documents of one part that are not dropped, without the paragraphs that go: id, title, text."""
-    table = read_part(documents, part, ["id", "title", "text"])
-    dropped, lines = (decisions.file(name) for name in decision_files(documents.manifest["source"]))
-    table = table.filter(pc.invert(pc.is_in(table["id"], paragraphs.ids_between(dropped, table["id"]))))
-    if not len(table):
-        return table
-    # All are sorted by id: only the row groups of this range are read.
-    gone = parquet.read_between(lines, "id", table["id"][0].as_py(), table["id"][-1].as_py(), ["id", "ordinal"])
-    return table.set_column(2, "text", paragraphs.without(table["text"], table["id"].to_numpy(), gone)) if len(gone) else table

@@ -25,17 +25,13 @@ from pipeline.cleaning import (
 )
 from pipeline.config import SourceConfig
 from pipeline.documents import reading
-from pipeline.documents.stage import (
-    BAD_SCHEMA,
-    SCHEMA,
-    document_id,
-    part_of,
-    too_many_bad,
-)
-from pipeline.engine import counting, job
-from pipeline.engine.counting import Tally
+from pipeline.documents.reading import too_many_bad
+from pipeline.documents.table import BAD_SCHEMA, SCHEMA, document_id, part_of
+from pipeline.engine import counting, steps
+from pipeline.engine.counting import Counts
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
+from pipeline.sources.records import Bad, ReadTask, Record, Skipped
 from pipeline.wiki.conversion import variants
 
 BATCH_RECORDS = 512
@@ -59,7 +55,7 @@ _LETTERS_AND_DIGITS = re.compile("[0-9A-Za-z０-９Ａ-Ｚａ-ｚ]")
 
 @dataclass(frozen=True)
 class ReadDocuments:
-    """Map: one task's records, cleaned and measured; a piece at a time."""
+    """Map: one task's records, cleaned and measured; a chunk at a time."""
 
     source: SourceConfig
     """Resolved: with `auto` told in full."""
@@ -67,8 +63,8 @@ class ReadDocuments:
     side: Finished | None = None
     """Of a wiki: what its pages need of other pages."""
 
-    def __call__(self, task: reading.ReadTask) -> Iterator[job.Mapped]:
-        counts: Tally = {}
+    def __call__(self, task: ReadTask) -> Iterator[steps.Mapped]:
+        counts: Counts = {}
         held: list[pa.Table] = []
         held_bad: list[pa.Table] = []
         limit = min(MOST_SPILL_BYTES, max(SPILL_BYTES, self.parts * RANGE_BYTES))
@@ -88,16 +84,16 @@ class ReadDocuments:
         if held_bad:
             yield self._mapped_bad(held_bad)
 
-    def _mapped(self, tables: list[pa.Table], counts: Tally) -> job.Mapped:
+    def _mapped(self, tables: list[pa.Table], counts: Counts) -> steps.Mapped:
         table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
-        return job.Mapped(table, part_of(table["id"].to_numpy(), self.parts), counts)
+        return steps.Mapped(table, part_of(table["id"].to_numpy(), self.parts), counts)
 
-    def _mapped_bad(self, tables: list[pa.Table]) -> job.Mapped:
+    def _mapped_bad(self, tables: list[pa.Table]) -> steps.Mapped:
         """What could not be read goes to a bucket after the parts."""
         table = pa.concat_tables(tables)
-        return job.Mapped(table, np.full(table.num_rows, self.parts), {})
+        return steps.Mapped(table, np.full(table.num_rows, self.parts), {})
 
-    def _records(self, task: reading.ReadTask, counts: Tally) -> Iterator[reading.Record | reading.Bad]:
+    def _records(self, task: ReadTask, counts: Counts) -> Iterator[Record | Bad]:
         """Records that are documents, and those that cannot be read; all are counted.
 
         Raises: CorpusError where nearly all of very many cannot be read: no need to read on.
@@ -106,21 +102,21 @@ class ReadDocuments:
         for record in reading.records(self.source, task, counts, self.side):
             read += 1
             counting.count(counts, "read")
-            if isinstance(record, reading.Skipped):
+            if isinstance(record, Skipped):
                 counting.count(counts, "skipped", record.reason)
                 continue
-            if isinstance(record, reading.Bad):
+            if isinstance(record, Bad):
                 unreadable += 1
                 counting.count(counts, "bad")
                 counting.count(counts, "reasons", record.reason)
                 counting.sample(counts, "bad", partial(_sample, record))
-                if unreadable > HOPELESS and unreadable > max(0.5, self.source.max_bad) * read:
+                if unreadable > HOPELESS and unreadable > max(0.5, self.source.max_bad_ratio) * read:
                     raise CorpusError(too_many_bad(self.source, unreadable, read, [_sample(record)], "mend the input"))
             yield record
 
-    def _documents(self, records: list[reading.Record], counts: Tally) -> pa.Table:
+    def _documents(self, records: list[Record], counts: Counts) -> pa.Table:
         """The documents of a batch; those without any text are counted."""
-        kept: list[tuple[reading.Record, str, str]] = []
+        kept: list[tuple[Record, str, str]] = []
         for record in records:
             changed: set[str] = set()
             text = self._cleaned(record.text, record, counts, changed)
@@ -146,7 +142,7 @@ class ReadDocuments:
         _count(counts, measures["characters"], languages, scripts)
         return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
 
-    def _title(self, record: reading.Record, counts: Tally, changed: set[str]) -> str:
+    def _title(self, record: Record, counts: Counts, changed: set[str]) -> str:
         """The title, cleaned as the text is; one that is nothing but furniture of its page is counted."""
         if not record.title:
             return ""
@@ -156,7 +152,7 @@ class ReadDocuments:
             counting.sample(counts, "changed_title", lambda: _difference(record.title, ""))
         return title
 
-    def _cleaned(self, text: str, record: reading.Record, counts: Tally, changed: set[str]) -> str:
+    def _cleaned(self, text: str, record: Record, counts: Counts, changed: set[str]) -> str:
         """Text or title of a record after cleaning, conversion and masking, each counted once where it changed something."""
 
         def tell(rule: str, before: str, after: str) -> None:
@@ -182,17 +178,17 @@ class ReadDocuments:
         return text
 
 
-def _sample(bad: reading.Bad) -> dict[str, str]:
+def _sample(bad: Bad) -> dict[str, str]:
     return {"origin": bad.origin, "reason": bad.reason, "text": bad.excerpt}
 
 
-def _batches(found: Iterable[reading.Record | reading.Bad]) -> Iterator[tuple[list[reading.Record], list[reading.Bad]]]:
+def _batches(found: Iterable[Record | Bad]) -> Iterator[tuple[list[Record], list[Bad]]]:
     """Some records at a time, and what could not be read among them."""
-    records: list[reading.Record] = []
-    bad: list[reading.Bad] = []
+    records: list[Record] = []
+    bad: list[Bad] = []
     characters = 0
     for one in found:
-        if isinstance(one, reading.Bad):
+        if isinstance(one, Bad):
             bad.append(one)
         else:
             records.append(one)
@@ -204,7 +200,7 @@ def _batches(found: Iterable[reading.Record | reading.Bad]) -> Iterator[tuple[li
         yield records, bad
 
 
-def _count(counts: Tally, characters: Any, languages: Iterable[str], scripts: Iterable[str]) -> None:
+def _count(counts: Counts, characters: Any, languages: Iterable[str], scripts: Iterable[str]) -> None:
     counting.count(counts, "kept", number=len(characters))
     counting.count(counts, "characters", number=int(characters.sum()))
     lower_bounds = 1 << (np.frexp(characters)[1] - 1)  # the power of two at or below each length

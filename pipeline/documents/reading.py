@@ -11,19 +11,21 @@ on how files were cut into tasks. Kinds with readers of their own: `demo` (pipel
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from pipeline.config import SourceConfig
 from pipeline.engine import counting
-from pipeline.engine.counting import Tally
-from pipeline.engine.stages import Finished
+from pipeline.engine.counting import Counts
+from pipeline.engine.stages import (
+    Finished,
+)
 from pipeline.errors import CorpusError
 from pipeline.sources.formats import detection as forms
 from pipeline.sources.formats import json_values, parquet, plain
-from pipeline.sources.formats.detection import Form
+from pipeline.sources.formats.detection import FileFormat
+from pipeline.sources.formats.fields import FIELDS
 from pipeline.sources.formats.lines import Range
 from pipeline.sources.inputs import InputFile
-from pipeline.sources.records import Bad, Record, Skipped
+from pipeline.sources.records import Bad, ReadTask, Record, Skipped
 
 __all__ = ["Bad", "ReadTask", "Record", "Skipped", "plan", "records"]
 
@@ -31,27 +33,6 @@ _NO_WIKI = {"documents": "plain text", "a document": "a text or a web page", "li
 """Layouts that a source of the kind `wiki` cannot have: what a server says instead of a dump must not pass for an article."""
 _LOOKING = 8
 """Files whose beginnings are looked at at the same time: they may lie in a store."""
-
-
-@dataclass(frozen=True)
-class ReadTask:
-    """A range of one input file, or some small files, whole."""
-
-    url: str
-    file: str
-    """The file's name in its source."""
-    start: int
-    end: int | None
-    """Records that begin in bytes [start, end), or in row groups [start, end) of Parquet; None: to the end of the file."""
-    number: int
-    form: Form | None = None
-    """What the file is, where that was looked up; else it is when the task is read."""
-    following: tuple[tuple[str, str], ...] = ()
-    """URL and name of further files, read whole after this one."""
-
-    @property
-    def name(self) -> str:
-        return f"{self.number:06d}-{self.start:x}-{self.end or 0:x}-{len(self.following)}"
 
 
 def plan(source: SourceConfig, files: Sequence[InputFile], task_bytes: int) -> list[ReadTask]:
@@ -85,7 +66,7 @@ def dumps(source: SourceConfig, files: Sequence[InputFile]) -> list[InputFile]:
     return _dumps(_forms(source, [file for file in files if not dump.is_index(file.name)]))
 
 
-def _forms(source: SourceConfig, files: Sequence[InputFile]) -> dict[InputFile, Form]:
+def _forms(source: SourceConfig, files: Sequence[InputFile]) -> dict[InputFile, FileFormat]:
     with ThreadPoolExecutor(_LOOKING) as pool:
         known = dict(zip(files, pool.map(lambda file: forms.form(file.url, source.encoding), files), strict=True))
     for file, form in known.items():
@@ -97,7 +78,7 @@ def _forms(source: SourceConfig, files: Sequence[InputFile]) -> dict[InputFile, 
     return known
 
 
-def _dumps(known: Mapping[InputFile, Form]) -> list[InputFile]:
+def _dumps(known: Mapping[InputFile, FileFormat]) -> list[InputFile]:
     return [file for file, form in known.items() if form.layout == "MediaWiki dump"]
 
 
@@ -118,7 +99,7 @@ def _groups(files: Sequence[InputFile], task_bytes: int, alone: Container[InputF
         yield group
 
 
-def _ranges(file: InputFile, form: Form | None, task_bytes: int) -> list[tuple[int, int | None]]:
+def _ranges(file: InputFile, form: FileFormat | None, task_bytes: int) -> list[tuple[int, int | None]]:
     """The ranges that a file is read in."""
     if form is not None and form.layout == "MediaWiki dump":
         from pipeline.wiki.dumps import dump
@@ -133,7 +114,7 @@ def _ranges(file: InputFile, form: Form | None, task_bytes: int) -> list[tuple[i
 
 
 def records(
-    source: SourceConfig, task: ReadTask, counts: Tally, side: Finished | None = None
+    source: SourceConfig, task: ReadTask, counts: Counts, side: Finished | None = None
 ) -> Iterator[Record | Bad | Skipped]:
     """The records of one task. `counts` takes what files are; `side` is what pages of a wiki need of other pages.
 
@@ -150,7 +131,7 @@ def records(
         yield from _of_a_file(source, ReadTask(url, file, 0, None, number), counts, side)
 
 
-def _of_a_file(source: SourceConfig, task: ReadTask, counts: Tally, side: Finished | None) -> Iterator[Record | Bad | Skipped]:
+def _of_a_file(source: SourceConfig, task: ReadTask, counts: Counts, side: Finished | None) -> Iterator[Record | Bad | Skipped]:
     form = task.form or forms.form(task.url, source.encoding)
     if task.start == 0:
         counting.count(counts, "files", str(form))
@@ -176,7 +157,7 @@ def _of_a_file(source: SourceConfig, task: ReadTask, counts: Tally, side: Finish
                 yield from plain.lines(file, part, encoding)
 
 
-def _pages(source: SourceConfig, task: ReadTask, counts: Tally, side: Finished | None) -> Iterator[Record | Bad | Skipped]:
+def _pages(source: SourceConfig, task: ReadTask, counts: Counts, side: Finished | None) -> Iterator[Record | Bad | Skipped]:
     if source.kind != "wiki":
         raise CorpusError(
             f"{task.url}: a MediaWiki dump; source {source.name!r} must be of the kind 'wiki', not {source.kind!r}"
@@ -184,3 +165,19 @@ def _pages(source: SourceConfig, task: ReadTask, counts: Tally, side: Finished |
     from pipeline.wiki import pages
 
     yield from pages.records(source, task, side, counts)
+
+
+def too_many_bad(source: SourceConfig, bad: int, read: int, samples: Sequence[Mapping[str, str]], mend: str) -> str:
+    """What is said of a source of which too many records cannot be read."""
+    told = "; ".join(f"{sample['origin']}: {sample['reason']}" for sample in samples[:2])
+    return (
+        f"source {source.name!r}: {bad:,} of {read:,} records cannot be read, max_bad_ratio allows {source.max_bad_ratio:.2%} ({told}); "
+        f"{_hint(source, samples[0])}{mend}, or raise max_bad_ratio"
+    )
+
+
+def _hint(source: SourceConfig, sample: Mapping[str, str]) -> str:
+    """How to mend what made a record unreadable, where that can be said."""
+    if sample["text"].startswith(FIELDS):
+        return f"name what holds text with text_field ({sample['text']}); "
+    return "leave the encoding at auto; " if source.encoding != "auto" and sample["reason"].startswith("not ") else ""

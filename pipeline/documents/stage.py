@@ -8,7 +8,6 @@ tasks. What is measured (length, share of Chinese) stands beside the text; wheth
 pipeline/dedup/stage.py, so that a changed threshold reads nothing again.
 """
 
-import hashlib
 import importlib.metadata
 import json
 import unicodedata
@@ -17,16 +16,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import storage
-from pipeline.cleaning import quality
 from pipeline.config import SourceConfig
 from pipeline.documents import reading
-from pipeline.engine import counting, job, parquet
-from pipeline.engine.counting import Tally
+from pipeline.documents.reading import too_many_bad
+from pipeline.documents.table import part_name
+from pipeline.engine import counting, job, steps
+from pipeline.engine.counting import Counts
 from pipeline.engine.stages import (
     FileEntry,
     Finished,
@@ -37,7 +36,6 @@ from pipeline.engine.stages import (
 from pipeline.engine.stages import run as run_stage
 from pipeline.errors import CorpusError
 from pipeline.sources import demo, inputs
-from pipeline.sources.formats.fields import FIELDS
 
 STAGE_VERSION = 4
 PART_BYTES = 16 << 20
@@ -53,46 +51,10 @@ COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 UNPACKED = 4
 """Times that text is larger than its compressed file, about: for the number of parts alone."""
 
-SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.uint64(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("origin", pa.string(), nullable=False),
-        pa.field("title", pa.string(), nullable=False),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("url", pa.string(), nullable=False),
-        pa.field("language", pa.string(), nullable=False),
-        pa.field("script", pa.string(), nullable=False),
-        pa.field("fingerprint", pa.binary(16), nullable=False),
-        *(pa.field(name, kind, nullable=False) for name, kind in quality.COLUMNS),
-    ]
-)
-BAD_SCHEMA = pa.schema([(name, pa.string()) for name in ("origin", "reason", "excerpt")])
 BAD_FILE = "bad.jsonl"
 """Records that could not be read, with the reason."""
 MOST_TEMPLATES = 200
 """Of a wiki's templates whose text is lost, that the manifest lists."""
-
-
-def document_id(source: str, origin: str) -> int:
-    """The identity of a document: 64 bits of a hash of its source's name and its place there."""
-    return int.from_bytes(hashlib.blake2b(f"{source}|{origin}".encode(), digest_size=8).digest(), "little")
-
-
-def part_of(ids: npt.NDArray[np.uint64], parts: int) -> npt.NDArray[np.int64]:
-    """The part of each id: the range of all 64-bit numbers is cut into equal pieces."""
-    width = -(-(1 << 64) // parts)
-    return (ids // np.uint64(width)).astype(np.int64) if parts > 1 else np.zeros(len(ids), np.int64)
-
-
-def part_name(part: int) -> str:
-    """The file of a part: `part-00003.parquet`."""
-    return f"part-{part:05d}.parquet"
-
-
-def part_file(document_id: int, parts: int) -> str:
-    """The file of the part that a document is in."""
-    return part_name(int(part_of(np.array([document_id], np.uint64), parts)[0]))
 
 
 def number_of_parts(files: Sequence[inputs.InputFile]) -> int:
@@ -136,7 +98,7 @@ def documents(
         parts = number_of_parts(files)
         size = task_bytes or max(TASK_BYTES, min(MOST_TASK_BYTES, input_bytes // TASKS))
         entries, counts = job.run(
-            job.Job(
+            steps.Job(
                 name=f"documents of {source.name}",
                 folder=folder,
                 tasks=reading.plan(source, files, size),
@@ -199,7 +161,7 @@ def _demo_part(source: SourceConfig) -> str:
 def _check(source: SourceConfig, facts: Mapping[str, Any], folder: str) -> None:
     """Refuse a source without documents, or with too many records that cannot be read."""
     counts = facts["counts"]
-    if counts["bad"] > source.max_bad * counts["read"]:
+    if counts["bad"] > source.max_bad_ratio * counts["read"]:
         mend = f"they are listed in {storage.join(folder, BAD_FILE)}: mend the input"
         raise CorpusError(too_many_bad(source, counts["bad"], counts["read"], facts["samples"]["bad"], mend))
     if counts["kept"] == 0:
@@ -213,27 +175,11 @@ def _check(source: SourceConfig, facts: Mapping[str, Any], folder: str) -> None:
         )
 
 
-def too_many_bad(source: SourceConfig, bad: int, read: int, samples: Sequence[Mapping[str, str]], mend: str) -> str:
-    """What is said of a source of which too many records cannot be read."""
-    told = "; ".join(f"{sample['origin']}: {sample['reason']}" for sample in samples[:2])
-    return (
-        f"source {source.name!r}: {bad:,} of {read:,} records cannot be read, max_bad allows {source.max_bad:.2%} ({told}); "
-        f"{_hint(source, samples[0])}{mend}, or raise max_bad"
-    )
-
-
-def _hint(source: SourceConfig, sample: Mapping[str, str]) -> str:
-    """How to mend what made a record unreadable, where that can be said."""
-    if sample["text"].startswith(FIELDS):
-        return f"name what holds text with text_field ({sample['text']}); "
-    return "leave the encoding at auto; " if source.encoding != "auto" and sample["reason"].startswith("not ") else ""
-
-
 COUNTED = ("skipped", "changed", "personal_data", "languages", "scripts", "templates_kept", "left_out", "conversions")
 """Tables of numbers that go into the manifest as they are."""
 
 
-def _facts(counts: Tally, input_bytes: int) -> dict[str, Any]:
+def _facts(counts: Counts, input_bytes: int) -> dict[str, Any]:
     """What the manifest says of the records."""
     numbers = {name: counts.get(name, 0) for name in ("read", "bad", "empty", "kept", "characters", "repairs")}
     return {
@@ -257,7 +203,7 @@ class WritePart:
     folder: str
     parts: int
 
-    def __call__(self, part: int, table: pa.Table) -> job.Reduced:
+    def __call__(self, part: int, table: pa.Table) -> steps.Reduced:
         if part == self.parts:
             return self._bad(table)
         table = table.sort_by("id").combine_chunks()
@@ -266,14 +212,14 @@ class WritePart:
         with storage.open_write(storage.join(self.folder, name)) as file:
             # Row groups of 4,096 documents: a reader of some ids or columns skips the rest.
             pq.write_table(table, file, compression="zstd", row_group_size=4_096)
-        return job.Reduced((FileEntry.of(self.folder, name, table.num_rows),), {})
+        return steps.Reduced((FileEntry.of(self.folder, name, table.num_rows),), {})
 
-    def _bad(self, table: pa.Table) -> job.Reduced:
+    def _bad(self, table: pa.Table) -> steps.Reduced:
         """What could not be read, kept aside."""
         with storage.open_write(storage.join(self.folder, BAD_FILE)) as file:
             for batch in table.sort_by("origin").to_batches(max_chunksize=10_000):
                 file.write("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in batch.to_pylist()).encode())
-        return job.Reduced((FileEntry.of(self.folder, BAD_FILE, table.num_rows),), {})
+        return steps.Reduced((FileEntry.of(self.folder, BAD_FILE, table.num_rows),), {})
 
 
 def _refuse_equal_ids(table: pa.Table) -> None:
@@ -286,33 +232,3 @@ def _refuse_equal_ids(table: pa.Table) -> None:
             f"source {table['source'][0].as_py()!r}: two records bear one identity, {ids[equal[0]]:016x} "
             f"({first} and {second}); a page may stand twice in a dump, else report this as a bug"
         )
-
-
-@dataclass(frozen=True)
-class Part:
-    """One file of a stage that is written in parts, as a task of the stages behind it."""
-
-    source: int
-    """The source's place in the recipe, where a job goes over several."""
-    stage: Finished
-    """Without its lists of files and samples: tasks are many, and each is pickled."""
-    file: str
-    """`part-00003.parquet`"""
-
-    @property
-    def name(self) -> str:
-        return f"{self.source:03d}-{self.file.partition('.')[0]}"
-
-    @property
-    def url(self) -> str:
-        return self.stage.file(self.file)
-
-
-def parts(done: Sequence[Finished]) -> list[Part]:
-    """The parts of the stages of all sources, in the recipe's order."""
-    return [Part(index, stage.light, entry["name"]) for index, stage in enumerate(done) for entry in stage.files("part-")]
-
-
-def read_part(stage: Finished, name: str, columns: list[str] | None = None) -> pa.Table:
-    """The documents of one part, or some of their columns."""
-    return parquet.read(stage.file(name), columns)

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from pipeline import storage
 from pipeline.engine import processes
+from pipeline.engine.steps import Job, MapStep, ReduceStep
 from pipeline.errors import CorpusError, UserError
 
 RunnerName = Literal["portable", "flink", "spark", "dataflow", "dask"]
@@ -78,6 +79,18 @@ def _end_steps_at_once() -> None:
     StateSampler.__init__.__defaults__ = (10,)
 
 
+def run_beam(job: Job, runner: Any, options: Any, spread: bool = False) -> None:
+    """Run a job as a Beam pipeline, a task an element. `spread` parts them where a runner would fuse all into one step."""
+    beam = import_beam()
+    with beam.Pipeline(runner=runner, options=options) as pipeline:
+        tasks = pipeline | "tasks" >> beam.Create(list(job.tasks))
+        if spread:
+            tasks |= "spread" >> beam.Reshuffle()
+        mapped = tasks | "map" >> beam.FlatMap(MapStep(job.work, job.map))
+        if job.reduce is not None:
+            mapped | "gather by bucket" >> beam.GroupByKey() | "reduce" >> beam.FlatMap(ReduceStep(job.work, job.reduce))
+
+
 @dataclass(frozen=True)
 class RemoteBeam:
     """A Beam runner that has its workers elsewhere; an executor of jobs (pipeline/engine/job.py)."""
@@ -87,8 +100,6 @@ class RemoteBeam:
     """Beam's own, as on its command line: `--job_endpoint=localhost:8099`."""
 
     def __call__(self, job: Any, workers: int) -> None:
-        from pipeline.engine.job import run_beam
-
         import_beam()
         from apache_beam.options.pipeline_options import PipelineOptions
         from apache_beam.runners.runner import create_runner

@@ -1,33 +1,32 @@
-"""Whole-word masking: which pieces are hidden, and what the network sees in their place.
+"""Whole-word masking: which tokens are hidden, and what the network sees in their place.
 
     words          |     | 北京    | 大学    | 的 | 图书馆       |
-    pieces         [CLS]   北   京   大   学   的   图   书   馆   [SEP]     input_ids, what shards hold
+    tokens         [CLS]   北   京   大   学   的   图   书   馆   [SEP]     input_ids, what shards hold
     units            1     1    0    1    0    1    1    0    0    1         1 = a unit begins (a jieba word; specials alone)
-    positions                                       6    7    8              whole units, 15 % of all pieces
-    replacements                                  [MASK] 书  [MASK]          each 80 % [MASK], 10 % itself, 10 % any piece
+    positions                                       6    7    8              whole units, 15 % of all tokens
+    replacements                                  [MASK] 书  [MASK]          each 80 % [MASK], 10 % itself, 10 % any token
     labels                                          图   书   馆             input_ids[positions]
 
 The same function draws the static masks of shards and the fresh masks of a training epoch. Imports numpy only.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import TokenIds
 from pipeline.config import MaskingConfig, PairsConfig
 from pipeline.examples import random_streams
 from pipeline.examples.masking_units import Units, units_of_spans, units_on_a_circle
+from pipeline.examples.sequences import Sequences
 
 if TYPE_CHECKING:
     from pipeline.tokenization.vocab import Vocab
 
-CHUNK_PIECES = 1 << 15
-"""Sequences are masked by so many pieces at a time: the arrays then stay in the processor's cache."""
-
-Ids = NDArray[np.unsignedinteger[Any]]
+CHUNK_TOKENS = 1 << 15
+"""Sequences are masked by so many tokens at a time: the arrays then stay in the processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,13 +37,13 @@ class MaskingRules:
     replacements: NDArray[np.int64]
     """Ids that a random replacement may have: see `replacement_ids`."""
     rate: float = 0.15
-    """Share of pieces, [CLS] and [SEP] counted (as BERT counts), that are predicted."""
+    """Share of tokens, [CLS] and [SEP] counted (as BERT counts), that are predicted."""
     max_predictions: int = 0
-    """Most pieces predicted in an example; 0 = no limit."""
+    """Most tokens predicted in an example; 0 = no limit."""
     spans: bool = False
     """Units are joined to spans of up to ten before they are drawn, and a span is replaced as a whole (SpanBERT)."""
     separator: int = -1
-    """The piece that parts documents inside a sequence, if they are parted; it is never hidden."""
+    """The token that parts documents inside a sequence, if they are parted; it is never hidden."""
 
     @classmethod
     def of(cls, vocab: "Vocab", masking: MaskingConfig, pairs: PairsConfig) -> "MaskingRules":
@@ -55,60 +54,16 @@ class MaskingRules:
 
 
 def replacement_ids(vocab: "Vocab") -> NDArray[np.int64]:
-    """Ids of pieces that can begin a word of a text.
+    """Ids of tokens that can begin a word of a text.
 
-    Not the special pieces, [unused7] and <S>, which no text contains, and not `##` pieces: Google's Chinese vocabulary has
+    Not the special tokens, [unused7] and <S>, which no text contains, and not `##` tokens: Google's Chinese vocabulary has
     7,322 of `##` + ideograph that its tokenizer never makes; shown to the network, their rows would be learnt from noise
     alone. BERT's script (create_masked_lm_predictions) draws from all of them.
     """
     usable = [
-        number for number, piece in enumerate(vocab.pieces) if not (len(piece) > 1 and (piece[0] in "[<" or piece[:2] == "##"))
+        number for number, token in enumerate(vocab.tokens) if not (len(token) > 1 and (token[0] in "[<" or token[:2] == "##"))
     ]
     return np.array(usable, dtype=np.int64)
-
-
-@dataclass(frozen=True, eq=False)
-class Sequences:
-    """Examples laid end to end: sequence i has the pieces `offsets[i]` to `offsets[i + 1]`."""
-
-    example_ids: NDArray[np.uint64]
-    """(n,) they key the masks."""
-    input_ids: Ids
-    """(pieces,) of each sequence [CLS] first, [SEP] last, and if `second_starts` > 0 [SEP] just before it."""
-    unit_starts: NDArray[np.bool_]
-    """(pieces,) True where a unit begins; specials are units of their own."""
-    offsets: NDArray[np.int64]
-    """(n + 1,) rising from 0."""
-    second_starts: NDArray[np.int64]
-    """(n,) where segment B begins in its sequence; 0 = one segment."""
-
-    @classmethod
-    def join(
-        cls,
-        example_ids: Sequence[int],
-        input_ids: Sequence[Ids],
-        unit_starts: Sequence[NDArray[np.bool_]],
-        second_starts: Sequence[int],
-    ) -> "Sequences":
-        """From arrays of one sequence each."""
-        offsets = np.zeros(len(input_ids) + 1, np.int64)
-        np.cumsum([len(ids) for ids in input_ids], out=offsets[1:])
-        ids, units = np.concatenate(input_ids), np.concatenate(unit_starts)
-        return cls(np.array(example_ids, np.uint64), ids, units, offsets, np.array(second_starts, np.int64))
-
-    def __len__(self) -> int:
-        return len(self.example_ids)
-
-    def slice(self, start: int, end: int) -> "Sequences":
-        """Sequences `start` to `end`."""
-        first, last = self.offsets[start], self.offsets[end]
-        return Sequences(
-            self.example_ids[start:end],
-            self.input_ids[first:last],
-            self.unit_starts[first:last],
-            self.offsets[start : end + 1] - first,
-            self.second_starts[start:end],
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +71,8 @@ class Masks:
     """Masks laid end to end, draw after draw, sequence after sequence. Labels are `input_ids` at the positions."""
 
     positions: NDArray[np.uint16]
-    """(predictions,) rising places of the hidden pieces in their sequence."""
-    replacements: Ids
+    """(predictions,) rising places of the hidden tokens in their sequence."""
+    replacements: TokenIds
     """(predictions,) what stands there instead, in the type of `input_ids`."""
     lengths: NDArray[np.int64]
     """(n, draws) how many predictions belong to each draw of each sequence."""
@@ -131,10 +86,10 @@ def static_masks(number: int, seed: int, sequences: Sequences, rules: MaskingRul
 def draw(seed: int, epochs: NDArray[np.int64], sequences: Sequences, rules: MaskingRules) -> Masks:
     """Draws masks.
 
-    Every unit, long or short, is hidden with the same probability, and the expected number of hidden pieces is exactly
+    Every unit, long or short, is hidden with the same probability, and the expected number of hidden tokens is exactly
     `rate` x the length: the units are laid on a circle in random order, and those that begin within a window of that many
-    pieces, put down at random, are taken. (BERT takes units until one overflows the budget, and skips that: words of three
-    pieces are then hidden less often than single ones.) The number hidden so varies by a word's length around the budget.
+    tokens, put down at random, are taken. (BERT takes units until one overflows the budget, and skips that: words of three
+    tokens are then hidden less often than single ones.) The number hidden so varies by a word's length around the budget.
     Where no unit begins in the window, the unit in which it lies is taken, so that every example has something to predict.
     `max_predictions` is a hard limit: the unit that overflows it is left out.
 
@@ -143,7 +98,7 @@ def draw(seed: int, epochs: NDArray[np.int64], sequences: Sequences, rules: Mask
     Args:
         epochs: (n, draws) the epochs for which each sequence is masked: draws of a sequence differ only by these.
     """
-    rows = max(1, CHUNK_PIECES * len(sequences) // max(1, len(sequences.input_ids) * max(1, epochs.shape[1])))
+    rows = max(1, CHUNK_TOKENS * len(sequences) // max(1, len(sequences.input_ids) * max(1, epochs.shape[1])))
     parts = [
         _draw(seed, epochs[start : start + rows], sequences.slice(start, min(start + rows, len(sequences))), rules)
         for start in range(0, len(sequences) if epochs.shape[1] else 0, rows)
@@ -164,7 +119,7 @@ def _draw(seed: int, epochs: NDArray[np.int64], sequences: Sequences, rules: Mas
     if rules.max_predictions:
         budgets = np.minimum(budgets, rules.max_predictions)
     windows = np.minimum(budgets, units.lengths.sum(axis=1))
-    most = windows.astype(np.int64) + 1 + units.lengths.max(axis=1)  # pieces that may be hidden, each of which needs a number
+    most = windows.astype(np.int64) + 1 + units.lengths.max(axis=1)  # tokens that may be hidden, each of which needs a number
     counts = units.counts + 1 + most
     random, at = random_streams.numbers(seed, epoch, names, counts), np.cumsum(counts) - counts
     order = _rows(random, at, units)
@@ -211,8 +166,8 @@ def ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.
     return np.repeat(shifts, lengths) + np.arange(int(lengths.sum()))
 
 
-def _replace(fates: NDArray[np.float64], choices: NDArray[np.float64], labels: Ids, rules: MaskingRules) -> Ids:
-    """80 % [MASK], 10 % the piece itself, 10 % a random piece (BERT paper, section 3.1): by the fate of each piece.
+def _replace(fates: NDArray[np.float64], choices: NDArray[np.float64], labels: TokenIds, rules: MaskingRules) -> TokenIds:
+    """80 % [MASK], 10 % the token itself, 10 % a random token (BERT paper, section 3.1): by the fate of each token.
 
     `choices`: which of the replacements it would be, 0 <= choice <= their number.
     """

@@ -1,6 +1,6 @@
 """The units of sequences as matrices, a row a sequence: how they make spans, and which of them are hidden.
 
-    pieces       [CLS] 北 京 | 大 学 | 的 | 图 书 馆 [SEP] 很 | 好 [SEP]
+    tokens       [CLS] 北 京 | 大 学 | 的 | 图 书 馆 [SEP] 很 | 好 [SEP]
     words               2      2     1     3       0    1    1          lengths of a row; [SEP] counts as a unit of 0
     spans               0      0     2     2       4    5    5          spans of 2, 2 and 2 words: the first word of each word's
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from pipeline.examples.masking import Sequences
+    from pipeline.examples.sequences import Sequences
 
 SPAN_P, LONGEST_SPAN = 0.2, 10
 """SpanBERT, section 3.1: words of a span are geometric, p = 0.2, given that they are not more than 10; 3.8 on average."""
@@ -32,16 +32,16 @@ class Units:
     """The units of n sequences, without [CLS] and the last [SEP]."""
 
     firsts: NDArray[np.int64]
-    """(n, most) first piece, in the flat arrays."""
+    """(n, most) first token, in the flat arrays."""
     lengths: NDArray[np.int64]
-    """(n, most) pieces; 0 after the last unit, and for a [SEP] inside: it takes part in a draw but hides nothing."""
+    """(n, most) tokens; 0 after the last unit, and for a [SEP] inside: it takes part in a draw but hides nothing."""
     counts: NDArray[np.int64]
     """(n,) units, [SEP]s inside counted."""
 
     @classmethod
     def of(cls, sequences: "Sequences", separator: int = -1) -> "Units":
         """Units as they stand in the sequences. [CLS] and [SEP] are known by position; where more than one [SEP] may stand
-        inside, as `full_sentences` has it, they are the pieces `separator`."""
+        inside, as `full_sentences` has it, they are the tokens `separator`."""
         firsts = np.flatnonzero(sequences.unit_starts)
         rows = firsts.searchsorted(sequences.offsets)
         second = np.flatnonzero(sequences.second_starts)
@@ -96,9 +96,9 @@ def units_on_a_circle(
 
     Args:
         random: (n, most) numbers in [0, 1), 1.0 after the last unit.
-        lengths: (n, most) pieces of each unit, 0 where none can be hidden.
-        windows: (n,) pieces that are to be hidden.
-        max_predictions: most pieces that may be hidden, 0 = no limit.
+        lengths: (n, most) tokens of each unit, 0 where none can be hidden.
+        windows: (n,) tokens that are to be hidden.
+        max_predictions: most tokens that may be hidden, 0 = no limit.
     """
     order = _order(random)
     lengths = np.take_along_axis(lengths, order, axis=1)
@@ -130,7 +130,7 @@ def units_of_spans(
     """(n, most) which words to hide: those of the first spans, in the order of `random`, until the window is full.
 
     All words of a span have the same number; the rest is as for `units_on_a_circle`. The word over which the window fills is
-    taken if `share` of it lies inside, so that the number of pieces is right on average.
+    taken if `share` of it lies inside, so that the number of tokens is right on average.
     """
     order = _order(random)  # words of a span have the same number, and stay in their order
     lengths = np.take_along_axis(lengths, order, axis=1)

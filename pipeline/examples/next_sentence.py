@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import Flags, Ints
 from pipeline.examples.random_streams import SECOND_SEGMENTS, numbers
-from pipeline.examples.segments import Documents, Flags, Places
+from pipeline.tokenization.encoded import Documents
 
 CANDIDATES = 4
 """Places looked at for a random B; the one that gives the most fitting length is taken."""
@@ -24,9 +25,9 @@ CANDIDATES = 4
 class _Wanted:
     """What is known of the B's that would have followed, for others to be like them; a column each."""
 
-    lengths: Places
-    rooms: Places
-    """Most pieces that B may have."""
+    lengths: Ints
+    rooms: Ints
+    """Most tokens that B may have."""
     begins_inside: Flags
     """It begins inside a sentence."""
     full: Flags
@@ -38,13 +39,13 @@ class _Wanted:
 
 
 def second_segments(
-    documents: Documents, stretches: Places, room: int, sentences: bool, seed: int, dupe: int
-) -> tuple[Places, Places]:
-    """(n,) and (n,): where the B of each stretch of label 1 begins and ends in the pieces of all documents.
+    documents: Documents, stretches: Ints, room: int, sentences: bool, seed: int, dupe: int
+) -> tuple[Ints, Ints]:
+    """(n,) and (n,): where the B of each stretch of label 1 begins and ends in the tokens of all documents.
 
     Args:
         stretches: (n, 5) as `segments.walk` gives them, those of label 1.
-        room: most pieces of a sequence, without specials.
+        room: most tokens of a sequence, without specials.
         sentences: B is a single sentence, as A is.
     """
     index, at, middle, end, _ = stretches.T
@@ -66,7 +67,7 @@ def second_segments(
     return starts[best], ends[best]
 
 
-def _random(documents: Documents, index: Places, seed: int, dupe: int) -> NDArray[np.float64]:
+def _random(documents: Documents, index: Ints, seed: int, dupe: int) -> NDArray[np.float64]:
     """(n, candidates, 2): a document and a sentence for each; those of a document depend on its stretches only."""
     names, counts = np.unique(index, return_counts=True)  # stretches come in the order of documents
     epochs = np.full(len(names), dupe)
@@ -74,7 +75,7 @@ def _random(documents: Documents, index: Places, seed: int, dupe: int) -> NDArra
     return flat.reshape(-1, CANDIDATES, 2)
 
 
-def _last_stretches(documents: Documents, index: Places, wanted: _Wanted) -> tuple[Places, Places]:
+def _last_stretches(documents: Documents, index: Ints, wanted: _Wanted) -> tuple[Ints, Ints]:
     """The ends of documents, from the sentence or word on that gives the length best."""
     first, finish = documents.document_starts[index], documents.document_starts[index + 1]
     start = np.maximum(first, finish - wanted.lengths)
@@ -90,7 +91,7 @@ def _last_stretches(documents: Documents, index: Places, wanted: _Wanted) -> tup
     return start, _fit(documents, start, finish, wanted.rooms)
 
 
-def _any_stretches(documents: Documents, index: Places, wanted: _Wanted, random: NDArray[np.float64]) -> tuple[Places, Places]:
+def _any_stretches(documents: Documents, index: Ints, wanted: _Wanted, random: NDArray[np.float64]) -> tuple[Ints, Ints]:
     """From a random sentence on, or from its middle, as long as wanted if the document reaches so far."""
     first, finish = documents.document_starts[index], documents.document_starts[index + 1]
     first_sentence = documents.sentence_of[first]
@@ -109,7 +110,7 @@ def _any_stretches(documents: Documents, index: Places, wanted: _Wanted, random:
     return start, _fit(documents, start, end, wanted.rooms)
 
 
-def _middles(documents: Documents, start: Places, end: Places, room: Places) -> Places:
+def _middles(documents: Documents, start: Ints, end: Ints, room: Ints) -> Ints:
     """The word nearest to the middle of a sentence, or its start where it is a single word."""
     unit = documents.unit_of[(start + end) // 2]
     lower, upper = documents.units[unit].astype(np.int64), documents.units[unit + 1].astype(np.int64)
@@ -118,7 +119,7 @@ def _middles(documents: Documents, start: Places, end: Places, room: Places) -> 
     return np.where(middle > start, middle, np.where(end - start > room, (start + end) // 2, start))
 
 
-def _fit(documents: Documents, start: Places, end: Places, room: Places) -> Places:
+def _fit(documents: Documents, start: Ints, end: Ints, room: Ints) -> Ints:
     """`end`, or if there is no room for so much, the last end of a word for which there is; inside a longer word."""
     full = np.minimum(start + room, end)
     over = np.minimum(full, len(documents.ids) - 1)

@@ -16,23 +16,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import Ints
 from pipeline.config import PairsConfig
-from pipeline.examples.masking import Sequences, ranges
+from pipeline.examples.masking import ranges
 from pipeline.examples.next_sentence import second_segments
 from pipeline.examples.random_streams import WORD
-from pipeline.examples.segments import (
-    NO_LABEL,
-    Documents,
-    PairCounts,
-    Places,
-    walk,
-)
+from pipeline.examples.segments import NO_LABEL, PairCounts, walk
+from pipeline.examples.sequences import Sequences
+from pipeline.tokenization.encoded import Documents
 from pipeline.tokenization.vocab import Vocab
 
 __all__ = ["NO_LABEL", "Documents", "Examples", "PairCounts", "build"]
 
-CHUNK_PIECES = 1 << 20
-"""Examples are gathered by so many pieces at a time, which bounds the memory that it takes."""
+CHUNK_TOKENS = 1 << 20
+"""Examples are gathered by so many tokens at a time, which bounds the memory that it takes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +37,10 @@ class Examples:
     """Examples laid end to end, in the order of their documents."""
 
     sequences: Sequences
-    """Pieces, units, where B begins; the ids are hashes of document, ordinal and seed, and key the shuffle and the masks."""
+    """Tokens, units, where B begins; the ids are hashes of document, ordinal and seed, and key the shuffle and the masks."""
     document_ids: NDArray[np.uint64]
     """(n,) of A; where a sequence goes on over the ends of documents, of the first."""
-    ordinals: Places
+    ordinals: Ints
     """(n,) counts the examples of a document, over all its repetitions."""
     pair_labels: NDArray[np.uint8]
     """(n,) nsp: 0 = B follows A, 1 = B is from another document. sop: 1 = A and B have changed places. 255 = no pair."""
@@ -69,13 +66,13 @@ def build(
     The examples of a document depend on the list (the other documents for label 1 come from it) and the seed, on nothing else.
 
     Args:
-        length: most pieces of an example, [CLS] and [SEP] counted; at least 8.
+        length: most tokens of an example, [CLS] and [SEP] counted; at least 8.
         pairs: `short_seq_prob` is drawn for each sequence (BERT draws it for a document, which makes all sequences of a long
             one short).
         counts: added to.
     """
     assert length >= 8, f"length {length} has no room for pairs"
-    counts.pieces += pairs.dupe_factor * len(documents.ids)
+    counts.tokens += pairs.dupe_factor * len(documents.ids)
     room = length - (2 if pairs.task == "none" else 3)
     whole, separators = documents, np.empty(0, np.int64)
     if pairs.layout == "full_sentences" and len(documents.ids):
@@ -99,7 +96,7 @@ def build(
             yield Examples(sequences, ids[some], ordinals[some], stretches[some, 4].astype(np.uint8))
 
 
-def _segments(documents: Documents, stretches: Places, pairs: PairsConfig, room: int, seed: int, dupe: int) -> Places:
+def _segments(documents: Documents, stretches: Ints, pairs: PairsConfig, room: int, seed: int, dupe: int) -> Ints:
     """(n, 4): where A begins and ends, and where B does; B of a single segment is empty."""
     segments = stretches[:, [1, 2, 2, 3]]
     second = np.flatnonzero(stretches[:, 4] == 1)
@@ -111,27 +108,27 @@ def _segments(documents: Documents, stretches: Places, pairs: PairsConfig, room:
     return segments
 
 
-def _count(documents: Documents, stretches: Places, segments: Places, pairs: PairsConfig, counts: PairCounts) -> None:
+def _count(documents: Documents, stretches: Ints, segments: Ints, pairs: PairsConfig, counts: PairCounts) -> None:
     labels = stretches[:, 4]
     kept = labels != 1 if pairs.task == "nsp" else np.ones(len(labels), np.bool_)  # with label 1 of nsp the walk goes back
     counts.examples += len(labels)
     counts.cut_sentences += int((~documents.begins_sentence(stretches[kept, 3])).sum())
     if pairs.task == "nsp":
         counts.random_next += int((~kept).sum())
-        counts.borrowed_pieces += int((segments[~kept, 3] - segments[~kept, 2]).sum())
+        counts.borrowed_tokens += int((segments[~kept, 3] - segments[~kept, 2]).sum())
     elif pairs.task == "sop":
         counts.swapped += int((labels == 1).sum())
         counts.single += int((labels == NO_LABEL).sum())
 
 
-def _chunks(segments: Places) -> Iterator[tuple[int, int]]:
-    """Ranges of examples that have about CHUNK_PIECES pieces together."""
+def _chunks(segments: Ints) -> Iterator[tuple[int, int]]:
+    """Ranges of examples that have about CHUNK_TOKENS tokens together."""
     total = np.cumsum(segments[:, 1] - segments[:, 0] + segments[:, 3] - segments[:, 2])
-    ends = np.flatnonzero(np.diff(total // CHUNK_PIECES)) + 1
+    ends = np.flatnonzero(np.diff(total // CHUNK_TOKENS)) + 1
     return zip([0, *ends.tolist()], [*ends.tolist(), len(total)], strict=True)
 
 
-def _gather(documents: Documents, segments: Places, example_ids: NDArray[np.uint64], vocab: Vocab) -> Sequences:
+def _gather(documents: Documents, segments: Ints, example_ids: NDArray[np.uint64], vocab: Vocab) -> Sequences:
     """[CLS] A [SEP], or [CLS] A [SEP] B [SEP]."""
     first_lengths, second_lengths = segments[:, 1] - segments[:, 0], segments[:, 3] - segments[:, 2]
     offsets = np.zeros(len(segments) + 1, np.int64)
@@ -151,7 +148,7 @@ def _gather(documents: Documents, segments: Places, example_ids: NDArray[np.uint
     return Sequences(example_ids, ids, units, offsets, np.where(second_lengths > 0, second_starts, 0))
 
 
-def _example_ids(document_ids: NDArray[np.uint64], ordinals: Places, seed: int) -> NDArray[np.uint64]:
+def _example_ids(document_ids: NDArray[np.uint64], ordinals: Ints, seed: int) -> NDArray[np.uint64]:
     """Hashes of document, ordinal and seed; those of one document are all different."""
     mixed = _mix(document_ids ^ _mix(np.full(1, seed & WORD, np.uint64)))
     return _mix(mixed + ordinals.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))

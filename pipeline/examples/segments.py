@@ -14,18 +14,13 @@ What is left goes into the next sequence, so no text is lost. (BERT's create_ins
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import PairsConfig
 from pipeline.examples.random_streams import PAIRS, generator, numbers
-
-Ids = NDArray[np.unsignedinteger[Any]]
-Flags = NDArray[np.bool_]
-Places = NDArray[np.int64]
+from pipeline.tokenization.encoded import Documents
 
 NO_LABEL = 255
 """Of a sequence without a pair; shards store null."""
@@ -34,68 +29,9 @@ Stretch = tuple[int, int, int, int, int]
 """Document, where A begins, where A ends and B begins, where B ends (of label 1: the B that would have followed), label."""
 
 
-@dataclass(frozen=True, eq=False)
-class Documents:
-    """The documents of one part as pieces, end to end: a stretch of text is a slice."""
-
-    ids: Ids
-    """(pieces,)"""
-    unit_starts: Flags
-    """(pieces,) True where a masking unit begins; every sentence begins one."""
-    sentence_ends: Places
-    """(sentences,) where each sentence ends in `ids`, rising over all documents; every piece is in a sentence."""
-    document_starts: Places
-    """(documents + 1,) where each document begins in `ids`; the last is the number of pieces. A document may be empty."""
-    document_ids: NDArray[np.uint64]
-    """(documents,) all different."""
-
-    def __len__(self) -> int:
-        return len(self.document_ids)
-
-    @cached_property
-    def units(self) -> NDArray[np.int32]:
-        """(units + 1,) where units begin; the last is the number of pieces."""
-        return np.flatnonzero(np.append(self.unit_starts, True)).astype(np.int32)
-
-    @cached_property
-    def unit_of(self) -> NDArray[np.int32]:
-        """(pieces,) the unit in which each piece stands."""
-        return np.cumsum(self.unit_starts, dtype=np.int32) - np.int32(1)
-
-    @cached_property
-    def sentence_of(self) -> NDArray[np.int32]:
-        """(pieces,) the sentence in which each piece stands."""
-        return np.repeat(np.arange(len(self.sentence_ends), dtype=np.int32), np.diff(self.sentence_ends, prepend=0))
-
-    def begins_sentence(self, places: Places) -> Flags:
-        """Whether sentences begin at `places`, or the last one ends there."""
-        return np.asarray((places == 0) | (self.sentence_ends[self.sentence_of[places - 1]] == places))
-
-    def select(self, kept: Flags) -> "Documents":
-        """Some of the documents, given as flags (documents,)."""
-        pieces = np.repeat(kept, np.diff(self.document_starts))
-        last = self.sentence_ends - 1
-        ends = np.cumsum(pieces, dtype=np.int64)[last[pieces[last]]]
-        starts = np.concatenate(([0], np.cumsum(np.diff(self.document_starts)[kept])))
-        return Documents(self.ids[pieces], self.unit_starts[pieces], ends, starts, self.document_ids[kept])
-
-    def joined(self, separator: int) -> tuple["Documents", Places]:
-        """All as one document, with a separator between documents that is a unit; and where the separators stand."""
-        ends = self.document_starts[1:][np.diff(self.document_starts) > 0][:-1]
-        shift = np.searchsorted(ends, self.sentence_ends)  # separators before each sentence's end: its own is not
-        total = np.array([0, len(self.ids) + len(ends)])
-        return Documents(
-            np.insert(self.ids, ends, separator),
-            np.insert(self.unit_starts, ends, True),
-            self.sentence_ends + shift,
-            total,
-            self.document_ids[:1],
-        ), ends + np.arange(len(ends))
-
-
 @dataclass(slots=True)
 class PairCounts:
-    """What became of the documents, for the report. `pieces` - `lost_pieces` = pieces that stand in examples, each once."""
+    """What became of the documents, for the report. `tokens` - `lost_tokens` = tokens that stand in examples, each once."""
 
     examples: int = 0
     random_next: int = 0
@@ -104,13 +40,13 @@ class PairCounts:
     """Pairs of sop with label 1."""
     single: int = 0
     """Sequences of sop without label: a single sentence, which has no order."""
-    pieces: int = 0
+    tokens: int = 0
     """Of all documents, each repetition counted."""
-    borrowed_pieces: int = 0
-    """Pieces of the B's of label 1 of nsp."""
+    borrowed_tokens: int = 0
+    """Tokens of the B's of label 1 of nsp."""
     cut_sentences: int = 0
     """Sequences that end inside a sentence; the next one goes on there."""
-    lost_pieces: int = 0
+    lost_tokens: int = 0
     """A last word that could not be made a pair, because there was no other document to pair it with."""
 
 
@@ -136,7 +72,7 @@ def walk(
                 found.extend(stretch)
     stretches: NDArray[np.int64] = np.frombuffer(found, np.int64).reshape(-1, 5)
     lost = stretches[:, 4] == _LOST
-    counts.lost_pieces += int((stretches[lost, 3] - stretches[lost, 1]).sum())
+    counts.lost_tokens += int((stretches[lost, 3] - stretches[lost, 1]).sum())
     return np.asarray(stretches[~lost])
 
 
@@ -212,7 +148,7 @@ class _Walker:
             at = end + (end in self.separators)
 
     def _target(self, random: Callable[[], float]) -> int:
-        """How many pieces the next sequence aims at: all there is room for, or now and then any number from 2 on."""
+        """How many tokens the next sequence aims at: all there is room for, or now and then any number from 2 on."""
         return 2 + int(random() * (self.room - 1)) if random() < self.short_seq_prob else self.room
 
     def _whole_sentences(self, at: int, finish: int, most: int, random: Callable[[], float]) -> int:

@@ -2,12 +2,12 @@
 
 One row of 他出生在北京。 with nothing masked but 北京, segment pair left out:
 
-    input_ids          [CLS] 他 出 生 在 北 京 。 [SEP]     the original pieces
-    unit_starts          1   1  1  0  1  1  0  1   1       bit i: piece i begins a unit (a jieba word)
+    input_ids          [CLS] 他 出 生 在 北 京 。 [SEP]     the original tokens
+    unit_starts          1   1  1  0  1  1  0  1   1       bit i: token i begins a unit (a jieba word)
     second_start         0                                 one segment
     mask_positions                       5  6              labels are input_ids at these positions
     mask_replacements               [MASK] [MASK]          what the network sees there
-    mask_lengths         2                                 one static draw of two pieces
+    mask_lengths         2                                 one static draw of two tokens
 
 Light: needs numpy and pyarrow only, because training reads shards where nothing else is installed.
 """
@@ -25,6 +25,7 @@ from pipeline import storage
 from pipeline.engine.row_order import Rows
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
+from pipeline.tokenization.encoded import id_type
 
 SCHEMA_VERSION = 1
 BATCH_ROWS = 1_024
@@ -33,23 +34,18 @@ BATCH_ROWS = 1_024
 Array = npt.NDArray[Any]
 
 
-def piece_type(vocabulary_size: int) -> pa.DataType:
-    """Two bytes a piece as long as the vocabulary allows."""
-    return pa.uint16() if vocabulary_size <= 1 << 16 else pa.uint32()
-
-
 def schema(vocabulary_size: int, metadata: Mapping[str, str] | None = None) -> pa.Schema:
     """The columns of a shard; `metadata` adds the vocabulary's and the recipe's hash."""
-    piece = piece_type(vocabulary_size)
+    token = id_type(vocabulary_size)
     fields = [
         pa.field("example_id", pa.uint64(), nullable=False),
         pa.field("document_id", pa.uint64(), nullable=False),
-        pa.field("input_ids", pa.list_(piece), nullable=False),
+        pa.field("input_ids", pa.list_(token), nullable=False),
         pa.field("unit_starts", pa.binary(), nullable=False),
         pa.field("second_start", pa.uint16(), nullable=False),
         pa.field("pair_label", pa.uint8()),
         pa.field("mask_positions", pa.list_(pa.uint16()), nullable=False),
-        pa.field("mask_replacements", pa.list_(piece), nullable=False),
+        pa.field("mask_replacements", pa.list_(token), nullable=False),
         pa.field("mask_lengths", pa.list_(pa.uint16()), nullable=False),
     ]
     return pa.schema(fields, {"schema_version": str(SCHEMA_VERSION), **(metadata or {})})
@@ -68,12 +64,12 @@ def write_shard(
 
 
 def pack_units(unit_starts: npt.NDArray[np.bool_]) -> bytes:
-    """Little-endian bits: bit i = piece i begins a unit."""
+    """Little-endian bits: bit i = token i begins a unit."""
     return np.packbits(unit_starts, bitorder="little").tobytes()
 
 
 def unpack_units(bits: bytes, length: int) -> npt.NDArray[np.bool_]:
-    """The reverse of `pack_units` for `length` pieces."""
+    """The reverse of `pack_units` for `length` tokens."""
     return np.unpackbits(np.frombuffer(bits, np.uint8), count=length, bitorder="little").astype(np.bool_)
 
 
@@ -84,7 +80,7 @@ class Row:
     example_id: int
     document_id: int
     input_ids: Array
-    """(length,) the original pieces."""
+    """(length,) the original tokens."""
     unit_starts: npt.NDArray[np.bool_]
     """(length,)"""
     second_start: int
@@ -166,7 +162,7 @@ class ShardSet:
         return self._batch(shard, batch).row(position)
 
     def lengths(self, indices: Iterable[int]) -> npt.NDArray[np.int64]:
-        """Numbers of pieces of some rows, without reading their pieces."""
+        """Numbers of tokens of some rows, without reading their tokens."""
         result = []
         for index in indices:
             shard = bisect.bisect_right(self.starts, index) - 1

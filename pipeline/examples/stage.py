@@ -1,4 +1,4 @@
-"""The stage `shards_<source>_<length>`: documents as pieces become masked training examples in Arrow shards.
+"""The stage `shards_<source>_<length>`: documents as tokens become masked training examples in Arrow shards.
 
     train-00000.arrow ...  validation-00000.arrow ...          rows in the order of a hash of their example_id
 
@@ -18,9 +18,9 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.config import CorpusConfig, SourceConfig
-from pipeline.documents.stage import Part, part_of, parts
-from pipeline.engine import job
-from pipeline.engine.counting import Tally
+from pipeline.documents.table import Part, part_of, parts
+from pipeline.engine import job, steps
+from pipeline.engine.counting import Counts
 from pipeline.engine.stages import (
     FileEntry,
     Finished,
@@ -38,9 +38,8 @@ from pipeline.examples.pairs import (
     PairCounts,
     build,
 )
-from pipeline.examples.segments import Documents
 from pipeline.tokenization import vocabulary
-from pipeline.tokenization.stage import read_part
+from pipeline.tokenization.encoded import Documents, read_part
 from pipeline.tokenization.vocab import Vocab
 
 STAGE_VERSION = 3
@@ -52,7 +51,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation")
 def examples(
     source: SourceConfig,
     length: int,
-    pieces: Finished,
+    tokens: Finished,
     vocab: Finished,
     config: CorpusConfig,
     root: str,
@@ -68,23 +67,23 @@ def examples(
         "source": source.name,
         "sequence_length": length,
         "seed": config.seed,
-        "validation_share": config.validation_share,
+        "validation_ratio": config.validation_ratio,
         "masking": config.masking,
         "pairs": config.pairs,
         # In the manifest as well: who reads the shards must treat text alike, also where the files would be the same.
         "vocabulary": {name: vocab.manifest[name] for name in VOCABULARY_FACTS},
     }
     stage = Stage(
-        f"shards_{source.name}_{length}", STAGE_VERSION, settings, {"pieces": pieces.digest, "vocabulary": vocab.digest}
+        f"shards_{source.name}_{length}", STAGE_VERSION, settings, {"tokens": tokens.digest, "vocabulary": vocab.digest}
     )
 
     def body(folder: str) -> dict[str, Any]:
-        split_shards = _shards_per_split(pieces.manifest["counts"]["pieces"], length, config)
+        split_shards = _shards_per_split(tokens.manifest["counts"]["tokens"], length, config)
         metadata = {"vocabulary_sha256": vocab.manifest["sha256"], "stage_key": stage.key}
-        work = job.Job(
+        work = steps.Job(
             name=f"shards of {source.name}, length {length}",
             folder=folder,
-            tasks=parts([pieces]),
+            tasks=parts([tokens]),
             map=MakeExamples(length, vocab, config, split_shards),
             reduce=WriteShard(folder, split_shards["train"], metadata),
         )
@@ -93,27 +92,27 @@ def examples(
             raise CorpusError(
                 f"source {source.name!r}: no training example of length {length}; it is too small, or all validation"
             )
-        return {"files": entries, **_facts(settings, pieces, vocab, counts)}
+        return {"files": entries, **_facts(settings, tokens, vocab, counts)}
 
     return run_stage(root, stage, body)
 
 
-def _shards_per_split(pieces: int, length: int, config: CorpusConfig) -> dict[Split, int]:
+def _shards_per_split(tokens: int, length: int, config: CorpusConfig) -> dict[Split, int]:
     """How many shards, from what is known before.
 
-    A piece takes 2.1 bytes and 0.6 more for each static draw, a row 45 beside its pieces. Pairs of nsp hold a third more pieces
+    A token takes 2.1 bytes and 0.6 more for each static draw, a row 45 beside its tokens. Pairs of nsp hold a third more tokens
     than there are: where B comes from elsewhere, what would have followed is in the next pair.
     """
-    bytes_per_piece = 2.1 + 0.6 * config.masking.static_draws + 45 / length
-    row_bytes = pieces * config.pairs.dupe_factor * (4 / 3 if config.pairs.task == "nsp" else 1) * bytes_per_piece
-    share = config.validation_share
+    bytes_per_token = 2.1 + 0.6 * config.masking.static_draws + 45 / length
+    row_bytes = tokens * config.pairs.dupe_factor * (4 / 3 if config.pairs.task == "nsp" else 1) * bytes_per_token
+    share = config.validation_ratio
     return {
         "train": max(1, round(row_bytes * (1 - share) / SHARD_BYTES)),
         "validation": max(1, round(row_bytes * share / SHARD_BYTES)) if share else 0,
     }
 
 
-def _facts(settings: dict[str, Any], pieces: Finished, vocab: Finished, counts: Tally) -> dict[str, Any]:
+def _facts(settings: dict[str, Any], tokens: Finished, vocab: Finished, counts: Counts) -> dict[str, Any]:
     return {
         "source": settings["source"],
         "sequence_length": settings["sequence_length"],
@@ -123,12 +122,12 @@ def _facts(settings: dict[str, Any], pieces: Finished, vocab: Finished, counts: 
         "pairs": asdict(settings["pairs"]),
         "counts": {split: counts[split] for split in SPLITS if split in counts},
         "length_histogram": {split: counts.get("lengths", {}).get(split, {}) for split in SPLITS},
-        "unknown_characters": pieces.manifest["unknown_characters"],
+        "unknown_characters": tokens.manifest["unknown_characters"],
     }
 
 
 VOCABULARY_FACTS = ("size", "sha256", "do_lower_case", "map_punctuation")
-"""Of the vocabulary, that a reader of shards is told: how their text was made into pieces."""
+"""Of the vocabulary, that a reader of shards is told: how their text was made into tokens."""
 
 
 def in_validation(ids: npt.NDArray[np.uint64], share: float) -> npt.NDArray[np.bool_]:
@@ -154,9 +153,9 @@ class MakeExamples:
     config: CorpusConfig
     shards: dict[Split, int]
 
-    def __call__(self, task: Part) -> Iterator[job.Mapped]:
+    def __call__(self, task: Part) -> Iterator[steps.Mapped]:
         documents = read_part(task.stage, task.file)
-        validation = in_validation(documents.document_ids, self.config.validation_share)
+        validation = in_validation(documents.document_ids, self.config.validation_ratio)
         for split in SPLITS:
             yield from self._split(split, documents.select(validation if split == "validation" else ~validation))
 
@@ -168,18 +167,18 @@ class MakeExamples:
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_tools"}
 
-    def _split(self, split: Split, documents: Documents) -> Iterator[job.Mapped]:
+    def _split(self, split: Split, documents: Documents) -> Iterator[steps.Mapped]:
         vocab, rules = self._tools
         masking, seed = self.config.masking, self.config.seed
         pairs = PairCounts()
-        counts: Tally = {"documents": len(documents)}
+        counts: Counts = {"documents": len(documents)}
         made = build(documents, length=self.length, pairs=self.config.pairs, seed=seed, vocab=vocab, counts=pairs)
         for examples in made:
             masks = static_masks(masking.static_draws, seed, examples.sequences, rules)
             table = rows_of(examples, masks, vocab, seed)
             first = self.shards["train"] if split == "validation" else 0
             buckets = first + part_of(table["order"].to_numpy(), max(1, self.shards[split]))
-            yield job.Mapped(
+            yield steps.Mapped(
                 table, buckets, {split: counts | counts_of(examples, masks, vocab), "lengths": {split: lengths_of(examples)}}
             )
             counts = {}
@@ -187,21 +186,21 @@ class MakeExamples:
             "random_next": pairs.random_next,
             "swapped": pairs.swapped,
             "single": pairs.single,
-            "borrowed": pairs.borrowed_pieces,
+            "borrowed": pairs.borrowed_tokens,
             "cut_sentences": pairs.cut_sentences,
-            "truncated": pairs.lost_pieces,
+            "truncated": pairs.lost_tokens,
         }
         nothing = _schema(len(vocab)).empty_table()
-        yield job.Mapped(nothing, np.empty(0, np.int64), {split: counts | told})
+        yield steps.Mapped(nothing, np.empty(0, np.int64), {split: counts | told})
 
 
-def counts_of(examples: Examples, masks: Masks, vocab: Vocab) -> Tally:
+def counts_of(examples: Examples, masks: Masks, vocab: Vocab) -> Counts:
     """What the manifest says of examples and how they are masked."""
     sequences = examples.sequences
     labels = sequences.input_ids[np.repeat(sequences.offsets[:-1], masks.lengths.sum(axis=1)) + masks.positions]
     return {
         "rows": len(examples),
-        "pieces": len(sequences.input_ids),
+        "tokens": len(sequences.input_ids),
         "unknown": int(np.count_nonzero(sequences.input_ids == vocab.unk_id)),
         "masked": len(masks.positions),
         "shown_as_mask": int(np.count_nonzero(masks.replacements == vocab.mask_id)),
@@ -209,8 +208,8 @@ def counts_of(examples: Examples, masks: Masks, vocab: Vocab) -> Tally:
     }
 
 
-def lengths_of(examples: Examples) -> Tally:
-    """Examples by their number of pieces."""
+def lengths_of(examples: Examples) -> Counts:
+    """Examples by their number of tokens."""
     lengths, numbers = np.unique(np.diff(examples.sequences.offsets), return_counts=True)
     return {str(length): number for length, number in zip(lengths.tolist(), numbers.tolist(), strict=True)}
 
@@ -223,7 +222,7 @@ def _schema(vocabulary_size: int) -> pa.Schema:
 def rows_of(examples: Examples, masks: Masks, vocab: Vocab, seed: int) -> pa.Table:
     """Examples as columns of a shard, and their order keys."""
     schema = _schema(len(vocab))
-    piece = schema.field("input_ids").type.value_type
+    token = schema.field("input_ids").type.value_type
     sequences = examples.sequences
     rows, draws = masks.lengths.shape
     units, unit_offsets = examples.packed_units()
@@ -232,13 +231,13 @@ def rows_of(examples: Examples, masks: Masks, vocab: Vocab, seed: int) -> pa.Tab
         "example_id": pa.array(sequences.example_ids),
         "document_id": pa.array(examples.document_ids),
         "input_ids": pa.ListArray.from_arrays(
-            pa.array(sequences.offsets.astype(np.int32)), pa.array(sequences.input_ids, piece)
+            pa.array(sequences.offsets.astype(np.int32)), pa.array(sequences.input_ids, token)
         ),
         "unit_starts": pa.Array.from_buffers(pa.binary(), rows, [None, pa.py_buffer(unit_offsets), pa.py_buffer(units)]),
         "second_start": pa.array(sequences.second_starts.astype(np.uint16)),
         "pair_label": pa.array(examples.pair_labels, mask=examples.pair_labels == NO_LABEL),
         "mask_positions": pa.ListArray.from_arrays(masked, pa.array(masks.positions)),
-        "mask_replacements": pa.ListArray.from_arrays(masked, pa.array(masks.replacements, piece)),
+        "mask_replacements": pa.ListArray.from_arrays(masked, pa.array(masks.replacements, token)),
         "mask_lengths": pa.ListArray.from_arrays(
             _offsets(np.full(rows, draws)), pa.array(masks.lengths.ravel().astype(np.uint16))
         ),
@@ -259,10 +258,10 @@ class WriteShard:
     train_shards: int
     metadata: dict[str, str]
 
-    def __call__(self, bucket: int, table: pa.Table) -> job.Reduced:
+    def __call__(self, bucket: int, table: pa.Table) -> steps.Reduced:
         split, number = ("train", bucket) if bucket < self.train_shards else ("validation", bucket - self.train_shards)
         name = f"{split}-{number:05d}.arrow"
         order = np.lexsort((table["example_id"].to_numpy(), table["order"].to_numpy()))
         with storage.open_write(storage.join(self.folder, name)) as file:
             shards.write_shard(file, table.drop_columns("order"), self.metadata, order)
-        return job.Reduced((FileEntry.of(self.folder, name, table.num_rows),), {})
+        return steps.Reduced((FileEntry.of(self.folder, name, table.num_rows),), {})

@@ -1,6 +1,6 @@
 """From what a recipe names (files, folders, globs, any fsspec URL) to a list of files with sizes and digests.
 
-Digests are of content. They are remembered by URL, size and time of change (or etag) in `digests.json` of the output folder, so
+Digests are of content. They are cached_stage by URL, size and time of change (or etag) in `digests.json` of the output folder, so
 that a rerun over 40 GB reads nothing to know that nothing changed.
 """
 

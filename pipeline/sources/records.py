@@ -7,6 +7,8 @@ Skipped("redirect")
 
 from dataclasses import dataclass
 
+from pipeline.sources.formats.detection import FileFormat
+
 EXCERPT = 80
 """Bytes shown of a record that could not be read."""
 
@@ -48,3 +50,24 @@ def excerpt(data: bytes) -> str:
     readable = head.decode(errors="replace")
     # Bytes of no UTF-8 in a Chinese corpus are GBK more often than not; the cut at the end spoils a character of either.
     return head.decode("gb18030", errors="replace") if "\ufffd" in readable[:-1] else readable
+
+
+@dataclass(frozen=True)
+class ReadTask:
+    """A range of one input file, or some small files, whole."""
+
+    url: str
+    file: str
+    """The file's name in its source."""
+    start: int
+    end: int | None
+    """Records that begin in bytes [start, end), or in row groups [start, end) of Parquet; None: to the end of the file."""
+    number: int
+    form: FileFormat | None = None
+    """What the file is, where that was looked up; else it is when the task is read."""
+    following: tuple[tuple[str, str], ...] = ()
+    """URL and name of further files, read whole after this one."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.number:06d}-{self.start:x}-{self.end or 0:x}-{len(self.following)}"

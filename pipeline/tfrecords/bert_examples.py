@@ -1,6 +1,6 @@
 """Pretraining examples as BERT's create_pretraining_data.py writes them (so do NEZHA's and ALBERT's), to shards and back.
 
-    input_ids             [CLS] 他 出 生 在 [MASK] [MASK] 。 [SEP] 0 0 ...      padded; hidden pieces are replaced already
+    input_ids             [CLS] 他 出 生 在 [MASK] [MASK] 。 [SEP] 0 0 ...      padded; hidden tokens are replaced already
     input_mask              1   1  1  1  1    1      1    1    1   0 0 ...
     segment_ids             0   0  0  0  0    0      0    0    0   0 0 ...      1 in segment B
     masked_lm_positions     5   6  0 0 ...                                      padded to max_predictions_per_seq
@@ -8,7 +8,7 @@
     masked_lm_weights      1.0 1.0 0.0 0.0 ...
     next_sentence_labels    0
 
-Such a file does not tell words and documents: each piece is a unit of its own, and the document is a hash of the text.
+Such a file does not tell words and documents: each token is a unit of its own, and the document is a hash of the text.
 """
 
 import hashlib
@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import CorpusError
-from pipeline.examples import shards
-from pipeline.examples.masking import Masks, Sequences
+from pipeline.examples.masking import Masks
 from pipeline.examples.pairs import NO_LABEL, Examples
+from pipeline.examples.sequences import Sequences
 from pipeline.examples.shards import Row
 from pipeline.tfrecords.tfrecord import RECORDS_AT_A_TIME, decode, encode, read_records
+from pipeline.tokenization import encoded
 from pipeline.tokenization.vocab import Vocab
 
 NEEDED = ("input_ids", "input_mask", "segment_ids", "masked_lm_positions", "masked_lm_ids", "masked_lm_weights")
@@ -61,7 +62,7 @@ def _features(url: str, number: int, record: bytes) -> dict[str, list[Any]]:
 
 
 def restore(columns: Columns, vocab: Vocab, where: str) -> tuple[Examples, Masks]:
-    """Examples with their original pieces and the one mask that they came with.
+    """Examples with their original tokens and the one mask that they came with.
 
     Raises: CorpusError, told with `where`, for features that do not fit together or were made with another vocabulary.
     """
@@ -78,15 +79,15 @@ def restore(columns: Columns, vocab: Vocab, where: str) -> tuple[Examples, Masks
     order = np.lexsort((positions, row))
     row, positions = row[order], positions[order]
     number = len(shown)
-    kind = np.dtype(str(shards.piece_type(len(vocab))))
+    kind = np.dtype(str(encoded.id_type(len(vocab))))
     labels = columns[LABEL][:, 0] if LABEL in columns else np.full(number, NO_LABEL)
     predictions = np.bincount(row, minlength=number)[:, None]
     masks = Masks(positions.astype(np.uint16), shown[row, positions].astype(kind), predictions)
     texts = [_hash(ids[:length]) for ids, length in zip(original, lengths.tolist(), strict=True)]
     names = [_hash(ids) for ids in np.concatenate((original, shown, labels[:, None]), axis=1)]
     offsets = np.concatenate(([0], np.cumsum(lengths)))
-    pieces = original[np.arange(shown.shape[1]) < lengths[:, None]].astype(kind)
-    sequences = Sequences(np.array(names, np.uint64), pieces, np.ones(len(pieces), np.bool_), offsets, second)
+    tokens = original[np.arange(shown.shape[1]) < lengths[:, None]].astype(kind)
+    sequences = Sequences(np.array(names, np.uint64), tokens, np.ones(len(tokens), np.bool_), offsets, second)
     return Examples(sequences, np.array(texts, np.uint64), np.zeros(number, np.int64), labels.astype(np.uint8)), masks
 
 
@@ -94,7 +95,7 @@ Numbers = NDArray[np.int64]
 
 
 def _check_places(columns: Columns, lengths: Numbers, second: Numbers, row: Numbers, positions: Numbers, where: str) -> None:
-    """`row`, `positions`: where pieces are hidden."""
+    """`row`, `positions`: where tokens are hidden."""
     place = np.arange(columns["input_ids"].shape[1])
     inside = place < lengths[:, None]
     _demand(where, "input_mask is 1 up to the end of the text", np.nonzero(columns["input_mask"] != inside)[0])
@@ -109,7 +110,7 @@ def _check_ids(original: Numbers, shown: Numbers, lengths: Numbers, second: Numb
     _demand(where, f"ids are below {len(vocab)}, the size of this vocabulary", np.nonzero(strange)[0])
     rows = np.arange(len(original))
     ends = np.stack((original[:, 0], original[rows, lengths - 1], original[rows, np.maximum(second - 1, 0)]))
-    middle = np.where(second, vocab.sep_id, vocab.cls_id)  # of one segment: its first piece once more
+    middle = np.where(second, vocab.sep_id, vocab.cls_id)  # of one segment: its first token once more
     specials = np.stack((np.full_like(rows, vocab.cls_id), np.full_like(rows, vocab.sep_id), middle))
     _demand(where, "[CLS] and [SEP] of this vocabulary are at their places", np.nonzero(ends != specials)[1])
 

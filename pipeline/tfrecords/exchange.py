@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.config import MaskingConfig, PairsConfig
-from pipeline.documents.stage import COMPRESSED, part_of
-from pipeline.engine import job
+from pipeline.documents.stage import COMPRESSED
+from pipeline.documents.table import part_of
+from pipeline.engine import job, steps
 from pipeline.engine.stages import (
     Finished,
     Report,
@@ -53,7 +54,7 @@ def import_tfrecords(
     root: str,
     *,
     seed: int = 12_345,
-    validation_share: float = 0.005,
+    validation_ratio: float = 0.005,
     licence: str = "unknown",
     workers: int = 1,
     report: Report = silent,
@@ -66,9 +67,9 @@ def import_tfrecords(
     if first is None:
         raise CorpusError(f"{files[0].url if files else 'no file'}: holds no record")
     length, most = first["input_ids"].shape[1], first["masked_lm_positions"].shape[1]
-    masking = MaskingConfig(policy="piece", max_predictions_per_seq=most)
+    masking = MaskingConfig(policy="token", max_predictions_per_seq=most)
     pairs = PairsConfig(task="nsp" if LABEL in first else "none")
-    settings = {"source": source, "sequence_length": length, "seed": seed, "validation_share": validation_share}
+    settings = {"source": source, "sequence_length": length, "seed": seed, "validation_ratio": validation_ratio}
     settings["licence"] = licence
     inputs = {**digests(files, root), "vocabulary": vocab.digest}
     stage = Stage(f"shards_{source}_{length}", STAGE_VERSION, {**settings, "format": "tfrecord"}, inputs)
@@ -79,8 +80,8 @@ def import_tfrecords(
         numbers["train"] = max(1, round(sum(file.size * (1.5 if _packed(file.url) else 0.5) for file in files) / SHARD_BYTES))
         metadata = {"vocabulary_sha256": vocab.manifest["sha256"], "stage_key": stage.key}
         tasks = [FileTask(number, file.url) for number, file in enumerate(files)]
-        read = ReadFile(vocab, length, seed, validation_share, numbers["train"])
-        work = job.Job(f"shards of {source}", folder, tasks, read, WriteShard(folder, numbers["train"], metadata))
+        read = ReadFile(vocab, length, seed, validation_ratio, numbers["train"])
+        work = steps.Job(f"shards of {source}", folder, tasks, read, WriteShard(folder, numbers["train"], metadata))
         entries, counts = job.run(work, workers, report)
         return {
             "files": entries,
@@ -120,15 +121,15 @@ class ReadFile:
     vocabulary: Finished
     length: int
     seed: int
-    validation_share: float
+    validation_ratio: float
     train_shards: int
 
-    def __call__(self, task: FileTask) -> Iterator[job.Mapped]:
+    def __call__(self, task: FileTask) -> Iterator[steps.Mapped]:
         read = 0
         for columns in read_examples(task.url):
             where = task.url if not read else f"{task.url}, after {read} records"
             if columns["input_ids"].shape[1] != self.length:
-                raise CorpusError(f"{where}: sequences are not {self.length} pieces long, as those of the first file are")
+                raise CorpusError(f"{where}: sequences are not {self.length} tokens long, as those of the first file are")
             read += len(columns["input_ids"])
             yield from self._restored(columns, where)
 
@@ -139,9 +140,9 @@ class ReadFile:
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_vocab"}
 
-    def _restored(self, columns: Columns, where: str) -> Iterator[job.Mapped]:
+    def _restored(self, columns: Columns, where: str) -> Iterator[steps.Mapped]:
         examples, masks = restore(columns, self._vocab, where)
-        validation = in_validation(examples.document_ids, self.validation_share)
+        validation = in_validation(examples.document_ids, self.validation_ratio)
         for split, rows in (("train", ~validation), ("validation", validation)):
             if rows.all():
                 yield self._mapped(split, examples, masks)
@@ -149,14 +150,14 @@ class ReadFile:
                 some = {name: column[rows] for name, column in columns.items()}
                 yield self._mapped(split, *restore(some, self._vocab, where))
 
-    def _mapped(self, split: str, examples: Examples, masks: Masks) -> job.Mapped:
+    def _mapped(self, split: str, examples: Examples, masks: Masks) -> steps.Mapped:
         table = rows_of(examples, masks, self._vocab, self.seed)
         buckets = np.full(len(table), self.train_shards)
         if split == "train":
             buckets = part_of(table["order"].to_numpy(), self.train_shards)
         counts = {"documents": len(np.unique(examples.document_ids)), "random_next": int((examples.pair_labels == 1).sum())}
         counted = {**counts, **counts_of(examples, masks, self._vocab)}
-        return job.Mapped(table, buckets, {split: counted, "lengths": {split: lengths_of(examples)}})
+        return steps.Mapped(table, buckets, {split: counted, "lengths": {split: lengths_of(examples)}})
 
 
 def export_tfrecords(

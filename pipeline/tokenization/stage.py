@@ -1,8 +1,8 @@
-"""The stage `pieces_<source>`: kept documents as pieces. Sentences, words and pieces are made once, for shards of all lengths.
+"""The stage `tokens_<source>`: kept documents as tokens. Sentences, words and tokens are made once, for shards of all lengths.
 
-    part-00000.arrow     a row a document that has any piece, in the order of ids:
+    part-00000.arrow     a row a document that has any token, in the order of ids:
         id               uint64
-        ids              他 出 生 在 北 京 。 她 笑 。      its pieces, without specials
+        ids              他 出 生 在 北 京 。 她 笑 。      its tokens, without specials
         unit_starts      1  1  0  1  1  0  1  1  1  1       where a masking unit begins (a word, an entity)
         sentence_ends    7 10                                where each sentence ends in `ids`
 
@@ -22,10 +22,10 @@ import pyarrow.compute as pc
 
 from pipeline import storage
 from pipeline.config import CorpusConfig, SourceConfig
-from pipeline.dedup.stage import decision_files, kept_documents
-from pipeline.documents.stage import Part, parts
-from pipeline.engine import counting, job
-from pipeline.engine.counting import Tally
+from pipeline.dedup.kept import decision_files, kept_documents
+from pipeline.documents.table import Part, parts
+from pipeline.engine import counting, job, steps
+from pipeline.engine.counting import Counts
 from pipeline.engine.stages import (
     FileEntry,
     Finished,
@@ -35,19 +35,18 @@ from pipeline.engine.stages import (
 )
 from pipeline.engine.stages import run as run_stage
 from pipeline.errors import CorpusError
-from pipeline.examples import shards
-from pipeline.examples.segments import Documents
 from pipeline.tokenization import vocabulary
+from pipeline.tokenization.encoded import schema
 from pipeline.tokenization.encoder import TextEncoder, text_settings
 
 STAGE_VERSION = 1
 BATCH_CHARACTERS = 1 << 19
 """Of documents that are encoded together."""
 MOST_UNKNOWN = 50
-"""Characters without a piece that the manifest lists."""
+"""Characters without a token that the manifest lists."""
 
 
-def pieces(
+def tokens(
     source: SourceConfig,
     documents: Finished,
     decisions: Finished,
@@ -58,7 +57,7 @@ def pieces(
     workers: int = 1,
     report: Report = silent,
 ) -> Finished:
-    """The kept documents of one source as pieces.
+    """The kept documents of one source as tokens.
 
     Raises: CorpusError for a segmenter, a user dictionary or a list of phrases that cannot serve, or a given vocabulary
         that lacks most of the text.
@@ -69,19 +68,19 @@ def pieces(
         "decisions": decisions.digest_of(decision_files(source.name)),
         "vocabulary": vocab.digest,
     }
-    stage = Stage(f"pieces_{source.name}", STAGE_VERSION, settings, inputs)
+    stage = Stage(f"tokens_{source.name}", STAGE_VERSION, settings, inputs)
 
     def body(folder: str) -> dict[str, Any]:
-        work = job.Job(
-            name=f"pieces of {source.name}",
+        work = steps.Job(
+            name=f"tokens of {source.name}",
             folder=folder,
             tasks=parts([documents]),
             map=EncodePart(folder, decisions, vocab, config),
         )
         entries, counts = job.run(work, workers, report)
-        if not vocab.manifest["built"] and counts.get("unknown", 0) * 2 > counts.get("pieces", 0):
+        if not vocab.manifest["built"] and counts.get("unknown", 0) * 2 > counts.get("tokens", 0):
             raise CorpusError(
-                f"source {source.name!r}: {counts['unknown']:,} of {counts['pieces']:,} pieces are [UNK], the vocabulary lacks "
+                f"source {source.name!r}: {counts['unknown']:,} of {counts['tokens']:,} tokens are [UNK], the vocabulary lacks "
                 "most of this text; give one of Chinese, or none, and it is built"
             )
         unknown = counting.most_common(counts.pop("unknown_characters", {}), MOST_UNKNOWN)
@@ -100,17 +99,17 @@ class EncodePart:
     vocabulary: Finished
     config: CorpusConfig
 
-    def __call__(self, task: Part) -> job.Reduced:
+    def __call__(self, task: Part) -> steps.Reduced:
         kept = kept_documents(task.stage, self.decisions, task.file)
         name = task.file.replace(".parquet", ".arrow")
-        counts: Tally = {name: 0 for name in ("documents", "without_pieces", "sentences", "pieces", "units", "unknown")}
+        counts: Counts = {name: 0 for name in ("documents", "without_tokens", "sentences", "tokens", "units", "unknown")}
         rows = 0
         with storage.open_write(storage.join(self.folder, name)) as file, pa.ipc.new_file(file, self._schema) as writer:
             for ids, texts in _batches(kept):
                 batch = self._encode(ids, texts, counts)
                 rows += batch.num_rows
                 writer.write_batch(batch)
-        return job.Reduced((FileEntry.of(self.folder, name, rows),), counts)
+        return steps.Reduced((FileEntry.of(self.folder, name, rows),), counts)
 
     @cached_property
     def _encoder(self) -> TextEncoder:
@@ -123,14 +122,14 @@ class EncodePart:
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
 
-    def _encode(self, ids: npt.NDArray[np.uint64], texts: list[str], counts: Tally) -> pa.RecordBatch:
+    def _encode(self, ids: npt.NDArray[np.uint64], texts: list[str], counts: Counts) -> pa.RecordBatch:
         encoded = self._encoder.encode(texts)
         lengths = np.diff(encoded.document_starts)
         unknown: Counter[str] = Counter(encoded.unknown)
         counts["documents"] += len(texts)
-        counts["without_pieces"] += int(np.count_nonzero(lengths == 0))
+        counts["without_tokens"] += int(np.count_nonzero(lengths == 0))
         counts["sentences"] += len(encoded.sentence_ends)
-        counts["pieces"] += len(encoded.ids)
+        counts["tokens"] += len(encoded.ids)
         counts["units"] += int(np.count_nonzero(encoded.unit_starts))
         counts["unknown"] += sum(unknown.values())
         counting.add(counts.setdefault("unknown_characters", {}), dict(unknown))
@@ -138,26 +137,15 @@ class EncodePart:
         first_sentence = np.searchsorted(encoded.sentence_ends, encoded.document_starts[:-1], side="right")
         first_sentence = np.append(first_sentence, len(encoded.sentence_ends))
         relative = encoded.sentence_ends - np.repeat(encoded.document_starts[:-1], np.diff(first_sentence))
-        piece_starts = pa.array(encoded.document_starts.astype(np.int32))
+        token_starts = pa.array(encoded.document_starts.astype(np.int32))
         columns = [
             pa.array(ids),
-            pa.ListArray.from_arrays(piece_starts, pa.array(encoded.ids, self._schema.field("ids").type.value_type)),
-            pa.ListArray.from_arrays(piece_starts, pa.array(encoded.unit_starts)),
+            pa.ListArray.from_arrays(token_starts, pa.array(encoded.ids, self._schema.field("ids").type.value_type)),
+            pa.ListArray.from_arrays(token_starts, pa.array(encoded.unit_starts)),
             pa.ListArray.from_arrays(pa.array(first_sentence.astype(np.int32)), pa.array(relative.astype(np.uint32))),
         ]
         batch = pa.RecordBatch.from_arrays(columns, schema=self._schema)
         return batch if lengths.all() else batch.filter(pa.array(lengths > 0))
-
-
-def schema(vocabulary_size: int) -> pa.Schema:
-    """The columns of a part."""
-    fields = {
-        "id": pa.uint64(),
-        "ids": pa.list_(shards.piece_type(vocabulary_size)),
-        "unit_starts": pa.list_(pa.bool_()),
-        "sentence_ends": pa.list_(pa.uint32()),
-    }
-    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in fields.items()])
 
 
 def _batches(kept: pa.Table) -> Iterator[tuple[npt.NDArray[np.uint64], list[str]]]:
@@ -171,15 +159,3 @@ def _batches(kept: pa.Table) -> Iterator[tuple[npt.NDArray[np.uint64], list[str]
         titles, texts = rows["title"].to_pylist(), rows["text"].to_pylist()
         yield ids[start:end], [f"{title}\n{text}" if title else text for title, text in zip(titles, texts, strict=True)]
         start = end
-
-
-def read_part(stage: Finished, name: str) -> Documents:
-    """The documents of one part, end to end."""
-    table = pa.ipc.open_file(pa.py_buffer(storage.read_bytes(stage.file(name)))).read_all()
-    columns = {column: table[column].combine_chunks() for column in table.column_names}
-    starts = columns["ids"].offsets.to_numpy().astype(np.int64)
-    first_sentence = columns["sentence_ends"].offsets.to_numpy()
-    ends = columns["sentence_ends"].values.to_numpy().astype(np.int64)
-    ends += np.repeat(starts[:-1], np.diff(first_sentence))
-    units = columns["unit_starts"].values.to_numpy(zero_copy_only=False)
-    return Documents(columns["ids"].values.to_numpy(), units, ends, starts, columns["id"].to_numpy())

@@ -1,10 +1,10 @@
-"""The vocabulary: which pieces there are, and which number each has.
+"""The vocabulary: which tokens there are, and which number each has.
 
-    vocab.txt, one piece a line     [PAD]  [UNK]  [CLS]  [SEP]  [MASK]  ...  北    京    ...  ##s   ...
+    vocab.txt, one token a line     [PAD]  [UNK]  [CLS]  [SEP]  [MASK]  ...  北    京    ...  ##s   ...
     id = number of the line, from 0   0      1      2      3      4           812   395        97
 
-A piece is a Chinese character, a Latin or digit word, or the rest of one (`##s`). Files as Google's BERT has them are read
-(the released NEZHA models use Google's Chinese vocab.txt, 21,128 pieces); `build` makes one from what a corpus contains.
+A token is a Chinese character, a Latin or digit word, or the rest of one (`##s`). Files as Google's BERT has them are read
+(the released NEZHA models use Google's Chinese vocab.txt, 21,128 tokens); `build` makes one from what a corpus contains.
 Imports the standard library only: the trainer needs it where little else is installed.
 """
 
@@ -52,22 +52,22 @@ _SUBSTITUTES = (
     ("，、‚", ",，"),
     *(tuple(pair) for pair in ("。.", "；;", "：:", "？?", "！!", "（(", "）)", "｛{", "｝}", "％%", '＂"', "＇'", "－-")),
 )
-"""Punctuation marks, and what may stand for them, the best first. A mark is one piece by itself, and so is what stands for it:
-pieces end where they did."""
+"""Punctuation marks, and what may stand for them, the best first. A mark is one token by itself, and so is what stands for it:
+tokens end where they did."""
 _LATIN_WORD = re.compile("[0-9A-Za-z\u00c0-\u024f０-９Ａ-Ｚａ-ｚ]+")
 
 
 @dataclass(frozen=True)
 class Vocab:
-    """Pieces in the order of their ids. Raises CorpusError if it could not serve: see `from_bytes`."""
+    """Tokens in the order of their ids. Raises CorpusError if it could not serve: see `from_bytes`."""
 
-    pieces: tuple[str, ...]
+    tokens: tuple[str, ...]
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> "Vocab":
         """Reads a vocab.txt; `name` is what messages call it.
 
-        Splits at line feeds only: piece 343 of Google's Chinese vocabulary is U+2028, at which str.splitlines() would split,
+        Splits at line feeds only: token 343 of Google's Chinese vocabulary is U+2028, at which str.splitlines() would split,
         and which str.strip() would make empty. Raises CorpusError if the file is not UTF-8, is empty, has blank or repeated
         lines, or lacks one of [PAD] [UNK] [CLS] [SEP] [MASK].
         """
@@ -75,14 +75,14 @@ class Vocab:
             text = data.decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
             line = data[: error.start].count(b"\n") + 1
-            raise CorpusError(f"{name}: line {line} is not UTF-8; save the vocabulary as UTF-8, one piece a line") from error
-        pieces = tuple(text.removesuffix("\n").split("\n"))
-        _check(pieces, name)
-        return cls(pieces)
+            raise CorpusError(f"{name}: line {line} is not UTF-8; save the vocabulary as UTF-8, one token a line") from error
+        tokens = tuple(text.removesuffix("\n").split("\n"))
+        _check(tokens, name)
+        return cls(tokens)
 
     def to_bytes(self) -> bytes:
-        """The vocab.txt: UTF-8, a line feed after every piece."""
-        return ("\n".join(self.pieces) + "\n").encode()
+        """The vocab.txt: UTF-8, a line feed after every token."""
+        return ("\n".join(self.tokens) + "\n").encode()
 
     @cached_property
     def sha256(self) -> str:
@@ -91,11 +91,11 @@ class Vocab:
 
     @cached_property
     def ids(self) -> dict[str, int]:
-        """Piece -> id."""
-        return {piece: number for number, piece in enumerate(self.pieces)}
+        """Token -> id."""
+        return {token: number for number, token in enumerate(self.tokens)}
 
     def __len__(self) -> int:
-        return len(self.pieces)
+        return len(self.tokens)
 
     @property
     def pad_id(self) -> int:
@@ -118,23 +118,23 @@ class Vocab:
         return self.ids[MASK]
 
 
-def _check(pieces: tuple[str, ...], name: str) -> None:
-    if pieces == ("",):
-        raise CorpusError(f"{name} is empty; a vocabulary has one piece a line, [PAD] [UNK] [CLS] [SEP] [MASK] among them")
+def _check(tokens: tuple[str, ...], name: str) -> None:
+    if tokens == ("",):
+        raise CorpusError(f"{name} is empty; a vocabulary has one token a line, [PAD] [UNK] [CLS] [SEP] [MASK] among them")
     lines: dict[str, int] = {}
-    for line, piece in enumerate(pieces, start=1):
-        if not piece:
-            raise CorpusError(f"{name}: line {line} is blank; remove it, every line must be one piece")
-        if (first := lines.setdefault(piece, line)) != line:
-            raise CorpusError(f"{name}: {piece!r} stands on lines {first} and {line}; every piece must be there once")
+    for line, token in enumerate(tokens, start=1):
+        if not token:
+            raise CorpusError(f"{name}: line {line} is blank; remove it, every line must be one token")
+        if (first := lines.setdefault(token, line)) != line:
+            raise CorpusError(f"{name}: {token!r} stands on lines {first} and {line}; every token must be there once")
     if missing := [special for special in SPECIALS if special not in lines]:
-        raise CorpusError(f"{name} lacks {' '.join(missing)}; is it a vocab.txt of a BERT model, one piece a line?")
+        raise CorpusError(f"{name} lacks {' '.join(missing)}; is it a vocab.txt of a BERT model, one token a line?")
 
 
 def punctuation_map(vocab: Vocab) -> dict[str, str]:
     """Punctuation that the vocabulary lacks -> what it has for it: {"“": '"', "—": "-", "…": "."} for Google's Chinese one.
 
-    Without, all these are [UNK], 0.8 % of the pieces of news. What the vocabulary has stays as it is.
+    Without, all these are [UNK], 0.8 % of the tokens of news. What the vocabulary has stays as it is.
     """
     lacking = [(mark, known) for marks, known in _SUBSTITUTES for mark in marks if mark not in vocab.ids]
     found = {mark: next((sign for sign in known if sign in vocab.ids), "") for mark, known in lacking}
@@ -158,28 +158,28 @@ def build(
     min_count: int,
     do_lower_case: bool = True,
 ) -> Vocab:
-    """Makes a vocabulary of at most `size` pieces; the same counts give the same vocabulary, in whatever order they come.
+    """Makes a vocabulary of at most `size` tokens; the same counts give the same vocabulary, in whatever order they come.
 
-    First the special pieces ([PAD] is 0) and all of ASCII, then characters, the most frequent first, then whole Latin and digit
+    First the special tokens ([PAD] is 0) and all of ASCII, then characters, the most frequent first, then whole Latin and digit
     words, the most frequent first. Whatever can stand inside a word (Latin, kana, full-width digits; not ideographs,
     not punctuation) is there plain and as `##`, so a word is [UNK] only if it holds a character that is too rare.
     """
-    pieces: dict[str, None] = dict.fromkeys(SPECIALS)
+    tokens: dict[str, None] = dict.fromkeys(SPECIALS)
     for character in sorted(_characters(dict.fromkeys(string.printable, 1), do_lower_case)):
-        pieces.update(dict.fromkeys(_forms(character)))
-    if len(pieces) > size:
-        raise CorpusError(f"a vocabulary of {size} pieces is too small: the special pieces and ASCII alone are {len(pieces)}")
+        tokens.update(dict.fromkeys(_forms(character)))
+    if len(tokens) > size:
+        raise CorpusError(f"a vocabulary of {size} tokens is too small: the special tokens and ASCII alone are {len(tokens)}")
     for character in _most_frequent(_characters(character_counts, do_lower_case), min_count):
-        forms = [form for form in _forms(character) if form not in pieces]
-        if len(pieces) + len(forms) > size:
+        forms = [form for form in _forms(character) if form not in tokens]
+        if len(tokens) + len(forms) > size:
             break
-        pieces.update(dict.fromkeys(forms))
+        tokens.update(dict.fromkeys(forms))
     for word in _most_frequent(_normalised(word_counts, do_lower_case), min_count):
-        if len(pieces) >= size:
+        if len(tokens) >= size:
             break
         if all(_joins(character) for character in word):
-            pieces.setdefault(word)
-    return Vocab(tuple(pieces))
+            tokens.setdefault(word)
+    return Vocab(tuple(tokens))
 
 
 def _characters(counts: Mapping[str, int], do_lower_case: bool) -> Counter[str]:

@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.config import VocabularyConfig
-from pipeline.dedup.stage import kept_documents
-from pipeline.documents.stage import Part, parts
-from pipeline.engine import job
+from pipeline.dedup.kept import kept_documents
+from pipeline.documents.table import Part, parts
+from pipeline.engine import job, steps
 from pipeline.engine.stages import (
     FileEntry,
     Finished,
@@ -63,10 +63,10 @@ def vocabulary(
     if decisions is None:
         raise CorpusError("no vocabulary, and no text to build one of: name the vocab.txt that the examples were made with")
     inputs = {str(done.manifest["source"]): done.digest for done in documents}
-    stage = Stage("vocabulary", STAGE_VERSION, {"vocabulary": config}, {**inputs, "duplicates": decisions.digest})
+    stage = Stage("vocabulary", STAGE_VERSION, {"vocabulary": config}, {**inputs, "dedup": decisions.digest})
 
     def body(folder: str) -> dict[str, Any]:
-        work = job.Job("vocabulary", folder, parts(documents), CountText(decisions), BuildVocabulary(folder, config))
+        work = steps.Job("vocabulary", folder, parts(documents), CountText(decisions), BuildVocabulary(folder, config))
         job.run(work, workers, report)
         data = storage.read_bytes(storage.join(folder, FILE))
         return _write(folder, Vocab.from_bytes(data, FILE), data, config)
@@ -99,7 +99,7 @@ class CountText:
 
     decisions: Finished
 
-    def __call__(self, task: Part) -> job.Mapped:
+    def __call__(self, task: Part) -> steps.Mapped:
         characters = np.zeros(0x110000, np.int64)
         words: Counter[str] = Counter()
         documents = kept_documents(task.stage, self.decisions, task.file)
@@ -118,7 +118,7 @@ class CountText:
                 "count": pa.array(np.concatenate((characters[seen], np.fromiter(words.values(), np.int64, len(words))))),
             }
         )
-        return job.Mapped(table, np.zeros(table.num_rows, np.int64), {})
+        return steps.Mapped(table, np.zeros(table.num_rows, np.int64), {})
 
 
 @dataclass(frozen=True)
@@ -128,11 +128,11 @@ class BuildVocabulary:
     folder: str
     config: VocabularyConfig
 
-    def __call__(self, bucket: int, table: pa.Table) -> job.Reduced:
+    def __call__(self, bucket: int, table: pa.Table) -> steps.Reduced:
         counts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
         table = table.group_by(["text", "word"]).aggregate([("count", "sum")])
         for text, word, number in zip(*(table[name].to_pylist() for name in ("text", "word", "count_sum")), strict=True):
             counts[word][text] += number
         vocab = build(*counts, self.config.size, self.config.min_count, self.config.do_lower_case)
         storage.write_bytes(storage.join(self.folder, FILE), vocab.to_bytes())
-        return job.Reduced((), {})
+        return steps.Reduced((), {})

@@ -1,13 +1,13 @@
-"""WordPiece: text to pieces that know where they stand in the text.
+"""WordPiece: text to tokens that know where they stand in the text.
 
     text       北京 Cafés  [MASK]
-    pieces     北 京 cafe ##s [  ma ##sk ]      "[MASK]" in a corpus is text, never the special piece
+    tokens     北 京 cafe ##s [  ma ##sk ]      "[MASK]" in a corpus is text, never the special token
     starts     0  1  3    7   10 11 13   15     characters of the text as it was given
     ends       1  2  7    8   11 13 15   16
 
 The rules are BERT's, by the `tokenizers` package, and before them, where wanted, punctuation that the vocabulary lacks becomes
 what it has (vocab.punctuation_map). Most Chinese text does not need the package: an ideograph or a punctuation mark is one
-piece wherever it stands, so its id comes from a table over all code points, which asks the tokenizer once for each that occurs.
+token wherever it stands, so its id comes from a table over all code points, which asks the tokenizer once for each that occurs.
 Only runs of other characters (Latin, digits, kana, symbols) go through the tokenizer, and frequent ones come from a cache.
 """
 
@@ -41,23 +41,23 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class EncodedText:
-    """The pieces of one text. Characters that normalisation removes (control characters, accents) have none."""
+    """The tokens of one text. Characters that normalisation removes (control characters, accents) have none."""
 
     ids: NDArray[np.unsignedinteger]
-    """(pieces,) uint16, or uint32 if the vocabulary has more than 65,536 pieces."""
+    """(tokens,) uint16, or uint32 if the vocabulary has more than 65,536 tokens."""
     offsets: NDArray[np.int32]
-    """(pieces, 2) first character and the one after the last, in the text as it was given."""
+    """(tokens, 2) first character and the one after the last, in the text as it was given."""
     unknown: int
-    """How many pieces are [UNK]."""
+    """How many tokens are [UNK]."""
 
 
 def build_tokenizer(
-    vocab: Vocab, do_lower_case: bool, map_punctuation: bool = False, special_pieces: bool = False
+    vocab: Vocab, do_lower_case: bool, map_punctuation: bool = False, special_tokens: bool = False
 ) -> Tokenizer:
     """BERT's tokenisation as one object, as `tokenizer.json` holds it.
 
-    Without `special_pieces`, for corpora: "[MASK]" is text, nothing is added. With it, for models in use: "[MASK]" is the
-    special piece, and [CLS] and [SEP] are put around.
+    Without `special_tokens`, for corpora: "[MASK]" is text, nothing is added. With it, for models in use: "[MASK]" is the
+    special token, and [CLS] and [SEP] are put around.
     """
     model = models.WordPiece(vocab=vocab.ids, unk_token=UNK, max_input_chars_per_word=100)
     tokenizer = Tokenizer(model)
@@ -67,7 +67,7 @@ def build_tokenizer(
     tokenizer.normalizer = normalizers.Sequence([*replacements, bert]) if replacements else bert
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    if special_pieces:
+    if special_tokens:
         tokenizer.add_special_tokens(list(SPECIALS))
         tokenizer.post_processor = processors.TemplateProcessing(
             single=f"{CLS} $A {SEP}",
@@ -77,7 +77,7 @@ def build_tokenizer(
     return tokenizer
 
 
-class PieceEncoder:
+class WordPieceEncoder:
     """Encodes texts of a corpus. Can be sent to other processes; the table and the cache are made anew there."""
 
     def __init__(self, vocab: Vocab, do_lower_case: bool, map_punctuation: bool = False) -> None:
@@ -89,25 +89,25 @@ class PieceEncoder:
         self._table = np.full(0x110000, _UNSEEN, dtype=np.int32)
         self._runs = _Runs(self._tokenizer)
 
-    def __reduce__(self) -> tuple[type["PieceEncoder"], tuple[Vocab, bool, bool]]:
-        return PieceEncoder, (self.vocab, self.do_lower_case, self.map_punctuation)
+    def __reduce__(self) -> tuple[type["WordPieceEncoder"], tuple[Vocab, bool, bool]]:
+        return WordPieceEncoder, (self.vocab, self.do_lower_case, self.map_punctuation)
 
     def encode_batch(self, texts: Sequence[str]) -> list[EncodedText]:
-        """The pieces of each text."""
+        """The tokens of each text."""
         encoded = self.encode("\n".join(texts))
         text_starts = np.cumsum([0, *(len(text) + 1 for text in texts)])
-        piece_starts = np.searchsorted(encoded.offsets[:, 0], text_starts)
+        token_starts = np.searchsorted(encoded.offsets[:, 0], text_starts)
         result = []
-        for text_start, start, end in zip(text_starts.tolist(), piece_starts.tolist(), piece_starts[1:].tolist(), strict=False):
+        for text_start, start, end in zip(text_starts.tolist(), token_starts.tolist(), token_starts[1:].tolist(), strict=False):
             ids = encoded.ids[start:end]
             unknown = int(np.count_nonzero(ids == self.vocab.unk_id))
             result.append(EncodedText(ids, encoded.offsets[start:end] - np.int32(text_start), unknown))
         return result
 
     def encode(self, text: str, breaks: NDArray[np.int64] | None = None) -> EncodedText:
-        """The pieces of one text, or of many that are joined by line breaks: the longer it is, the faster.
+        """The tokens of one text, or of many that are joined by line breaks: the longer it is, the faster.
 
-        No piece goes on over one of the `breaks` (characters, rising), which need not be white space.
+        No token goes on over one of the `breaks` (characters, rising), which need not be white space.
         """
         points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
         if ((points >= 0xD800) & (points <= 0xDFFF)).any():
@@ -117,7 +117,7 @@ class PieceEncoder:
         if (unseen := points.compress(ids == _UNSEEN)).size:
             self._learn(unseen)
             ids = self._table.take(points)
-        number = ids >= 0  # of pieces that begin at each character
+        number = ids >= 0  # of tokens that begin at each character
         edges = _run_edges(ids == _RUN, breaks)
         if len(edges):
             runs = [text[start:end] for start, end in edges.tolist()]
@@ -160,7 +160,7 @@ def _run_edges(is_run: NDArray[np.bool_], breaks: NDArray[np.int64] | None) -> N
 
 
 class _Runs:
-    """Encodes runs of characters, and remembers them: the pieces of all that were seen stand end to end."""
+    """Encodes runs of characters, and remembers them: the tokens of all that were seen stand end to end."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -173,7 +173,7 @@ class _Runs:
         self._ends = array("i", [0])
 
     def encode(self, runs: list[str]) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-        """Ids (pieces,), offsets (pieces, 2) inside of each run, and how many pieces each run has."""
+        """Ids (tokens,), offsets (tokens, 2) inside of each run, and how many tokens each run has."""
         if len(self._numbers) > _CACHED_RUNS:
             self._clear()
         for run in dict.fromkeys(runs):

@@ -1,12 +1,12 @@
-"""Words, and from them masking units: the pieces that are hidden together.
+"""Words, and from them masking units: the tokens that are hidden together.
 
     text         北 京 大 学 的 i P h o n e s 很 好
     words        北京大学    的 iPhones       很 好       jieba, or who else is asked
-    pieces       北 京 大 学 的 iphone ##s    很 好       pieces.py
+    tokens       北 京 大 学 的 iphone ##s    很 好       tokens.py
     unit starts  1  0  0  0  1  1      0      1  1
 
-Words and pieces are matched by where they stand in the text, never by what they say: the same characters may be a word here and
-part of one there, and a piece such as [UNK] says nothing.
+Words and tokens are matched by where they stand in the text, never by what they say: the same characters may be a word here and
+part of one there, and a token such as [UNK] says nothing.
 """
 
 import functools
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pipeline.tokenization.jieba_words import Dictionary
 
 LONGEST_UNIT = 16
-"""Pieces. Longer "words" are serial numbers and addresses; hidden whole, one would use up the budget of a sequence."""
+"""Tokens. Longer "words" are serial numbers and addresses; hidden whole, one would use up the budget of a sequence."""
 
 Cut = Callable[[list[str]], list[list[str]]]
 """A plugged-in segmenter: the words of each of some lines of text. Joined, words are the line."""
@@ -125,20 +125,20 @@ def words_digest(config: WordsConfig) -> dict[str, Any]:
 
 
 def unit_starts(
-    piece_starts: NDArray[np.integer], word_starts: NDArray[np.bool_], policy: Literal["word", "piece"] = "word"
+    token_starts: NDArray[np.integer], word_starts: NDArray[np.bool_], policy: Literal["word", "token"] = "word"
 ) -> NDArray[np.bool_]:
-    """(pieces,): True where a masking unit begins.
+    """(tokens,): True where a masking unit begins.
 
     Args:
-        piece_starts: (pieces,) the character at which each piece begins, never falling.
+        token_starts: (tokens,) the character at which each token begins, never falling.
         word_starts: (characters,) True where a word begins.
-        policy: `word`: a piece begins a unit if a word begins after the start of the piece before it and not after its own, so
-            a piece that spans several words is one unit. `piece`: every piece is a unit.
+        policy: `word`: a token begins a unit if a word begins after the start of the token before it and not after its own, so
+            a token that spans several words is one unit. `token`: every token is a unit.
     """
-    if policy == "piece" or not len(piece_starts):
-        return np.ones(len(piece_starts), dtype=np.bool_)
-    words_before = np.cumsum(word_starts, dtype=np.int32)[piece_starts]
-    begins = np.empty(len(piece_starts), dtype=np.bool_)
+    if policy == "token" or not len(token_starts):
+        return np.ones(len(token_starts), dtype=np.bool_)
+    words_before = np.cumsum(word_starts, dtype=np.int32)[token_starts]
+    begins = np.empty(len(token_starts), dtype=np.bool_)
     begins[0] = True
     np.not_equal(words_before[1:], words_before[:-1], out=begins[1:])
     firsts = np.flatnonzero(begins)

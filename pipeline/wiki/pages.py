@@ -13,15 +13,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from pipeline.config import SourceConfig
-from pipeline.documents.reading import (
-    Bad,
-    ReadTask,
-    Record,
-    Skipped,
-)
 from pipeline.engine import counting
-from pipeline.engine.counting import Tally
+from pipeline.engine.counting import Counts
 from pipeline.engine.stages import Finished
+from pipeline.sources.records import Bad, ReadTask, Record, Skipped
 from pipeline.wiki.conversion.converter import Converted, Converter
 from pipeline.wiki.conversion.groups import Groups
 from pipeline.wiki.dumps import dump
@@ -43,7 +38,7 @@ _DISAMBIGUATION_CATEGORY = re.compile(r"\[\[\s*(?:category|cat|分类|分類)\s*
 
 
 def records(
-    source: SourceConfig, task: ReadTask, side_input: Finished | None, counts: Tally
+    source: SourceConfig, task: ReadTask, side_input: Finished | None, counts: Counts
 ) -> Iterator[Record | Bad | Skipped]:
     """The articles that start in the range of a task.
 
@@ -75,7 +70,7 @@ def _no_article(page: Page) -> str:
 
 
 def _record(
-    origin: str, page: Page, wanted: str, list_items: bool, side_url: str, site: str, counts: Tally
+    origin: str, page: Page, wanted: str, list_items: bool, side_url: str, site: str, counts: Counts
 ) -> Record | Bad | Skipped:
     try:
         rendered = render(page.text, title=page.title, list_items=list_items, redirects=_side(side_url).redirects)
@@ -102,7 +97,7 @@ def _converter(wanted: str, side_url: str) -> Converter:
     return Converter(wanted, Groups(_side(side_url).groups))
 
 
-def _count(rendered: Rendered, converted: Converted, mended: int, counts: Tally) -> None:
+def _count(rendered: Rendered, converted: Converted, mended: int, counts: Counts) -> None:
     """What was done to a page; of what was left out, the characters."""
     for table, found in (("templates", rendered.lost), ("templates_kept", rendered.kept), ("left_out", rendered.dropped)):
         for name, number in found.items():

@@ -31,7 +31,7 @@ from workflows.evaluation.tasks import TaskData
 
 if TYPE_CHECKING:
     from model.finetuning.finetune import Finetuned, Splits
-    from pipeline.tokenization.wordpiece import PieceEncoder
+    from pipeline.tokenization.wordpiece import WordPieceEncoder
 
 SCORES = "scores.jsonl"
 
@@ -57,7 +57,7 @@ class EvaluationConfig:
     learning_rate: float = 3e-5
     """Highest learning rate. Small networks want more: about 3e-4 at 2 layers."""
     max_length: int = 128
-    """Most pieces read at once. Longer reviews are cut off, longer sentences are tagged in windows."""
+    """Most tokens read at once. Longer reviews are cut off, longer sentences are tagged in windows."""
     baseline: bool = True
     """Whether a network with fresh weights is fine-tuned and scored beside."""
 
@@ -66,7 +66,7 @@ class EvaluationConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
         if self.max_length < 4:
-            raise ValueError(f"max_length {self.max_length} is below 4: [CLS], two pieces and [SEP] must fit")
+            raise ValueError(f"max_length {self.max_length} is below 4: [CLS], two tokens and [SEP] must fit")
         if not self.tasks:
             raise ValueError(f"tasks are none; name some of {', '.join(tasks.TASKS)}")
         if self.train_examples < 0 or self.test_examples < 0:
@@ -205,7 +205,7 @@ def data_digest(config: EvaluationConfig) -> str:
 
 def plain_data(data: TaskData) -> list[Any]:
     """A task's content as JSON knows it."""
-    return [data.labels, *([[e.tokens, e.labels] for e in split] for split in (data.train, data.dev, data.test))]
+    return [data.labels, *([[e.items, e.labels] for e in split] for split in (data.train, data.dev, data.test))]
 
 
 def _load(task: str, data_url: str, config: EvaluationConfig) -> TaskData:
@@ -224,17 +224,17 @@ def run_one(run: Run, progress: Callable[[int, float], None] | None = None) -> l
         finetune_tagger,
     )
     from pipeline.tokenization.vocab import Vocab
-    from pipeline.tokenization.wordpiece import PieceEncoder
+    from pipeline.tokenization.wordpiece import WordPieceEncoder
 
     threads_before = torch.get_num_threads()
     torch.set_num_threads(run.threads or threads_before)
     try:
         data = _load(run.task, run.data_url, run.config)
-        network, encoder_config, pieces, rules = load_export(run.model_url)
-        vocab = Vocab(tuple(pieces))
+        network, encoder_config, tokens, rules = load_export(run.model_url)
+        vocab = Vocab(tuple(tokens))
         weights = None if run.model_id == UNTRAINED else network.nezha.state_dict()
         start = Start(encoder_config, len(vocab), vocab.cls_id, vocab.sep_id, weights)
-        splits = encode(data, PieceEncoder(vocab, **rules))
+        splits = encode(data, WordPieceEncoder(vocab, **rules))
         finetune = finetune_tagger if data.task.kind == "tagging" else finetune_classifier
         config = FinetuneConfig(
             epochs=run.config.epochs,
@@ -274,9 +274,9 @@ def _scored(run: Run, data: TaskData, result: "Finetuned") -> list[Score]:
     return scores
 
 
-def encode(data: TaskData, encoder: "PieceEncoder") -> "Splits":
-    """Train, dev and test as pieces. Tokens of a sentence to tag are encoded one by one, so that each has a piece of its own:
-    of 1 9 9 8 the joined text would make one piece, and one label.
+def encode(data: TaskData, encoder: "WordPieceEncoder") -> "Splits":
+    """Train, dev and test as tokens. Items of a sentence to tag are encoded one by one, so that each has a token of its own:
+    of 1 9 9 8 the joined text would make one token, and one label.
     """
     import numpy as np
 
@@ -287,25 +287,24 @@ def encode(data: TaskData, encoder: "PieceEncoder") -> "Splits":
     tagging = data.task.kind == "tagging"
     splits = []
     for split in (data.train, data.dev, data.test):
-        tokens = dict.fromkeys(token for example in split for token in example.tokens)
-        pieces = {
-            token: encoded.ids.astype(np.int64)
-            for token, encoded in zip(tokens, encoder.encode_batch(list(tokens)), strict=True)
+        items = dict.fromkeys(item for example in split for item in example.items)
+        tokens = {
+            item: encoded.ids.astype(np.int64) for item, encoded in zip(items, encoder.encode_batch(list(items)), strict=True)
         }
         texts = []
         for example in split:
-            of_tokens = [pieces[token] for token in example.tokens]
-            lengths = np.array([len(ids) for ids in of_tokens])
+            of_items = [tokens[item] for item in example.items]
+            lengths = np.array([len(ids) for ids in of_items])
             firsts = np.where(lengths > 0, lengths.cumsum() - lengths, -1) if tagging else None
-            second = of_tokens.pop() if data.task.kind == "pair" else None
+            second = of_items.pop() if data.task.kind == "pair" else None
             labels = np.array([numbers[label] for label in example.labels])
-            texts.append(Text(np.concatenate(of_tokens), labels, firsts, second))
+            texts.append(Text(np.concatenate(of_items), labels, firsts, second))
         splits.append(texts)
     return Splits(*splits)
 
 
 def named(labels: Sequence[str], predicted: Sequence[Any]) -> list[list[str]]:
-    """Predicted numbers as labels. A token without a piece (a control character) belongs to no entity."""
+    """Predicted numbers as labels. A item without a token (a control character) belongs to no entity."""
     return [["O" if number < 0 else labels[number] for number in numbers.tolist()] for numbers in predicted]
 
 

@@ -11,7 +11,7 @@
         text_a      text_b      label
         谁有高清的    高清图谁有    0
 
-Each is an `Example`: tokens with a label each. A text to classify is one token, a pair of texts two, a sentence to tag one per
+Each is an `Example`: items with a label each. A text to classify is one item, a pair of texts two, a sentence to tag one per
 character; the first two have one label:
 
     Example(("房间很干净，服务也好。",), ("1",))         Example(("海", "钓", "厦", "门"), ("O", "O", "B-LOC", "I-LOC"))
@@ -47,7 +47,7 @@ ALIASES = {"contradictory": "contradiction"}
 """XNLI's training set has another word for one of its labels."""
 FOLDED_SHARE = 0.1
 
-# A token may itself be a space: only the last run of white space stands between token and tag.
+# A item may itself be a space: only the last run of white space stands between item and tag.
 _TAGGED = re.compile(r"(.+?)[ \t]+(\S+)")
 _TAG = re.compile(r"O|[BI]-\S+")
 
@@ -96,14 +96,14 @@ OF_DEMO = ("sentiment", "entities")
 
 @dataclass(frozen=True)
 class Example:
-    """Tokens with their labels; see the module for the kinds."""
+    """Items with their labels; see the module for the kinds."""
 
-    tokens: tuple[str, ...]
+    items: tuple[str, ...]
     labels: tuple[str, ...]
 
     @property
     def text(self) -> str:
-        return "".join(self.tokens)
+        return "".join(self.items)
 
 
 @dataclass(frozen=True)
@@ -255,24 +255,24 @@ def _table_rows(url: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def read_tagged(url: str) -> list[Example]:
-    """Sentences of a file with a token and its BIO tag a line. An I- that follows no B- begins an entity, as in conlleval."""
+    """Sentences of a file with a item and its BIO tag a line. An I- that follows no B- begins an entity, as in conlleval."""
     return _some(list(_sentences(url)), url)
 
 
 def _sentences(url: str) -> Iterator[Example]:
-    tokens: list[str] = []
+    items: list[str] = []
     tags: list[str] = []
     for number, line in enumerate([*_lines(url), ""], start=1):
         if match := _TAGGED.fullmatch(line):
             if not _TAG.fullmatch(match[2]):
                 raise TaskError(f"{url}, line {number}: {match[2]!r} is not a BIO tag (O, B-PER, I-PER, ...)")
-            tokens.append(match[1])
+            items.append(match[1])
             tags.append(match[2])
         elif line.strip():
             raise TaskError(f"{url}, line {number}: want a character, a space and a BIO tag, have {line[:40]!r}")
-        elif tokens:
-            yield Example(tuple(tokens), tuple(tags))
-            tokens, tags = [], []
+        elif items:
+            yield Example(tuple(items), tuple(tags))
+            items, tags = [], []
 
 
 def _some(examples: list[Example], url: str) -> list[Example]:
@@ -283,7 +283,7 @@ def _some(examples: list[Example], url: str) -> list[Example]:
 
 def _folded(examples: list[Example], url: str) -> tuple[list[Example], list[Example]]:
     """The larger part, to learn, and the smaller one, to choose by: the same whatever stands around an example."""
-    chosen = [_digest(example.tokens[0]) < FOLDED_SHARE * 256**8 for example in examples]
+    chosen = [_digest(example.items[0]) < FOLDED_SHARE * 256**8 for example in examples]
     parts = [[e for e, small in zip(examples, chosen, strict=True) if small == wanted] for wanted in (False, True)]
     if not all(parts):
         raise TaskError(f"{url}: too few examples to choose {FOLDED_SHARE:.0%} of them by")

@@ -7,7 +7,7 @@
     1048                  [0.027, ...]
 
 Inputs are Parquet files, JSON lines, or plain text with a text a line, packed (gz, bz2, xz, zst) or not, at any fsspec URL. A
-vector is the mean of the last hidden states of all pieces, [CLS] and [SEP] among them, or that of [CLS]; then of length 1, if
+vector is the mean of the last hidden states of all tokens, [CLS] and [SEP] among them, or that of [CLS]; then of length 1, if
 wanted. Texts of a stretch are sorted by length, so that batches hold little padding. Equal inputs give equal bytes.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from model.heads import PretrainingModel
     from pipeline.tokenization.vocab import Vocab
-    from pipeline.tokenization.wordpiece import PieceEncoder
+    from pipeline.tokenization.wordpiece import WordPieceEncoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +42,9 @@ class EmbedConfig:
     normalise: bool = True
     precision: Literal["fp32", "bf16"] = "fp32"
     max_length: int = 512
-    """Most pieces of a text, [CLS] and [SEP] included; the rest is cut off and counted."""
+    """Most tokens of a text, [CLS] and [SEP] included; the rest is cut off and counted."""
     batch_tokens: int = 8_192
-    """Most pieces that go through the network at once, padding included."""
+    """Most tokens that go through the network at once, padding included."""
 
 
 def embed(model_url: str, inputs: Sequence[str], output: str, config: EmbedConfig, report: Report = silent) -> dict[str, int]:
@@ -57,12 +57,12 @@ def embed(model_url: str, inputs: Sequence[str], output: str, config: EmbedConfi
 
     from model.exporting.export import load_export
     from pipeline.tokenization.vocab import Vocab
-    from pipeline.tokenization.wordpiece import PieceEncoder
+    from pipeline.tokenization.wordpiece import WordPieceEncoder
 
     files = expand(inputs)
-    network, encoder_config, pieces, rules = load_export(model_url)
-    vocab = Vocab(tuple(pieces))
-    encoder = Embedder(network, PieceEncoder(vocab, **rules), vocab, config)
+    network, encoder_config, tokens, rules = load_export(model_url)
+    vocab = Vocab(tuple(tokens))
+    encoder = Embedder(network, WordPieceEncoder(vocab, **rules), vocab, config)
     width = encoder_config.hidden_size
     told = {name: str(getattr(config, name)) for name in ("pooling", "normalise", "precision", "max_length")}
     writer = schema = None
@@ -91,7 +91,7 @@ def embed(model_url: str, inputs: Sequence[str], output: str, config: EmbedConfi
 class Embedder:
     """A network that turns texts into vectors."""
 
-    def __init__(self, network: "PretrainingModel", encoder: "PieceEncoder", vocab: "Vocab", config: EmbedConfig) -> None:
+    def __init__(self, network: "PretrainingModel", encoder: "WordPieceEncoder", vocab: "Vocab", config: EmbedConfig) -> None:
         import torch
 
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -135,7 +135,7 @@ class Embedder:
 
 
 def batches(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
-    """Indices of texts of about one length, the longest first, at most `tokens` pieces with padding (or one text)."""
+    """Indices of texts of about one length, the longest first, at most `tokens` tokens with padding (or one text)."""
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
         if batch and (len(batch) + 1) * lengths[batch[0]] > tokens:

@@ -1,8 +1,8 @@
 """Rows of stages as a person reads them, for `nezha-pipe inspect`.
 
-excerpt(stage, rows=1)      of shards     example 7c31... of document 0a4f..., 62 pieces, B follows A, mask 1 of 2
+excerpt(stage, rows=1)      of shards     example 7c31... of document 0a4f..., 62 tokens, B follows A, mask 1 of 2
                                           [CLS]|北京|大学|的|【图→[MASK] 书→书 馆→[MASK]】|[SEP]
-                            of pieces     document 0a4f..., 58 pieces in 2 sentences
+                            of tokens     document 0a4f..., 58 tokens in 2 sentences
                                           北京|大学|的|图书馆|很|大|。
                             of duplicates dropped from news: 0a4f... near_duplicate of 77c1...
 """
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import storage
-from pipeline.documents import stage as documents
+from pipeline.documents import table
 from pipeline.engine import parquet, stages
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
@@ -29,7 +29,7 @@ MOST_CHARACTERS = 400
 MOST_SENTENCES = 10
 BEGINNING = 60
 """Characters of a document that is named by another."""
-PIECES_IN_A_LINE = 20
+TOKENS_PER_LINE = 20
 
 
 def excerpt(stage: Finished, rows: int, draw: int | None = None) -> list[str]:
@@ -46,18 +46,18 @@ def excerpt(stage: Finished, rows: int, draw: int | None = None) -> list[str]:
     return [f"{entry['bytes']:>14,} bytes  {entry['name']}" for entry in stage.manifest["files"]]
 
 
-def marked(pieces: list[str], hidden: set[int], seen: dict[int, str], starts: list[bool]) -> str:
-    """A row as text: units parted by a thin bar, hidden pieces in 【】 with what the network sees in their place.
+def marked(tokens: list[str], hidden: set[int], seen: dict[int, str], starts: list[bool]) -> str:
+    """A row as text: units parted by a thin bar, hidden tokens in 【】 with what the network sees in their place.
 
     北京|大学|的|【图→[MASK] 书→书 馆→[MASK]】
     """
     result = []
-    for position, piece in enumerate(pieces):
+    for position, token in enumerate(tokens):
         if starts[position] and position:
             result.append("|")
         first = position in hidden and (position - 1 not in hidden or starts[position])
-        last = position in hidden and (position + 1 not in hidden or position + 1 == len(pieces) or starts[position + 1])
-        word = piece.removeprefix("##")
+        last = position in hidden and (position + 1 not in hidden or position + 1 == len(tokens) or starts[position + 1])
+        word = token.removeprefix("##")
         shown = f"{word}→{seen[position]}" if position in hidden else word
         result.append(("【" if first else " " if position in hidden else "") + shown + ("】" if last else ""))
     return "".join(result)
@@ -65,17 +65,17 @@ def marked(pieces: list[str], hidden: set[int], seen: dict[int, str], starts: li
 
 @dataclass(frozen=True)
 class _Names:
-    """Pieces by their ids; where the vocabulary is not beside the stage, the ids themselves."""
+    """Tokens by their ids; where the vocabulary is not beside the stage, the ids themselves."""
 
-    pieces: tuple[str, ...]
+    tokens: tuple[str, ...]
 
     @classmethod
     def of(cls, stage: Finished) -> "_Names":
         found = stages.input_of(stage, "vocabulary", "vocabulary")
-        return cls(vocabulary.load(found).pieces if found else ())
+        return cls(vocabulary.load(found).tokens if found else ())
 
     def __call__(self, number: int) -> str:
-        return self.pieces[number] if number < len(self.pieces) else f"#{number} "
+        return self.tokens[number] if number < len(self.tokens) else f"#{number} "
 
 
 _LABELS = {
@@ -98,7 +98,7 @@ def _shards(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
         chosen = row.draws[draw or 0] if draws else ((), ())
         seen = {int(place): names(int(number)) for place, number in zip(*chosen, strict=True)}
         label = "one segment" if row.pair_label is None else _LABELS[task][row.pair_label]
-        about = f"{len(row.input_ids)} pieces, {label}, {mask}"
+        about = f"{len(row.input_ids)} tokens, {label}, {mask}"
         yield f"example {row.example_id:016x} of document {row.document_id:016x}, {about}"
         yield marked([names(int(number)) for number in row.input_ids], set(seen), seen, row.unit_starts.tolist())
         yield ""
@@ -115,11 +115,11 @@ def _documents(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
         yield ""
 
 
-def _pieces(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+def _tokens(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
     names = _Names.of(stage)
-    for row in islice(_piece_rows(stage), rows):
+    for row in islice(_token_rows(stage), rows):
         starts, ends = row["unit_starts"], row["sentence_ends"]
-        yield f"document {row['id']:016x}, {len(starts):,} pieces in {len(ends):,} sentences"
+        yield f"document {row['id']:016x}, {len(starts):,} tokens in {len(ends):,} sentences"
         for begin, end in list(zip([0, *ends], ends, strict=False))[:MOST_SENTENCES]:
             yield marked([names(number) for number in row["ids"][begin:end]], set(), {}, starts[begin:end])
         if len(ends) > MOST_SENTENCES:
@@ -127,7 +127,7 @@ def _pieces(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
         yield ""
 
 
-def _piece_rows(stage: Finished) -> Iterator[dict[str, Any]]:
+def _token_rows(stage: Finished) -> Iterator[dict[str, Any]]:
     for entry in stage.files("part-"):
         with storage.open_read(stage.file(entry["name"])) as file:
             reader = pa.ipc.open_file(file)
@@ -168,7 +168,7 @@ def _documents_of(stage: Finished, source: str) -> Finished | None:
 def _beginning(read: list[Finished], number: int) -> str:
     """The beginning of a document, looked for in some sources."""
     for done in read:
-        if done.files(name := documents.part_file(number, done.manifest["parts"])):
+        if done.files(name := table.part_file(number, done.manifest["parts"])):
             row = next(parquet.read_rows(done.file(name), "id", [number], ["id", "text"]), None)
             if row:
                 return f"    {' '.join(row['text'][:BEGINNING].split())}"
@@ -213,30 +213,30 @@ def _vocabulary(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
         "words": [],
         "in words": [],
     }
-    for piece in vocab.pieces:
-        if len(piece) == 1:
-            kinds["single characters"].append(piece)
-        elif piece[0] in "[<" and piece not in SPECIALS:
-            kinds["unused"].append(piece)
-        elif piece not in SPECIALS:
-            kinds["in words" if piece.startswith("##") else "words"].append(piece)
-    for kind, pieces in kinds.items():
-        yield f"{len(pieces):,} {kind}"
+    for token in vocab.tokens:
+        if len(token) == 1:
+            kinds["single characters"].append(token)
+        elif token[0] in "[<" and token not in SPECIALS:
+            kinds["unused"].append(token)
+        elif token not in SPECIALS:
+            kinds["in words" if token.startswith("##") else "words"].append(token)
+    for kind, tokens in kinds.items():
+        yield f"{len(tokens):,} {kind}"
         # Some of all, not only the commonest, which stand first.
-        shown = pieces[:: -(-len(pieces) // (rows * PIECES_IN_A_LINE)) or 1] if rows else []
-        for first in range(0, len(shown), PIECES_IN_A_LINE):
-            line = shown[first : first + PIECES_IN_A_LINE]
-            yield "    " + "  ".join(f"{vocab.ids[piece]} {piece if piece.isprintable() else ascii(piece)}" for piece in line)
+        shown = tokens[:: -(-len(tokens) // (rows * TOKENS_PER_LINE)) or 1] if rows else []
+        for first in range(0, len(shown), TOKENS_PER_LINE):
+            line = shown[first : first + TOKENS_PER_LINE]
+            yield "    " + "  ".join(f"{vocab.ids[token]} {token if token.isprintable() else ascii(token)}" for token in line)
 
 
 _EXCERPTS: dict[str, Callable[[Finished, int, int | None], Iterator[str]]] = {
     "documents_": _documents,
-    "duplicates": _duplicates,
+    "dedup": _duplicates,
     "evaluation": _evaluation,
-    "overlaps_": _overlaps,
-    "pieces_": _pieces,
+    "contamination_": _overlaps,
+    "tokens_": _tokens,
     "shards_": _shards,
     "signatures_": _signatures,
     "vocabulary": _vocabulary,
-    "wiki_side_": _side,
+    "wiki_side_input_": _side,
 }

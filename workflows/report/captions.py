@@ -19,7 +19,7 @@ def captions(content: Mapping[str, Any]) -> dict[str, str]:
     told = {
         **data_captions.captions(content),
         "loss": _ends("Training loss", training["loss"], ".3f"),
-        "masked_accuracy": _ends("Share of masked pieces found in training", training["masked_accuracy"], ".1%"),
+        "masked_accuracy": _ends("Share of masked tokens found in training", training["masked_accuracy"], ".1%"),
         "learning_rate": _peak(training["learning_rate"]),
         "tokens_per_second": _median(training["tokens_per_second"]),
         "scores": " ".join(_compared([Summary(**row) for row in content["scores"]])),
@@ -52,7 +52,7 @@ def _median(points: Points) -> str:
         return "Nothing was measured."
     values = sorted(value for _, value in points)
     middle = values[len(values) // 2]
-    return f"Median: {middle:,.0f} pieces a second; slowest: {values[0]:,.0f}; fastest: {values[-1]:,.0f}."
+    return f"Median: {middle:,.0f} tokens a second; slowest: {values[0]:,.0f}; fastest: {values[-1]:,.0f}."
 
 
 def _compared(rows: Sequence[Summary]) -> Iterable[str]:

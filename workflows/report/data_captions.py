@@ -1,7 +1,7 @@
 """The sentences under a report's pictures of data, made from its figures. They tell the numbers and claim nothing.
 
 3,000 of 3,101 records are kept (96.7%), with 1,436,680 of 1,484,191 characters (96.8%). The largest losses: ...
-Predicted: 15.04% of the pieces. Of these 79.9% are shown as [MASK], 10.0% as themselves, 10.1% as another piece.
+Predicted: 15.04% of the tokens. Of these 79.9% are shown as [MASK], 10.0% as themselves, 10.1% as another token.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ def captions(content: Mapping[str, Any]) -> dict[str, str]:
         "document_lengths": _fullest(content["document_lengths"]),
         "languages": _parts(content["languages"]),
         "scripts": _parts(content["scripts"]),
-        "unknown_characters": _unknown(content["pieces"]),
+        "unknown_characters": _unknown(content["tokens"]),
         "masks": _masks(content["masked_share"], content["masks"]),
         "row_lengths": _longest(content["row_lengths"]),
         "time": _time(content["time"]["data"]),
@@ -48,7 +48,7 @@ def _largest(sources: Sequence[Mapping[str, Any]]) -> str:
     if not known:
         return ""
     largest = max(known, key=lambda row: row["share"])
-    return f"Kept documents and their characters and pieces. {largest['source']} has {largest['share']:.1%} of the characters."
+    return f"Kept documents and their characters and tokens. {largest['source']} has {largest['share']:.1%} of the characters."
 
 
 def _changed(changes: Mapping[str, Any], documents: int) -> str:
@@ -94,11 +94,11 @@ def _parts(table: Mapping[str, Any]) -> str:
     return f"Documents as read: {', '.join(parts)}." if parts else ""
 
 
-def _unknown(pieces: Sequence[Mapping[str, Any]]) -> str:
-    if not pieces or not pieces[-1]["pieces"]:
+def _unknown(tokens: Sequence[Mapping[str, Any]]) -> str:
+    if not tokens or not tokens[-1]["tokens"]:
         return "By how often they stand in the text."
-    last = pieces[-1]
-    return f"{last['unknown']:,} of {last['pieces']:,} pieces are unknown ({last['unknown_share']:.3%})."
+    last = tokens[-1]
+    return f"{last['unknown']:,} of {last['tokens']:,} tokens are unknown ({last['unknown_share']:.3%})."
 
 
 def _masks(share: float | None, masks: Mapping[str, Any]) -> str:
@@ -110,12 +110,12 @@ def _masks(share: float | None, masks: Mapping[str, Any]) -> str:
             shown[name] += number
     hidden, same, other = shown.values()
     whole = hidden + same + other
-    told = f"Predicted: {share:.2%} of the pieces. Of these {hidden / whole:.1%} are shown as [MASK]"
-    return f"{told}, {same / whole:.1%} as themselves, {other / whole:.1%} as another piece."
+    told = f"Predicted: {share:.2%} of the tokens. Of these {hidden / whole:.1%} are shown as [MASK]"
+    return f"{told}, {same / whole:.1%} as themselves, {other / whole:.1%} as another token."
 
 
 def _longest(panels: Mapping[str, Mapping[str, Any]]) -> str:
-    told = "Training rows by number of pieces, in eighths of the longest; the number under a bar is its most."
+    told = "Training rows by number of tokens, in eighths of the longest; the number under a bar is its most."
     last = {name: panel["shares"][-1] for name, panel in panels.items()}
     if len(last) > 1:
         least, most = min(last, key=last.__getitem__), max(last, key=last.__getitem__)

@@ -72,12 +72,12 @@ def fates(funnel: Sequence[Row]) -> Table:
 
 
 def sources(
-    documents: Sequence[Finished], pieces: Sequence[Finished], funnel: Sequence[Row], recipe: Mapping[str, Any]
+    documents: Sequence[Finished], tokens: Sequence[Finished], funnel: Sequence[Row], recipe: Mapping[str, Any]
 ) -> list[Row]:
     """What was read, whose text it is, what is left of it. Where it was read is the recipe's to say: a stage knows digests."""
     inputs = {source["name"]: source.get("input", []) for source in recipe.get("source", [])}
-    in_pieces = {stage.manifest["source"]: stage.manifest.get("counts", {}).get("pieces", 0) for stage in pieces}
-    characters, all_pieces = sum(row["characters"]["kept"] for row in funnel), sum(in_pieces.values())
+    in_tokens = {stage.manifest["source"]: stage.manifest.get("counts", {}).get("tokens", 0) for stage in tokens}
+    characters, all_tokens = sum(row["characters"]["kept"] for row in funnel), sum(in_tokens.values())
     rows = []
     for stage, row in zip(documents, funnel, strict=True):
         manifest, name = stage.manifest, row["source"]
@@ -92,17 +92,17 @@ def sources(
                 "documents": row["kept"],
                 "characters": row["characters"]["kept"],
                 "share": _share(row["characters"]["kept"], characters),
-                "pieces": in_pieces.get(name, 0),
-                "pieces_share": _share(in_pieces.get(name, 0), all_pieces),
+                "tokens": in_tokens.get(name, 0),
+                "tokens_share": _share(in_tokens.get(name, 0), all_tokens),
             }
         )
     return rows
 
 
 def mixture(rows: Sequence[Row], recipe: Mapping[str, Any]) -> Table:
-    """How much of the corpus is of each source: read, kept, in pieces, and as the phases of the recipe draw from it."""
+    """How much of the corpus is of each source: read, kept, in tokens, and as the phases of the recipe draw from it."""
     bars: dict[str, Mapping[str, float]] = {
-        name: {row["source"]: row[name] for row in rows} for name in ("documents", "characters", "pieces")
+        name: {row["source"]: row[name] for row in rows} for name in ("documents", "characters", "tokens")
     }
     for number, phase in enumerate(recipe.get("phase", []), start=1):
         if phase.get("weights"):

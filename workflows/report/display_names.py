@@ -82,9 +82,9 @@ LABELS = {
     "random_next": "B from elsewhere",
     "swapped": "A and B changed places",
     "single": "single segments",
-    "borrowed": "pieces used twice, as such a B",
+    "borrowed": "tokens used twice, as such a B",
     "cut_sentences": "sentences cut at a border",
-    "truncated": "pieces cut off",
+    "truncated": "tokens cut off",
     # scores
     "entity_f1": "entity F1",
 }

@@ -37,7 +37,7 @@ class ReportInputs:
     documents: Sequence[Finished] = ()
     duplicates: Finished | None = None
     vocabulary: Finished | None = None
-    pieces: Sequence[Finished] = ()
+    tokens: Sequence[Finished] = ()
     shards: Sequence[Finished] = ()
     metrics: Sequence[Mapping[str, Any]] = ()
     """Rows of `model.training.checkpoint.read_metrics`."""
@@ -69,9 +69,9 @@ def _data(inputs: ReportInputs) -> dict[str, Any]:
     documents, recipe = inputs.documents, inputs.recipe
     rows = funnel(documents, inputs.duplicates)
     summed = total(rows)
-    read = data_figures.sources(documents, inputs.pieces, rows, recipe)
+    read = data_figures.sources(documents, inputs.tokens, rows, recipe)
     sets = shard_figures.shards(inputs.shards)
-    chain = [*documents, inputs.duplicates, inputs.vocabulary, *inputs.pieces, *inputs.shards, *inputs.other_stages]
+    chain = [*documents, inputs.duplicates, inputs.vocabulary, *inputs.tokens, *inputs.shards, *inputs.other_stages]
     return {
         "funnel": rows,
         "total": summed,
@@ -86,8 +86,8 @@ def _data(inputs: ReportInputs) -> dict[str, Any]:
         **data_figures.writing(documents),
         "wikis": data_figures.wikis(documents),
         "vocabulary": shard_figures.vocabulary(inputs.vocabulary),
-        "pieces": shard_figures.pieces(inputs.pieces, rows),
-        "unknown_characters": shard_figures.unknown_characters(inputs.pieces, inputs.shards),
+        "tokens": shard_figures.tokens(inputs.tokens, rows),
+        "unknown_characters": shard_figures.unknown_characters(inputs.tokens, inputs.shards),
         "shards": sets,
         "masked_share": shard_figures.masked_share(sets),
         "masks": shard_figures.masks(inputs.shards),

@@ -1,6 +1,6 @@
 """The report of a run: one HTML page that needs nothing else, and the same figures as JSON.
 
-    report.html    from raw to kept, sources, what was changed, copies, pieces, masks, training, scores, time, settings
+    report.html    from raw to kept, sources, what was changed, copies, tokens, masks, training, scores, time, settings
     report.json    `workflows.report.figures.figures`, everything that the page shows
 
 The same inputs give the same bytes: no date of its own, no link to anything outside. Pictures of data are HTML and CSS, which
@@ -50,7 +50,7 @@ def environment() -> "jinja2.Environment":
     from workflows.report.diffs import difference, visible
 
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (resources.files("workflows") / name).read_text(encoding="utf-8")),
+        loader=jinja2.FunctionLoader(lambda name: (resources.files("workflows.report") / name).read_text(encoding="utf-8")),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -82,7 +82,7 @@ def drawn(content: Mapping[str, Any]) -> dict[str, str]:
         ),
         "learning_rate": plots.curves({"learning rate": training["learning_rate"]}, "rate", phase_starts=starts),
         "tokens_per_second": plots.curves(
-            {"pieces a second": training["tokens_per_second"]}, "speed", phase_starts=starts, form="{:,.0f}"
+            {"tokens a second": training["tokens_per_second"]}, "speed", phase_starts=starts, form="{:,.0f}"
         ),
         "scores": plots.scores(content["scores"], content["score_values"]),
     }

@@ -1,6 +1,6 @@
-"""The figures of a report on pieces and shards: words, unknown characters, what is really masked, how long rows are.
+"""The figures of a report on tokens and shards: words, unknown characters, what is really masked, how long rows are.
 
-pieces(...)[0]                {"source": "news", "documents": 3_000, "pieces": 1_470_756, "units": 800_680, ...}
+tokens(...)[0]                {"source": "news", "documents": 3_000, "tokens": 1_470_756, "units": 800_680, ...}
 unknown_characters(...)[0]    {"character": "踔", "code": "U+8E14", "count": 76}
 shards(...)[0]                {"source": "news", "sequence_length": 128, "split": "train", "masked_share": 0.1504, ...}
 masks(...)["rows"][0]         {"label": "news 128", "numbers": [240_626, 30_098, 30_449], "shares": [0.799, 0.100, 0.101]}
@@ -16,9 +16,9 @@ from workflows.report.funnel import Row
 
 MOST_UNKNOWN = 60
 """Unknown characters shown."""
-COUNTS = ("documents", "sentences", "units", "pieces", "unknown", "without_pieces")
-SHOWN_AS = ("[MASK]", "itself", "another piece")
-"""What stands in the place of a masked piece."""
+COUNTS = ("documents", "sentences", "units", "tokens", "unknown", "without_tokens")
+SHOWN_AS = ("[MASK]", "itself", "another token")
+"""What stands in the place of a masked token."""
 PAIR_COUNTS = ("random_next", "swapped", "single", "borrowed", "cut_sentences", "truncated")
 _BARS = 8
 
@@ -31,8 +31,8 @@ def vocabulary(stage: Finished | None) -> Row | None:
     return {name: stage.manifest.get(name) for name in names}
 
 
-def pieces(stages: Sequence[Finished], funnel: Sequence[Row]) -> list[Row]:
-    """Words and pieces of each source, and of all together where there are several."""
+def tokens(stages: Sequence[Finished], funnel: Sequence[Row]) -> list[Row]:
+    """Words and tokens of each source, and of all together where there are several."""
     characters = {row["source"]: row["characters"]["kept"] for row in funnel}
     rows = [
         {
@@ -49,17 +49,17 @@ def pieces(stages: Sequence[Finished], funnel: Sequence[Row]) -> list[Row]:
 
 def _means(row: Row) -> Row:
     return {
-        "characters_per_piece": _share(row["characters"], row["pieces"]),
-        "pieces_per_unit": _share(row["pieces"], row["units"]),
+        "characters_per_token": _share(row["characters"], row["tokens"]),
+        "tokens_per_unit": _share(row["tokens"], row["units"]),
         "units_per_sentence": _share(row["units"], row["sentences"]),
-        "unknown_share": _share(row["unknown"], row["pieces"]),
+        "unknown_share": _share(row["unknown"], row["tokens"]),
     }
 
 
-def unknown_characters(pieces: Sequence[Finished], shards: Sequence[Finished]) -> list[Row]:
+def unknown_characters(tokens: Sequence[Finished], shards: Sequence[Finished]) -> list[Row]:
     """Characters that became [UNK], most frequent first. Shards of one source hold the same text: the larger count."""
     counts: dict[tuple[str, str], int] = {}
-    for stage in pieces or shards:
+    for stage in tokens or shards:
         for character, number in stage.manifest.get("unknown_characters", {}).items():
             place = (stage.manifest["source"], character)
             counts[place] = max(counts.get(place, 0), number)
@@ -86,15 +86,15 @@ def _shard_row(stage: Finished, split: str) -> Row:
         "sequence_length": manifest["sequence_length"],
         "split": split,
         "draws": draws,
-        **{name: counts.get(name, 0) for name in ("rows", "documents", "pieces", "masked", "unknown", *PAIR_COUNTS)},
-        # Every static draw masks the same pieces anew; without static draws masks are made while training.
-        "masked_share": _share(counts.get("masked", 0), counts.get("pieces", 0) * draws),
-        "unknown_share": _share(counts.get("unknown", 0), counts.get("pieces", 0)),
+        **{name: counts.get(name, 0) for name in ("rows", "documents", "tokens", "masked", "unknown", *PAIR_COUNTS)},
+        # Every static draw masks the same tokens anew; without static draws masks are made while training.
+        "masked_share": _share(counts.get("masked", 0), counts.get("tokens", 0) * draws),
+        "unknown_share": _share(counts.get("unknown", 0), counts.get("tokens", 0)),
     }
 
 
 def masks(stages: Sequence[Finished]) -> Table:
-    """What masked pieces are shown as, by set of shards; wanted are 80, 10 and 10 %."""
+    """What masked tokens are shown as, by set of shards; wanted are 80, 10 and 10 %."""
     bars = {}
     for stage in stages:
         counts = counting.total(stage.manifest.get("counts", {}).values())
@@ -107,7 +107,7 @@ def masks(stages: Sequence[Finished]) -> Table:
 
 def masked_share(rows: Sequence[Row]) -> float | None:
     """Of all shards together; None where masks are drawn while training."""
-    return _share(sum(row["masked"] for row in rows), sum(row["draws"] * row["pieces"] for row in rows))
+    return _share(sum(row["masked"] for row in rows), sum(row["draws"] * row["tokens"] for row in rows))
 
 
 def row_lengths(stages: Sequence[Finished]) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from pipeline.engine.stages import Finished
 from workflows.report.funnel import Row
 
 CHARACTER_BYTES = 3
-_OF_DOCUMENTS = ("documents", "signatures", "overlaps", "duplicates")
-_OF_KEPT = ("pieces", "shards")
+_OF_DOCUMENTS = ("documents", "signatures", "contamination", "dedup")
+_OF_KEPT = ("tokens", "shards")
 """Kinds of stages by the text that goes through them."""
 
 

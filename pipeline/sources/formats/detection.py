@@ -49,7 +49,7 @@ _LONGEST_HEADLINE = 60
 
 
 @dataclass(frozen=True)
-class Form:
+class FileFormat:
     """What a file is."""
 
     layout: Layout
@@ -67,7 +67,7 @@ class Form:
         return ", ".join(filter(None, (self.layout, self.compression, encoding)))
 
 
-def form(url: str, encoding: str = "auto") -> Form:
+def form(url: str, encoding: str = "auto") -> FileFormat:
     """Recognise a file; `encoding` is what the recipe says of it.
 
     Raises: CorpusError for one that is neither text nor Parquet, or is damaged from its beginning.
@@ -79,12 +79,12 @@ def form(url: str, encoding: str = "auto") -> Form:
     complete = len(head) < HEAD
     if head.startswith(b"PAR1"):
         if packed:
-            raise CorpusError(f"{url}: Parquet inside {packed} cannot be read in pieces; unpack it first")
-        return Form("Parquet")
+            raise CorpusError(f"{url}: Parquet inside {packed} cannot be read in chunks; unpack it first")
+        return FileFormat("Parquet")
     if encoding != "utf-16" and not head.startswith(encodings.WIDE):
         _refuse_binary(head, url)
     encoded = encodings.of(head, complete, encoding, url)
-    return Form(layout(head.decode(encoded, errors="replace"), complete), packed, encoded)
+    return FileFormat(layout(head.decode(encoded, errors="replace"), complete), packed, encoded)
 
 
 def _refuse_binary(head: bytes, url: str) -> None:
@@ -102,15 +102,15 @@ def _refuse_binary(head: bytes, url: str) -> None:
 
 def _read(file: IO[bytes], size: int) -> bytes:
     """So many bytes, or all there are: a stream may give fewer at a time."""
-    pieces = []
-    while size and (piece := file.read(size)):
-        pieces.append(piece)
-        size -= len(piece)
-    return b"".join(pieces)
+    chunks = []
+    while size and (chunk := file.read(size)):
+        chunks.append(chunk)
+        size -= len(chunk)
+    return b"".join(chunks)
 
 
 @contextlib.contextmanager
-def opened(url: str, form: Form) -> Iterator[IO[bytes]]:
+def opened(url: str, form: FileFormat) -> Iterator[IO[bytes]]:
     """The file from its beginning, unpacked; in UTF-8, or in GB18030 where ranges of its bytes are read."""
     with storage.open_read(url) as file:
         whole = compression.unpacked(file, form.compression, url)
@@ -119,12 +119,12 @@ def opened(url: str, form: Form) -> Iterator[IO[bytes]]:
         yield whole if _bytes_are_text(form) else encodings.as_utf8(whole, form.encoding, url)
 
 
-def codec(form: Form) -> Encoding:
+def codec(form: FileFormat) -> Encoding:
     """The encoding of what `opened` gives."""
     return form.encoding if _bytes_are_text(form) else "utf-8"
 
 
-def _bytes_are_text(form: Form) -> bool:
+def _bytes_are_text(form: FileFormat) -> bool:
     return form.encoding in ("utf-8", "gb18030") and form.layout != "JSON values"
 
 

@@ -14,7 +14,7 @@ LONGEST = 8 << 20
 
 Each worker may hold one, with some 40 bytes for each of its characters while it is measured."""
 TOO_LONG = f"longer than {LONGEST >> 20} MiB"
-_PIECE = 1 << 20
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ def too_long(text: str) -> bool:
 def _rest_of_line(file: IO[bytes]) -> int:
     """Pass over what is left of a line; its length."""
     length = 0
-    while piece := file.readline(_PIECE):
-        length += len(piece)
-        if piece.endswith(b"\n"):
+    while chunk := file.readline(_CHUNK):
+        length += len(chunk)
+        if chunk.endswith(b"\n"):
             break
     return length

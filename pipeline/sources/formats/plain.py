@@ -33,35 +33,35 @@ def lines(file: IO[bytes], part: Range, encoding: Encoding) -> Iterator[Record |
         if not part.holds(position):
             return
         if not line.isspace():
-            yield _record(_Piece(part.origin(position), line), encoding)
+            yield _record(_Lines(part.origin(position), line), encoding)
 
 
 def documents(file: IO[bytes], part: Range, encoding: Encoding) -> Iterator[Record | Bad]:
     """Documents parted by blank lines. A document belongs to the range that holds the last blank line before it."""
     separator = 0 if part.start == 0 else -1
-    piece: _Piece | None = None
+    chunk: _Lines | None = None
     for position, line in numbered_lines(file, part.start):
         if not line.isspace():
-            if piece is not None:
-                piece.add(line)
+            if chunk is not None:
+                chunk.add(line)
             elif not part.holds(separator):
                 return
             elif separator >= 0:
-                piece = _Piece(part.origin(position), line)
+                chunk = _Lines(part.origin(position), line)
         else:
-            if piece is not None:
-                yield _record(piece, encoding)
-                piece = None
+            if chunk is not None:
+                yield _record(chunk, encoding)
+                chunk = None
             separator = position
             if not part.holds(separator):
                 return
-    if piece is not None:
-        yield _record(piece, encoding)
+    if chunk is not None:
+        yield _record(chunk, encoding)
 
 
 def document(file: IO[bytes], part: Range, encoding: Encoding) -> Iterator[Record | Bad]:
     """The file as one document; a headline at its top is the title."""
-    found = _record(_Piece(part.origin(0), file.read(LONGEST + 1)), encoding)
+    found = _record(_Lines(part.origin(0), file.read(LONGEST + 1)), encoding)
     yield _titled(found) if isinstance(found, Record) else found
 
 
@@ -75,28 +75,28 @@ def _titled(record: Record) -> Record:
 
 def elements(file: IO[bytes], part: Range, encoding: Encoding, url: str) -> Iterator[Record | Bad]:
     """The <doc> elements that begin in a range. Text between them, and an element without an end, cannot be read."""
-    piece: _Piece | None = None
+    chunk: _Lines | None = None
     begun = part.start == 0
     for position, line in numbered_lines(file, part.start):
         if line.startswith(b"<doc "):
-            if piece is not None:
-                yield Bad(piece.origin, "no </doc> at its end", excerpt(piece.data))
+            if chunk is not None:
+                yield Bad(chunk.origin, "no </doc> at its end", excerpt(chunk.data))
             if not part.holds(position):
                 return
-            piece, begun = _Piece(part.origin(position), line), True
-        elif piece is not None and line.startswith(b"</doc>"):
-            yield _element(piece, encoding)
-            piece = None
-        elif piece is not None:
-            piece.add(line)
+            chunk, begun = _Lines(part.origin(position), line), True
+        elif chunk is not None and line.startswith(b"</doc>"):
+            yield _element(chunk, encoding)
+            chunk = None
+        elif chunk is not None:
+            chunk.add(line)
         elif begun and not line.isspace() and line != encodings.BOM:
             yield Bad(part.origin(position), "outside <doc>", excerpt(line))
-    if piece is not None:
+    if chunk is not None:
         raise CorpusError(f"{url}: cut short (no </doc> at its end); fetch it again")
 
 
-def _element(piece: "_Piece", encoding: Encoding) -> Record | Bad:
-    found = _record(piece, encoding)
+def _element(chunk: "_Lines", encoding: Encoding) -> Record | Bad:
+    found = _record(chunk, encoding)
     if isinstance(found, Bad):
         return found
     tag, _, text = found.text.partition("\n")
@@ -107,7 +107,7 @@ def _element(piece: "_Piece", encoding: Encoding) -> Record | Bad:
     return Record(found.origin, title, text, html.unescape(attributes.get("url", "")))
 
 
-class _Piece:
+class _Lines:
     """The lines of a document, as far as LONGEST allows."""
 
     def __init__(self, origin: str, line: bytes) -> None:
@@ -124,11 +124,11 @@ class _Piece:
         return b"".join(self._lines)
 
 
-def _record(piece: _Piece, encoding: Encoding) -> Record | Bad:
-    data = piece.data
-    if piece.size > LONGEST:
-        return Bad(piece.origin, TOO_LONG, excerpt(data))
+def _record(chunk: _Lines, encoding: Encoding) -> Record | Bad:
+    data = chunk.data
+    if chunk.size > LONGEST:
+        return Bad(chunk.origin, TOO_LONG, excerpt(data))
     try:
-        return Record(piece.origin, "", data.removeprefix(encodings.BOM).decode(encoding))
+        return Record(chunk.origin, "", data.removeprefix(encodings.BOM).decode(encoding))
     except UnicodeDecodeError:
-        return Bad(piece.origin, f"not {encodings.NAMES[encoding]}", excerpt(data))
+        return Bad(chunk.origin, f"not {encodings.NAMES[encoding]}", excerpt(data))

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.engine.counting import Tally, count
+from pipeline.engine.counting import Counts, count
 from pipeline.wiki.conversion import groups, rules
 from pipeline.wiki.conversion.phrases import Phrases, split
 from pipeline.wiki.conversion.rules import Rule
@@ -36,7 +36,7 @@ class Converted:
 
     text: str
     title: str
-    counts: Tally
+    counts: Counts
 
 
 class Converter:
@@ -96,7 +96,7 @@ class _Page:
             written = "zh-hant" if traditional(_RULE.sub("", text[:4000])) else "zh-hans"
             self.chain = ("zh", written, *FALLBACKS[written], *FALLBACKS["zh"])
         self.title: str | None = None
-        self.counts: Tally = {}
+        self.counts: Counts = {}
         self.groups: list[Phrases] = []
         self._own = Phrases({})
         self._removed: set[str] = set()
@@ -204,7 +204,7 @@ def _joined(between: list[str], become: list[str], variant: str) -> str:
         between = to_variant(whole, variant).split(_BREAK)
     else:
         between = [to_variant(text, variant) for text in between]
-    return "".join(piece for pair in zip(between, [*become, ""], strict=True) for piece in pair)
+    return "".join(part for pair in zip(between, [*become, ""], strict=True) for part in pair)
 
 
 def _numbered(arguments: Mapping[str, str], letter: str) -> list[str]:

@@ -102,7 +102,7 @@ class Rule:
 def parse(inner: str) -> Rule:
     """A rule from the text between -{ and }-, inner rules resolved before. Never fails: what is no rule is raw text.
 
-    The same rules come again and again in a page, so rules are remembered; do not change their tables.
+    The same rules come again and again in a page, so rules are cached_stage; do not change their tables.
     """
     head, bar, text = inner.partition("|")
     named = {flag.strip() for flag in head.split(";")} if bar else set()

@@ -13,9 +13,9 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from pipeline import storage
-from pipeline.documents.reading import Bad, ReadTask
 from pipeline.errors import CorpusError
 from pipeline.sources.inputs import InputFile
+from pipeline.sources.records import Bad, ReadTask
 from pipeline.wiki.dumps import bzip2
 
 MOST_BYTES = 16 << 20
@@ -139,7 +139,7 @@ def _stream(url: str, compression: str) -> Iterator[bytes]:
 
 
 class _Window:
-    """A piece of the XML that moves on: from `at` to the end of what has been read."""
+    """A part of the XML that moves on: from `at` to the end of what has been read."""
 
     def __init__(self, url: str, chunks: Iterator[tuple[bool, bytes]]) -> None:
         self.url, self.chunks = url, chunks

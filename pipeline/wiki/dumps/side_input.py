@@ -1,4 +1,4 @@
-"""The stage `wiki_side_<source>`: what pages of a dump need to know of other pages of it, gathered in one pass.
+"""The stage `wiki_side_input_<source>`: what pages of a dump need to know of other pages of it, gathered in one pass.
 
     side.parquet    kind      name                  text
                     redirect  Le                    Link-en                                   {{Le|...}} is {{Link-en|...}}
@@ -19,8 +19,7 @@ import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.config import SourceConfig
-from pipeline.documents.reading import Bad, ReadTask
-from pipeline.engine import job, parquet
+from pipeline.engine import job, parquet, steps
 from pipeline.engine.stages import (
     FileEntry,
     Finished,
@@ -31,6 +30,7 @@ from pipeline.engine.stages import (
 from pipeline.engine.stages import run as run_stage
 from pipeline.sources import inputs
 from pipeline.sources.inputs import InputFile
+from pipeline.sources.records import Bad, ReadTask
 from pipeline.wiki.conversion import groups
 from pipeline.wiki.dumps import dump
 
@@ -69,24 +69,24 @@ def side_input(
     Raises: CorpusError for what is no dump, or one that is cut short.
     """
     files = [file for file in files if not dump.is_index(file.name)]
-    stage = Stage(f"wiki_side_{source.name}", STAGE_VERSION, {}, {"input": inputs.digest(files, root)})
+    stage = Stage(f"wiki_side_input_{source.name}", STAGE_VERSION, {}, {"input": inputs.digest(files, root)})
 
     def body(folder: str) -> dict[str, object]:
         tasks: list[ReadTask] = []
         for file in files:
             tasks += dump.split(file, task_bytes, first=len(tasks))
         entries, counts = job.run(
-            job.Job(f"templates and groups of {source.name}", folder, tasks, find_rows, WriteSide(folder)), workers, report
+            steps.Job(f"templates and groups of {source.name}", folder, tasks, find_rows, WriteSide(folder)), workers, report
         )
         return {"files": entries, "source": source.name, "counts": counts}
 
     return run_stage(root, stage, body)
 
 
-def find_rows(task: ReadTask) -> job.Mapped:
+def find_rows(task: ReadTask) -> steps.Mapped:
     """Map: the rows of one task. Pages that cannot be read are counted by the stage of documents, not here."""
     rows = list(_rows(task))
-    return job.Mapped(_table(rows), np.zeros(len(rows), np.int64), {})
+    return steps.Mapped(_table(rows), np.zeros(len(rows), np.int64), {})
 
 
 def _table(rows: Sequence[tuple[str, str, str]]) -> pa.Table:
@@ -113,7 +113,7 @@ class WriteSide:
 
     folder: str
 
-    def __call__(self, bucket: int, table: pa.Table) -> job.Reduced:
+    def __call__(self, bucket: int, table: pa.Table) -> steps.Reduced:
         found: dict[str, dict[str, str]] = {kind: {} for kind in (*KINDS, "old group")}
         for kind, name, text in sorted(zip(*table.to_pydict().values(), strict=True)):
             found[kind].setdefault(name, text)
@@ -123,7 +123,7 @@ class WriteSide:
         with storage.open_write(storage.join(self.folder, FILE)) as file:
             pq.write_table(_table(rows), file, compression="zstd")
         counts = {kind: len(texts) for kind, texts in found.items()}
-        return job.Reduced((FileEntry.of(self.folder, FILE, len(rows)),), counts)
+        return steps.Reduced((FileEntry.of(self.folder, FILE, len(rows)),), counts)
 
 
 def _end(name: str, leads: dict[str, str]) -> str:

@@ -21,7 +21,7 @@ class Findings:
     """Counts of one page."""
 
     steps: int
-    """Copied characters and pieces that are still allowed. Steps, not seconds: every machine decides alike."""
+    """Copied characters and parts that are still allowed. Steps, not seconds: every machine decides alike."""
     note_ta: list[dict[str, str]] = field(default_factory=list)
     kept: dict[str, int] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)

@@ -71,18 +71,18 @@ def revealed(text: str) -> str:
 
 
 def _scan(text: str, findings: Findings) -> str:
-    pieces: list[str] = []
+    parts: list[str] = []
     never_closed: set[str] = set()
     position = 0
     while match := _OPEN.search(text, position):
-        pieces.append(text[position : match.start()])
+        parts.append(text[position : match.start()])
         name = (match[1] or "").lower()
         if not name:
             position = _after_comment(text, match, findings)
         elif match[3] is None:  # it has no >, so it is no tag: what looks like its attributes goes with it
             position = match.start(2) + len(match[2].partition("\n")[0])
         elif match[2].endswith("/") or name in never_closed:
-            pieces.append(_NOTHING if name == "nowiki" else "")
+            parts.append(_NOTHING if name == "nowiki" else "")
             position = match.end()
         elif name == "ref":
             position = _after_ref(text, match, findings)
@@ -93,10 +93,10 @@ def _scan(text: str, findings: Findings) -> str:
                 never_closed.add(name)
                 position = start
                 continue
-            pieces.append(_content(name, text[start : closing.start()], findings))
+            parts.append(_content(name, text[start : closing.start()], findings))
             position = closing.end()
-    pieces.append(text[position:])
-    return "".join(pieces)
+    parts.append(text[position:])
+    return "".join(parts)
 
 
 def _content(name: str, content: str, findings: Findings) -> str:

@@ -34,7 +34,7 @@ _STRAYS = re.compile(r"(?<!-)\{|\}(?!-)|[\[\]]")
 _BROKEN_RULE = re.compile(r"\s*\n\s*")
 
 Argument = list[str]
-"""Pieces of text. The first one is raw: a `=` in it parts a name from a value."""
+"""Parts of text. The first one is raw: a `=` in it parts a name from a value."""
 
 
 class Expander(Protocol):
@@ -61,12 +61,12 @@ def resolve(text: str, templates: Expander, findings: Findings) -> str:
     """
     stack = _Stack(templates, findings)
     for chunk in _chunks(_PLAIN_LINK.sub(r"\1", text)):
-        pieces = _TOKEN.split(chunk)
-        findings.spend(len(pieces))
-        for place in range(1, len(pieces), 2):
-            if raw := pieces[place - 1]:
+        parts = _TOKEN.split(chunk)
+        findings.spend(len(parts))
+        for place in range(1, len(parts), 2):
+            if raw := parts[place - 1]:
                 stack.write(raw)
-            token = pieces[place]
+            token = parts[place]
             kind = token[0]
             if kind == "|":
                 stack.part()
@@ -82,12 +82,12 @@ def resolve(text: str, templates: Expander, findings: Findings) -> str:
                 stack.close_rule()
             else:
                 left = stack.close_templates(len(token))
-                if left and pieces[place + 1].startswith("-") and stack.top.kind == "-":
+                if left and parts[place + 1].startswith("-") and stack.top.kind == "-":
                     stack.close_rule()  # `-{ {{t}}}-`
-                    pieces[place + 1] = pieces[place + 1][1:]
+                    parts[place + 1] = parts[place + 1][1:]
                 elif left:
                     stack.write("}" * (left % 2))
-        stack.write(pieces[-1])
+        stack.write(parts[-1])
     return _without_strays(stack.text())
 
 
@@ -239,4 +239,4 @@ def _salvaged(frame: Frame) -> Argument:
             first = [rest, *first[1:]]
     elif frame.kind == "[" and leaves_no_text(start):
         first = ["\n|", *first]
-    return [*first, *(piece for argument in frame.arguments[1:] for piece in (separator, *argument))]
+    return [*first, *(part for argument in frame.arguments[1:] for part in (separator, *argument))]

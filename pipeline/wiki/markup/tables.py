@@ -19,13 +19,13 @@ def without_tables(text: str, findings: Findings) -> str:
     if "{|" not in text:
         return text
     kept_from = 0
-    pieces = []
+    parts = []
     for start, end in _ranges(text, findings):
         if start >= kept_from:
-            pieces += [text[kept_from:start], hidden_rules(text[start:end])]
+            parts += [text[kept_from:start], hidden_rules(text[start:end])]
             findings.drop("table", end - start)
             kept_from = end
-    return "".join([*pieces, text[kept_from:]])
+    return "".join([*parts, text[kept_from:]])
 
 
 def _ranges(text: str, findings: Findings) -> list[tuple[int, int]]:

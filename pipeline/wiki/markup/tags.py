@@ -51,7 +51,7 @@ def _replacement(match: re.Match[str]) -> str:
 
 def _without_tables(text: str, findings: Findings) -> str:
     """A table that is never closed goes up to the next empty line."""
-    pieces = []
+    parts = []
     start = depth = kept_from = 0
     for match in _TABLE.finditer(text):
         if not match[1]:
@@ -61,13 +61,13 @@ def _without_tables(text: str, findings: Findings) -> str:
         elif depth:
             depth -= 1
             if depth == 0:
-                pieces.append(text[kept_from:start])
+                parts.append(text[kept_from:start])
                 kept_from = match.end()
                 findings.drop("table", kept_from - start)
     if depth:
         findings.repairs += depth
         end = text.find("\n\n", start)
-        pieces.append(text[kept_from:start])
+        parts.append(text[kept_from:start])
         kept_from = len(text) if end < 0 else end
         findings.drop("table", kept_from - start)
-    return "".join([*pieces, text[kept_from:]])
+    return "".join([*parts, text[kept_from:]])

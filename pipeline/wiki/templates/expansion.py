@@ -55,7 +55,7 @@ class Templates:
         self._findings = findings
 
     def expand(self, name: str, arguments: list[list[str]]) -> str:
-        """The text of a template, given its arguments in pieces, already resolved; empty for one that is dropped."""
+        """The text of a template, given its arguments in parts, already resolved; empty for one that is dropped."""
         if function := find_function(name, self._title):
             return function(["".join(argument) for argument in arguments])
         if country := COUNTRIES.get(name.strip()):  # {{JPN}}; {{jpn}} is another

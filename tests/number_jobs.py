@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import storage
-from pipeline.engine.job import Job, Mapped, Reduced
 from pipeline.engine.stages import FileEntry
+from pipeline.engine.steps import Job, Mapped, Reduced
 from pipeline.errors import StorageError
 
 BUCKETS = 4

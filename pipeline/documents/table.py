@@ -1,0 +1,84 @@
+"""The documents of a source on disk: columns, ids, and the parts that they are written in."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.cleaning import quality
+from pipeline.engine import parquet
+from pipeline.engine.stages import (
+    Finished,
+)
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.uint64(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("origin", pa.string(), nullable=False),
+        pa.field("title", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("url", pa.string(), nullable=False),
+        pa.field("language", pa.string(), nullable=False),
+        pa.field("script", pa.string(), nullable=False),
+        pa.field("fingerprint", pa.binary(16), nullable=False),
+        *(pa.field(name, kind, nullable=False) for name, kind in quality.COLUMNS),
+    ]
+)
+
+
+BAD_SCHEMA = pa.schema([(name, pa.string()) for name in ("origin", "reason", "excerpt")])
+
+
+def document_id(source: str, origin: str) -> int:
+    """The identity of a document: 64 bits of a hash of its source's name and its place there."""
+    return int.from_bytes(hashlib.blake2b(f"{source}|{origin}".encode(), digest_size=8).digest(), "little")
+
+
+def part_of(ids: npt.NDArray[np.uint64], parts: int) -> npt.NDArray[np.int64]:
+    """The part of each id: the range of all 64-bit numbers is cut into equal chunks."""
+    width = -(-(1 << 64) // parts)
+    return (ids // np.uint64(width)).astype(np.int64) if parts > 1 else np.zeros(len(ids), np.int64)
+
+
+def part_name(part: int) -> str:
+    """The file of a part: `part-00003.parquet`."""
+    return f"part-{part:05d}.parquet"
+
+
+def part_file(document_id: int, parts: int) -> str:
+    """The file of the part that a document is in."""
+    return part_name(int(part_of(np.array([document_id], np.uint64), parts)[0]))
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a stage that is written in parts, as a task of the stages behind it."""
+
+    source: int
+    """The source's place in the recipe, where a job goes over several."""
+    stage: Finished
+    """Without its lists of files and samples: tasks are many, and each is pickled."""
+    file: str
+    """`part-00003.parquet`"""
+
+    @property
+    def name(self) -> str:
+        return f"{self.source:03d}-{self.file.partition('.')[0]}"
+
+    @property
+    def url(self) -> str:
+        return self.stage.file(self.file)
+
+
+def parts(done: Sequence[Finished]) -> list[Part]:
+    """The parts of the stages of all sources, in the recipe's order."""
+    return [Part(index, stage.light, entry["name"]) for index, stage in enumerate(done) for entry in stage.files("part-")]
+
+
+def read_part(stage: Finished, name: str, columns: list[str] | None = None) -> pa.Table:
+    """The documents of one part, or some of their columns."""
+    return parquet.read(stage.file(name), columns)
