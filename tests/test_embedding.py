@@ -151,4 +151,4 @@ def test_the_command_tells_how_many(model: tuple[str, PretrainingModel], tmp_pat
     arguments = ["embed", model[0], "--input", source, "--output", output, "--max-length", "10", "--json"]
     done = CliRunner().invoke(main, arguments)
     assert json.loads(done.stdout) == {"texts": 6, "cut": 1, "width": 16, "output": output}
-    assert "6 vectors of 16 numbers, 1 cut at 10 tokens" in done.stderr
+    assert "6 vectors of 16 numbers; texts cut at 10 tokens: 1" in done.stderr

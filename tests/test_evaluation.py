@@ -16,13 +16,10 @@ from pipeline.tokenization.vocab import SPECIALS, Vocab
 from pipeline.tokenization.wordpiece import WordPieceEncoder
 from workflows.evaluation import run as evaluation
 from workflows.evaluation import tasks
-from workflows.evaluation.run import (
-    EvaluationConfig,
-    encode,
-    evaluate,
-    file_entries,
-    named,
-)
+from workflows.evaluation.config import EvaluationConfig
+from workflows.evaluation.encoding import encode, label_names
+from workflows.evaluation.examples import Example
+from workflows.evaluation.run import evaluate, file_entries
 from workflows.evaluation.scores import (
     UNTRAINED,
     Score,
@@ -32,7 +29,7 @@ from workflows.evaluation.scores import (
     summary,
     table,
 )
-from workflows.evaluation.tasks import Example, TaskData
+from workflows.evaluation.tasks import TaskData
 
 TINY = EncoderConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, max_relative_position=8)
 CHARACTERS = "房间很干净太吵了江泽民在京沪说好不的人"
@@ -113,7 +110,7 @@ def test_every_character_of_a_sentence_has_a_token_of_its_own() -> None:
     assert [vocab.tokens[token] for token in text.tokens] == ["江", "1", "9", "9", "[UNK]"]
     assert text.firsts is not None and text.firsts.tolist() == [0, 1, 2, 3, -1, 4]
     assert text.labels.tolist() == [0, 1, 1, 1, 1, 1]
-    assert named(data.labels, [text.firsts.clip(max=0)]) == [["B-PER"] * 4 + ["O", "B-PER"]]  # -1 belongs to no entity
+    assert label_names(data.labels, [text.firsts.clip(max=0)]) == [["B-PER"] * 4 + ["O", "B-PER"]]  # -1 belongs to no entity
 
 
 def test_a_pair_is_encoded_as_two_texts() -> None:

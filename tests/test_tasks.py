@@ -1,4 +1,4 @@
-"""Evaluation data: all layouts are read, and every malformed file is told by one line."""
+"""Evaluation data: all file formats are read, and every malformed file is reported in one line."""
 
 import gzip
 import json
@@ -11,7 +11,7 @@ import pytest
 from pipeline import storage
 from pipeline.errors import TaskError, UserError
 from workflows.evaluation import tasks
-from workflows.evaluation.tasks import Example
+from workflows.evaluation.examples import Example
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "tasks"
 REVIEWS = 'label\ttext_a\n1\t房间很干净，服务也好。\n0\t太吵了，一夜没睡。\n1\t"好"书\u2028值得一读\n'
@@ -84,8 +84,8 @@ def test_a_limit_takes_the_same_part_of_the_texts_whatever_stands_around_them(tm
         ("text_a\tlabel\n好\t1\n", r"train.tsv: the first line must be 'label\\ttext_a', it is 'text_a\\tlabel'"),
         ("", "the first line must be"),
         ("label\ttext_a\n\n", "no examples"),
-        ("label\ttext_a\n1\t好\n0 不好\n", "line 3: want a label, one tab and a text, have '0 不好'"),
-        ("label\ttext_a\n1\t好\t坏\n", "line 2: want a label"),
+        ("label\ttext_a\n1\t好\n0 不好\n", "line 3: expected a label, one tab and a text, got '0 不好'"),
+        ("label\ttext_a\n1\t好\t坏\n", "line 2: expected a label"),
         ("label\ttext_a\n1\t好\n".encode("gb18030"), "not UTF-8 at byte 15"),
     ],
 )
@@ -99,7 +99,7 @@ def test_a_malformed_classification_file_is_told_by_file_and_line(tmp_path: Path
     ("content", "message"),
     [
         ("海 O\n厦 S-LOC\n", "line 2: 'S-LOC' is not a BIO tag"),
-        ("海 O\n\n厦\n", "line 3: want a character, a space and a BIO tag, have '厦'"),
+        ("海 O\n\n厦\n", "line 3: expected a character, a space and a BIO tag, got '厦'"),
         ("\n\n", "no examples"),
     ],
 )
@@ -157,14 +157,14 @@ def test_all_pairs_of_a_premise_fall_on_one_side(tmp_path: Path) -> None:
     [
         ("lcqmc/dev.tsv", "问题\t问题2\tlabel\n", "the first line must name a label and two texts, .*it is '问题"),
         ("lcqmc/dev.tsv", "text_a\tpremise\ttext_b\tlabel\n", "the first line must name"),
-        ("lcqmc/dev.tsv", "text_a\ttext_b\tlabel\n好\t1\n", "line 2: want 3 fields with tabs between, have '好"),
-        ("lcqmc/dev.tsv", "text_a\ttext_b\tlabel\n好\t \t1\n", "line 2: want two texts and a label"),
+        ("lcqmc/dev.tsv", "text_a\ttext_b\tlabel\n好\t1\n", "line 2: expected 3 fields separated by tabs, got '好"),
+        ("lcqmc/dev.tsv", "text_a\ttext_b\tlabel\n好\t \t1\n", "line 2: expected two texts and a label"),
         ("lcqmc/dev.tsv", "text_a\ttext_b\tlabel\n好\t坏\t-\n", "no examples"),
-        ("lcqmc/dev.tsv", "text_a\ttext_b\tlabel\n好\t坏\t1\n", "too few examples to choose 10% of them by"),
-        ("ocnli/dev.json", '{"sentence1": "好"\n', "line 1: want a JSON object"),
-        ("ocnli/dev.json", '\n["好", "坏"]\n', "line 2: want a JSON object"),
-        ("ocnli/dev.json", '{"sentence1": "好", "sentence2": "坏"}\n', "line 1: want two texts and a label"),
-        ("ocnli/dev.json", '{"sentence1": 1, "sentence2": "坏", "label": "a"}\n', "line 1: want two texts and a label"),
+        ("lcqmc/dev.tsv", "text_a\ttext_b\tlabel\n好\t坏\t1\n", "too few examples to set 10% of them aside as dev"),
+        ("ocnli/dev.json", '{"sentence1": "好"\n', "line 1: expected a JSON object"),
+        ("ocnli/dev.json", '\n["好", "坏"]\n', "line 2: expected a JSON object"),
+        ("ocnli/dev.json", '{"sentence1": "好", "sentence2": "坏"}\n', "line 1: expected two texts and a label"),
+        ("ocnli/dev.json", '{"sentence1": 1, "sentence2": "坏", "label": "a"}\n', "line 1: expected two texts and a label"),
     ],
 )
 def test_a_malformed_file_of_pairs_is_told_by_file_and_line(tmp_path: Path, name: str, content: str, message: str) -> None:

@@ -327,7 +327,8 @@ class Chain:
     @cached_stage
     def scores(self) -> Finished:
         """The export fine-tuned and scored, beside the same network without pretraining."""
-        from workflows.evaluation.run import data_digest, evaluate, file_entries
+        from workflows.evaluation.config import data_digest
+        from workflows.evaluation.run import evaluate, file_entries
 
         if not self.is_scored():
             raise RecipeError(

@@ -193,7 +193,7 @@ def find_checkpoint(url: str) -> str:
     raise CheckpointError(f"{url}: neither a checkpoint ({MARKER}) nor a training folder ({BEST}); give the folder of one")
 
 
-def told_of(checkpoint_url: str, training_folder: str) -> str:
+def describe_checkpoint(checkpoint_url: str, training_folder: str) -> str:
     """Which checkpoint of a training folder is taken, and whether the training has come to its end, in a line."""
     from model.training.checkpoint import BEST
     from model.training.metrics import PROGRESS

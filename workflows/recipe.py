@@ -39,8 +39,8 @@ from pipeline.config import (
     WordsConfig,
 )
 from pipeline.errors import RecipeError
-from workflows.evaluation.run import EvaluationConfig
-from workflows.evaluation.tasks import OF_DEMO
+from workflows.evaluation.config import EvaluationConfig
+from workflows.evaluation.tasks import DEMO_TASKS
 
 PLACEHOLDER = "PHRASES"
 """What a shipped recipe says instead of a list of phrases: its user has to name one."""
@@ -143,7 +143,7 @@ class Recipe:
             n: source.name for n, source in enumerate(self.source) if not source.input and source.kind not in ("wiki", "demo")
         }
         names = ", ".join(map(repr, empty.values()))
-        elsewhere = [name for name in self.evaluation.tasks if name not in OF_DEMO]
+        elsewhere = [name for name in self.evaluation.tasks if name not in DEMO_TASKS]
         told = [f"sources {names} have no input" if len(empty) > 1 else f"source {names} has no input"] if empty else []
         ways = [f"--set source.{number}.input={name.upper()}" for number, name in empty.items()]
         if self.masking.phrases == PLACEHOLDER:

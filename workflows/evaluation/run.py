@@ -1,10 +1,10 @@
-"""Evaluation: is the pretrained encoder worth its training? Fine-tune it and a fresh one of the same shape, and score both.
+"""Fine-tune and score an encoder and its untrained twin on some tasks, with several seeds.
 
-    scores.jsonl                                       a Score a line
-    predictions/export-5d0c-sentiment-0-test.jsonl     {"gold": "1", "predicted": "0"} a line
+    scores.jsonl                                       a Score per line
+    predictions/export-5d0c-sentiment-0-test.jsonl     {"gold": "1", "predicted": "0"} per line
 
-A run is one model, one task, one seed. Finished runs are kept under `work/` until all are done, so that an evaluation that
-was interrupted goes on where it was.
+A run is one model, one task, one seed. The scores of finished runs are kept under `work/` until all runs are finished, so that
+an interrupted evaluation resumes.
 """
 
 import functools
@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline import storage
@@ -21,88 +21,20 @@ from pipeline.engine import processes
 from pipeline.engine.stages import FileEntry, Report, silent
 from pipeline.errors import TaskError
 from workflows.evaluation import tasks
-from workflows.evaluation.scores import (
-    UNTRAINED,
-    Score,
-    measure,
-    read_scores,
-)
+from workflows.evaluation.config import EvaluationConfig
+from workflows.evaluation.encoding import encode, label_names
+from workflows.evaluation.scores import UNTRAINED, Score, measure, read_scores
 from workflows.evaluation.tasks import TaskData
 
 if TYPE_CHECKING:
-    from model.finetuning.finetune import Finetuned, Splits
-    from pipeline.tokenization.wordpiece import WordPieceEncoder
+    from model.finetuning.finetune import Finetuned
 
 SCORES = "scores.jsonl"
 
 
-@dataclass(frozen=True, kw_only=True)
-class EvaluationConfig:
-    """`[evaluation]`: what the encoder is fine-tuned on, and how."""
-
-    tasks: tuple[str, ...] = ("sentiment", "entities")
-    """Names of tasks; their files lie in one data folder."""
-    data: str = ""
-    """Folder of the tasks' files, any fsspec URL. Empty: the tasks of the demo corpus, where that is read."""
-    seeds: int = 3
-    """Runs per task and model: seeds 0, 1, ... Scores differ between seeds, so one run says little."""
-    train_examples: int = 0
-    """Most examples to fine-tune on; 0 = all."""
-    test_examples: int = 0
-    """Most examples of dev and of test each; 0 = all."""
-    epochs: int = 3
-    """Passes over the examples; the epoch with the best score on dev counts."""
-    batch_size: int = 32
-    """Examples a step."""
-    learning_rate: float = 3e-5
-    """Highest learning rate. Small networks want more: about 3e-4 at 2 layers."""
-    max_length: int = 128
-    """Most tokens read at once. Longer reviews are cut off, longer sentences are tagged in windows."""
-    baseline: bool = True
-    """Whether a network with fresh weights is fine-tuned and scored beside."""
-
-    def __post_init__(self) -> None:
-        for name in ("seeds", "epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
-        if self.max_length < 4:
-            raise ValueError(f"max_length {self.max_length} is below 4: [CLS], two tokens and [SEP] must fit")
-        if not self.tasks:
-            raise ValueError(f"tasks are none; name some of {', '.join(tasks.TASKS)}")
-        if self.train_examples < 0 or self.test_examples < 0:
-            raise ValueError(
-                f"train_examples {self.train_examples} and test_examples {self.test_examples} must not be negative"
-            )
-        for name in self.tasks:
-            try:
-                tasks.find(name)
-            except TaskError as error:
-                raise ValueError(str(error)) from error
-
-    @property
-    def hyperparameters(self) -> dict[str, Any]:
-        """What every run of this evaluation has in common."""
-        return {name: value for name, value in asdict(self).items() if name not in ("tasks", "data", "seeds", "baseline")}
-
-    def files(self) -> dict[str, str]:
-        """URLs of the tasks' files in `data`, by task and split: {"ocnli/train": "data/ocnli/train.50k.json", ...}.
-
-        Raises: TaskError for one that is missing.
-        """
-        found = {name: tasks.located(tasks.find(name), storage.absolute(self.data)) for name in self.tasks}
-        return {f"{name}/{split}": url for name, splits in found.items() for split, url in splits.items()}
-
-    def scored_files(self) -> tuple[str, ...]:
-        """Those that hold texts to choose or to score by: what no encoder should have been trained on."""
-        files = self.files()
-        folded = {name for name in self.tasks if f"{name}/dev" not in files}
-        wanted = (url for of, url in files.items() if not of.endswith("/train") or of.split("/")[0] in folded)
-        return tuple(dict.fromkeys(wanted))
-
-
 @dataclass(frozen=True)
 class Run:
-    """One model, one task, one seed: all that a process of its own needs to know."""
+    """One model, one task, one seed: everything that a worker process needs."""
 
     model_url: str
     model_id: str
@@ -113,7 +45,7 @@ class Run:
     config: EvaluationConfig
     threads: int | None
     inputs: str
-    """Digest of everything that decides the scores but the names above."""
+    """Digest of everything else that decides the scores: weights, hyperparameters, examples."""
 
     @property
     def name(self) -> str:
@@ -121,7 +53,7 @@ class Run:
 
     @property
     def part(self) -> str:
-        """Where the scores of this run wait until all runs are done."""
+        """URL of this run's scores until all runs are finished."""
         return storage.join(self.output, "work", f"{self.name}-{self.inputs}.jsonl")
 
 
@@ -136,58 +68,46 @@ def evaluate(
     threads: int | None = None,
     report: Report = silent,
 ) -> list[Score]:
-    """Fine-tune and score the export folder `model_url` on tasks in `data_url`; scores.jsonl and predictions go to `output`.
+    """Fine-tune and score the export folder `model_url` on tasks in `data_url`; write scores.jsonl and predictions to `output`.
 
-    Runs share `workers` processes, each computing with `threads` threads (None: the cores, shared out). Neither changes
-    what is computed, but another number of threads may round differently. Progress is told in epochs. Raises `TaskError`
-    before anything is trained, when a task's files are missing or malformed.
+    Args:
+        model_id: name of the model in the scores; None = the name of its folder.
+        workers: processes that share the runs.
+        threads: threads per process; None = the cores divided by `workers`. Another number may round differently.
+        report: called with the progress in epochs.
+
+    Raises: TaskError before any training if files of a task are missing or malformed.
     """
     model_id = model_id or storage.base_name(model_url)
     if model_id == UNTRAINED:
-        raise TaskError(f"the model is called {UNTRAINED!r}, as the baseline is; give it another name")
+        raise TaskError(f"the model is called {UNTRAINED!r}, which is the name of the baseline; rename it")
     if workers > 1 and threads is None:
-        threads = max(1, (os.cpu_count() or 1) // workers)  # more threads than cores wait for each other, many times as long
+        threads = max(1, (os.cpu_count() or 1) // workers)  # with more threads than cores, runs are many times slower
     runs = _runs(model_url, data_url, config, output, model_id, threads)
-    total = len(runs) * config.epochs
     finished = {run: read_scores(run.part) for run in runs if storage.exists(run.part)}
-    left = [run for run in runs if run not in finished]
-    if workers > 1 and len(left) > 1:
-        # Spawned, not forked: torch's threads do not survive a fork.
-        import multiprocessing
-
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(left)), spawn, processes.end_with, (os.getpid(),)) as pool:
-            futures = {pool.submit(run_one, run): run for run in left}
-            for future in as_completed(futures):
-                finished[futures[future]] = future.result()
-                report(len(finished) * config.epochs, total, futures[future].name)
+    if workers > 1 and len(runs) - len(finished) > 1:
+        _run_in_processes(runs, finished, workers, report)
     else:
-        for run in left:
-            done = len(finished) * config.epochs
-            finished[run] = run_one(run, functools.partial(_epoch_done, report, done, total, run.name))
+        _run_here(runs, finished, report)
     scores = [score for run in runs for score in finished[run]]
     _write_lines(storage.join(output, SCORES), (score.to_json() for score in scores))
     storage.remove(storage.join(output, "work"))
     return scores
 
 
-def _epoch_done(report: Report, done: int, total: int, name: str, epoch: int, score: float) -> None:
-    report(done + epoch, total, f"{name}, dev {score:.3f}")
-
-
 def file_entries(output: str, scores: Sequence[Score]) -> list[FileEntry]:
-    """What `evaluate` wrote, for a stage's manifest."""
+    """Return the files that `evaluate` wrote, for a stage's manifest."""
     return [FileEntry.of(output, name) for name in (SCORES, *(score.predictions_uri for score in scores))]
 
 
 def _runs(
     model_url: str, data_url: str, config: EvaluationConfig, output: str, model_id: str, threads: int | None
 ) -> list[Run]:
-    """All runs, in the order of their scores. Every task is read, so that what is missing is told before hours of training."""
+    """Return all runs in the order of their scores. Reads every task, so that errors come before hours of training."""
     weights = storage.sha256(storage.join(model_url, "model.safetensors"))
     digests = {}
     for name in config.tasks:
-        content = [weights, config.hyperparameters, plain_data(_load(name, data_url, config))]
+        content = [weights, config.hyperparameters, _plain(_load(name, data_url, config))]
         digests[name] = hashlib.blake2b(storage.json_bytes(content), digest_size=6).hexdigest()
     return [
         Run(model_url, model, name, seed, data_url, output, config, threads, digests[name])
@@ -197,14 +117,8 @@ def _runs(
     ]
 
 
-def data_digest(config: EvaluationConfig) -> str:
-    """Digest of all files of the tasks in `data`: told by name of the task and content, wherever they lie."""
-    content = {name: [storage.base_name(url), storage.sha256(url)] for name, url in config.files().items()}
-    return hashlib.blake2b(storage.json_bytes(content), digest_size=16).hexdigest()
-
-
-def plain_data(data: TaskData) -> list[Any]:
-    """A task's content as JSON knows it."""
+def _plain(data: TaskData) -> list[Any]:
+    """Return the content of a task as JSON types."""
     return [data.labels, *([[e.items, e.labels] for e in split] for split in (data.train, data.dev, data.test))]
 
 
@@ -212,17 +126,41 @@ def _load(task: str, data_url: str, config: EvaluationConfig) -> TaskData:
     return tasks.load(tasks.find(task), data_url, limit_train=config.train_examples, limit_test=config.test_examples)
 
 
+def _run_here(runs: Sequence[Run], finished: dict[Run, list[Score]], report: Report) -> None:
+    """Run what is not in `finished` in this process, and add it there."""
+    total = sum(run.config.epochs for run in runs)
+    for run in runs:
+        if run not in finished:
+            done = len(finished) * run.config.epochs
+            finished[run] = run_one(run, functools.partial(_report_epoch, report, done, total, run.name))
+
+
+def _report_epoch(report: Report, done: int, total: int, name: str, epoch: int, score: float) -> None:
+    report(done + epoch, total, f"{name}, dev {score:.3f}")
+
+
+def _run_in_processes(runs: Sequence[Run], finished: dict[Run, list[Score]], workers: int, report: Report) -> None:
+    """Run what is not in `finished` in worker processes, and add it there."""
+    import multiprocessing
+
+    total = sum(run.config.epochs for run in runs)
+    remaining = [run for run in runs if run not in finished]
+    # Spawned, not forked: torch's threads do not survive a fork.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(remaining)), spawn, processes.end_with, (os.getpid(),)) as pool:
+        futures = {pool.submit(run_one, run): run for run in remaining}
+        for future in as_completed(futures):
+            run = futures[future]
+            finished[run] = future.result()
+            report(len(finished) * run.config.epochs, total, run.name)
+
+
 def run_one(run: Run, progress: Callable[[int, float], None] | None = None) -> list[Score]:
-    """Fine-tune once; predictions and the run's part are written, scores for dev and test come back."""
+    """Fine-tune once, write predictions and the run's scores, and return the scores of dev and test."""
     import torch
 
     from model.exporting.export import load_export
-    from model.finetuning.finetune import (
-        FinetuneConfig,
-        Start,
-        finetune_classifier,
-        finetune_tagger,
-    )
+    from model.finetuning.finetune import FinetuneConfig, Start, finetune_classifier, finetune_tagger
     from pipeline.tokenization.vocab import Vocab
     from pipeline.tokenization.wordpiece import WordPieceEncoder
 
@@ -245,18 +183,19 @@ def run_one(run: Run, progress: Callable[[int, float], None] | None = None) -> l
         )
 
         def dev_score(predicted: list[Any]) -> float:
-            return measure(data.task.metric, data.dev, named(data.labels, predicted))
+            return measure(data.task.metric, data.dev, label_names(data.labels, predicted))
 
         result = finetune(start, len(data.labels), splits, config, score=dev_score, progress=progress)
     finally:
         torch.set_num_threads(threads_before)
-    return _scored(run, data, result)
+    return _write_scores(run, data, result)
 
 
-def _scored(run: Run, data: TaskData, result: "Finetuned") -> list[Score]:
+def _write_scores(run: Run, data: TaskData, result: "Finetuned") -> list[Score]:
+    """Score the predictions of dev and test, and write both."""
     scores = []
     for split, examples, predicted in (("dev", data.dev, result.dev), ("test", data.test, result.test)):
-        labels = named(data.labels, predicted)
+        labels = label_names(data.labels, predicted)
         uri = f"predictions/{run.name}-{split}.jsonl"
         rows = (
             {"gold": example.labels, "predicted": guess}
@@ -272,40 +211,6 @@ def _scored(run: Run, data: TaskData, result: "Finetuned") -> list[Score]:
         )
     _write_lines(run.part, (score.to_json() for score in scores))
     return scores
-
-
-def encode(data: TaskData, encoder: "WordPieceEncoder") -> "Splits":
-    """Train, dev and test as tokens. Items of a sentence to tag are encoded one by one, so that each has a token of its own:
-    of 1 9 9 8 the joined text would make one token, and one label.
-    """
-    import numpy as np
-
-    from model.finetuning.finetune import Splits
-    from model.finetuning.windows import Text
-
-    numbers = {label: number for number, label in enumerate(data.labels)}
-    tagging = data.task.kind == "tagging"
-    splits = []
-    for split in (data.train, data.dev, data.test):
-        items = dict.fromkeys(item for example in split for item in example.items)
-        tokens = {
-            item: encoded.ids.astype(np.int64) for item, encoded in zip(items, encoder.encode_batch(list(items)), strict=True)
-        }
-        texts = []
-        for example in split:
-            of_items = [tokens[item] for item in example.items]
-            lengths = np.array([len(ids) for ids in of_items])
-            firsts = np.where(lengths > 0, lengths.cumsum() - lengths, -1) if tagging else None
-            second = of_items.pop() if data.task.kind == "pair" else None
-            labels = np.array([numbers[label] for label in example.labels])
-            texts.append(Text(np.concatenate(of_items), labels, firsts, second))
-        splits.append(texts)
-    return Splits(*splits)
-
-
-def named(labels: Sequence[str], predicted: Sequence[Any]) -> list[list[str]]:
-    """Predicted numbers as labels. A item without a token (a control character) belongs to no entity."""
-    return [["O" if number < 0 else labels[number] for number in numbers.tolist()] for numbers in predicted]
 
 
 def _write_lines(url: str, lines: Iterator[str]) -> None:

@@ -1,4 +1,4 @@
-"""Scores: how a fine-tuned network did, as one JSON line each, and what several seeds say together.
+"""Scores of fine-tuned networks: one JSON line each, and their mean and deviation over seeds.
 
 {"model_id": "export-5d0c", "task": "sentiment", "metric": "accuracy", "split": "test", "seed": 0, "value": 0.87, ...}
 
@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pipeline import storage
-from workflows.evaluation.tasks import Example, Metric
+from workflows.evaluation.examples import Example
+from workflows.evaluation.tasks import Metric
 
 UNTRAINED = "untrained"
 """`model_id` of the baseline: the same network with fresh weights, drawn from the run's seed."""
@@ -23,7 +24,7 @@ UNTRAINED = "untrained"
 
 @dataclass(frozen=True)
 class Score:
-    """How one fine-tuned network did on one split. One JSON line each in scores.jsonl."""
+    """The score of one fine-tuned network on one split: a line of scores.jsonl."""
 
     model_id: str
     task: str
@@ -32,7 +33,7 @@ class Score:
     seed: int
     hyperparameters: Mapping[str, Any]
     n: int
-    """Examples of the split."""
+    """Number of examples in the split."""
     value: float
     """Between 0 and 1."""
     predictions_uri: str
@@ -43,7 +44,7 @@ class Score:
 
 
 def measure(metric: Metric, gold: Sequence[Example], predicted: Sequence[Sequence[str]]) -> float:
-    """A score between 0 and 1."""
+    """Return a score between 0 and 1."""
     if metric == "entity_f1":
         return entity_f1([example.labels for example in gold], predicted)
     right = sum(example.labels == tuple(guess) for example, guess in zip(gold, predicted, strict=True))
@@ -51,7 +52,8 @@ def measure(metric: Metric, gold: Sequence[Example], predicted: Sequence[Sequenc
 
 
 def entity_f1(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> float:
-    """Micro F1 over entities; one counts when both its ends and its type are right (nervaluate's "strict", CoNLL's measure).
+    """Return micro F1 over entities. An entity counts if both ends and its type are right (nervaluate's "strict",
+    CoNLL's metric).
 
     gold       B-PER I-PER O B-LOC          2 entities
     predicted  B-PER I-PER O B-ORG          2 entities, 1 right: precision 1/2, recall 1/2, F1 1/2
@@ -76,11 +78,11 @@ class Summary:
     seeds: int
     mean: float
     deviation: float | None
-    """None for a single seed, which says nothing about the spread."""
+    """None for a single seed."""
 
 
 def summary(scores: Sequence[Score]) -> list[Summary]:
-    """One row per model, task and split, in the order of the scores."""
+    """Return one row per model, task and split, in the order of the scores."""
     groups: dict[Summary, list[float]] = {}
     for score in scores:
         row = Summary(score.model_id, score.task, score.metric, score.split, 0, 0.0, None)
@@ -97,7 +99,7 @@ def summary(scores: Sequence[Score]) -> list[Summary]:
 
 
 def table(rows: Sequence[Summary]) -> str:
-    """The summary as plain text for a terminal."""
+    """Format the summary as plain text for a terminal."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -114,5 +116,5 @@ def table(rows: Sequence[Summary]) -> str:
 
 
 def read_scores(url: str) -> list[Score]:
-    """Scores of a scores.jsonl."""
+    """Read the scores of a scores.jsonl."""
     return [Score(**json.loads(line)) for line in storage.read_bytes(url).decode().split("\n") if line]

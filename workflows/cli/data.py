@@ -1,0 +1,111 @@
+"""The commands for data: prepare, inspect, verify."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from pipeline import storage
+from workflows.cli.chains import call_steps, run_steps
+from workflows.cli.options import json_option, output_option, workers_option
+from workflows.preparing import corpus_options, runner_options
+
+
+@click.command()
+@click.argument("recipe", required=False)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a setting of the recipe; repeatable.")
+@corpus_options
+@output_option()
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["arrow", "tfrecord"]),
+    default="arrow",
+    help="tfrecord: also write TFRecord files as BERT reads them.",
+)
+@runner_options
+@workers_option
+@json_option
+def prepare(
+    recipe: str | None,
+    settings: Sequence[str],
+    output: str,
+    form: str,
+    runner: str,
+    runner_settings: Sequence[str],
+    workers: int | None,
+    as_json: bool,
+    **corpus: Any,
+) -> None:
+    """Turn corpora into shards of masked training examples.
+
+    Writes a report on what was kept and dropped, and prints its path.
+
+    \b
+    Examples:
+      nezha-pipe prepare --corpus demo --output data
+      nezha-pipe prepare --corpus wiki --input zhwiki-latest-pages-articles-multistream.xml.bz2 --output data --workers 8
+      nezha-pipe prepare --corpus news --input 'news/*.jsonl.gz' --vocab vocab.txt --output s3://bucket/data --workers 4
+      nezha-pipe prepare my.toml --output data --runner ray --runner-option address=head:6379
+    """
+    from workflows.preparing import data_chain, running_on, wake_workers, write_tfrecords
+
+    chain = data_chain(recipe, settings, output, workers, **corpus)
+    steps = chain.data_steps()
+    with running_on(runner, runner_settings, chain):
+        chain.check()
+        wake_workers(runner, chain)
+        run_steps(chain, steps, lambda chain, finished: call_steps(chain, steps, finished))
+        pointer = {**chain.prepare(), "output": chain.root, "report": chain.data_report().file("report.html")}
+    if form == "tfrecord":
+        pointer["tfrecords"] = write_tfrecords(chain)
+    click.echo(json.dumps(pointer, ensure_ascii=False) if as_json else pointer["report"])
+
+
+@click.command()
+@click.argument("url")
+@click.option("--rows", type=click.IntRange(0), default=3, show_default=True, help="Number of rows to show.")
+@click.option("--draw", type=click.IntRange(0), metavar="N", help="Which static mask to show, for shards with several.")
+@click.option(
+    "--document", metavar="ID", help="Follow the document with this id through all stages; URL is then an output folder."
+)
+@json_option
+def inspect(url: str, rows: int, draw: int | None, document: str | None, as_json: bool) -> None:
+    """Show the facts and some rows of the stage or checkpoint at URL.
+
+    With --document, show what became of one document in every stage of an output folder.
+
+    \b
+    Examples:
+      nezha-pipe inspect runs/tiny/shards_news_64-3f9a0c1b2d4e --rows 5
+      nezha-pipe inspect runs/tiny --document 0a4f00c1b2d4e3f9
+    """
+    from workflows.inspection.inspect import follow, inspect
+
+    found = follow(storage.absolute(url), document) if document is not None else inspect(storage.absolute(url), rows, draw)
+    click.echo(json.dumps(found, ensure_ascii=False) if as_json else found["text"])
+
+
+@click.command()
+@click.argument("url")
+def verify(url: str) -> None:
+    """Check a stage, a checkpoint, or every stage and checkpoint in an output folder.
+
+    Compares checksums, then reads the data again: masks hide whole words, [CLS] and [SEP] are in place, no document is in both
+    training and validation, the document that each duplicate was dropped for is kept, counts add up, and more.
+
+    \b
+    Example:
+      nezha-pipe verify runs/tiny
+    """
+    from workflows.inspection.inspect import verify as check
+
+    checked, problems = check(storage.absolute(url))
+    for problem in problems:
+        click.echo(problem, err=True)
+    folders = f"{checked} folder{'' if checked == 1 else 's'}"
+    if problems:
+        found = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
+        raise click.ClickException(f"{found} in {folders}; delete the damaged folders and run again")
+    click.echo(f"{folders} checked: all files are complete and consistent")

@@ -1,0 +1,123 @@
+"""The commands that use an exported model: evaluate, fill-mask, embed."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from pipeline import storage
+from workflows.cli.errors import UserMistake
+from workflows.cli.options import json_option, output_option, workers_option
+
+
+@click.command()
+@click.argument("model")
+@click.option("--data", required=True, metavar="URL", help="Folder with the files of the tasks.")
+@click.option("--tasks", default="sentiment,entities", metavar="A,B", help="Tasks to score; see docs/evaluation.md.")
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Fine-tuning runs per task.")
+@click.option("--epochs", type=click.IntRange(1), default=3, show_default=True, help="Passes over the training examples.")
+@click.option("--learning-rate", type=float, default=3e-5, show_default=True, help="Peak learning rate.")
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Examples per step.")
+@click.option("--max-length", type=click.IntRange(4), default=128, show_default=True, help="Longest input, in tokens.")
+@click.option("--train-examples", type=click.IntRange(0), default=0, help="Maximum number of training examples; 0 = all.")
+@click.option("--test-examples", type=click.IntRange(0), default=0, help="Maximum number of examples to score on; 0 = all.")
+@click.option("--baseline/--no-baseline", default=True, help="Also score the same network without pretraining.")
+@output_option("scores")
+@workers_option
+@json_option
+def evaluate(model: str, data: str, tasks: str, output: str, workers: int | None, as_json: bool, **settings: Any) -> None:
+    """Fine-tune MODEL, an exported folder, on tasks and print the scores.
+
+    \b
+    Example:
+      nezha-pipe evaluate my-nezha --tasks sentiment,entities --data data/tasks-5d0c --seeds 3
+    """
+    from workflows.evaluation.config import EvaluationConfig
+    from workflows.evaluation.run import evaluate as score
+    from workflows.evaluation.scores import summary, table
+    from workflows.progress import Display
+
+    try:
+        config = EvaluationConfig(tasks=tuple(name.strip() for name in tasks.split(",")), **settings)
+    except ValueError as error:
+        raise UserMistake(str(error)) from error
+    with Display(["evaluate"]) as display:
+        scores = score(
+            storage.absolute(model),
+            storage.absolute(data),
+            config,
+            storage.absolute(output),
+            workers=workers or 1,
+            report=display.report,
+        )
+    click.echo("\n".join(one.to_json() for one in scores) if as_json else table(summary(scores)))
+
+
+@click.command("fill-mask")
+@click.argument("model")
+@click.argument("text")
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Number of guesses per word.")
+@json_option
+def fill_mask(model: str, text: str, top: int, as_json: bool) -> None:
+    """Predict the words hidden by [MASK] in TEXT.
+
+    Several [MASK] in a row are one word. If TEXT is -, texts are read from standard input, one per line.
+
+    \b
+    Examples:
+      nezha-pipe fill-mask my-nezha '中国的首都是[MASK]京。'
+      nezha-pipe fill-mask my-nezha '他在[MASK][MASK]大学读书。' --top 3
+      nezha-pipe fill-mask my-nezha - --json < texts.txt
+    """
+    from workflows.inference.fill_mask import fill
+
+    texts = [line.strip() for line in click.open_file("-", encoding="utf-8") if line.strip()] if text == "-" else [text]
+    for number, found in enumerate(fill(storage.absolute(model), texts, top)):
+        if as_json:
+            click.echo(json.dumps({"text": texts[number], "words": found}, ensure_ascii=False))
+            continue
+        if len(texts) > 1:
+            click.echo(texts[number])
+        for place, guesses in enumerate(found, start=1):
+            masks = "[MASK]" * len(guesses[0]["tokens"])
+            click.echo(f"{masks} {place}: " + "  ".join(f"{guess['text']} {guess['probability']:.3f}" for guess in guesses))
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--input", "inputs", multiple=True, required=True, metavar="URL", help="Parquet, JSON lines, or one text per line."
+)
+@click.option("--output", required=True, metavar="URL", help="Parquet file to write.")
+@click.option("--text", default="text", show_default=True, metavar="NAME", help="Column or field that holds the text.")
+@click.option("--id", metavar="NAME", help="Column or field to keep as the id of each vector. Default: texts are numbered.")
+@click.option(
+    "--pooling",
+    type=click.Choice(["mean", "cls"]),
+    default="mean",
+    show_default=True,
+    help="mean: average over all tokens; cls: the vector of [CLS].",
+)
+@click.option("--normalise/--no-normalise", default=True, help="Scale vectors to length 1, for cosine similarity.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True, help="Type to compute in.")
+@click.option("--max-length", type=click.IntRange(3), default=512, show_default=True, help="Longest input, in tokens.")
+@click.option("--batch-tokens", type=click.IntRange(1), default=8_192, show_default=True, help="Most tokens per batch.")
+@json_option
+def embed(model: str, inputs: Sequence[str], output: str, as_json: bool, **settings: Any) -> None:
+    """Compute one vector per text and write them, in input order, to a Parquet file.
+
+    \b
+    Examples:
+      nezha-pipe embed my-nezha --input reviews.txt --output vectors.parquet
+      nezha-pipe embed my-nezha --input 's3://bucket/news/*.jsonl.gz' --text content --id news_id --output s3://bucket/v.parquet
+    """
+    from workflows.inference.embedding import EmbedConfig
+    from workflows.inference.embedding import embed as write
+    from workflows.progress import Display
+
+    with Display(["embed"]) as display:
+        facts = write(storage.absolute(model), inputs, storage.absolute(output), EmbedConfig(**settings), display.report)
+    cut = f"; texts cut at {settings['max_length']} tokens: {facts['cut']:,}" if facts["cut"] else ""
+    click.echo(f"{facts['texts']:,} vectors of {facts['width']:,} numbers{cut}", err=True)
+    click.echo(json.dumps({**facts, "output": output}, ensure_ascii=False) if as_json else output)

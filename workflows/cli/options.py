@@ -1,0 +1,30 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def recipe_options(command: Command) -> Command:
+    """Add the argument RECIPE and the option --set."""
+    setting = click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override a setting, e.g. encoder.hidden_size=256 or phase.0.steps=50; repeatable.",
+    )
+    return click.argument("recipe", default="tiny")(setting(command))
+
+
+def output_option(default: str | None = None, **more: Any) -> Callable[[Command], Command]:
+    """Return a decorator that adds --output; the option is required unless it has a default."""
+    text = "Folder for the results: a path or any fsspec URL (s3://bucket/run)."
+    return click.option("--output", default=default, metavar="URL", help=text, required=default is None, **more)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+workers_option = click.option("--workers", type=click.IntRange(1), default=None, metavar="N", help="Number of processes.")

@@ -1,0 +1,175 @@
+"""The commands that make or convert weights: pretrain, export, convert."""
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from pipeline import storage
+from pipeline.errors import RecipeError
+from workflows.cli.errors import UserMistake
+from workflows.cli.options import json_option, output_option, recipe_options
+from workflows.converting import FORMS
+
+
+@click.command()
+@recipe_options
+@click.option("--data", required=True, metavar="URL", help="Output folder of `nezha-pipe prepare` with the same recipe.")
+@output_option()
+@click.option(
+    "--workers", type=click.IntRange(1), default=None, metavar="N", help="Training processes; overrides cluster.workers."
+)
+@json_option
+def pretrain(recipe: str, settings: Sequence[str], data: str, output: str, workers: int | None, as_json: bool) -> None:
+    """Pretrain the encoder of RECIPE on prepared data.
+
+    An interrupted training resumes from its newest checkpoint. Prints the path of the best checkpoint.
+
+    \b
+    Example:
+      nezha-pipe pretrain tiny --data data --output runs/encoder --workers 2
+    """
+    from cluster.launch import pretrain as launch
+    from workflows import recipe as recipes
+    from workflows.chain import DATA_POINTER, pretrain_run
+    from workflows.progress import Display
+
+    loaded = recipes.load(recipe, settings)
+    pointer = storage.read_json(storage.join(data, DATA_POINTER))
+    data, output = storage.absolute(data), storage.absolute(output)
+    needed = [f"{name}/{phase.sequence_length}" for phase in loaded.phase for name in loaded.uses(phase)]
+    if missing := [which for which in needed if which not in pointer["shards"]]:
+        raise RecipeError(f"{data}: no shards of {', '.join(missing)}; run: nezha-pipe prepare {recipe} --output {data}")
+    shards = {which: storage.join(data, pointer["shards"][which]) for which in needed}
+    training = pretrain_run(loaded, shards, storage.join(data, pointer["vocabulary"]), output)
+    cluster = loaded.cluster if workers is None else dataclasses.replace(loaded.cluster, workers=workers)
+    with Display(["pretrain"]) as display:
+        result = launch(training, cluster, display.report)
+    facts = dataclasses.asdict(result)
+    click.echo(json.dumps(facts) if as_json else result.best_checkpoint or result.last_checkpoint)
+
+
+@click.command()
+@click.argument("checkpoint")
+@output_option()
+@click.option("--name", default="nezha", help="Name of the model in its model card.")
+@click.option(
+    "--data",
+    metavar="URL",
+    help="Output folder of `nezha-pipe prepare`, for the model card's sources; default: the parent of the training folder.",
+)
+@click.option(
+    "--average",
+    type=click.IntRange(1),
+    default=1,
+    metavar="N",
+    help="Average the weights of N checkpoints of a training folder instead of taking the best one.",
+)
+@click.option(
+    "--average-of",
+    type=click.Choice(["last", "best"]),
+    default="last",
+    show_default=True,
+    help="Checkpoints to average: the newest, or those with the lowest validation loss.",
+)
+@click.option("--onnx", is_flag=True, help="Also write onnx/model.onnx, for any batch size and length, checked against torch.")
+@click.option(
+    "--onnx-head",
+    type=click.Choice(["hidden", "words"]),
+    default="hidden",
+    show_default=True,
+    help="Output of the ONNX graph: hidden states and a pooled vector, or scores over the vocabulary at each token.",
+)
+@click.option("--int8", is_flag=True, help="With --onnx: also write onnx/model_quantized.onnx with 8-bit weights.")
+def export(checkpoint: str, output: str, name: str, data: str | None, average: int, **onnx: Any) -> None:
+    """Write CHECKPOINT as a folder that Hugging Face transformers loads.
+
+    CHECKPOINT may also be a training folder, whose best checkpoint is taken. If CHECKPOINT is itself an exported folder and
+    OUTPUT is the same folder, --onnx adds ONNX graphs to it.
+
+    \b
+    Examples:
+      nezha-pipe export runs/encoder --output my-nezha
+      nezha-pipe export runs/encoder --output my-nezha --average 3
+      nezha-pipe export my-nezha --output my-nezha --onnx --int8
+    """
+    from workflows.exporting import export_onnx
+
+    place, folder = storage.absolute(checkpoint), storage.absolute(output)
+    if onnx["int8"] and not onnx["onnx"]:
+        raise UserMistake("--int8 needs --onnx")
+    if onnx["onnx"]:
+        from model.exporting.onnx import need_packages
+
+        need_packages()
+    exported_already = place == folder and storage.exists(storage.join(place, "tokenizer_config.json"))
+    if not (onnx["onnx"] and exported_already):
+        _export_weights(place, folder, name, None if data is None else storage.absolute(data), average, onnx["average_of"])
+    if onnx["onnx"]:
+        facts = export_onnx(folder, onnx["onnx_head"], onnx["int8"])
+        quantised = f", with 8-bit weights {facts['int8_difference']:g}" if onnx["int8"] else ""
+        click.echo(f"ONNX: largest difference from torch {facts['difference']:g}{quantised}", err=True)
+    click.echo(output)
+
+
+def _export_weights(place: str, folder: str, name: str, data: str | None, average: int, average_of: Any) -> None:
+    """Export the best checkpoint at `place`, or the mean of several."""
+    from model.training.averaging import mean_of
+    from workflows.exporting import describe_checkpoint, export_checkpoint, find_checkpoint
+
+    which = mean_of(place, average, average_of) if average > 1 else contextlib.nullcontext(find_checkpoint(place))
+    with which as found:
+        if average == 1 and found != place:
+            click.echo(describe_checkpoint(found, place), err=True)
+        training_folder = place if average > 1 else None
+        export_checkpoint(found, folder, {"name": name}, training_folder=training_folder, data=data)
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@click.argument("folder", metavar="OUT")
+@click.option("--to", type=click.Choice(FORMS), default="ours", show_default=True, help="Format of OUT; see docs/weights.md.")
+@click.option("--config", metavar="URL", help="Configuration of IN, if it is not next to the weights.")
+@click.option("--vocab", metavar="URL", help="vocab.txt of IN, if it is not next to the weights.")
+@click.option(
+    "--positions",
+    type=click.Choice(["keep", "functional"]),
+    default="keep",
+    show_default=True,
+    help="functional: treat IN as NEZHA even if its configuration does not; BERT's position embeddings are dropped.",
+)
+@click.option("--hidden-act", type=click.Choice(["gelu", "gelu_tanh"]), help="Activation, if the configuration of IN is wrong.")
+@click.option(
+    "--extend-vocab", metavar="URL", help="File of tokens to add, one per line; each starts as the mean of its parts."
+)
+@click.option("--seed", type=int, default=12_345, show_default=True, help="Seed for heads that IN lacks, and noise.")
+@click.option("--name", default="nezha", show_default=True, help="Name of the model in its model card.")
+@json_option
+def convert(source: str, folder: str, as_json: bool, **settings: Any) -> None:
+    """Convert weights between Huawei's TensorFlow and PyTorch, Hugging Face's NEZHA, BERT and our format.
+
+    IN is a folder, a file of weights, the prefix of a TensorFlow checkpoint, or one of our training folders; its format is
+    detected from its content. Weights that contradict their configuration are refused. Notes on standard error say which
+    weights were left out or initialised.
+
+    \b
+    Examples:
+      nezha-pipe convert NEZHA-Base/model.ckpt-900000 my-nezha
+      nezha-pipe convert runs/encoder nezha-hf --to huggingface
+      nezha-pipe convert bert-base-chinese start --positions functional --extend-vocab medical.txt
+    """
+    from workflows.converting import convert as convert_weights
+
+    for place in ("config", "vocab", "extend_vocab"):
+        settings[place] = settings[place] and storage.absolute(settings[place])
+    facts = convert_weights(storage.absolute(source), storage.absolute(folder), **settings)
+    if as_json:
+        click.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    size = f"{facts['layers']} layers of {facts['hidden_size']}, {facts['tokens']:,} tokens, {facts['parameters']:,} parameters"
+    for line in (f"{facts['from']}: {size}", *facts["notes"]):
+        click.echo(line, err=True)
+    click.echo(folder)
