@@ -1,4 +1,4 @@
-"""The command as a person types it: in a process of its own, with mistakes."""
+"""The command as a user types it, in its own process, with mistakes."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ def test_h_is_help() -> None:
         (["run", "tinny"], "no recipe 'tinny'"),
         (["run", "tiny", "--set", "encoder.hiden_size=8"], "unknown key 'hiden_size'; did you mean 'hidden_size'?"),
         (["prepare", "--output", "out"], "give either a RECIPE or --corpus"),
-        (["prepare", "--corpus", "text", "--output", "out"], "has no input; name files, folders or globs"),
+        (["prepare", "--corpus", "text", "--output", "out"], "has no input; give files, folders or globs"),
         (["prepare", "--corpus", "text", "--input", "missing.txt", "--output", "out"], "missing.txt: no such file"),
         (["prepare", "--corpus", "demo", "--set", "filters.min_chars=3", "--output", "out"], "unknown key 'min_chars'"),
         (["prepare", "--corpus", "wikis", "--output", "out"], "'wikis' is not one of"),

@@ -232,7 +232,7 @@ def test_out_is_another_folder_than_in(tmp_path: Path) -> None:
     hugging_face(tmp_path)
     before = (tmp_path / "model.safetensors").read_bytes()
     for source in (str(tmp_path), str(tmp_path / "model.safetensors")):
-        with pytest.raises(CheckpointError, match="holds what is converted; name another folder"):
+        with pytest.raises(CheckpointError, match="contains the weights to convert; give another output folder"):
             convert(source, str(tmp_path))
     assert (tmp_path / "model.safetensors").read_bytes() == before
 

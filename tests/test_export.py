@@ -285,7 +285,7 @@ def test_an_export_tells_rules_of_text_data_and_validation_as_they_were_recorded
     card = (tmp_path / "export" / "README.md").read_text("utf-8")
     assert "| news | not recorded | 50.0% | 60 |" in card and "- 20 steps, 320 sequences" in card
     assert f"| all | 20 | {result.best_validation_loss:.3f} |" in card
-    with pytest.raises(CheckpointError, match="no shards of news/24, reviews/24 that the checkpoint was trained on"):
+    with pytest.raises(CheckpointError, match="the shards of news/24, reviews/24 that the checkpoint was trained on are not here"):
         export_checkpoint(result.last_checkpoint, str(tmp_path / "again"), {}, data=str(tmp_path))
     export_checkpoint(result.last_checkpoint, str(tmp_path / "alone"), {})
     assert "Not recorded with this export." in (tmp_path / "alone" / "README.md").read_text("utf-8")
@@ -296,11 +296,11 @@ def test_an_export_says_which_checkpoint_it_takes_and_that_the_training_goes_on(
     result = train(run)
     command = ["export", str(tmp_path / "run"), "--output", str(tmp_path / "export")]
     ended = CliRunner(catch_exceptions=False).invoke(main, command).stderr
-    assert ended == f"attempt-0001/checkpoint-00000020: the best, validation loss {result.best_validation_loss:.4g}\n"
+    assert ended == f"attempt-0001/checkpoint-00000020: the best checkpoint, validation loss {result.best_validation_loss:.4g}\n"
     progress = tmp_path / "run" / "progress.json"
     progress.write_text(json.dumps({**json.loads(progress.read_text()), "steps": 3_000}))
     running = CliRunner(catch_exceptions=False).invoke(main, command).stderr
-    assert running == f"{ended.strip()}; so far: the training has done 20 of 3,000 steps\n"
+    assert running == f"{ended.strip()}; training is at step 20 of 3,000\n"
 
 
 def test_masks_are_filled_in_text_as_it_was_trained_on(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Recipes: every shipped one loads, and what is wrong in one is named with its place and a remedy."""
+"""Recipes: every shipped one loads, and errors name their place and suggest a fix."""
 
 from pathlib import Path
 
@@ -55,8 +55,11 @@ def test_an_integer_may_stand_for_a_float(tmp_path: Path) -> None:
         ("[[phase]]\nsequence_length = 8\nbatch_size = 4", r"phase.1.steps: Field required"),
         ("weights = { nws = 1.0 }", r"phase 1 weighs nws, but the sources are news"),
         ("weights = { news = 0.0 }", r"weights are all zero"),
-        ("[wokers]\nn = 1", r"unknown key 'wokers'"),
-        ("[[source]]\nname = 'news'\nkind = 'text'", r"two sources bear one name"),
+        ("[wokers]\nn = 1", r"small.toml: unknown key 'wokers'; did you mean 'words'\?|known: name"),
+        ("hiden_size = 8", r"small.toml \[\[phase\]\]: unknown key 'hiden_size'"),
+        ("[dedup]\nshingle = 3", r"small.toml \[dedup\]: 'shingle' is now 'ngram_size'"),
+        ("[[source]]\nname = 'x'\nmax_bad = 0.1", r"\[\[source\]\]: 'max_bad' is now 'max_bad_ratio'"),
+        ("[[source]]\nname = 'news'\nkind = 'text'", r"two sources have the same name \(news, news\); rename one"),
         ("[[source]]\nname = 'x y'\nkind = 'text'", r"name 'x y' must be a plain word"),
         ("[cluster]\nworkers = 0", r"workers 0 is below 1"),
         ("[evaluation]\ntasks = ['sentimant']", r"sentimant"),
@@ -69,7 +72,7 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, addition: str, me
     assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_recipe_is_told_with_the_known_ones() -> None:
+def test_an_unknown_recipe_is_reported_with_the_known_ones() -> None:
     with pytest.raises(RecipeError, match=r"no recipe 'tinny'; give a .toml file or one of .*tiny"):
         recipe.load("tinny")
     with pytest.raises(RecipeError, match=r"no recipe missing.toml"):
@@ -93,7 +96,7 @@ def test_a_bare_word_may_stand_for_a_list_of_one(tmp_path: Path) -> None:
 
 
 def run(*arguments: str) -> str:
-    """What a run that cannot begin says, on one line."""
+    """Return the one-line error of a run that cannot start."""
     result = CliRunner(catch_exceptions=False).invoke(main, ["run", *arguments])
     assert result.exit_code == 2 and result.stderr.count("\n") == 1, result.output
     return result.stderr
@@ -101,16 +104,16 @@ def run(*arguments: str) -> str:
 
 @pytest.mark.parametrize("name", [name for name in recipe.shipped() if recipe.load(name).missing()])
 def test_a_recipe_of_a_paper_says_in_one_line_which_inputs_it_needs(name: str, tmp_path: Path) -> None:
-    told = run(name, "--output", str(tmp_path))
+    message = run(name, "--output", str(tmp_path))
     empty = [n for n, source in enumerate(recipe.load(name).source) if not source.input and source.kind != "wiki"]
-    assert empty and all(f"--set source.{number}.input=" in told for number in empty)
+    assert empty and all(f"--set source.{number}.input=" in message for number in empty)
     assert not [*tmp_path.iterdir()]
 
 
 def test_inputs_that_are_given_are_asked_for_no_more(tmp_path: Path) -> None:
     (tmp_path / "news.txt").write_text("新闻。", encoding="utf-8")
-    told = run("nezha-base-2019", "--output", str(tmp_path / "o"), "--set", f"source.2.input={tmp_path / 'news.txt'}")
-    assert "source 'baike' has no input" in told and "news" not in told.partition("baike")[2].lower()
+    message = run("nezha-base-2019", "--output", str(tmp_path / "o"), "--set", f"source.2.input={tmp_path / 'news.txt'}")
+    assert "source 'baike' has no input" in message and "news" not in message.partition("baike")[2].lower()
 
 
 def test_phrases_are_asked_for_with_the_inputs(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Weights from one program to another (`convert`): read, given more tokens where wanted, written.
+"""Convert weights between programs (`convert`): read them, add tokens to the vocabulary on request, write them.
 
 convert("NEZHA-Base", "my-nezha", to="ours", extend_vocab="medical.txt")
 ->  {"from": "Huawei's TensorFlow", "to": "ours", "parameters": 102489226, "tokens": 21128, "notes": ["left out 418 ..."]}
@@ -28,17 +28,17 @@ def convert(
     extend_vocab: str | None = None,
     seed: int = 12_345,
 ) -> dict[str, Any]:
-    """Write the weights at `source` into `folder`; what they are, and notes on what was left out, made or decided.
+    """Convert the weights at `source` into `folder`; return their size and notes on what was left out or initialised.
 
-    Raises: CheckpointError for weights that are damaged, contradict their configuration, or have no place in the form asked
-    for; CorpusError for a vocabulary, or a file of new tokens, that is none.
+    Raises: CheckpointError for weights that are damaged, contradict their configuration, or do not fit the requested format;
+    CorpusError for an invalid vocabulary or file of new tokens.
     """
     from model.conversion.reading import read
     from model.conversion.vocabulary import extended, read_tokens
     from model.conversion.writing import write
 
     if folder in (source, storage.parent(source)):
-        raise CheckpointError(f"{folder}: holds what is converted; name another folder")
+        raise CheckpointError(f"{folder}: contains the weights to convert; give another output folder")
     weights = read(source, config_url=config, vocab_url=vocab, positions=positions, hidden_act=hidden_act)
     if extend_vocab:
         tokens = read_tokens(storage.read_bytes(extend_vocab), extend_vocab)

@@ -1,9 +1,9 @@
-"""The stage `export`: a checkpoint becomes a folder that transformers loads, with a card of what it was made of.
+"""The stage `export`: write a checkpoint as a folder that Hugging Face transformers loads, with a model card.
 
     export_checkpoint("runs/tiny/checkpoint-0c5d/attempt-0001/checkpoint-00003250", "my-nezha", {"name": "tiny"})
 
-What the card tells is what the run recorded: steps and phases are in the checkpoint, validation losses in the metrics of the
-training folder, sources and their licences in the manifests of the shards and of what these were made from.
+The card contains what the run recorded: steps and phases from the checkpoint, validation losses from the metrics of the
+training folder, sources and their licences from the manifests of the shards and of the stages they were made from.
 """
 
 import shutil
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def licences(documents: Sequence[Finished]) -> dict[str, str]:
-    """Under what terms the text of each source may be used."""
+    """Return the licence of each source's text."""
     return {str(done.manifest["source"]): str(done.manifest["licence"]) for done in documents}
 
 
@@ -35,15 +35,15 @@ def export_checkpoint(
     training_folder: str | None = None,
     data: str | None = None,
 ) -> dict[str, Any]:
-    """Write the export of one checkpoint, which holds all that is needed; the facts of the export's manifest.
+    """Export one checkpoint and return the facts of the export's manifest.
 
     Args:
-        checkpoint_url: a committed checkpoint folder.
-        facts: `name`, what the model card calls the model, and whatever else the manifest is to say.
-        training_folder: where the metrics of the run are; None: the folder that the checkpoint lies in.
-        data: where the shards are that it was trained on; None: they are looked for beside the training folder.
+        checkpoint_url: a committed checkpoint folder; it contains everything that is needed.
+        facts: `name`, the model's name in its card, and other facts for the manifest.
+        training_folder: folder with the metrics of the run; None = the folder that contains the checkpoint.
+        data: folder with the shards it was trained on; None = the parent of the training folder is searched.
 
-    Raises: CheckpointError when the checkpoint is damaged, or was not trained on the shards of `data`.
+    Raises: CheckpointError if the checkpoint is damaged, or was not trained on the shards in `data`.
     """
     from model.exporting.export import export_model
     from model.heads import PretrainingModel
@@ -66,18 +66,21 @@ def export_checkpoint(
     map_punctuation = bool(loaded.config["vocabulary"].get("map_punctuation", False))
     training_folder = training_folder or training_folder_of(checkpoint_url)
     shards = find_shards(loaded.config.get("shards", {}), data or storage.parent(training_folder), required=data is not None)
-    told = {
+    card_facts = {
         **facts,
         **data_facts(shards, config, loaded.state),
         "training": {**training_facts(shards, config, loaded.state), "config": loaded.config},
         "validation": validation(training_folder, loaded.state["step"]),
     }
-    export_model(model, vocab.tokens, do_lower_case, write, told, map_punctuation)
+    export_model(model, vocab.tokens, do_lower_case, write, card_facts, map_punctuation)
     return {"files": [FileEntry.of(folder, name) for name in names], **facts}
 
 
 def training_folder_of(checkpoint_url: str) -> str:
-    """The folder of the run: attempt-0001/checkpoint-00003250 lies two folders below it, the mean of several directly in it."""
+    """Return the folder of the run that a checkpoint belongs to.
+
+    It is two levels above attempt-0001/checkpoint-00003250, and one above the mean of several checkpoints.
+    """
     from model.training.checkpoint import attempts
 
     above = storage.parent(checkpoint_url)
@@ -85,9 +88,12 @@ def training_folder_of(checkpoint_url: str) -> str:
 
 
 def find_shards(wanted: Mapping[str, str], root: str, required: bool) -> dict[str, Finished]:
-    """The shards that a checkpoint names (digest by `source/length`) among the stages under `root`: all of them or none.
+    """Find the shards of a checkpoint under `root` and return all of them, or none if one is missing.
 
-    Raises: CheckpointError when they are required, and are not there.
+    Args:
+        wanted: digests of the shards by `source/length`.
+
+    Raises: CheckpointError if they are required and one is missing.
     """
     found = {}
     for name, digest in wanted.items():
@@ -101,14 +107,14 @@ def find_shards(wanted: Mapping[str, str], root: str, required: bool) -> dict[st
     missing = wanted.keys() - found.keys()
     if missing and required:
         raise CheckpointError(
-            f"{root}: no shards of {', '.join(sorted(missing))} that the checkpoint was trained on; give the output folder of "
-            "`nezha-pipe prepare`"
+            f"{root}: the shards of {', '.join(sorted(missing))} that the checkpoint was trained on are not here; give the "
+            "output folder of `nezha-pipe prepare`"
         )
     return {} if missing else found
 
 
-def seen(shards: Mapping[str, Finished], config: "PretrainConfig", state: Mapping[str, Any]) -> dict[str, float]:
-    """Sequences of each shards (by `source/length`) that training went through, by the weights of the phases."""
+def consumed_sequences(shards: Mapping[str, Finished], config: "PretrainConfig", state: Mapping[str, Any]) -> dict[str, float]:
+    """Return how many sequences of each source and length training has consumed, according to the weights of the phases."""
     from model.optimization.schedule import sequences
 
     result: defaultdict[str, float] = defaultdict(float)
@@ -126,10 +132,10 @@ def seen(shards: Mapping[str, Finished], config: "PretrainConfig", state: Mappin
 
 
 def data_facts(shards: Mapping[str, Finished], config: "PretrainConfig", state: Mapping[str, Any]) -> dict[str, Any]:
-    """Sources with licences and shares, masks and pairs, as the card tells them; empty where the shards are not known."""
+    """Return the card's facts on sources, masks and pairs; empty if the shards are unknown."""
     if not shards:
         return {}
-    sequences = seen(shards, config, state)
+    sequences = consumed_sequences(shards, config, state)
     sources = []
     for source in sorted({name.partition("/")[0] for name in shards}):
         own = {name: done for name, done in shards.items() if name.partition("/")[0] == source}
@@ -148,7 +154,10 @@ def data_facts(shards: Mapping[str, Finished], config: "PretrainConfig", state: 
 
 
 def licence(shards: Finished, source: str) -> str:
-    """Imported shards name it; others stand on tokens, which stand on documents, which name it."""
+    """Return the licence of a source's text.
+
+    Imported shards record it themselves; others were made from tokens, and these from documents, which record it.
+    """
     if "licence" in shards.manifest:
         return str(shards.manifest["licence"])
     tokens = stages.input_of(shards, "tokens", f"tokens_{source}")
@@ -157,7 +166,7 @@ def licence(shards: Finished, source: str) -> str:
 
 
 def training_facts(shards: Mapping[str, Finished], config: "PretrainConfig", state: Mapping[str, Any]) -> dict[str, Any]:
-    """How far training went: steps, sequences, and about how many tokens."""
+    """Return how far training went: steps, sequences, and approximately how many tokens."""
     from model.optimization.schedule import sequences
 
     samples = sum(sequences(phase) for phase in config.phases[: state["phase"]]) + state["consumed_samples"]
@@ -166,12 +175,14 @@ def training_facts(shards: Mapping[str, Finished], config: "PretrainConfig", sta
     counts = {name: done.manifest["counts"]["train"] for name, done in shards.items()}
     if counts and all("tokens" in count for count in counts.values()):
         mean = {name: count["tokens"] / max(count["rows"], 1) for name, count in counts.items()}
-        facts["tokens"] = int(round(sum(number * mean[name] for name, number in seen(shards, config, state).items()), -3))
+        facts["tokens"] = int(
+            round(sum(number * mean[name] for name, number in consumed_sequences(shards, config, state).items()), -3)
+        )
     return facts
 
 
 def validation(training_folder: str, step: int) -> list[dict[str, Any]]:
-    """The rows of the last validation up to a step; empty where the metrics are not there."""
+    """Return the rows of the last validation up to a step; empty if there are no metrics."""
     from model.training.checkpoint import read_metrics
 
     rows = [row for row in read_metrics(training_folder) if row.get("kind") == "validation" and row["step"] <= step]
@@ -180,9 +191,9 @@ def validation(training_folder: str, step: int) -> list[dict[str, Any]]:
 
 
 def find_checkpoint(url: str) -> str:
-    """The checkpoint that a person means: a checkpoint folder, or the best one of a training folder.
+    """Return `url` if it is a checkpoint folder, else the best checkpoint of the training folder `url`.
 
-    Raises: CheckpointError when there is none.
+    Raises: CheckpointError if it is neither.
     """
     from model.training.checkpoint import BEST, MARKER
 
@@ -190,29 +201,30 @@ def find_checkpoint(url: str) -> str:
         return url
     if storage.exists(best := storage.join(url, BEST)):
         return storage.join(url, storage.read_json(best)["checkpoint"])
-    raise CheckpointError(f"{url}: neither a checkpoint ({MARKER}) nor a training folder ({BEST}); give the folder of one")
+    raise CheckpointError(f"{url}: neither a checkpoint ({MARKER}) nor a training folder ({BEST})")
 
 
 def describe_checkpoint(checkpoint_url: str, training_folder: str) -> str:
-    """Which checkpoint of a training folder is taken, and whether the training has come to its end, in a line."""
+    """Describe in one line which checkpoint of a training folder is exported, and whether training is finished."""
     from model.training.checkpoint import BEST
     from model.training.metrics import PROGRESS
 
     best = storage.read_json(storage.join(training_folder, BEST))
     progress = storage.join(training_folder, PROGRESS)
     run = storage.read_json(progress) if storage.exists(progress) else {}
-    line = f"{checkpoint_url.removeprefix(training_folder).strip('/')}: the best, validation loss {best['validation_loss']:.4g}"
+    name = checkpoint_url.removeprefix(training_folder).strip("/")
+    line = f"{name}: the best checkpoint, validation loss {best['validation_loss']:.4g}"
     if run and run["step"] < run["steps"]:
-        line += f"; so far: the training has done {run['step']:,} of {run['steps']:,} steps"
+        line += f"; training is at step {run['step']:,} of {run['steps']:,}"
     return line
 
 
 def export_onnx(folder: str, head: "Head", int8: bool) -> dict[str, Any]:
-    """Add graphs to an export: onnx/model.onnx and, 8 bits wide, onnx/model_quantized.onnx; what onnx/onnx.json says of them.
+    """Add onnx/model.onnx to an export, and onnx/model_quantized.onnx with 8-bit weights; return the content of onnx/onnx.json.
 
         {"head": "hidden", "inputs": [...], "outputs": [...], "opset": 20, "difference": 2.1e-06, "int8_difference": 0.05}
 
-    Raises: RecipeError where packages are missing, CheckpointError when a graph does not give what torch gives; then none is
+    Raises: RecipeError if packages are missing, CheckpointError if the output of a graph differs from torch's; then no graph is
     written.
     """
     from model.exporting import onnx
@@ -222,7 +234,7 @@ def export_onnx(folder: str, head: "Head", int8: bool) -> dict[str, Any]:
     model = load_export(folder)[0]
     place = storage.join(folder, "onnx")
     with tempfile.TemporaryDirectory(prefix="nezha-pipe-onnx-") as temporary:
-        graph, small = Path(temporary) / "model.exporting.onnx", Path(temporary) / "model_quantized.onnx"
+        graph, small = Path(temporary) / "model.onnx", Path(temporary) / "model_quantized.onnx"
         facts: dict[str, Any] = {"head": head, "inputs": onnx.INPUTS, "outputs": onnx.OUTPUTS[head], "opset": onnx.OPSET}
         facts["difference"] = float(f"{onnx.write_graph(model, head, graph):.2g}")
         if int8:

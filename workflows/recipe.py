@@ -1,4 +1,4 @@
-"""A recipe: one TOML file that says all that a run depends on, and can be read alone.
+"""A recipe: one TOML file with everything that a run depends on.
 
     name = "tiny"
     [[source]]                     # pipeline.config.SourceConfig
@@ -12,7 +12,7 @@
     batch_size = 256
     steps = 500
 
-Each table is one frozen class, which documents its fields. A key that no class has is refused, with the nearest that one has.
+Each table is a frozen dataclass, which documents its fields. An unknown key is an error that suggests the nearest known one.
 """
 
 import dataclasses
@@ -43,8 +43,7 @@ from workflows.evaluation.config import EvaluationConfig
 from workflows.evaluation.tasks import DEMO_TASKS
 
 PLACEHOLDER = "PHRASES"
-"""What a shipped recipe says instead of a list of phrases: its user has to name one."""
-
+"""Stands for a list of phrases in a shipped recipe; the user has to give one."""
 
 RENAMED = {
     ("", "validation_share"): "validation_ratio",
@@ -67,19 +66,19 @@ RENAMED = {
     ("decontamination", "share"): "min_ngram_ratio",
     ("decontamination", "runs"): "min_matching_ngrams",
 }
-"""Keys of earlier recipes, by table, and what they are called now."""
+"""Renamed keys: (table, old key) -> new key."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that a run is told. Tables not given have their defaults."""
+    """All settings of a run. Tables that a recipe leaves out have their defaults."""
 
     name: str
-    """What reports and pointers call the model."""
+    """Name of the model in reports."""
     seed: int = 12_345
-    """Seed of pairs, masks, order, initial weights and dropout."""
+    """Seed of sentence pairs, masks, order of examples, initial weights and dropout."""
     validation_ratio: float = 0.005
-    """Share of documents (by hash) kept for validation, never trained on."""
+    """Fraction of documents (chosen by hash) set aside for validation and never trained on."""
     source: tuple[SourceConfig, ...]
     phase: tuple[PhaseConfig, ...] = ()
     filters: FilterConfig = field(default_factory=FilterConfig)
@@ -100,7 +99,7 @@ class Recipe:
         if not names:
             raise ValueError("no [[source]]: nothing to read")
         if len(set(names)) < len(names):
-            raise ValueError(f"two sources bear one name among {', '.join(names)}; give each its own")
+            raise ValueError(f"two sources have the same name ({', '.join(names)}); rename one")
         for number, phase in enumerate(self.phase, start=1):
             if unknown := sorted(set(phase.weights) - set(names)):
                 raise ValueError(f"phase {number} weighs {', '.join(unknown)}, but the sources are {', '.join(names)}")
@@ -108,7 +107,7 @@ class Recipe:
             raise ValueError(f"validation_ratio {self.validation_ratio} is not between 0 and 1")
 
     def corpus(self) -> CorpusConfig:
-        """What `prepare` needs of it."""
+        """Return the settings that `prepare` needs."""
         lengths = tuple(sorted({phase.sequence_length for phase in self.phase})) or (128,)
         return CorpusConfig(
             sources=self.source,
@@ -125,7 +124,10 @@ class Recipe:
         )
 
     def pretraining(self) -> PretrainConfig:
-        """What training needs of it."""
+        """Return the settings that training needs.
+
+        Raises: RecipeError for a recipe without phases.
+        """
         if not self.phase:
             raise RecipeError(f"recipe {self.name!r} has no [[phase]]; add one with sequence_length, batch_size and steps")
         return PretrainConfig(
@@ -133,47 +135,49 @@ class Recipe:
         )
 
     def uses(self, phase: PhaseConfig) -> list[str]:
-        """Sources that a phase trains on."""
+        """Return the names of the sources that a phase trains on."""
         return [source.name for source in self.source if not phase.weights or phase.weights.get(source.name, 0) > 0]
 
     def missing(self) -> str:
-        """What a shipped recipe leaves to its user, in a sentence; empty if it is all there."""
-        # Of wiki, the latest dump is downloaded.
+        """Say in one sentence which inputs the user still has to give; empty if none."""
+        # wiki without input downloads the latest dump.
         empty = {
             n: source.name for n, source in enumerate(self.source) if not source.input and source.kind not in ("wiki", "demo")
         }
         names = ", ".join(map(repr, empty.values()))
         elsewhere = [name for name in self.evaluation.tasks if name not in DEMO_TASKS]
-        told = [f"sources {names} have no input" if len(empty) > 1 else f"source {names} has no input"] if empty else []
-        ways = [f"--set source.{number}.input={name.upper()}" for number, name in empty.items()]
+        lacks = [f"sources {names} have no input" if len(empty) > 1 else f"source {names} has no input"] if empty else []
+        options = [f"--set source.{number}.input={name.upper()}" for number, name in empty.items()]
         if self.masking.phrases == PLACEHOLDER:
-            told.append("masking has no list of phrases")
-            ways.append(f"--set masking.phrases={PLACEHOLDER}")
+            lacks.append("masking has no list of phrases")
+            options.append(f"--set masking.phrases={PLACEHOLDER}")
         if elsewhere and self.phase and not self.evaluation.data:
-            told.append(f"evaluation has no data for {', '.join(elsewhere)}")
-            ways.append("--set evaluation.data=DIR")
-        return f"{', '.join(told)}; name files, folders or globs: {' '.join(ways)} (with --corpus: --input)" if told else ""
+            lacks.append(f"evaluation has no data for {', '.join(elsewhere)}")
+            options.append("--set evaluation.data=DIR")
+        return (
+            f"{', '.join(lacks)}; give files, folders or globs: {' '.join(options)} (with --corpus: --input)" if lacks else ""
+        )
 
 
 def shipped() -> list[str]:
-    """Names of the recipes that come with the program."""
+    """Return the names of the recipes that come with the program."""
     return sorted(entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml"))
 
 
 def text_of(name: str) -> str:
-    """The file of a shipped recipe."""
+    """Return the TOML text of a shipped recipe."""
     return str((_folder() / f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def load(recipe: str, settings: typing.Sequence[str] = ()) -> Recipe:
-    """A recipe by path or by the name of a shipped one, with some settings (`encoder.hidden_size=128`) changed.
+    """Load a recipe by its path or the name of a shipped one, and apply `settings` such as `encoder.hidden_size=128`.
 
-    Raises: RecipeError naming the file, the table and the key that is wrong.
+    Raises: RecipeError naming the file, table and key that are wrong.
     """
     path = Path(recipe)
     if path.suffix == ".toml":
         if not path.is_file():
-            raise RecipeError(f"no recipe {recipe}; shipped ones are named without .toml: {', '.join(shipped())}")
+            raise RecipeError(f"no recipe {recipe}; without .toml, there are {', '.join(shipped())}")
         text = path.read_text(encoding="utf-8")
     elif recipe in shipped():
         text = text_of(recipe)
@@ -187,18 +191,21 @@ def load(recipe: str, settings: typing.Sequence[str] = ()) -> Recipe:
 
 
 def build(content: dict[str, Any], name: str, settings: typing.Sequence[str] = ()) -> Recipe:
-    """A recipe from parsed TOML, with some settings changed in it; `name` is what errors call it."""
+    """Build a recipe from parsed TOML and apply `settings`; `name` is its name in error messages."""
     import pydantic
 
     for setting in settings:
         _change(content, setting)
-    _refuse_unknown_keys(content, Recipe, name, "")
     try:
-        # As JSON, so that types are held to strictly, yet arrays may become tuples and 1 may stand for 1.0.
+        # As JSON, so that types are checked strictly but arrays may become tuples and 1 may mean 1.0.
         text = json.dumps(content, default=str)
-        return pydantic.TypeAdapter(Recipe).validate_json(text, strict=True)
+        return pydantic.TypeAdapter(Recipe).validate_json(text, strict=True, extra="forbid")
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
+        errors = error.errors()
+        # An unknown key first: it may be why a required one is missing.
+        first = next((one for one in errors if one["type"] == "unexpected_keyword_argument"), errors[0])
+        if first["type"] == "unexpected_keyword_argument":
+            raise RecipeError(f"{name}{_unknown_key(first['loc'])}") from None
         place = _place(first["loc"])
         message = first["msg"].removeprefix("Value error, ")
         given = "" if first["type"] in ("value_error", "missing") else f", not {first['input']!r}"
@@ -206,7 +213,7 @@ def build(content: dict[str, Any], name: str, settings: typing.Sequence[str] = (
 
 
 def as_dict(recipe: Recipe) -> dict[str, Any]:
-    """The whole recipe, defaults filled in, as JSON knows it."""
+    """Return the whole recipe as JSON types, with defaults filled in."""
     result: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(recipe)))
     return result
 
@@ -216,7 +223,7 @@ def _folder() -> Any:
 
 
 def _change(content: dict[str, Any], setting: str) -> None:
-    """Apply `encoder.hidden_size=128` or `phase.0.steps=10`; the value is TOML, or a bare word, also for a list of one."""
+    """Apply `encoder.hidden_size=128` or `phase.0.steps=10`. The value is TOML or a bare word, also for a list of one."""
     path, equals, value = setting.partition("=")
     if not equals:
         raise RecipeError(f"--set {setting}: write it as table.key=value, for instance encoder.hidden_size=128")
@@ -234,24 +241,21 @@ def _change(content: dict[str, Any], setting: str) -> None:
         else:
             place[key] = [parsed] if isinstance(place.get(key), list) and isinstance(parsed, str) else parsed
     except (ValueError, IndexError, TypeError, AttributeError):
-        raise RecipeError(f"--set {setting}: the recipe has no {path}; several tables are numbered: phase.0.steps=10") from None
+        raise RecipeError(f"--set {setting}: the recipe has no {path}; number repeated tables: phase.0.steps=10") from None
 
 
-def _refuse_unknown_keys(content: Any, kind: Any, name: str, place: str) -> None:
-    if dataclasses.is_dataclass(kind) and isinstance(content, dict):
-        hints = typing.get_type_hints(kind)
-        known = [f.name for f in dataclasses.fields(kind)]
-        for key, value in content.items():
-            if key not in known:
-                if (table := place.strip(" []"), key) in RENAMED:
-                    raise RecipeError(f"{name}{place}: {key!r} is now {RENAMED[table, key]!r}")
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-                raise RecipeError(f"{name}{place}: unknown key {key!r}; {hint}")
-            _refuse_unknown_keys(value, hints[key], name, f" [{key}]")
-    elif typing.get_origin(kind) is tuple and isinstance(content, list):
-        for item in content:
-            _refuse_unknown_keys(item, typing.get_args(kind)[0], name, place.replace("[", "[[").replace("]", "]]"))
+def _unknown_key(location: tuple[Any, ...]) -> str:
+    """("encoder", "hiden_size") -> ` [encoder]: unknown key 'hiden_size'; did you mean 'hidden_size'?`."""
+    *path, key = location
+    table = str(path[0]) if path else ""
+    kind: Any = typing.get_type_hints(Recipe)[table] if table else Recipe
+    is_repeated = typing.get_origin(kind) is tuple
+    known = [field.name for field in dataclasses.fields(typing.get_args(kind)[0] if is_repeated else kind)]
+    place = f" [[{table}]]" if is_repeated else f" [{table}]" if table else ""
+    if (table, key) in RENAMED:
+        return f"{place}: {key!r} is now {RENAMED[table, key]!r}"
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"{place}: unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}")
 
 
 def _place(location: tuple[Any, ...]) -> str:
