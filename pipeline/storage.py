@@ -1,8 +1,8 @@
-"""One door to every file system: local paths and any URL that fsspec knows (s3://, gs://, hdfs://, memory://).
+"""Files on local disks and on any file system that fsspec supports (s3://, gs://, hdfs://, memory://).
 
-What is written here is whole or absent. On a local disk a file is written beside its place, synced and renamed; to an object
-store a finished local file is uploaded, because a store's own writer would publish a half-written object when the program
-between its lines fails. A failure of the file system is a `StorageError` of one line.
+Writes are atomic: a file is complete or absent. On a local disk a file is written under a temporary name, synced and renamed.
+For an object store a finished local file is uploaded, because the store's own writer would publish half an object if the code
+that writes it failed. Every failure of a file system becomes a `StorageError` of one line.
 """
 
 import contextlib
@@ -26,56 +26,55 @@ from pipeline.errors import CorpusError, StorageError
 
 
 def is_local(url: str) -> bool:
-    """Whether `url` is a path of this machine: `runs/a`, `/data/a` or `file:///data/a`."""
+    """Return whether `url` is a path on this machine: `runs/a`, `/data/a` or `file:///data/a`."""
     return "://" not in url or url.startswith("file://")
 
 
 def local_path(url: str) -> Path:
-    """The path of a local URL."""
+    """Return the path of a local URL."""
     assert is_local(url), url
     return Path(url.removeprefix("file://")).expanduser()
 
 
 def absolute(url: str) -> str:
-    """The same place, told so that it holds in any working directory: workers have others than we."""
+    """Return the URL with an absolute path, because workers may run in another working directory."""
     return str(local_path(url).resolve()) if is_local(url) else url.rstrip("/")
 
 
 def join(url: str, *names: str) -> str:
-    """`join("s3://b/run", "shards", "a.arrow")` -> `s3://b/run/shards/a.arrow`."""
+    """Append names to a URL: `join("s3://b/run", "shards", "a.arrow")` -> `s3://b/run/shards/a.arrow`."""
     return "/".join([url.rstrip("/"), *names])
 
 
 def base_name(url: str) -> str:
-    """The last part of a URL: `s3://b/run/a.arrow` -> `a.arrow`."""
+    """Return the last part of a URL: `s3://b/run/a.arrow` -> `a.arrow`."""
     return url.rstrip("/").rpartition("/")[2]
 
 
 def parent(url: str) -> str:
-    """The folder that a URL lies in: `s3://b/run/a.arrow` -> `s3://b/run`; empty for a bare name."""
+    """Return the folder of a URL: `s3://b/run/a.arrow` -> `s3://b/run`; empty for a bare name."""
     return url.rstrip("/").rpartition("/")[0]
 
 
 _CLIENTS = {"aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "paramiko"}
-"""Packages that speak to stores and raise errors of their own, which are no OSError (no credentials, no connection)."""
-
+"""Packages of object stores whose errors (no credentials, no connection) are not OSErrors."""
 
 _NO_SPACE = "no space left; free some and run again, finished parts are kept"
 _REASONS = {
     errno.ENOSPC: _NO_SPACE,
     errno.EDQUOT: _NO_SPACE,
-    errno.EFBIG: "the file grows larger than this system allows (ulimit -f); allow more and run again, finished parts are kept",
-    errno.EROFS: "the file system is read-only; name another place",
-    errno.EEXIST: "a file stands where a folder is needed; name another place",
-    errno.ENOTDIR: "a file stands where a folder is needed; name another place",
+    errno.EFBIG: "the file is larger than this system allows (ulimit -f); raise the limit and run again, finished parts are kept",
+    errno.EROFS: "the file system is read-only; choose another place",
+    errno.EEXIST: "there is a file where a folder is needed; choose another place",
+    errno.ENOTDIR: "there is a file where a folder is needed; choose another place",
     errno.EISDIR: "is a folder; name a file",
-    errno.ELOOP: "links that lead in a circle; name what they should lead to",
+    errno.ELOOP: "symbolic links form a loop; name the file itself",
 }
 
 
 @contextlib.contextmanager
-def explained(url: str) -> Iterator[None]:
-    """Turn what a file system raises into one line that says what to do."""
+def translate_error(url: str) -> Iterator[None]:
+    """Turn errors of a file system into a `StorageError` of one line that says what to do. Other errors pass through."""
     try:
         yield
     except FileNotFoundError as error:
@@ -83,11 +82,11 @@ def explained(url: str) -> Iterator[None]:
     except PermissionError as error:
         raise StorageError(f"{url}: permission denied; check the owner of the folder, or the credentials") from error
     except ImportError as error:
-        raise StorageError(f"{url}: {error}; install the package that serves this kind of URL") from error
+        raise StorageError(f"{url}: {error}; install the package for this kind of URL") from error
     except OSError as error:
         raise StorageError(f"{url}: {_REASONS.get(error.errno or 0) or _one_line(error)}") from error
     except Exception as error:
-        unknown_protocol = isinstance(error, ValueError) and "rotocol" in str(error)  # fsspec's word for it
+        unknown_protocol = isinstance(error, ValueError) and "rotocol" in str(error)  # fsspec raises a bare ValueError
         if unknown_protocol or type(error).__module__.partition(".")[0] in _CLIENTS:
             raise StorageError(f"{url}: {_one_line(error)}") from error
         raise
@@ -98,25 +97,25 @@ def _one_line(error: Exception) -> str:
 
 
 def connect(url: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL, and the path inside it."""
+    """Return the fsspec file system of a URL, and the path within it."""
     import fsspec
 
-    if is_local(url):  # not by url_to_fs: it takes the :: in a name for two places
+    if is_local(url):  # url_to_fs would split a name that contains ::
         return fsspec.filesystem("file"), str(local_path(url).absolute())
-    with explained(url):
+    with translate_error(url):
         file_system, path = fsspec.core.url_to_fs(url)
-    # Listings are cached by default; another process may have written since.
+    # fsspec caches listings, but another process may have written since.
     file_system.invalidate_cache()
     return file_system, path
 
 
 @contextlib.contextmanager
 def open_read(url: str, compression: str | None = None) -> Iterator[IO[bytes]]:
-    """Open for reading bytes; `compression="infer"` opens gz, bz2, xz and zst by their ending.
+    """Open a file for reading bytes. `compression="infer"` decompresses .gz, .bz2, .xz and .zst.
 
     Raises: StorageError, also while reading; CorpusError for a compressed file that is cut short or damaged.
     """
-    with explained(url):
+    with translate_error(url):
         if is_local(url) and compression is None:
             with local_path(url).open("rb") as file:
                 yield file
@@ -124,57 +123,57 @@ def open_read(url: str, compression: str | None = None) -> Iterator[IO[bytes]]:
             from fsspec.core import OpenFile, get_compression
 
             file_system, path_inside = connect(url)
-            packed = get_compression(path_inside, compression)
+            codec = get_compression(path_inside, compression)
             try:
-                with OpenFile(file_system, path_inside, "rb", None if packed == "zstd" else packed) as file:
-                    yield _unpacked_zstd(file) if packed == "zstd" else file
+                with OpenFile(file_system, path_inside, "rb", None if codec == "zstd" else codec) as file:
+                    yield _zstd_reader(file) if codec == "zstd" else file
             except (EOFError, lzma.LZMAError, zlib.error) as error:
-                told = _one_line(error)
-                raise CorpusError(f"{url}: the compressed file is cut short or damaged ({told}); fetch it again") from error
+                reason = _one_line(error)
+                raise CorpusError(f"{url}: the compressed file is cut short or damaged ({reason}); fetch it again") from error
 
 
-def _unpacked_zstd(file: IO[bytes]) -> IO[bytes]:
-    """Arrow's reader: fsspec's cannot read lines, and takes a file that was cut short for a whole one."""
+def _zstd_reader(file: IO[bytes]) -> IO[bytes]:
+    """Decompress with Arrow: fsspec's reader cannot read lines, and does not notice a file that was cut short."""
     import pyarrow as pa
 
     return cast(IO[bytes], io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")))
 
 
 def read_bytes(url: str) -> bytes:
-    """All of a file."""
+    """Read a whole file."""
     with open_read(url) as file:
         return file.read()
 
 
 def read_range(url: str, start: int, end: int) -> bytes:
-    """Bytes [start, end) of a file."""
+    """Read bytes [start, end) of a file."""
     if is_local(url):
         with open_read(url) as file:
             file.seek(start)
             return file.read(end - start)
     file_system, path = connect(url)
-    with explained(url):
+    with translate_error(url):
         data: bytes = file_system.cat_file(path, start=start, end=end)
         return data
 
 
 @contextlib.contextmanager
 def open_write(url: str) -> Iterator[IO[bytes]]:
-    """Open for writing bytes; the file is there, whole, when the block ends well, and not at all when it does not."""
-    with explained(url):
+    """Open a file for writing bytes. It appears, complete, when the block ends, and not at all if the block raises."""
+    with translate_error(url):
         if is_local(url):
             path = local_path(url)
             path.parent.mkdir(parents=True, exist_ok=True)
-            beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
             try:
-                with beside.open("wb") as file:
+                with temporary.open("wb") as file:
                     yield file
                     file.flush()
                     os.fsync(file.fileno())
-                beside.replace(path)
+                temporary.replace(path)
                 _sync_folder(path.parent)
             finally:
-                beside.unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
         else:
             with tempfile.NamedTemporaryFile() as file:
                 yield file
@@ -185,7 +184,7 @@ def open_write(url: str) -> Iterator[IO[bytes]]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """A rename is lasting only when the folder is on disk too."""
+    """Sync a folder, without which a rename in it may be lost in a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -194,18 +193,21 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def held(url: str) -> Iterator[None]:
-    """Hold a local file of the name `url` for this process, until the block ends or the process does. Stores hold nothing.
+def locked(url: str) -> Iterator[None]:
+    """Lock the local file `url` for this process until the block ends or the process dies. Object stores are not locked.
 
-    Raises: StorageError when another process holds it.
+    filelock would not do: its flock leaves the file behind, does not name the process that holds it, and falls back to a lock
+    that outlives a killed process where a shared file system has no flock. Here such a file system is simply not locked.
+
+    Raises: StorageError when another process has locked it.
     """
     if not is_local(url):
         yield
         return
     path = local_path(url)
-    with explained(url):
+    with translate_error(url):
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = _locked(path)
+        file = _lock(path)
     try:
         yield
     finally:
@@ -213,7 +215,8 @@ def held(url: str) -> Iterator[None]:
         file.close()
 
 
-def _locked(path: Path) -> IO[str]:
+def _lock(path: Path) -> IO[str]:
+    """Create and lock a file, and write into it which process has it."""
     while True:
         file = path.open("a+")
         try:
@@ -221,13 +224,14 @@ def _locked(path: Path) -> IO[str]:
         except BlockingIOError:
             file.seek(0)
             raise StorageError(
-                f"{path.parent}: another run is at work here ({file.read().strip() or 'it has just begun'}); "
-                "wait until it is done, or name another --output"
+                f"{path.parent}: another run is working here ({file.read().strip() or 'just started'}); "
+                "wait until it is done, or choose another --output"
             ) from None
-        except OSError:  # a file system without locks
+        except OSError:  # the file system has no locks
             return file
         with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:  # not one that its last holder has just removed
+            # The last holder may have removed the file between our open and our flock: then try again.
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
                 file.truncate(0)
                 file.write(f"process {os.getpid()} on {platform.node()}")
                 file.flush()
@@ -236,13 +240,13 @@ def _locked(path: Path) -> IO[str]:
 
 
 def write_bytes(url: str, data: bytes) -> None:
-    """Write a whole file."""
+    """Write a whole file, atomically."""
     with open_write(url) as file:
         file.write(data)
 
 
 def read_json(url: str) -> Any:
-    """The content of a JSON file."""
+    """Read a JSON file."""
     data = read_bytes(url)
     try:
         return json.loads(data)
@@ -251,34 +255,34 @@ def read_json(url: str) -> Any:
 
 
 def json_bytes(content: Any) -> bytes:
-    """JSON with one form only (sorted keys, two spaces, Chinese as it is), so that equal contents are equal bytes."""
+    """Serialize to canonical JSON (sorted keys, two spaces, Chinese unescaped), so that equal contents are equal bytes."""
     return (json.dumps(content, ensure_ascii=False, indent=2, sort_keys=True) + "\n").encode()
 
 
 def write_json(url: str, content: Any) -> None:
-    """Write a JSON file, whole."""
+    """Write a JSON file, atomically."""
     write_bytes(url, json_bytes(content))
 
 
 def exists(url: str) -> bool:
-    """Whether a file or folder is there."""
+    """Return whether a file or folder exists."""
     if is_local(url):
-        with explained(url):
+        with translate_error(url):
             return local_path(url).exists()
     file_system, path = connect(url)
-    with explained(url):
+    with translate_error(url):
         return bool(file_system.exists(path))
 
 
 def list_names(url: str) -> list[str]:
-    """Sorted names directly inside a folder, unfinished files left out; empty where there is no such folder."""
+    """Return the sorted names in a folder, without unfinished files; empty if there is no such folder."""
     if is_local(url):
         path = local_path(url)
-        with explained(url):
+        with translate_error(url):
             names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
     else:
         file_system, path_inside = connect(url)
-        with explained(url):
+        with translate_error(url):
             try:
                 names = [base_name(entry) for entry in file_system.ls(path_inside, detail=False)]
             except FileNotFoundError:
@@ -287,18 +291,18 @@ def list_names(url: str) -> list[str]:
 
 
 def file_size(url: str) -> int:
-    """Bytes of a file."""
+    """Return the size of a file in bytes."""
     if is_local(url):
-        with explained(url):
+        with translate_error(url):
             return local_path(url).stat().st_size
     file_system, path = connect(url)
-    with explained(url):
+    with translate_error(url):
         return int(file_system.size(path))
 
 
 def remove(url: str) -> None:
-    """Remove a file or a whole folder; nothing happens where there is none."""
-    with explained(url):
+    """Remove a file or a whole folder, if it exists."""
+    with translate_error(url):
         if is_local(url):
             path = local_path(url)
             if path.is_dir():
@@ -312,15 +316,15 @@ def remove(url: str) -> None:
 
 
 def remove_unfinished(url: str) -> None:
-    """Remove what writers that were killed left directly inside a local folder."""
+    """Remove the temporary files that killed writers left in a local folder."""
     if is_local(url):
-        with explained(url):
+        with translate_error(url):
             for path in local_path(url).glob(".*.tmp"):
                 path.unlink(missing_ok=True)
 
 
 def sha256(url: str) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
+    """Return the hexadecimal SHA-256 of a file."""
     digest = hashlib.sha256()
     with open_read(url) as file:
         while chunk := file.read(1 << 20):
@@ -329,12 +333,12 @@ def sha256(url: str) -> str:
 
 
 def bytes_digest(data: bytes) -> str:
-    """Hexadecimal SHA-256 of bytes at hand."""
+    """Return the hexadecimal SHA-256 of some bytes."""
     return hashlib.sha256(data).hexdigest()
 
 
 def local_copy(url: str, digest: str) -> Path:
-    """A path to the file on this machine: itself, or a checked copy kept under its SHA-256 in the user's cache folder."""
+    """Return a local path of a file: its own, or that of a verified copy under its SHA-256 in the user's cache folder."""
     if is_local(url):
         return local_path(url)
     cache = Path(os.environ.get("NEZHA_PIPE_CACHE") or Path.home() / ".cache" / "nezha-pipe")

@@ -96,23 +96,23 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_what_was_there(tiny_disk: Pa
 
 
 def test_errors_of_the_device_are_told_with_the_place() -> None:
-    with pytest.raises(StorageError, match=r"^here: no space left"), storage.explained("here"):
+    with pytest.raises(StorageError, match=r"^here: no space left"), storage.translate_error("here"):
         raise OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(StorageError, match=r"^here: .*Input/output error$"), storage.explained("here"):
+    with pytest.raises(StorageError, match=r"^here: .*Input/output error$"), storage.translate_error("here"):
         raise OSError(errno.EIO, "Input/output error")
 
 
 def test_errors_of_store_clients_are_told_in_one_line() -> None:
     from botocore.exceptions import EndpointConnectionError, NoCredentialsError  # type: ignore[import-untyped]
 
-    with pytest.raises(StorageError, match=r"^s3://b/k: Unable to locate credentials$"), storage.explained("s3://b/k"):
+    with pytest.raises(StorageError, match=r"^s3://b/k: Unable to locate credentials$"), storage.translate_error("s3://b/k"):
         raise NoCredentialsError
-    with pytest.raises(StorageError, match="Could not connect"), storage.explained("s3://b/k"):
+    with pytest.raises(StorageError, match="Could not connect"), storage.translate_error("s3://b/k"):
         raise EndpointConnectionError(endpoint_url="http://nowhere")
 
 
 def test_our_own_bugs_keep_their_traceback() -> None:
-    with pytest.raises(ValueError, match="bug"), storage.explained("here"):
+    with pytest.raises(ValueError, match="bug"), storage.translate_error("here"):
         raise ValueError("bug")
 
 

@@ -12,11 +12,12 @@ import pytest
 
 from pipeline.config import VocabularyConfig
 from pipeline.engine import stages
+from pipeline.engine.execution import Execution
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
 from pipeline.examples.shards import ShardSet
 from pipeline.sources.inputs import expand
-from pipeline.tfrecords import exchange, tfrecord
+from pipeline.tfrecords import bert_examples, checksum, exchange, tfrecord
 from pipeline.tfrecords.bert_examples import read_examples
 from pipeline.tfrecords.exchange import export_tfrecords, import_tfrecords
 from pipeline.tokenization.vocab import (
@@ -88,7 +89,9 @@ def test_the_checksum_is_crc32c() -> None:
     """The check value of the catalogue of CRCs, and of RFC 3720, appendix B.4: 32 bytes of zeros."""
     plain = [0xE3069283, 0x8A9136AA, 0]
     masked = [((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF for crc in plain]
-    assert tfrecord.masked_crc32c([CHECK, bytes(32), b""]).tolist() == masked
+    data = [CHECK, bytes(32), b""]
+    assert [checksum.crc32c(one) for one in data] == plain
+    assert [checksum.masked_crc32c(one) for one in data] == masked
 
 
 @needs_real_data
@@ -170,7 +173,9 @@ def test_imported_shards_do_not_depend_on_workers(tmp_path: Path) -> None:
     digests = set()
     for workers in (1, 2):
         root = tmp_path / f"run{workers}"
-        digests.add(import_tfrecords(files, "old", stage_of(bert_vocab(200), root), str(root), workers=workers).digest)
+        digests.add(
+            import_tfrecords(files, "old", stage_of(bert_vocab(200), root), str(root), execution=Execution(workers)).digest
+        )
     assert len(digests) == 1
 
 
@@ -210,9 +215,9 @@ def test_a_damaged_file_is_one_line(kind: str, message: str, tmp_path: Path) -> 
         ({"input_ids": [101, 103, 8, 9, 102, 102] + [0] * 10}, r"\[CLS\] and \[SEP\] of this vocabulary"),
         ({"segment_ids": [0, 1, 0, 0, 1, 1] + [0] * 10}, "segment_ids are 0 in A and 1 in B"),
         ({"input_mask": [1, 1, 0, 1, 1, 1] + [0] * 10}, "input_mask is 1 up to the end"),
-        ({"masked_lm_positions": [3, 0, 0]}, "only text is hidden"),
-        ({"masked_lm_positions": [9, 0, 0]}, "only text is hidden"),
-        ({"masked_lm_ids": [7, 0]}, "record 1 has another number of masked_lm_ids"),
+        ({"masked_lm_positions": [3, 0, 0]}, "only text is masked"),
+        ({"masked_lm_positions": [9, 0, 0]}, "only text is masked"),
+        ({"masked_lm_ids": [7, 0]}, "record 1 has a different number of masked_lm_ids"),
     ],
 )
 def test_records_that_cannot_be_are_named(changed: Features, message: str, tmp_path: Path) -> None:
@@ -229,13 +234,13 @@ def test_other_messages_are_no_examples(tmp_path: Path) -> None:
         list(read_examples(str(path)))
     with path.open("wb") as file:
         tfrecord.write_records(file, [b"\x0a\xff\xff"])
-    with pytest.raises(CorpusError, match=r"record 0 is no tf\.train\.Example"):
+    with pytest.raises(CorpusError, match=r"record 0 is not a tf\.train\.Example"):
         list(read_examples(str(path)))
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.tfrecord").write_bytes(b"")
-    with pytest.raises(CorpusError, match="holds no record"):
+    with pytest.raises(CorpusError, match="has no records"):
         import_tfrecords(expand([str(tmp_path / "a.tfrecord")]), "old", stage_of(bert_vocab(200), tmp_path), str(tmp_path))
 
 
@@ -281,14 +286,17 @@ def test_what_cannot_be_written_is_refused(corpus: Finished, tmp_path: Path) -> 
     with pytest.raises(CorpusError, match="made with another vocabulary"):
         export_tfrecords(corpus, bert_vocab(200), str(tmp_path))
     dynamic = replace(corpus, manifest={**corpus.manifest, "masking": {**corpus.manifest["masking"], "static_draws": 0}})
-    with pytest.raises(CorpusError, match="holds no masks"):
+    with pytest.raises(CorpusError, match="has no masks"):
         export_tfrecords(dynamic, tiny.VOCAB, str(tmp_path))
 
 
 def test_many_records_are_read_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tfrecord, "RECORDS_AT_A_TIME", 3)
+    monkeypatch.setattr(bert_examples, "RECORDS_AT_A_TIME", 3)
     features = [example([101, 103, *range(8, 8 + i % 5), 102]) for i in range(20)]
-    assert read(write(tmp_path / "a.tfrecord", features)) == features
+    path = write(tmp_path / "a.tfrecord", features)
+    assert read(path) == features
+    found = [ids.tolist() for columns in read_examples(str(path)) for ids in columns["input_ids"]]
+    assert found == [one["input_ids"] for one in features]
 
 
 def test_shards_of_many_files_are_more_than_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,9 +19,9 @@ from typing import IO
 import torch
 from torch import Tensor
 
-from model.conversion.crc32c import crc32c, masked
 from pipeline import storage
 from pipeline.errors import CheckpointError, StorageError
+from pipeline.tfrecords.checksum import masked_crc32c
 
 FOOTER, MAGIC = 48, 0xDB4775248B80FB57
 TYPES = {1: torch.float32, 2: torch.float64, 3: torch.int32, 9: torch.int64, 14: torch.bfloat16, 19: torch.float16}
@@ -81,7 +81,7 @@ class TensorBundle:
             raise CheckpointError(f"{error}; a TensorFlow checkpoint is .index and .data files together") from error
         if len(data) != entry.size:
             raise CheckpointError(f"{url}: cut short inside {name}; fetch the file again")
-        if masked(crc32c(data)) != entry.crc:
+        if masked_crc32c(data) != entry.crc:
             raise CheckpointError(f"{url}: {name} is damaged (its checksum differs); fetch the file again")
         if not data:
             return torch.empty(entry.shape, dtype=TYPES[entry.type])
@@ -96,7 +96,7 @@ def write_bundle(prefix: str, tensors: Mapping[str, Tensor]) -> None:
         for name, tensor in sorted(tensors.items(), key=lambda item: item[0].encode()):
             data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
             shape = b"".join(_field(2, _field(1, size)) for size in tensor.shape)
-            place = _field(4, offset) + _field(5, len(data)) + b"\x35" + struct.pack("<I", masked(crc32c(data)))
+            place = _field(4, offset) + _field(5, len(data)) + b"\x35" + struct.pack("<I", masked_crc32c(data))
             rows.append((name.encode(), _field(1, types[tensor.dtype]) + _field(2, shape) + place))
             file.write(data)
             offset += len(data)
@@ -121,7 +121,7 @@ def _block(data: bytes, place: list[int]) -> bytes:
     """The content of a block, whose 5 last bytes are the kind of packing and a checksum."""
     offset, size = place
     packed, end = data[offset : offset + size], data[offset + size : offset + size + 5]
-    if masked(crc32c(packed + end[:1])) != struct.unpack("<I", end[1:])[0]:
+    if masked_crc32c(packed + end[:1]) != struct.unpack("<I", end[1:])[0]:
         raise ValueError("the checksum of a block differs")
     if end[0] == _SNAPPY:
         import pyarrow as pa
@@ -150,7 +150,7 @@ def _write_block(file: IO[bytes], offset: int, rows: Sequence[tuple[bytes, bytes
         places.append(len(content))
         content += b"\0" + _varint(len(key)) + _varint(len(value)) + key + value
     content += struct.pack(f"<{max(1, len(places))}I", *(places or [0])) + struct.pack("<I", max(1, len(places)))
-    file.write(content + b"\0" + struct.pack("<I", masked(crc32c(content + b"\0"))))
+    file.write(content + b"\0" + struct.pack("<I", masked_crc32c(content + b"\0")))
     return offset, len(content)
 
 

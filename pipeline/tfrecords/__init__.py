@@ -1,6 +1,7 @@
-"""Examples of Google's BERT and Huawei's NEZHA: TFRecord files, read into shards and written from them, without TensorFlow.
+"""TFRecord files of BERT's and NEZHA's pretraining examples: imported as shards and exported from them, without TensorFlow.
 
-tfrecord.py         frames and checksums of the file
+checksum.py         masked CRC-32C
+tfrecord.py         records and their checksums; the tf.train.Example message in each
 bert_examples.py    input_ids, masked_lm_positions, ... <-> the columns of a shard
-exchange.py         whole folders, either way
+exchange.py         whole files: `import_tfrecords`, a stage like any other that makes shards, and `export_tfrecords`
 """

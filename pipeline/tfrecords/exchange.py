@@ -1,4 +1,4 @@
-"""TFRecord files of BERT's pretraining examples become shards, and shards such files, for teams that train with them.
+"""Import TFRecord files of BERT's pretraining examples as shards, and export shards to such files.
 
 import_tfrecords(expand(["gs://old/wiki_*.tfrecord"]), "wiki", vocab, root)     stage shards_wiki_128, ready to train on
 export_tfrecords(shards, vocab, "gs://old/new")                                 train-00000-0.tfrecord ...
@@ -17,12 +17,8 @@ from pipeline.config import MaskingConfig, PairsConfig
 from pipeline.documents.stage import COMPRESSED
 from pipeline.documents.table import part_of
 from pipeline.engine import job, steps
-from pipeline.engine.stages import (
-    Finished,
-    Report,
-    Stage,
-    silent,
-)
+from pipeline.engine.execution import SERIAL, Execution, Report, silent
+from pipeline.engine.stages import Finished, Stage
 from pipeline.engine.stages import run as run_stage
 from pipeline.errors import CorpusError
 from pipeline.examples.masking import Masks
@@ -56,36 +52,37 @@ def import_tfrecords(
     seed: int = 12_345,
     validation_ratio: float = 0.005,
     licence: str = "unknown",
-    workers: int = 1,
-    report: Report = silent,
+    execution: Execution = SERIAL,
 ) -> Finished:
-    """Shards of TFRecord files: the stage `shards_<source>_<length>`, with the mask of each record as its one static draw.
+    """Make the stage `shards_<source>_<length>` from TFRecord files, with each record's mask as its one static draw.
 
-    Raises: CorpusError for a file that is damaged or no such file, or made with another vocabulary than `vocab`.
+    Raises: CorpusError for a file that is damaged, is not a TFRecord file, or was made with another vocabulary than `vocab`.
     """
     first = next((columns for file in files[:1] for columns in read_examples(file.url)), None)
     if first is None:
-        raise CorpusError(f"{files[0].url if files else 'no file'}: holds no record")
+        raise CorpusError(f"{files[0].url if files else 'no file'}: has no records")
     length, most = first["input_ids"].shape[1], first["masked_lm_positions"].shape[1]
     masking = MaskingConfig(policy="token", max_predictions_per_seq=most)
     pairs = PairsConfig(task="nsp" if LABEL in first else "none")
     settings = {"source": source, "sequence_length": length, "seed": seed, "validation_ratio": validation_ratio}
     settings["licence"] = licence
     inputs = {**digests(files, root), "vocabulary": vocab.digest}
-    stage = Stage(f"shards_{source}_{length}", STAGE_VERSION, {**settings, "format": "tfrecord"}, inputs)
+    stage = Stage("shards", STAGE_VERSION, {**settings, "format": "tfrecord"}, inputs, source=source, length=length)
 
     def body(folder: str) -> dict[str, Any]:
         numbers = {split: 1 for split in SPLITS}
-        # A padded record is about twice its row, and packed ones are taken as three times smaller.
-        numbers["train"] = max(1, round(sum(file.size * (1.5 if _packed(file.url) else 0.5) for file in files) / SHARD_BYTES))
+        # A padded record is about twice as large as its row; compressed files are assumed to be three times smaller.
+        numbers["train"] = max(
+            1, round(sum(file.size * (1.5 if _compressed(file.url) else 0.5) for file in files) / SHARD_BYTES)
+        )
         metadata = {"vocabulary_sha256": vocab.manifest["sha256"], "stage_key": stage.key}
         tasks = [FileTask(number, file.url) for number, file in enumerate(files)]
         read = ReadFile(vocab, length, seed, validation_ratio, numbers["train"])
         work = steps.Job(f"shards of {source}", folder, tasks, read, WriteShard(folder, numbers["train"], metadata))
-        entries, counts = job.run(work, workers, report)
+        entries, counts = job.run(work, execution)
         return {
             "files": entries,
-            **{name: settings[name] for name in ("source", "sequence_length", "seed")},
+            "seed": seed,
             "licence": licence,
             "vocabulary": {name: value for name, value in vocab.manifest.items() if name in VOCABULARY_FACTS},
             "masking": asdict(masking),
@@ -95,10 +92,10 @@ def import_tfrecords(
             "unknown_characters": {},
         }
 
-    return run_stage(root, stage, body)
+    return run_stage(root, stage, body, execution)
 
 
-def _packed(url: str) -> bool:
+def _compressed(url: str) -> bool:
     return url.endswith(COMPRESSED)
 
 
@@ -116,7 +113,7 @@ class FileTask:
 
 @dataclass(frozen=True)
 class ReadFile:
-    """Map: the rows of a file and the shard of each."""
+    """Map: the rows of a file, and the shard of each."""
 
     vocabulary: Finished
     length: int
@@ -129,7 +126,7 @@ class ReadFile:
         for columns in read_examples(task.url):
             where = task.url if not read else f"{task.url}, after {read} records"
             if columns["input_ids"].shape[1] != self.length:
-                raise CorpusError(f"{where}: sequences are not {self.length} tokens long, as those of the first file are")
+                raise CorpusError(f"{where}: sequences are not {self.length} tokens long, unlike those of the first file")
             read += len(columns["input_ids"])
             yield from self._restored(columns, where)
 
@@ -163,18 +160,21 @@ class ReadFile:
 def export_tfrecords(
     stage: Finished, vocab: Vocab, output: str, *, max_predictions: int = 0, report: Report = silent
 ) -> list[str]:
-    """Write shards as TFRecord files, one for each shard and static draw; their URLs.
+    """Write shards as TFRecord files, one per shard and static draw, and return their URLs.
 
-    Sequences are padded to the length of the shards, predictions to `max_predictions`; 0 = what the recipe says, or as many as
-    the row with most has. A row without a pair gets the label 0: the form has no way to say that there is none.
+    A row without a pair gets the label 0, because the format cannot express that there is none.
 
-    Raises: CorpusError for shards of another vocabulary, without static masks, or with more predictions than asked for.
+    Args:
+        max_predictions: predictions to pad to; 0 = the recipe's max_predictions_per_seq, or else the most that any row has.
+            Sequences are padded to the sequence length of the shards.
+
+    Raises: CorpusError for shards of another vocabulary, without static masks, or with more than `max_predictions`.
     """
     if stage.manifest["vocabulary"]["sha256"] != vocab.sha256:
-        raise CorpusError(f"{stage.url}: made with another vocabulary than the given one; give the vocab.txt of its recipe")
+        raise CorpusError(f"{stage.url}: made with another vocabulary; give the vocab.txt of its recipe")
     draws = stage.manifest["masking"]["static_draws"]
     if not draws:
-        raise CorpusError(f"{stage.url}: holds no masks, they are drawn while training; prepare it with static_draws = 1")
+        raise CorpusError(f"{stage.url}: has no masks, they are drawn during training; prepare it with static_draws = 1")
     most = max_predictions or stage.manifest["masking"]["max_predictions_per_seq"] or _most_predictions(stage)
     length = stage.manifest["sequence_length"]
     sets = [(split, ShardSet(stage, split)) for split in SPLITS]
@@ -193,6 +193,7 @@ def export_tfrecords(
 
 
 def _most_predictions(stage: Finished) -> int:
+    """Return the most predictions of any row and draw."""
     most = 1
     for entry in stage.files("", ".arrow"):
         path = storage.local_copy(stage.file(entry["name"]), entry["sha256"])
