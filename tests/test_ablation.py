@@ -1,4 +1,4 @@
-"""Ablation: variants are read and refused, what they share is made once, an interrupted one goes on, tables add up."""
+"""Ablation: variants are parsed or refused, shared stages run once, an interrupted ablation resumes, tables add up."""
 
 import json
 import re
@@ -61,7 +61,7 @@ ROWS = [{"sentence1": f"第{n}个人在{n}点睡觉", "sentence2": "他睡了", 
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> str:
-    """The miniature recipe with its files."""
+    """Write the miniature recipe and its files."""
     reviews = [f"第{n}条评论，讲的是一家开在山里的旅馆，房间很干净，早饭也好吃。" for n in range(300)]
     (tmp_path / "reviews.txt").write_text("\n\n".join(reviews), encoding="utf-8")
     (tmp_path / "tasks" / "ocnli").mkdir(parents=True)
@@ -76,12 +76,12 @@ def recipe(tmp_path: Path) -> str:
 
 
 def ablate(recipe: str, output: Path, *variants: str) -> Result:
-    told = [word for variant in variants for word in ("--variant", variant)]
-    arguments = ["ablate", recipe, "--output", str(output), "--seeds", "2", "--workers", "1", "--json", *told]
+    options = [word for variant in variants for word in ("--variant", variant)]
+    arguments = ["ablate", recipe, "--output", str(output), "--seeds", "2", "--workers", "1", "--json", *options]
     return CliRunner().invoke(main, arguments)
 
 
-def test_an_ablation_shares_stages_is_stopped_goes_on_and_tells_all(
+def test_an_ablation_shares_stages_resumes_and_reports_everything(
     recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / "out"
@@ -96,18 +96,18 @@ def test_an_ablation_shares_stages_is_stopped_goes_on_and_tells_all(
     monkeypatch.setattr(Chain, "export", stopped)
     assert ablate(recipe, output, *wanted).exit_code == 130
     monkeypatch.undo()
-    begun = {path: path.stat().st_mtime_ns for path in output.glob("*/manifest.json")}
+    finished = {path: path.stat().st_mtime_ns for path in output.glob("*/manifest.json")}
     assert len([*output.glob("checkpoint-*/manifest.json")]) == 2 and not (output / "results.json").exists()
 
     result = ablate(recipe, output, *wanted)
     assert result.exit_code == 0, result.output
-    assert all(path.stat().st_mtime_ns == then for path, then in begun.items())
+    assert all(path.stat().st_mtime_ns == then for path, then in finished.items())
     stages = [re.sub(r"-[0-9a-f]{12}$", "", path.parent.name) for path in output.glob("*/manifest.json")]
     assert {name: stages.count(name) for name in ("documents_own", "vocabulary", "checkpoint", "export", "scores")} == {
         **{"documents_own": 1, "vocabulary": 1},
         **{"checkpoint": 3, "export": 3, "scores": 3},
     }
-    assert stages.count("shards_own_32") == 2  # tokens are masked otherwise, a wider network reads the same
+    assert stages.count("shards_own_32") == 2  # policy "token" masks differently; a wider network reads the same shards
 
     found = json.loads(result.stdout)
     assert json.loads((output / "results.json").read_text()) == found
@@ -121,7 +121,7 @@ def test_an_ablation_shares_stages_is_stopped_goes_on_and_tells_all(
     page = (output / "results.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 4 and all((output / row["report"]).exists() for row in found["variants"])
     document = (output / "results.md").read_text(encoding="utf-8")
-    assert "| ocnli | none | accuracy | 2 |" in document and "Of token the masks are others" in document
+    assert "| ocnli | none | accuracy | 2 |" in document and "Masks of token differ" in document
     for name in re.findall(r"!\[.*?\]\((.*?)\)", document):
         assert ElementTree.parse(output / name).getroot().tag.endswith("svg")
     assert str(tmp_path) not in document
@@ -141,7 +141,7 @@ def test_an_ablation_shares_stages_is_stopped_goes_on_and_tells_all(
         (["bare:evaluation.data=''"], "bare: .*has no data for ocnli"),
     ],
 )
-def test_a_variant_that_cannot_be_is_told_in_one_line(recipe: str, tmp_path: Path, variants: list[str], message: str) -> None:
+def test_an_impossible_variant_is_reported_in_one_line(recipe: str, tmp_path: Path, variants: list[str], message: str) -> None:
     result = ablate(recipe, tmp_path / "out", *variants)
     assert result.exit_code == 2 and re.search(message, result.stderr), result.output
     assert result.stderr.strip().count("\n") == 0
@@ -157,7 +157,7 @@ def test_a_variant_that_cannot_be_is_told_in_one_line(recipe: str, tmp_path: Pat
         ("a:vocabulary.url=s3://b/v:1.txt", ("vocabulary.url=s3://b/v:1.txt",)),
     ],
 )
-def test_settings_of_a_variant_are_parted_by_commas_but_not_within_lists(text: str, settings: tuple[str, ...]) -> None:
+def test_settings_of_a_variant_are_separated_by_commas_but_not_within_lists(text: str, settings: tuple[str, ...]) -> None:
     assert ablation.read(text) == ("a", settings)
 
 
@@ -206,7 +206,7 @@ def test_tables_show_what_was_found() -> None:
     assert "| ocnli | c | accuracy | 2 | 0.355 | 0.007 | -0.050 | 0.000 |" in document
     assert "| 5 | 8.500 | 8.500 | - |" in document and "| 40 | 5.000 | 5.000 | 1.000 |" in document
     assert len(re.findall(r"^\| [\d,]+ \|", document, re.M)) == comparison.CURVE_ROWS
-    assert "standard error of up to 0.050" in document and "at most 50 examples" in document
+    assert "standard error of up to 0.050" in document and "at most 50 training examples per task" in document
     assert comparison.table(content).split("\n")[3].split() == [
         "ocnli",
         "c",

@@ -1,4 +1,4 @@
-"""The report on data: every record is in exactly one place, each section is there when its facts are, and nothing gets out."""
+"""The report on data: every record is counted once, a section appears if its facts do, and text never becomes markup."""
 
 import html
 import itertools
@@ -127,7 +127,7 @@ def inputs(tmp_path: Path) -> ReportInputs:
         key="k",
         recipe={"name": "corpora", "source": source, "phase": [{"weights": {"wiki": 3.0, "news": 1.0}}]},
         documents=[wiki_documents(tmp_path), news_documents(tmp_path)],
-        duplicates=decided(tmp_path),
+        dedup=decided(tmp_path),
         vocabulary=stage(tmp_path, "vocabulary", size=21_128, sha256="5e" * 32, built=False, mapped_punctuation={"“": '"'}),
         tokens=[tokens(tmp_path, "wiki", 500_000, {"踔": 70, "囧": 30}), tokens(tmp_path, "news", 200_000, {"囧": 100})],
         shards=[shards(tmp_path, "wiki"), shards(tmp_path, "news")],
@@ -136,7 +136,7 @@ def inputs(tmp_path: Path) -> ReportInputs:
 
 
 def text(document: str) -> str:
-    """What a reader sees of a page."""
+    """Return the visible text of a page."""
     plain = re.sub(r"(?s)<style>.*?</style>|<[^>]+>", " ", document)
     return re.sub(r"\s+", " ", html.unescape(plain))
 
@@ -149,17 +149,17 @@ def headings(inputs: ReportInputs) -> list[str]:
     return re.findall(r"<h2[^>]*>(.*?)</h2>", page(figures(inputs)))
 
 
-def places(row: Row) -> int:
-    """Records of a source, wherever they are."""
+def records(row: Row) -> int:
+    """Count the records of a source over all outcomes."""
     return sum(sum(row[table].values()) for table in ("skipped", "bad", "dropped")) + int(row["empty"]) + int(row["kept"])
 
 
 def test_every_record_and_every_character_is_in_exactly_one_place(inputs: ReportInputs) -> None:
     content = figures(inputs)
     for row in [*content["funnel"], content["total"]]:
-        assert places(row) == row["read"] and set(row["unaccounted"].values()) == {0}
+        assert records(row) == row["read"] and set(row["unaccounted"].values()) == {0}
         characters = row["characters"]
-        assert characters["documents"] == characters["dropped"] + characters["lines_out"] + characters["kept"]
+        assert characters["documents"] == characters["dropped"] + characters["lines_removed"] + characters["kept"]
     assert content["total"]["read"] == 1_500 and content["total"]["kept"] == 1_040
     assert content["total"]["dropped"]["too_short"] == 22
 
@@ -179,7 +179,7 @@ def test_an_account_leads_from_level_to_level_for_all_and_for_each_source(inputs
         assert not lost or lost[-1]["left"] == entries[after]["left"]
 
 
-def test_unreadable_records_whose_reason_nobody_told_are_unreadable(inputs: ReportInputs) -> None:
+def test_unreadable_records_without_a_reason_are_unreadable(inputs: ReportInputs) -> None:
     assert figures(inputs)["funnel"][0]["bad"] == {"markup: nested too deep": 3, "bad": 1}
     assert "unreadable: not JSON −20" in shown(inputs) and " unreadable −1" in shown(inputs)
 
@@ -193,34 +193,34 @@ def test_a_manifest_that_does_not_add_up_is_told(inputs: ReportInputs) -> None:
 
 def test_the_account_is_on_the_page_in_the_order_of_the_chain(inputs: ReportInputs) -> None:
     page_text = shown(inputs)
-    told = [
+    expected = [
         "records read 1,500 100.0%",
         "redirect −300 20.0%",
         "disambiguation −60",
         "empty −6",
         "documents 1,080 72.0%",
         "too short too_short −22",
-        "one run of 3 letters too often top_3 −3",
-        "holds evaluation text −2",
-        "exact copy −9",
-        "near copy −4",
+        "one frequent 3-gram top_3 −3",
+        "contains evaluation text −2",
+        "exact duplicate −9",
+        "near duplicate −4",
         "kept 1,040 69.3%",
         "in dropped documents −39,000 4.6%",
-        "repeated lines taken out −5,000",
+        "repeated lines removed −5,000",
         "kept 796,000 94.8%",
     ]
-    found = [page_text.index(one) for one in told]
+    found = [page_text.index(one) for one in expected]
     assert found == sorted(found)
     assert "too short too_short 22 12 10" in page_text  # by source
 
 
 SECTIONS = {
-    "From raw to kept": {"documents": []},
+    "From records to kept documents": {"documents": []},
     "Sources": {"documents": []},
     "What was changed": {"documents": []},
     "Wikitext": {"documents": []},
     "Length, language and script": {"documents": []},
-    "Copies and leaks": {"dedup": None},
+    "Duplicates and contamination": {"dedup": None},
     "Words and tokens": {"tokens": [], "vocabulary": None},
     "Shards": {"shards": []},
 }
@@ -238,7 +238,7 @@ def test_manifests_that_say_only_what_they_are_of_make_a_page(inputs: ReportInpu
         key="k",
         recipe={},
         documents=[stage(tmp_path, "documents_news", source="news")],
-        duplicates=stage(tmp_path, "dedup"),
+        dedup=stage(tmp_path, "dedup"),
         vocabulary=stage(tmp_path, "vocabulary"),
         tokens=[stage(tmp_path, "tokens_news", source="news")],
         shards=[stage(tmp_path, "shards_news_128", source="news", sequence_length=128)],
@@ -254,24 +254,23 @@ def test_only_finished_sections_are_in_the_contents(inputs: ReportInputs) -> Non
 
 CAPTIONS = {
     "funnel": "1,040 of 1,500 records are kept (69.3%), with 796,000 of 840,000 characters (94.8%). "
-    "The largest losses: redirect 300, disambiguation 60, other namespace 30.",
-    "mixture": "Kept documents and their characters and tokens. wiki has 70.4% of the characters.",
-    "changes": "Most often: HTML, in 470 of 1,080 documents (43.5%).",
-    "copies": "Dropped of 1,080 documents: exact copy 9, near copy 4. 4 documents stay for their copies. "
-    "50 repeated lines (5,000 characters, 0.6%) are taken out of documents that stay.",
-    "cluster_sizes": "Documents that stay, by how many there were of each, itself included. The largest cluster has 11.",
-    "document_lengths": "Documents as read, by number of characters; a bar ends where the next begins. "
-    "Fullest of wiki: from 1,024 on, 75.0%. Fullest of news: from 256 on, 100.0%.",
+    "Most often dropped: redirect 300, disambiguation 60, other namespace 30.",
+    "mixture": "Sources of the kept text. wiki has 70.4% of the characters.",
+    "changes": "Most frequent: HTML, in 470 of 1,080 documents (43.5%).",
+    "duplicates": "Dropped out of 1,080 documents: exact duplicate 9, near duplicate 4. 4 kept documents had duplicates. "
+    "50 repeated lines (5,000 characters, 0.6%) were removed from kept documents.",
+    "cluster_sizes": "Clusters of duplicates by number of documents, the kept one included. The largest has 11.",
+    "document_lengths": "Documents as read, by number of characters. Each bar is labelled with its lower bound. "
+    "Largest bin of wiki: from 1,024 characters, 75.0%. Largest bin of news: from 256 characters, 100.0%.",
     "languages": "Documents as read: 99.1% Chinese, 0.9% Japanese.",
     "scripts": "Documents as read: 92.6% simplified, 7.4% traditional.",
-    "wiki_wiki": "2 templates that are dropped are listed; they held 8,901 characters. Others gave their text 854 times. "
-    "The text that stays has 600,000 characters.",
-    "unknown_characters": "200 of 700,000 tokens are unknown (0.029%).",
-    "masks": "Predicted: 15.00% of the tokens. Of these 80.0% are shown as [MASK], "
-    "10.0% as themselves, 10.0% as another token.",
-    "row_lengths": "Training rows by number of tokens, in eighths of the longest; the number under a bar is its most. "
-    "In the last eighth: from 70.0% (wiki 128) to 70.0% (wiki 128).",
-    "time": "From files to shards: 17.0 s for 2.5 MB of text, 0.15 MB a second. Text is counted with 3 bytes a character.",
+    "wiki_wiki": "2 dropped templates are listed; they contained 8,901 characters. "
+    "Templates were replaced by their text 854 times. The kept text has 600,000 characters.",
+    "unknown_characters": "200 of 700,000 tokens are [UNK] (0.029%).",
+    "masks": "15.00% of the tokens are masked: 80.0% shown as [MASK], 10.0% as themselves, 10.0% as another token.",
+    "row_lengths": "Training rows by number of tokens. Each bar is labelled with its upper bound. "
+    "In the longest bin: from 70.0% (wiki 128) to 70.0% (wiki 128).",
+    "time": "From files to shards: 17.0 s for 2.5 MB of text, 0.15 MB per second, counting 3 bytes per character.",
 }
 
 
@@ -284,7 +283,7 @@ def test_captions_tell_the_numbers(inputs: ReportInputs, name: str, caption: str
 def test_the_mixture_is_told_in_documents_characters_tokens_and_weights(inputs: ReportInputs) -> None:
     mixture = figures(inputs)["mixture"]
     assert mixture["names"] == ["wiki", "news"]
-    assert {row["label"]: round(row["shares"][0], 4) for row in mixture["rows"]} == {
+    assert {row["label"]: round(row["fractions"][0], 4) for row in mixture["rows"]} == {
         "documents": 0.5481,
         "characters": 0.7035,
         "tokens": 0.7143,
@@ -298,18 +297,18 @@ def test_samples_stand_under_their_reason_with_what_was_kept_beside_them(inputs:
     document, page_text = page(figures(inputs)), shown(inputs)
     assert "too short: 1 of 22" in page_text and "repeated line: 1 of 50" in page_text
     assert "外宾<del>今</del>天来访。" in document and "外宾<ins>昨</ins>天来访。" in document
-    assert "evaluation file left out evaluation text wiki cmrc2018_dev.json.gz 凤凰卫视资讯台 资讯台是" in page_text
+    assert "evaluation file dropped evaluation text wiki cmrc2018_dev.json.gz 凤凰卫视资讯台 资讯台是" in page_text
     assert "zhwiki.xml#17 markup: nested too deep 柏林: {{{{{{" in page_text
     assert '图书<del><span class="code">U+200B</span></del>馆' in document
 
 
 def test_few_samples_of_a_reason_are_shown_of_each_source_in_turn(inputs: ReportInputs) -> None:
-    assert inputs.duplicates
+    assert inputs.dedup
     numbers = {"wiki": 9, "news": 1}
     many = [
         {"source": name, "reason": "too_short", "text": f"{name}{n}"} for name, most in numbers.items() for n in range(most)
     ]
-    inputs.duplicates.manifest["samples"] = many
+    inputs.dedup.manifest["samples"] = many
     samples = figures(inputs)["left_out"]["dropped"][0]["samples"]
     assert [sample["text"] for sample in samples] == ["wiki0", "news0", "wiki1", "wiki2", "wiki3"]
 
@@ -317,8 +316,8 @@ def test_few_samples_of_a_reason_are_shown_of_each_source_in_turn(inputs: Report
 def test_wikitext_templates_groups_and_repairs_are_told(inputs: ReportInputs) -> None:
     page_text = shown(inputs)
     assert "Infobox country 6,641 仮リンク 2,260" in page_text and "references 2,000 tables 500" in page_text
-    assert "1 templates that gave their text, by how often lang 854" in page_text
-    assert "21 brackets and signs mended; conversion rules in the text: 3." in page_text
+    assert "1 templates replaced by their text, by frequency lang 854" in page_text
+    assert "21 brackets and punctuation marks repaired; conversion rules in the text: 3." in page_text
     assert "地名 2" in page_text and "IT 5" in page_text
 
 
@@ -330,8 +329,8 @@ def test_personal_data_and_rules_are_counted_by_source(inputs: ReportInputs) -> 
 
 def test_clusters_evaluation_files_and_withdrawn_ids_are_told(inputs: ReportInputs) -> None:
     page_text = shown(inputs)
-    assert "documents of a cluster 75% 2 11" in page_text
-    assert "cmrc2018_dev.json.gz 2" in page_text and "withdrawn ids that no source has: 1." in page_text
+    assert "documents per cluster 75% 2 11" in page_text
+    assert "cmrc2018_dev.json.gz 2" in page_text and "withdrawn ids not found: 1." in page_text
 
 
 def test_lengths_have_a_bar_for_every_bin_even_an_empty_one(inputs: ReportInputs) -> None:
@@ -349,16 +348,16 @@ def test_tokens_are_told_by_source_and_in_all(inputs: ReportInputs) -> None:
 
 def test_masks_are_told_as_measured(inputs: ReportInputs) -> None:
     content = figures(inputs)
-    assert content["masked_share"] == pytest.approx(0.15)
+    assert content["masked_ratio"] == pytest.approx(0.15)
     assert content["masks"]["rows"][0] == {
         "label": "wiki 128",
         "numbers": [1_320, 165, 165],
-        "shares": [pytest.approx(0.8), pytest.approx(0.1), pytest.approx(0.1)],
+        "fractions": [pytest.approx(0.8), pytest.approx(0.1), pytest.approx(0.1)],
     }
     page_text = text(page(content))
     assert "wiki 128 train 90 100 10,000 15.00%" in page_text
-    assert "B from elsewhere tokens used twice, as such a B wiki 128 train 100 48 700" in page_text
-    assert "tokens cut off" not in page_text  # none was
+    assert "B from elsewhere tokens used again as a random B wiki 128 train 100 48 700" in page_text
+    assert "tokens cut off" not in page_text  # none were
 
 
 def test_throughput_is_of_the_text_that_goes_through_a_stage(inputs: ReportInputs) -> None:
@@ -372,7 +371,7 @@ def test_throughput_is_of_the_text_that_goes_through_a_stage(inputs: ReportInput
 
 
 def hostile(value: Any) -> Any:
-    """The same facts with markup in every name and text."""
+    """Return the same facts with markup in every name and text."""
     if isinstance(value, dict):
         return {f"{EVIL}{key}" if key in NAMES_FROM_OUTSIDE else key: hostile(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -411,21 +410,21 @@ def test_what_stages_really_write_adds_up(tmp_path: Path) -> None:
         key="k",
         recipe=recipe.as_dict(chain.recipe),
         documents=[chain.documents("news")],
-        duplicates=chain.duplicates(),
+        dedup=chain.duplicates(),
         vocabulary=chain.vocabulary(),
         tokens=[chain.tokens("news")],
         shards=[chain.shards("news", 32)],
     )
-    made = figures(inputs)
-    total = made["total"]
-    assert (total["read"], places(total), set(total["unaccounted"].values())) == (45, 45, {0})
+    found = figures(inputs)
+    total = found["total"]
+    assert (total["read"], records(total), set(total["unaccounted"].values())) == (45, 45, {0})
     assert total["bad"] == {"not JSON": 1} and total["dropped"]["duplicate"] == 2 and total["dropped"]["too_short"] == 1
-    assert made["left_out"]["bad"][0]["origin"].startswith("news.jsonl#")
-    assert {group["reason"] for group in made["left_out"]["dropped"]} >= {"duplicate", "too_short"}
-    assert made["tokens"][0]["documents"] == total["kept"] == made["sources"][0]["documents"]
-    assert sum(made["masks"]["rows"][0]["numbers"]) == sum(row["masked"] for row in made["shards"])
+    assert found["left_out"]["bad"][0]["origin"].startswith("news.jsonl#")
+    assert {group["reason"] for group in found["left_out"]["dropped"]} >= {"duplicate", "too_short"}
+    assert found["tokens"][0]["documents"] == total["kept"] == found["sources"][0]["documents"]
+    assert sum(found["masks"]["rows"][0]["numbers"]) == sum(row["masked"] for row in found["shards"])
     assert headings(inputs) == [
-        *("From raw to kept", "Sources", "What was left out", "What was changed", "Copies and leaks"),
+        *("From records to kept documents", "Sources", "What was dropped", "What was changed", "Duplicates and contamination"),
         *("Length, language and script", "Words and tokens", "Shards", "Time", "Settings"),
     ]
 
@@ -435,10 +434,10 @@ def test_text_from_outside_never_becomes_markup(inputs: ReportInputs) -> None:
     poisoned: dict[str, Any] = {
         name: [replace(done, manifest=poison(done.manifest)) for done in stages] for name, stages in stages_of.items()
     }
-    assert inputs.duplicates and inputs.vocabulary
+    assert inputs.dedup and inputs.vocabulary
     poisoned |= {
         name: replace(done, manifest=poison(done.manifest))
-        for name, done in (("dedup", inputs.duplicates), ("vocabulary", inputs.vocabulary))
+        for name, done in (("dedup", inputs.dedup), ("vocabulary", inputs.vocabulary))
     }
     settings = {EVIL: EVIL, "source": [{"name": "wiki", "input": [EVIL]}], "phase": [{"weights": {EVIL: 1.0}}]}
     document = page(figures(replace(inputs, recipe_name=EVIL, key=EVIL, recipe=settings, **poisoned)))
@@ -456,8 +455,8 @@ def test_a_page_of_the_fullest_manifests_stays_below_a_megabyte(inputs: ReportIn
     wiki["templates_lost"] = {f"模板{number}": 1_000 - number for number in range(200)}
     wiki["templates_kept"] = {f"模板{number}": 1 for number in range(2_000)}
     wiki["samples"] = {f"changed_{rule}": [{"before": "旧" * 80, "after": "新" * 80}] * 3 for rule in wiki["changed"]}
-    assert inputs.duplicates
-    inputs.duplicates.manifest["samples"] = [
+    assert inputs.dedup
+    inputs.dedup.manifest["samples"] = [
         {"source": "wiki", "reason": f"reason_{number // 3}", "text": "字" * 200, "kept_text": "词" * 200}
         for number in range(90)
     ]
@@ -476,7 +475,7 @@ def test_a_page_of_the_fullest_manifests_stays_below_a_megabyte(inputs: ReportIn
         ("　“全角” —", "　“全角” —"),
     ],
 )
-def test_what_nobody_sees_is_shown_by_its_code(text_: str, marked: str) -> None:
+def test_invisible_characters_are_shown_by_their_code(text_: str, marked: str) -> None:
     assert str(visible(text_)) == marked
 
 
@@ -493,14 +492,14 @@ def test_differences_are_marked_but_not_where_a_text_was_cut_out(before: str, af
     assert tuple(map(str, difference(before, after))) == marked
 
 
-@pytest.mark.parametrize(("bound", "told"), [(8, "8"), (512, "512"), (1_024, "1k"), (65_536, "64k"), (1 << 20, "1M")])
-def test_bounds_of_bins_are_short(bound: int, told: str) -> None:
-    assert short(bound) == told
+@pytest.mark.parametrize(("bound", "label"), [(8, "8"), (512, "512"), (1_024, "1k"), (65_536, "64k"), (1 << 20, "1M")])
+def test_bounds_of_bins_are_short(bound: int, label: str) -> None:
+    assert short(bound) == label
 
 
 def test_masks_of_a_small_corpus_may_show_no_other_token() -> None:
     from workflows.report import data_captions
 
-    masks = {"names": ["[MASK]", "itself"], "rows": [{"label": "news 64", "numbers": [9, 1], "shares": [0.9, 0.1]}]}
-    told = data_captions._masks(0.15, masks)
-    assert told.endswith("90.0% are shown as [MASK], 10.0% as themselves, 0.0% as another token.")
+    masks = {"names": ["[MASK]", "itself"], "rows": [{"label": "news 64", "numbers": [9, 1], "fractions": [0.9, 0.1]}]}
+    caption = data_captions._masks(0.15, masks)
+    assert caption.endswith("90.0% shown as [MASK], 10.0% as themselves, 0.0% as another token.")

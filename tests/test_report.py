@@ -1,4 +1,4 @@
-"""The report: its figures are those of the inputs, text from outside is escaped, and nothing has to be there."""
+"""The report: its figures are those of the inputs, all text is escaped, and every input may be missing."""
 
 import html
 import json
@@ -90,7 +90,7 @@ def inputs(tmp_path: Path) -> ReportInputs:
             documents(tmp_path, "news", 21_005, 19_000, samples=bad, licence="PFR <1998>", changed={"html": 17}),
             documents(tmp_path, "reviews", 35_005, 30_000),
         ],
-        duplicates=stage(tmp_path, "dedup", 4, 2.0, counts=decided, samples=samples),
+        dedup=stage(tmp_path, "dedup", 4, 2.0, counts=decided, samples=samples),
         vocabulary=stage(tmp_path, "vocabulary", 2, 2.5, size=8_000, sha256="5e" * 32),
         shards=[shards(tmp_path, "news", 64), shards(tmp_path, "reviews", 64)],
         metrics=metrics,
@@ -101,7 +101,7 @@ def inputs(tmp_path: Path) -> ReportInputs:
 
 
 def text(document: str) -> str:
-    """What a reader sees of a page, without the plots."""
+    """Return the visible text of a page, without the plots."""
     plain = re.sub(r"(?s)<style>.*?</style>|<svg.*?</svg>|<[^>]+>", " ", document)
     return re.sub(r"\s+", " ", html.unescape(plain))
 
@@ -116,12 +116,12 @@ def test_the_page_shows_the_figures_of_the_inputs(inputs: ReportInputs) -> None:
     assert "export-1 sentiment accuracy test 3 0.880 0.020" in shown
     assert "untrained sentiment accuracy test 3 0.810 0.017" in shown
     assert "0.880 ± 0.020 with pretraining, 0.810 ± 0.017 without; difference +0.070 (3 seeds)." in shown
-    assert "Fine-tuning for sentiment: epochs 3" in shown
+    assert "Fine-tuning on sentiment: epochs 3" in shown
     assert "checkpoint 1 h 2 min" in shown and "documents_news 1 min 15 s" in shown
     assert "encoder.hidden_size 128" in shown and "phase.1.steps 2000" in shown
 
 
-def test_stages_stand_in_the_order_they_began(inputs: ReportInputs) -> None:
+def test_stages_are_in_starting_order(inputs: ReportInputs) -> None:
     names = [row["stage"] for row in figures(inputs)["time"]["stages"]]
     assert names[0] == "documents_news" and names[2:4] == ["dedup", "vocabulary"] and names[-1] == "checkpoint"
 
@@ -181,13 +181,13 @@ def test_one_row_of_metrics_no_validation_one_seed_and_an_empty_source_make_a_pa
         key="k",
         recipe={},
         documents=[empty],
-        duplicates=stage(tmp_path, "dedup", counts={"news": none}),
+        dedup=stage(tmp_path, "dedup", counts={"news": none}),
         metrics=[train_row(10)],
         scores=[score("m", 0, 0.5)],
     )
     document = page(figures(inputs))
     shown = text(document)
-    assert "From raw to kept" not in shown and "<figure" in document
+    assert "From records to kept documents" not in shown and "<figure" in document
     assert "Training loss: 8.980 at step 10, the only measurement." in shown
     assert "m sentiment accuracy test 1 0.500 –" in shown
     assert "NaN" not in document and "nan" not in re.sub("[a-z]*nan[a-z]+|[a-z]+nan[a-z]*", "", document)
@@ -204,18 +204,18 @@ def test_losses_that_were_not_finite_are_left_out(tmp_path: Path) -> None:
     assert len(training["loss"]) == 1 and training["best"]["step"] == 20
 
 
-def test_masks_drawn_while_training_have_no_share(tmp_path: Path) -> None:
+def test_masks_drawn_during_training_have_no_ratio(tmp_path: Path) -> None:
     dynamic = shards(tmp_path, "news", 128)
     dynamic.manifest["masking"]["static_draws"] = 0
     shown = text(page(figures(ReportInputs(recipe_name="d", key="k", recipe={}, shards=[dynamic]))))
-    assert "news 128 train 900 5,000 400,000 while training" in shown
+    assert "news 128 train 900 5,000 400,000 during training" in shown
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(0.42, "0.4 s"), (75, "1 min 15 s"), (3_599.6, "1 h 0 min"), (7_300, "2 h 1 min")]
+    ("seconds", "written"), [(0.42, "0.4 s"), (75, "1 min 15 s"), (3_599.6, "1 h 0 min"), (7_300, "2 h 1 min")]
 )
-def test_durations_are_told_as_people_do(seconds: float, told: str) -> None:
-    assert duration(seconds) == told
+def test_durations_are_written_as_people_do(seconds: float, written: str) -> None:
+    assert duration(seconds) == written
 
 
 def test_a_model_has_the_colour_of_its_curve_and_an_untrained_one_none_of_them() -> None:

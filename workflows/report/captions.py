@@ -1,4 +1,4 @@
-"""The sentences under a report's plots, made from its figures. They tell the numbers and claim nothing.
+"""The captions of a report's plots. They state numbers and do not interpret them.
 
 Training loss: 8.912 at step 10, 4.377 at step 2,000. The lowest validation loss over all sources is 4.412, at step 1,800.
 sentiment on test: 0.871 ± 0.004 with pretraining, 0.803 ± 0.010 without; difference +0.068 (3 seeds).
@@ -14,21 +14,21 @@ Points = Sequence[tuple[float, float]]
 
 
 def captions(content: Mapping[str, Any]) -> dict[str, str]:
-    """A sentence or two under each plot: what the numbers are, no more."""
+    """Return the caption of each plot."""
     training = content["training"]
-    told = {
+    result = {
         **data_captions.captions(content),
         "loss": _ends("Training loss", training["loss"], ".3f"),
-        "masked_accuracy": _ends("Share of masked tokens found in training", training["masked_accuracy"], ".1%"),
+        "masked_accuracy": _ends("Masked tokens predicted correctly in training", training["masked_accuracy"], ".1%"),
         "learning_rate": _peak(training["learning_rate"]),
         "tokens_per_second": _median(training["tokens_per_second"]),
         "scores": " ".join(_compared([Summary(**row) for row in content["scores"]])),
     }
     if best := training["best"]:
-        told["loss"] += f" The lowest validation loss over all sources is {best['loss']:.3f}, at step {best['step']:,}."
+        result["loss"] += f" The lowest validation loss over all sources is {best['loss']:.3f}, at step {best['step']:,}."
         if best["masked_accuracy"] is not None:
-            told["masked_accuracy"] += f" At the lowest validation loss it is {best['masked_accuracy']:.1%} of validation."
-    return told
+            result["masked_accuracy"] += f" In validation, at the lowest loss: {best['masked_accuracy']:.1%}."
+    return result
 
 
 def _ends(what: str, points: Points, form: str) -> str:
@@ -52,7 +52,7 @@ def _median(points: Points) -> str:
         return "Nothing was measured."
     values = sorted(value for _, value in points)
     middle = values[len(values) // 2]
-    return f"Median: {middle:,.0f} tokens a second; slowest: {values[0]:,.0f}; fastest: {values[-1]:,.0f}."
+    return f"Median: {middle:,.0f} tokens per second; slowest: {values[0]:,.0f}; fastest: {values[-1]:,.0f}."
 
 
 def _compared(rows: Sequence[Summary]) -> Iterable[str]:
@@ -60,11 +60,11 @@ def _compared(rows: Sequence[Summary]) -> Iterable[str]:
     for row in rows:
         if row.model_id == UNTRAINED or row.split != "test":
             continue
-        told = f"{row.task} on {row.split}: {_spread(row)} with pretraining"
+        sentence = f"{row.task} on {row.split}: {_spread(row)} with pretraining"
         baseline = next((r for r in rows if (r.model_id, r.task, r.split) == (UNTRAINED, row.task, row.split)), None)
         if baseline:
-            told += f", {_spread(baseline)} without; difference {row.mean - baseline.mean:+.3f}"
-        yield f"{told} ({row.seeds} seed{'s' if row.seeds > 1 else ''})."
+            sentence += f", {_spread(baseline)} without; difference {row.mean - baseline.mean:+.3f}"
+        yield f"{sentence} ({row.seeds} seed{'s' if row.seeds > 1 else ''})."
 
 
 def _spread(row: Summary) -> str:

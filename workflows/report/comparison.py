@@ -1,6 +1,6 @@
-"""What an ablation found, for people: the table of a terminal, a page, and a part of a document.
+"""The results of an ablation: a table for the terminal, an HTML page, and Markdown for a document.
 
-    results.json           every figure, curves and single scores included
+    results.json           all figures, with curves and single scores
     results.md             tables, with results_loss.svg and results_accuracy.svg
     results.html           one page with all curves
 
@@ -21,17 +21,17 @@ from workflows.evaluation.scores import Score, summary
 RESULTS = "results"
 TEMPLATE = "comparison.html.jinja"
 CURVE_ROWS = 8
-"""Steps of which a table shows loss and accuracy."""
+"""Number of steps in the tables of loss and accuracy."""
 HEADER = ("task", "variant", "metric", "seeds", "mean", "deviation", "difference", "its deviation")
 CURVES = {"loss": ("loss", "{:g}"), "validation": ("validation_loss", "{:g}"), "accuracy": ("validation_accuracy", "{:.0%}")}
-"""Plots by name: which curve of each variant, and how its numbers are written."""
+"""Plots by name: the curve of each variant, and the format of its numbers."""
 
 
 def compared(scores: Sequence[Score], base: str) -> list[dict[str, Any]]:
-    """Test scores by task: mean and deviation over seeds, and how much more that is than the base's, seed by seed.
+    """Return test scores by task: mean and deviation over seeds, and the difference from `base`, paired by seed.
 
-    The difference has a deviation of its own, that of the differences of the seeds: what a seed brings to both (the order of
-    the texts, the weights of the new layer) cancels in it. Deviations are those of a sample (n - 1), None for one seed.
+    The deviation of the difference is that of the paired differences, in which the effect that a seed has on both models (order
+    of texts, weights of the new layer) cancels. Deviations are sample deviations (n - 1), None for one seed.
     """
     tested = [score for score in scores if score.split == "test"]
     values = {(score.model_id, score.task, score.seed): score for score in tested}
@@ -58,7 +58,7 @@ def compared(scores: Sequence[Score], base: str) -> list[dict[str, Any]]:
 
 
 def cells(content: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Rows of the table of scores, below `HEADER`."""
+    """Yield the rows of the table of scores, below `HEADER`."""
     for row in content["scores"]:
         spread = (_number(row["mean"]), _number(row["deviation"]))
         gain = (_number(row["difference"], "+.3f"), _number(row["difference_deviation"]))
@@ -66,15 +66,15 @@ def cells(content: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def trained(content: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Rows of the table of pretraining: variant, what it changes, parameters, steps, the best validation."""
+    """Yield the rows of the table of pretraining: variant, changed settings, parameters, steps, best validation."""
     for row in content["variants"]:
         best = row["best"] or {"step": None, "loss": None, "masked_accuracy": None}
-        told = (_number(best["loss"]), _number(best["masked_accuracy"], ".1%"), _number(best["step"], ","))
-        yield (row["variant"], ", ".join(row["settings"]), f"{row['parameters']:,}", f"{row['steps']:,}", *told)
+        numbers = (_number(best["loss"]), _number(best["masked_accuracy"], ".1%"), _number(best["step"], ","))
+        yield (row["variant"], ", ".join(row["settings"]), f"{row['parameters']:,}", f"{row['steps']:,}", *numbers)
 
 
 def points(content: Mapping[str, Any], kind: str) -> Iterator[tuple[str, ...]]:
-    """Rows of a table of curves: some steps, evenly apart up to the last, and the value of each variant there."""
+    """Yield the rows of a table of curves: evenly spaced steps up to the last, and the value of each variant."""
     curves = [dict(curves[kind]) for curves in content["curves"].values()]
     steps = sorted({step for curve in curves for step in curve})
     chosen = [steps[-(-len(steps) * (n + 1) // CURVE_ROWS) - 1] for n in range(CURVE_ROWS)] if steps else []
@@ -84,27 +84,27 @@ def points(content: Mapping[str, Any], kind: str) -> Iterator[tuple[str, ...]]:
 
 
 def notes(content: Mapping[str, Any]) -> list[str]:
-    """What a reader must know of the numbers: sentences."""
+    """Return sentences that a reader needs to interpret the numbers."""
     sizes = {row["task"]: row["n"] for row in content["scores"]}
-    told = [f"{name} {size:,}" for name, size in sizes.items()]
+    examples = [f"{name} {size:,}" for name, size in sizes.items()]
     masks = [row["variant"] for row in content["variants"] if "masking." in " ".join(row["settings"])]
-    learned = content["evaluation"]["train_examples"]
+    limit = content["evaluation"]["train_examples"]
     sentences = []
     if sizes:
-        limit = f"at most {learned:,} examples of each task are learned" if learned else "all examples of each task are learned"
+        trained_on = f"at most {limit:,} training examples per task" if limit else "all training examples"
         largest = max(0.5 / row["n"] ** 0.5 for row in content["scores"])
         sentences += [
-            f"Fine-tuning: {content['evaluation']['epochs']} epochs, {limit}. Examples scored on: {', '.join(told)}.",
-            "Deviations are of the seeds of fine-tuning (n - 1), one pretraining each; differences are taken seed by seed.",
-            f"The texts that are scored are a sample too: an accuracy on them has a standard error of up to {largest:.3f}.",
+            f"Fine-tuning: {content['evaluation']['epochs']} epochs, {trained_on}. Test examples: {', '.join(examples)}.",
+            "Deviations are over fine-tuning seeds (n - 1), with one pretraining each; differences are paired by seed.",
+            f"The test examples are a sample too: an accuracy on them has a standard error of up to {largest:.3f}.",
         ]
     if masks:
-        sentences.append(f"Of {', '.join(masks)} the masks are others, in validation too: its losses do not compare.")
+        sentences.append(f"Masks of {', '.join(masks)} differ, in validation too: losses are not comparable.")
     return sentences
 
 
 def table(content: Mapping[str, Any]) -> str:
-    """The scores as plain text for a terminal; without scores, the pretraining."""
+    """Format the scores, or without scores the pretraining, as plain text for a terminal."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -121,18 +121,18 @@ def table(content: Mapping[str, Any]) -> str:
     return "\n".join(line.rstrip() for line in page.getvalue().split("\n") if line.strip())
 
 
-TRAINED = ("variant", "changes", "parameters", "steps", "best validation loss", "masked words found", "at step")
+TRAINED = ("variant", "changes", "parameters", "steps", "best validation loss", "masked accuracy", "at step")
 
 
 def markdown(content: Mapping[str, Any]) -> str:
-    """The part of a document: tables, notes, and links to the plots beside it."""
+    """Return Markdown with tables, notes and links to the plots."""
     names = tuple(content["curves"])
     parts = [*_table(HEADER, cells(content), text=3)] if content["scores"] else []
     parts += [line for note in notes(content) for line in (note, "")]
     parts += _table(TRAINED, trained(content), text=2)
     for name, kind, title in (
         ("loss", "validation_loss", "Validation loss"),
-        ("accuracy", "validation_accuracy", "Masked words found in validation"),
+        ("accuracy", "validation_accuracy", "Masked accuracy in validation"),
     ):
         if rows := list(points(content, kind)):
             parts += [f"![{title} over steps]({RESULTS}_{name}.svg)", "", f"{title}:", ""]
@@ -141,18 +141,18 @@ def markdown(content: Mapping[str, Any]) -> str:
 
 
 def _table(header: Sequence[str], rows: Iterator[tuple[str, ...]], text: int) -> list[str]:
-    """A table of Markdown, its first columns left, others right."""
+    """Return a Markdown table; its first `text` columns are left-aligned, the others right-aligned."""
     line = "|" + "|".join("---" if column < text else "---:" for column in range(len(header))) + "|"
     body = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (tuple(header), *rows)]
     return [body[0], line, *body[1:], ""]
 
 
 def write(content: Mapping[str, Any], root: str) -> str:
-    """Write results.json, .md, .html and the plots to the root; the URL of the page comes back."""
+    """Write results.json, .md, .html and the plots to `root`; return the URL of the page."""
     from workflows.report import plots
 
     drawn = {
-        name: plots.curves({of: curves[kind] for of, curves in content["curves"].items()}, name, form=form)
+        name: plots.curves({variant: curves[kind] for variant, curves in content["curves"].items()}, name, form=form)
         for name, (kind, form) in CURVES.items()
     }
     rows = [{**row, "model_id": row["variant"], "split": "test"} for row in content["scores"]]
@@ -168,14 +168,14 @@ def write(content: Mapping[str, Any], root: str) -> str:
     return url
 
 
-def page(content: Mapping[str, Any], drawn: Mapping[str, str]) -> str:
-    """The page; everything from outside is escaped, only our own plots enter as markup."""
+def page(content: Mapping[str, Any], plots_by_name: Mapping[str, str]) -> str:
+    """Render the page. All text is escaped, except our own plots."""
     import markupsafe
 
     from workflows.report.page import environment
 
     tables = {"scores": (HEADER, list(cells(content)), 3), "pretraining": (TRAINED, list(trained(content)), 2)}
-    plots = {name: markupsafe.Markup(svg) for name, svg in drawn.items()}
+    plots = {name: markupsafe.Markup(svg) for name, svg in plots_by_name.items()}
     return str(environment().get_template(TEMPLATE).render(content, tables=tables, plots=plots, notes=notes(content)))
 
 

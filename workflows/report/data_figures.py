@@ -1,11 +1,11 @@
-"""The figures of a report on documents: sources and their mixture, samples, what was changed, copies, lengths, templates.
+"""The report's figures on documents: sources and their mixture, samples, changes, duplicates, lengths, wikitext.
 
     mixture(...)["characters"]                    {"news": 1_436_680, "laws": 889_445}
     changes(...)["rows"][0]                       {"name": "html", "by_source": [3_073, 0], "all": 3_073}
     document_lengths(...)                         {"bins": [64, 128], "panels": {"news": [0.25, 0.75]}}
     wikis(...)[0]["templates_lost"][0]            {"name": "cite web", "number": 48_211}
 
-All of it comes from manifests; what a manifest does not tell is left out.
+All figures come from manifests. What a manifest does not contain is left out.
 """
 
 import itertools
@@ -15,21 +15,21 @@ from typing import Any
 
 from pipeline.engine.stages import Finished
 from workflows.report.funnel import (
-    COPIES,
+    DUPLICATES,
     GROUPS,
     Row,
     group_of,
 )
 
 MOST_SAMPLES = 5
-"""Shown of each reason, of each rule."""
+"""Samples shown per reason or rule."""
 LONGEST_SAMPLE = 300
-"""Characters of a sample."""
+"""Characters shown of a sample."""
 Table = dict[str, Any]
 
 
 def matrix(sources: Sequence[str], tables: Sequence[Mapping[str, int]]) -> Table:
-    """A row for each name with a number for each source, the largest sums first."""
+    """Return a row for each name with its number in each source, largest sums first."""
     rows: list[Row] = []
     for name in dict.fromkeys(name for table in tables for name in table):
         by_source = [table.get(name, 0) for table in tables]
@@ -39,7 +39,7 @@ def matrix(sources: Sequence[str], tables: Sequence[Mapping[str, int]]) -> Table
 
 
 def stacks(bars: Mapping[str, Mapping[str, float]], names: Iterable[str] = ()) -> Table:
-    """Bars of parts that make a whole: the parts' names, and for each bar its numbers and their shares. Empty bars go."""
+    """Return stacked bars: the names of the parts, and for each bar its numbers and fractions. Empty bars are left out."""
     sums: Counter[str] = Counter()
     for parts in bars.values():
         sums.update(parts)
@@ -49,18 +49,18 @@ def stacks(bars: Mapping[str, Mapping[str, float]], names: Iterable[str] = ()) -
     for label, parts in bars.items():
         numbers = [parts.get(name, 0) for name in ordered]
         if whole := sum(numbers):
-            rows.append({"label": label, "numbers": numbers, "shares": [number / whole for number in numbers]})
+            rows.append({"label": label, "numbers": numbers, "fractions": [number / whole for number in numbers]})
     return {"names": ordered, "rows": rows}
 
 
 def most(table: Mapping[str, int]) -> list[Row]:
-    """`{"ref": 3, "table": 9}` -> rows of name and number, the largest first."""
+    """Return `{"ref": 3, "table": 9}` as rows of name and number, largest first."""
     ordered = sorted(table.items(), key=lambda item: (-item[1], item[0]))
     return [{"name": name, "number": number} for name, number in ordered if number]
 
 
-def fates(funnel: Sequence[Row]) -> Table:
-    """What became of the records of each source, in a few words."""
+def outcomes(funnel: Sequence[Row]) -> Table:
+    """Return the records of each source by outcome."""
     bars: dict[str, Mapping[str, float]] = {}
     for row in funnel:
         parts = {"kept": row["kept"], **dict.fromkeys(GROUPS, 0)}
@@ -74,7 +74,7 @@ def fates(funnel: Sequence[Row]) -> Table:
 def sources(
     documents: Sequence[Finished], tokens: Sequence[Finished], funnel: Sequence[Row], recipe: Mapping[str, Any]
 ) -> list[Row]:
-    """What was read, whose text it is, what is left of it. Where it was read is the recipe's to say: a stage knows digests."""
+    """Return for each source what was read, its licence, and what was kept. Input paths come from the recipe."""
     inputs = {source["name"]: source.get("input", []) for source in recipe.get("source", [])}
     in_tokens = {stage.manifest["source"]: stage.manifest.get("counts", {}).get("tokens", 0) for stage in tokens}
     characters, all_tokens = sum(row["characters"]["kept"] for row in funnel), sum(in_tokens.values())
@@ -91,16 +91,16 @@ def sources(
                 "bytes_in": manifest.get("counts", {}).get("bytes_in", 0),
                 "documents": row["kept"],
                 "characters": row["characters"]["kept"],
-                "share": _share(row["characters"]["kept"], characters),
+                "fraction": _ratio(row["characters"]["kept"], characters),
                 "tokens": in_tokens.get(name, 0),
-                "tokens_share": _share(in_tokens.get(name, 0), all_tokens),
+                "tokens_ratio": _ratio(in_tokens.get(name, 0), all_tokens),
             }
         )
     return rows
 
 
 def mixture(rows: Sequence[Row], recipe: Mapping[str, Any]) -> Table:
-    """How much of the corpus is of each source: read, kept, in tokens, and as the phases of the recipe draw from it."""
+    """Return the fraction of each source in documents, characters and tokens, and in the sampling weights of each phase."""
     bars: dict[str, Mapping[str, float]] = {
         name: {row["source"]: row[name] for row in rows} for name in ("documents", "characters", "tokens")
     }
@@ -110,17 +110,17 @@ def mixture(rows: Sequence[Row], recipe: Mapping[str, Any]) -> Table:
     return stacks(bars, [row["source"] for row in rows])
 
 
-def left_out(documents: Sequence[Finished], duplicates: Finished | None, total: Row) -> dict[str, list[Row]]:
-    """Samples of documents and lines that were dropped, by reason, the commonest first; and of records that were unreadable."""
+def left_out(documents: Sequence[Finished], dedup: Finished | None, total: Row) -> dict[str, list[Row]]:
+    """Return samples of dropped documents and lines by reason, most frequent first, and of unreadable records."""
     bad = [
-        {"source": stage.manifest["source"], **{name: str(told.get(name, "")) for name in ("origin", "reason", "text")}}
+        {"source": stage.manifest["source"], **{name: str(sample.get(name, "")) for name in ("origin", "reason", "text")}}
         for stage in documents
-        for told in stage.manifest.get("samples", {}).get("bad", [])
+        for sample in stage.manifest.get("samples", {}).get("bad", [])
     ]
     dropped: dict[str, list[dict[str, str]]] = {}
-    for sample in duplicates.manifest.get("samples", []) if duplicates else []:
+    for sample in dedup.manifest.get("samples", []) if dedup else []:
         dropped.setdefault(str(sample.get("reason", "")), []).append({name: str(value) for name, value in sample.items()})
-    numbers = {**total["dropped"], "repeated_paragraph": total["lines_out"]}
+    numbers = {**total["dropped"], "repeated_paragraph": total["lines_removed"]}
     rows: list[Row] = [
         {"reason": reason, "number": numbers.get(reason, len(samples)), "samples": _some(samples)}
         for reason, samples in dropped.items()
@@ -129,7 +129,7 @@ def left_out(documents: Sequence[Finished], duplicates: Finished | None, total: 
 
 
 def _some(samples: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """A few, of each source in turn, cut to a length that a page can show."""
+    """Return a few samples, from each source in turn, cut to a length that fits the page."""
     by_source: dict[str, list[Mapping[str, str]]] = {}
     for sample in samples:
         by_source.setdefault(sample.get("source", ""), []).append(sample)
@@ -138,7 +138,7 @@ def _some(samples: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
 
 
 def changes(documents: Sequence[Finished]) -> Table:
-    """Documents that each rule of cleaning changed, with samples of before and after."""
+    """Return how many documents each cleaning rule changed, with samples of before and after."""
     table = _counted(documents, "changed")
     for row in table["rows"]:
         found = [
@@ -151,12 +151,12 @@ def changes(documents: Sequence[Finished]) -> Table:
 
 
 def _counted(documents: Sequence[Finished], name: str) -> Table:
-    """A table of numbers of the manifests, by source."""
+    """Return a table of numbers from the manifests, by source."""
     return matrix([stage.manifest["source"] for stage in documents], [stage.manifest.get(name, {}) for stage in documents])
 
 
 def writing(documents: Sequence[Finished]) -> dict[str, Table]:
-    """Documents by language and by script, a bar for each source."""
+    """Return documents by language and by script, a bar for each source."""
     return {
         name: stacks({stage.manifest["source"]: stage.manifest.get(name, {}) for stage in documents})
         for name in ("languages", "scripts")
@@ -164,7 +164,7 @@ def writing(documents: Sequence[Finished]) -> dict[str, Table]:
 
 
 def document_lengths(documents: Sequence[Finished]) -> Table:
-    """Documents by length in characters: the lower bounds of the bins, each twice the one before, and shares by source."""
+    """Return the distribution of document lengths in characters, by source. Bins start at powers of two."""
     histograms = {stage.manifest["source"]: stage.manifest.get("characters_histogram", {}) for stage in documents}
     found = [int(bound) for histogram in histograms.values() for bound, number in histogram.items() if number]
     bins = [1 << power for power in range(min(found).bit_length() - 1, max(found).bit_length())] if found else []
@@ -176,7 +176,7 @@ def document_lengths(documents: Sequence[Finished]) -> Table:
 
 
 def wikis(documents: Sequence[Finished]) -> list[Row]:
-    """What became of the markup of each wiki."""
+    """Return what became of the markup of each wiki."""
     rows = []
     for stage in documents:
         manifest = stage.manifest
@@ -193,7 +193,7 @@ def wikis(documents: Sequence[Finished]) -> list[Row]:
 
 
 def _conversions(counts: Mapping[str, Any]) -> Row:
-    """Numbers apart from tables of groups."""
+    """Separate plain counts from the tables of conversion groups."""
     numbers = {name: number for name, number in counts.items() if not isinstance(number, Mapping)}
     return {
         "conversions": most(numbers),
@@ -202,9 +202,9 @@ def _conversions(counts: Mapping[str, Any]) -> Row:
     }
 
 
-def copies(duplicates: Finished | None, funnel: Sequence[Row]) -> Table:
-    """Documents that stand for others, copies dropped for them, lines taken out, evaluation texts found."""
-    decided = duplicates.manifest.get("counts", {}) if duplicates else {}
+def duplicates(dedup: Finished | None, funnel: Sequence[Row]) -> Table:
+    """Return clusters of duplicates, dropped documents, removed lines, and evaluation files found in documents."""
+    decided = dedup.manifest.get("counts", {}) if dedup else {}
     tables = [decided.get(row["source"], {}) for row in funnel]
     dropped: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
@@ -214,15 +214,15 @@ def copies(duplicates: Finished | None, funnel: Sequence[Row]) -> Table:
         sizes.update(table.get("cluster_sizes", {}))
         files.update(table.get("contaminated_by", {}))
     return {
-        "dropped": {reason: dropped[reason] for reason in COPIES if dropped[reason]},
+        "dropped": {reason: dropped[reason] for reason in DUPLICATES if dropped[reason]},
         "clusters": sum(table.get("clusters", 0) for table in tables),
         "cluster_sizes": {size: sizes[size] for size in sorted(sizes, key=int)},
-        "lines_out": sum(row["lines_out"] for row in funnel),
-        "characters_out": sum(row["characters"]["lines_out"] for row in funnel),
+        "lines_removed": sum(row["lines_removed"] for row in funnel),
+        "characters_removed": sum(row["characters"]["lines_removed"] for row in funnel),
         "contaminated_by": most(files),
-        "comparison": dict(duplicates.manifest.get("comparison", {})) if duplicates else {},
+        "comparison": dict(dedup.manifest.get("comparison", {})) if dedup else {},
     }
 
 
-def _share(part: float, whole: float) -> float | None:
+def _ratio(part: float, whole: float) -> float | None:
     return part / whole if whole else None

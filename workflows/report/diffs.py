@@ -1,4 +1,4 @@
-"""Samples of text as they stand on the page: nobody sees a soft hyphen, so its code is shown; what a rule changed is marked.
+"""Text samples for the page: invisible characters, such as a soft hyphen, become their codes; changes are marked.
 
 visible("图书\\u200b馆")                     图书<span class="code">U+200B</span>馆
 difference("<p>他说。</p>", "他说。")        <del>&lt;p&gt;</del>他说。<del>&lt;/p&gt;</del>      他说。
@@ -10,11 +10,11 @@ import unicodedata
 from markupsafe import Markup, escape
 
 _INVISIBLE = ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp", "Mn")
-"""Categories of characters that have no shape of their own."""
+"""Unicode categories of invisible characters."""
 
 
 def visible(text: str) -> Markup:
-    """The text, escaped, with line breaks as ↵ and characters that are not seen as their codes."""
+    """Return the text, escaped, with line breaks as ↵ and invisible characters as their codes."""
     return Markup("").join(_shown(character) for character in text)
 
 
@@ -27,15 +27,15 @@ def _shown(character: str) -> Markup:
 
 
 def difference(before: str, after: str) -> tuple[Markup, Markup]:
-    """Both texts, escaped; in the first what goes as <del>, in the second what comes as <ins>.
+    """Return both texts, escaped: the first with deletions as <del>, the second with insertions as <ins>.
 
-    Both were cut out of longer texts: what only goes on at the end of one is no difference.
+    Samples are cut off at a maximum length, so text that continues at the end of one of them is not marked.
     """
     old, new = Markup(""), Markup("")
     for what, start, end, from_, to in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
-        gone, come = visible(before[start:end]), visible(after[from_:to])
-        goes_on = what == "delete" and end == len(before) and len(after) >= len(before)
-        comes_on = what != "equal" and to == len(after) and end == len(before)
-        old += gone if what == "equal" or goes_on or not gone else Markup("<del>") + gone + Markup("</del>")
-        new += come if what == "equal" or comes_on or not come else Markup("<ins>") + come + Markup("</ins>")
+        deleted, inserted = visible(before[start:end]), visible(after[from_:to])
+        old_continues = what == "delete" and end == len(before) and len(after) >= len(before)
+        new_continues = what != "equal" and to == len(after) and end == len(before)
+        old += deleted if what == "equal" or old_continues or not deleted else Markup("<del>") + deleted + Markup("</del>")
+        new += inserted if what == "equal" or new_continues or not inserted else Markup("<ins>") + inserted + Markup("</ins>")
     return old, new

@@ -1,55 +1,53 @@
-"""What names in manifests are called on the page.
+"""Names in manifests -> the words on the page.
 
-words("too_short") -> "too short"     words("near_duplicate") -> "near copy"     words("not JSON") -> "not JSON"
+display_name("too_short") -> "too short"     display_name("html") -> "HTML"     display_name("not JSON") -> "not JSON"
 """
 
-LABELS = {
+DISPLAY_NAMES = {
     # reading
     "read": "records read",
-    "split_off": "kept out for tasks",
+    "split_off": "set aside for evaluation tasks",
     "bad": "unreadable",
     "unaccounted": "unaccounted for",
-    "skipped": "no document",
-    "filter": "too poor (filters)",
-    "withheld": "withdrawn or in evaluation files",
-    "copy": "copies",
+    "filter": "dropped by filters",
+    "withheld": "withdrawn or contaminated",
     # quality (pipeline/cleaning/quality.py)
     "not_chinese": "not Chinese",
     "language": "another language",
-    "stopwords": "hardly any common word",
-    "sign_share": "mostly punctuation",
+    "stopwords": "few common words",
+    "sign_share": "much punctuation",
     "symbol_share": "many symbols",
-    "digit_share": "mostly numerals",
-    **{f"top_{n}": f"one run of {n} letters too often" for n in (3, 5, 7)},
-    **{f"repeated_{n}": f"runs of {n} letters repeated" for n in (8, 10, 13, 17)},
-    "mean_line_length": "lines too short on average",
-    "ended_line_share": "lines without an end",
+    "digit_share": "many digits",
+    **{f"top_{n}": f"one frequent {n}-gram" for n in (3, 5, 7)},
+    **{f"repeated_{n}": f"repeated {n}-grams" for n in (8, 10, 13, 17)},
+    "mean_line_length": "short lines on average",
+    "ended_line_share": "few lines end in punctuation",
     "short_line_share": "many short lines",
-    "bullet_line_share": "mostly bullets",
-    "ellipsis_line_share": "many cut lines (…)",
+    "bullet_line_share": "many bulleted lines",
+    "ellipsis_line_share": "many truncated lines (…)",
     "duplicate_line_share": "repeated lines",
     "duplicate_line_characters": "repeated lines, by characters",
-    # copies and leaks
-    "contaminated": "holds evaluation text",
-    "withdrawn_copy": "copy of a withdrawn one",
-    "duplicate": "exact copy",
-    "near_duplicate": "near copy",
+    # dedup and contamination
+    "contaminated": "contains evaluation text",
+    "withdrawn_copy": "duplicate of a withdrawn document",
+    "duplicate": "exact duplicate",
+    "near_duplicate": "near duplicate",
     "duplicate_paragraphs": "only repeated lines",
     "repeated_paragraph": "repeated line",
     "dropped": "in dropped documents",
-    "lines_out": "repeated lines taken out",
-    "withdrawn_not_found": "withdrawn ids that no source has",
-    "unpaired": "candidates given up on",
-    "pairs": "pairs of copies",
+    "lines_removed": "repeated lines removed",
+    "withdrawn_not_found": "withdrawn ids not found",
+    "unpaired": "candidate pairs not compared",
+    "pairs": "pairs of duplicates",
     # cleaning
     "html": "HTML",
     "invisible": "invisible characters",
-    "composed": "composed characters (NFC)",
+    "composed": "characters composed (NFC)",
     "boilerplate": "boilerplate lines",
-    "separators": "rulers and separators",
-    "converted": "converted script",
+    "separators": "separator lines",
+    "converted": "script converted",
     "personal_data": "personal data masked",
-    "title": "titles that were furniture of their page",
+    "title": "titles that are boilerplate",
     "mail": "mail addresses",
     "identity": "identity card numbers",
     "phone": "phone numbers",
@@ -74,23 +72,23 @@ LABELS = {
     "file": "files and images",
     "heading": "headings",
     "math": "formulas",
-    "missing_groups": "groups that the dump lacks",
+    "missing_groups": "conversion groups missing from the dump",
     "rules": "conversion rules in the text",
-    "note_ta": "rules of pages (NoteTA)",
+    "note_ta": "conversion rules of pages (NoteTA)",
     "replaced": "phrases replaced by rules",
     # pairs
     "random_next": "B from elsewhere",
-    "swapped": "A and B changed places",
+    "swapped": "A and B swapped",
     "single": "single segments",
-    "borrowed": "tokens used twice, as such a B",
-    "cut_sentences": "sentences cut at a border",
+    "borrowed": "tokens used again as a random B",
+    "cut_sentences": "sentences split between segments",
     "truncated": "tokens cut off",
     # scores
     "entity_f1": "entity F1",
 }
-"""Where a name is not just itself without its underscores."""
+"""Names that are not displayed as themselves with spaces for underscores."""
 
 
-def words(name: str) -> str:
-    """`too_short` -> `too short`, `not_chinese` -> `not Chinese`."""
-    return LABELS.get(name, name.replace("_", " "))
+def display_name(name: str) -> str:
+    """Return the words for a name: `too_short` -> `too short`, `not_chinese` -> `not Chinese`."""
+    return DISPLAY_NAMES.get(name, name.replace("_", " "))

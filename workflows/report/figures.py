@@ -1,11 +1,11 @@
-"""The figures of a report: every number and sentence on the page, worked out from manifests, metrics and scores.
+"""The figures of a report: every number and caption on the page, computed from manifests, metrics and scores.
 
     figures(inputs)["funnel"][0] -> {"source": "news", "read": 19484, "skipped": {"split_off": 2000}, "bad": {}, "empty": 3,
                                      "documents": 17481, "dropped": {"too_short": 211, "duplicate": 96}, "kept": 17174, ...}
     figures(inputs)["captions"]["loss"] -> "Training loss: 8.912 at step 10, 4.377 at step 2,000. ..."
 
-Nothing here is drawn: the templates and workflows/report/plots.py draw from these figures, and report.json holds them. Those of the
-data are made in funnel.py, data_figures.py, shard_figures.py and times.py; those of training and scores here.
+Nothing is drawn here: the templates and plots.py draw these figures, and report.json contains them. Figures on data come from
+funnel.py, data_figures.py, shard_figures.py and timings.py; those on training and scores are computed here.
 """
 
 import itertools
@@ -17,37 +17,37 @@ from pipeline.engine.stages import Finished
 from workflows.evaluation.scores import Score, summary
 from workflows.report import data_figures, shard_figures, timings
 from workflows.report.captions import captions
-from workflows.report.display_names import words
+from workflows.report.display_names import display_name
 from workflows.report.funnel import funnel, ledger, total
 
 MOST_POINTS = 400
-"""A curve of more points is thinned: means of equal stretches. A page has about so many pixels."""
+"""Points per curve, about as many as a page has pixels. Longer curves are averaged over stretches of equal length."""
 Points = list[tuple[float, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportInputs:
-    """What a run left behind. Any of it may be empty: the page shows what there is."""
+    """The output of a run. Any of it may be missing; the page shows what there is."""
 
     recipe_name: str
     key: str
-    """Of the whole run, as the pointer to it names it."""
+    """Key of the report's stage."""
     recipe: Mapping[str, Any]
-    """The resolved recipe, as `workflows.recipe.as_dict` gives it."""
+    """The complete recipe, from `workflows.recipe.as_dict`."""
     documents: Sequence[Finished] = ()
-    duplicates: Finished | None = None
+    dedup: Finished | None = None
     vocabulary: Finished | None = None
     tokens: Sequence[Finished] = ()
     shards: Sequence[Finished] = ()
     metrics: Sequence[Mapping[str, Any]] = ()
-    """Rows of `model.training.checkpoint.read_metrics`."""
+    """Rows of `model.checkpoints.checkpoint.read_metrics`."""
     scores: Sequence[Score] = ()
     other_stages: Sequence[Finished] = ()
-    """Stages of which only the time is told: signatures, overlaps, checkpoint, export, scores."""
+    """Stages of which only the time is shown: signatures, contamination, checkpoint, export, scores."""
 
 
 def figures(inputs: ReportInputs) -> dict[str, Any]:
-    """All figures, as JSON knows them."""
+    """Return all figures as JSON types."""
     content = {
         "recipe_name": inputs.recipe_name,
         "key": inputs.key,
@@ -65,23 +65,23 @@ def figures(inputs: ReportInputs) -> dict[str, Any]:
 
 
 def _data(inputs: ReportInputs) -> dict[str, Any]:
-    """What became of the text, from files to shards, and how long that took."""
+    """Return the figures on the text, from files to shards, and on the time that took."""
     documents, recipe = inputs.documents, inputs.recipe
-    rows = funnel(documents, inputs.duplicates)
+    rows = funnel(documents, inputs.dedup)
     summed = total(rows)
     read = data_figures.sources(documents, inputs.tokens, rows, recipe)
     sets = shard_figures.shards(inputs.shards)
-    chain = [*documents, inputs.duplicates, inputs.vocabulary, *inputs.tokens, *inputs.shards, *inputs.other_stages]
+    chain = [*documents, inputs.dedup, inputs.vocabulary, *inputs.tokens, *inputs.shards, *inputs.other_stages]
     return {
         "funnel": rows,
         "total": summed,
         "ledger": ledger(rows),
-        "fates": data_figures.fates(rows),
+        "outcomes": data_figures.outcomes(rows),
         "sources": read,
         "mixture": data_figures.mixture(read, recipe),
-        "left_out": data_figures.left_out(documents, inputs.duplicates, summed),
+        "left_out": data_figures.left_out(documents, inputs.dedup, summed),
         "changes": data_figures.changes(documents),
-        "copies": data_figures.copies(inputs.duplicates, rows),
+        "duplicates": data_figures.duplicates(inputs.dedup, rows),
         "document_lengths": data_figures.document_lengths(documents),
         **data_figures.writing(documents),
         "wikis": data_figures.wikis(documents),
@@ -89,15 +89,15 @@ def _data(inputs: ReportInputs) -> dict[str, Any]:
         "tokens": shard_figures.tokens(inputs.tokens, rows),
         "unknown_characters": shard_figures.unknown_characters(inputs.tokens, inputs.shards),
         "shards": sets,
-        "masked_share": shard_figures.masked_share(sets),
+        "masked_ratio": shard_figures.masked_ratio(sets),
         "masks": shard_figures.masks(inputs.shards),
         "row_lengths": shard_figures.row_lengths(inputs.shards),
-        "time": timings.times([stage for stage in chain if stage], rows),
+        "time": timings.timings([stage for stage in chain if stage], rows),
     }
 
 
 def _flat(table: Any, path: str = "") -> Iterable[tuple[str, str]]:
-    """Settings in the recipe's order: ("encoder.hidden_size", "128"), ("phase.1.steps", "500")."""
+    """Yield the settings in the order of the recipe: ("encoder.hidden_size", "128"), ("phase.1.steps", "500")."""
     if isinstance(table, Mapping):
         for key, value in table.items():
             yield from _flat(value, f"{path}.{key}" if path else str(key))
@@ -111,12 +111,12 @@ def _flat(table: Any, path: str = "") -> Iterable[tuple[str, str]]:
 
 
 def training(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Curves over steps. Validation has one curve per source and one for all."""
+    """Return curves over steps. Validation has one curve per source and one for all."""
     train = [row for row in metrics if row["kind"] == "train"]
     validation = [row for row in metrics if row["kind"] == "validation"]
     sources = list(dict.fromkeys(row.get("source", "all") for row in validation))
-    everything = [row for row in validation if row.get("source", "all") == "all" and row["loss"] is not None]
-    best = min(everything, key=lambda row: row["loss"], default=None)
+    overall = [row for row in validation if row.get("source", "all") == "all" and row["loss"] is not None]
+    best = min(overall, key=lambda row: row["loss"], default=None)
 
     def of(source: str, name: str) -> Points:
         return _curve([row for row in validation if row.get("source", "all") == source], name)
@@ -137,7 +137,7 @@ def training(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _phase_starts(train: Sequence[Mapping[str, Any]]) -> list[int]:
-    """First measured step of each phase after the first."""
+    """Return the first measured step of each phase after the first."""
     return [row["step"] for before, row in itertools.pairwise(train) if row.get("phase") != before.get("phase")]
 
 
@@ -151,11 +151,11 @@ def _curve(rows: Sequence[Mapping[str, Any]], name: str) -> Points:
 
 
 def _hyperparameters(scores: Sequence[Score]) -> dict[str, list[str]]:
-    """How the scores were made, and of which tasks."""
-    made: dict[str, list[str]] = {}
+    """Return the hyperparameters of the scores, each with the tasks that used them."""
+    used_by: dict[str, list[str]] = {}
     for score in scores:
-        told = ", ".join(f"{words(name)} {value}" for name, value in sorted(score.hyperparameters.items()))
-        tasks = made.setdefault(told, [])
+        settings = ", ".join(f"{display_name(name)} {value}" for name, value in sorted(score.hyperparameters.items()))
+        tasks = used_by.setdefault(settings, [])
         if score.task not in tasks:
             tasks.append(score.task)
-    return made
+    return used_by

@@ -1,15 +1,15 @@
-"""From raw to kept: where every record that was read is, by source and in all, in documents and in characters.
+"""From raw records to kept documents: what became of every record, by source and in total, in documents and characters.
 
     funnel(...)[0]     {"source": "news", "read": 21_005, "skipped": {"split_off": 1_985}, "bad": {"not JSON": 15}, "empty": 5,
                         "documents": 19_000, "dropped": {"too_short": 400, "duplicate": 100}, "kept": 18_500, ...}
-    ledger(...)        the same as an account, from top to bottom:
+    ledger(...)        the same as a list of totals and losses:
         level  read         21,005
         loss   split_off     1,985   leaves 19,020
         loss   not JSON         15   leaves 19,005
         ...
         level  kept         18,500
 
-A record is in exactly one place. Where a manifest does not add up, the account says so with a line of its own.
+Every record is counted exactly once. If the counts of a manifest do not add up, the ledger has a line "unaccounted".
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,23 +21,23 @@ from pipeline.engine.stages import Finished
 Row = dict[str, Any]
 
 WITHHELD = ("withdrawn", "contaminated", "withdrawn_copy")
-"""Reasons that are no fault of the document."""
-COPIES = ("duplicate", "near_duplicate", "duplicate_paragraphs")
-GROUPS = ("filter", "withheld", "copy")
-"""Kinds of reasons, in the order of an account: too poor, not to be used, there already."""
+"""Reasons unrelated to the quality of the document."""
+DUPLICATES = ("duplicate", "near_duplicate", "duplicate_paragraphs")
+GROUPS = ("filter", "withheld", "duplicates")
+"""Groups of reasons, in the order of the ledger."""
 UNACCOUNTED = "unaccounted"
 
 
-def funnel(documents: Sequence[Finished], duplicates: Finished | None) -> list[Row]:
-    """What became of each source's records, from reading to training. Without decisions all documents are kept."""
-    decided = duplicates.manifest.get("counts", {}) if duplicates else {}
+def funnel(documents: Sequence[Finished], dedup: Finished | None) -> list[Row]:
+    """Return what became of the records of each source. Without the stage `dedup` all documents are kept."""
+    decided = dedup.manifest.get("counts", {}) if dedup else {}
     return [_row(stage.manifest, decided.get(stage.manifest["source"], {})) for stage in documents]
 
 
 def total(funnel: Sequence[Row]) -> Row:
-    """The sum over all sources."""
-    numbers = [{name: value for name, value in row.items() if name not in ("source", "kept_share")} for row in funnel]
-    return _with_share(counting.total([_row({}, {}), *numbers]))
+    """Return the sum over all sources."""
+    numbers = [{name: value for name, value in row.items() if name not in ("source", "kept_ratio")} for row in funnel]
+    return _with_ratio(counting.total([_row({}, {}), *numbers]))
 
 
 def _row(read: Mapping[str, Any], decided: Mapping[str, Any]) -> Row:
@@ -52,8 +52,12 @@ def _row(read: Mapping[str, Any], decided: Mapping[str, Any]) -> Row:
         "documents": documents,
         "dropped": dropped,
         "kept": decided.get("kept", documents - sum(dropped.values())),
-        "lines_out": decided.get("paragraphs", 0),
-        "characters": {"documents": characters, "lines_out": lines, "kept": decided.get("characters_kept", characters - lines)},
+        "lines_removed": decided.get("paragraphs", 0),
+        "characters": {
+            "documents": characters,
+            "lines_removed": lines,
+            "kept": decided.get("characters_kept", characters - lines),
+        },
     }
     row["characters"]["dropped"] = characters - lines - row["characters"]["kept"]
     entered = sum(row["skipped"].values()) + sum(row["bad"].values()) + row["empty"] + documents
@@ -61,21 +65,21 @@ def _row(read: Mapping[str, Any], decided: Mapping[str, Any]) -> Row:
         "reading": row["read"] - entered,
         "deciding": documents - sum(dropped.values()) - row["kept"],
     }
-    return _with_share({"source": read["source"], **row} if "source" in read else row)
+    return _with_ratio({"source": read["source"], **row} if "source" in read else row)
 
 
 def _by_reason(reasons: Mapping[str, int], number: int) -> dict[str, int]:
-    """The reasons of all bad records; those of which none is told are just unreadable."""
+    """Return bad records by reason; those without a recorded reason are counted as "bad"."""
     rest = number - sum(reasons.values())
     return {**reasons, **({"bad": rest} if rest > 0 else {})}
 
 
-def _with_share(row: Row) -> Row:
-    return {**row, "kept_share": row["kept"] / row["read"] if row["read"] else None}
+def _with_ratio(row: Row) -> Row:
+    return {**row, "kept_ratio": row["kept"] / row["read"] if row["read"] else None}
 
 
 def ledger(funnel: Sequence[Row]) -> dict[str, list[Row]]:
-    """The accounts of documents and of characters: levels, and between them what is lost, each with the number by source."""
+    """Return the ledgers of documents and of characters: totals ("level") and the losses between them, also by source."""
     if not funnel or not any(row["read"] for row in funnel):
         return {"documents": [], "characters": []}
     return {"documents": _left_after(_documents(funnel)), "characters": _left_after(_characters(funnel))}
@@ -97,14 +101,14 @@ def _documents(funnel: Sequence[Row]) -> Iterable[Row]:
 def _characters(funnel: Sequence[Row]) -> Iterable[Row]:
     numbers = [row["characters"] for row in funnel]
     yield _level("documents", [row["documents"] for row in numbers])
-    for name in ("dropped", "lines_out"):
+    for name in ("dropped", "lines_removed"):
         yield from _losses(name, [{name: row[name]} for row in numbers])
     yield _level("kept", [row["kept"] for row in numbers])
 
 
 def group_of(reason: str) -> str:
-    """`too_short` -> `filter`, `contaminated` -> `withheld`, `near_duplicate` -> `copy`."""
-    return "withheld" if reason in WITHHELD else "copy" if reason in COPIES else "filter"
+    """Return the group of a reason: `too_short` -> `filter`, `contaminated` -> `withheld`, `near_duplicate` -> `duplicates`."""
+    return "withheld" if reason in WITHHELD else "duplicates" if reason in DUPLICATES else "filter"
 
 
 def _level(name: str, by_source: list[int]) -> Row:
@@ -112,7 +116,7 @@ def _level(name: str, by_source: list[int]) -> Row:
 
 
 def _losses(group: str, tables: Sequence[Mapping[str, int]]) -> list[Row]:
-    """What is lost for the reasons of a group (a table for each source), the largest first; what took nothing is left out."""
+    """Return the losses of a group, largest first. `tables` has the numbers by reason for each source; zeros are left out."""
     losses = []
     for reason in dict.fromkeys(reason for table in tables for reason in table):
         by_source = [table.get(reason, 0) for table in tables]
@@ -122,7 +126,7 @@ def _losses(group: str, tables: Sequence[Mapping[str, int]]) -> list[Row]:
 
 
 def _left_after(entries: Iterable[Row]) -> list[Row]:
-    """Each entry with what is left after it."""
+    """Add to each entry what is left after it."""
     result, left = [], 0
     for entry in entries:
         left = entry["all"] if entry["kind"] == "level" else left - entry["all"]

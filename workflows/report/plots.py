@@ -1,7 +1,8 @@
-"""The plots of training and scores in a report: SVG to stand inside an HTML page and take its colours, light or dark.
+"""Plots of training and scores, as SVG inside an HTML page. They take the colours of the page, light or dark.
 
-matplotlib draws with the colours below, which then become CSS: `#000001` is `currentColor`, `#000101` is `var(--series-1)`.
-Letters stay letters (svg.fonttype none), so that the browser's fonts draw Chinese. The same figures give the same bytes.
+matplotlib draws with placeholder colours that are then replaced by CSS: `#000001` by `currentColor`, `#000101` by
+`var(--series-1)`. Text stays text (svg.fonttype none), so that the browser's fonts draw Chinese. The same figures give the same
+bytes.
 """
 
 import io
@@ -16,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from workflows.evaluation.scores import UNTRAINED
-from workflows.report.display_names import words
+from workflows.report.display_names import display_name
 
 Points = Sequence[tuple[float, float]]
 TEXT, GRID = "#000001", "#000002"
@@ -51,11 +52,11 @@ STYLE: Any = {
     "legend.fontsize": 9,
 }
 WIDTH, HEIGHT = 7.6, 2.9
-"""Inches; the page scales a plot to its column."""
+"""Inches; the page scales a plot to its width."""
 
 
 def curves(lines: Mapping[str, Points], name: str, *, phase_starts: Sequence[int] = (), form: str = "{:g}") -> str:
-    """Lines over steps; few points are drawn as dots too, so that a single one is seen."""
+    """Plot lines over steps. Curves of few points also get dots, so that a single point is visible."""
     lines = {label: points for label, points in lines.items() if points}
     if not lines:
         return ""
@@ -79,9 +80,9 @@ def curves(lines: Mapping[str, Points], name: str, *, phase_starts: Sequence[int
 def scores(
     rows: Sequence[Mapping[str, Any]], values: Sequence[Mapping[str, Any]], untrained: Collection[str] = (UNTRAINED,)
 ) -> str:
-    """Mean test score per task and model, the standard deviation as a line, every seed as a dot.
+    """Plot the mean test score per task and model, with the standard deviation as a line and every seed as a dot.
 
-    Models that are not `untrained` have the colours of their curves, where curves are drawn in the same order.
+    Pretrained models have the colours of their curves if curves are drawn in the same order.
     """
     rows = [row for row in rows if row["split"] == "test"]
     if not rows:
@@ -103,7 +104,7 @@ def scores(
                 axes.plot([place + width * 0.27] * len(seeds), seeds, ".", color=TEXT, markersize=4, alpha=0.7)
                 top = row["mean"] + (row["deviation"] or 0.0)
                 axes.annotate(f"{row['mean']:.3f}", (place, top), (0, 5), textcoords="offset points", ha="center")
-        axes.set_xticks(range(len(tasks)), [f"{words(task)}\n{_metric(rows, task)}" for task in tasks])
+        axes.set_xticks(range(len(tasks)), [f"{display_name(task)}\n{_metric(rows, task)}" for task in tasks])
         axes.set_xlim(-0.6, len(tasks) - 0.4)
         axes.set_ylim(0, 1.1)
         axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
@@ -113,7 +114,7 @@ def scores(
 
 
 def _metric(rows: Sequence[Mapping[str, Any]], task: str) -> str:
-    return words(next(str(row["metric"]) for row in rows if row["task"] == task))
+    return display_name(next(str(row["metric"]) for row in rows if row["task"] == task))
 
 
 def _axes(height: float = HEIGHT) -> tuple[Figure, Axes]:
@@ -122,7 +123,7 @@ def _axes(height: float = HEIGHT) -> tuple[Figure, Axes]:
 
 
 def _legend(axes: Axes) -> None:
-    """Above the plot, so that it never lies on the data; in one row where that fits the page."""
+    """Put the legend above the plot, in one row if it fits."""
     labels = axes.get_legend_handles_labels()[1]
     columns = len(labels) if sum(len(label) + 5 for label in labels) < 90 else 4
     axes.legend(
@@ -131,7 +132,7 @@ def _legend(axes: Axes) -> None:
 
 
 def alone(svg: str) -> str:
-    """A plot of a page as a file of its own: on white, with its colours, for documents."""
+    """Turn a plot of a page into an SVG file for documents: on white, with fixed colours."""
     colours = {_CSS[name]: colour for name, colour in _LIGHT.items()}
     svg = re.sub("|".join(map(re.escape, colours)), lambda match: colours[match[0]], svg)
     names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
@@ -139,11 +140,11 @@ def alone(svg: str) -> str:
 
 
 def _svg(figure: Figure, name: str) -> str:
-    """The figure as an `<svg>` element; ids bear its name, because they must be unique in a page of many."""
+    """Return the figure as an `<svg>` element. Its ids get the prefix `name`, to be unique on a page with several plots."""
     page = io.StringIO()
     metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with warnings.catch_warnings():
-        # Chinese letters: matplotlib's own font lacks them and the browser's has them.
+        # matplotlib's font lacks Chinese characters, the browser's has them.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(page, format="svg", transparent=True, metadata=metadata)
     svg = page.getvalue()

@@ -1,9 +1,9 @@
-"""The figures of a report on tokens and shards: words, unknown characters, what is really masked, how long rows are.
+"""The report's figures on tokens and shards: words, unknown characters, masks as measured, row lengths.
 
 tokens(...)[0]                {"source": "news", "documents": 3_000, "tokens": 1_470_756, "units": 800_680, ...}
 unknown_characters(...)[0]    {"character": "踔", "code": "U+8E14", "count": 76}
-shards(...)[0]                {"source": "news", "sequence_length": 128, "split": "train", "masked_share": 0.1504, ...}
-masks(...)["rows"][0]         {"label": "news 128", "numbers": [240_626, 30_098, 30_449], "shares": [0.799, 0.100, 0.101]}
+shards(...)[0]                {"source": "news", "sequence_length": 128, "split": "train", "masked_ratio": 0.1504, ...}
+masks(...)["rows"][0]         {"label": "news 128", "numbers": [240_626, 30_098, 30_449], "fractions": [0.799, 0.100, 0.101]}
 """
 
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from workflows.report.data_figures import Table, stacks
 from workflows.report.funnel import Row
 
 MOST_UNKNOWN = 60
-"""Unknown characters shown."""
+"""Number of unknown characters shown."""
 COUNTS = ("documents", "sentences", "units", "tokens", "unknown", "without_tokens")
 SHOWN_AS = ("[MASK]", "itself", "another token")
-"""What stands in the place of a masked token."""
+"""What a masked token is replaced by."""
 PAIR_COUNTS = ("random_next", "swapped", "single", "borrowed", "cut_sentences", "truncated")
 _BARS = 8
 
 
 def vocabulary(stage: Finished | None) -> Row | None:
-    """The vocabulary, and which punctuation becomes what it has: {"“": '"', "—": "-"}."""
+    """Return the vocabulary's facts, among them its mapped punctuation: {"“": '"', "—": "-"}."""
     if stage is None:
         return None
     names = ("size", "sha256", "built", "do_lower_case", "mapped_punctuation")
@@ -32,7 +32,7 @@ def vocabulary(stage: Finished | None) -> Row | None:
 
 
 def tokens(stages: Sequence[Finished], funnel: Sequence[Row]) -> list[Row]:
-    """Words and tokens of each source, and of all together where there are several."""
+    """Return words and tokens of each source, and of all together if there are several."""
     characters = {row["source"]: row["characters"]["kept"] for row in funnel}
     rows = [
         {
@@ -49,15 +49,15 @@ def tokens(stages: Sequence[Finished], funnel: Sequence[Row]) -> list[Row]:
 
 def _means(row: Row) -> Row:
     return {
-        "characters_per_token": _share(row["characters"], row["tokens"]),
-        "tokens_per_unit": _share(row["tokens"], row["units"]),
-        "units_per_sentence": _share(row["units"], row["sentences"]),
-        "unknown_share": _share(row["unknown"], row["tokens"]),
+        "characters_per_token": _ratio(row["characters"], row["tokens"]),
+        "tokens_per_unit": _ratio(row["tokens"], row["units"]),
+        "units_per_sentence": _ratio(row["units"], row["sentences"]),
+        "unknown_ratio": _ratio(row["unknown"], row["tokens"]),
     }
 
 
 def unknown_characters(tokens: Sequence[Finished], shards: Sequence[Finished]) -> list[Row]:
-    """Characters that became [UNK], most frequent first. Shards of one source hold the same text: the larger count."""
+    """Return characters that became [UNK], most frequent first. Shards of one source contain the same text: count it once."""
     counts: dict[tuple[str, str], int] = {}
     for stage in tokens or shards:
         for character, number in stage.manifest.get("unknown_characters", {}).items():
@@ -68,13 +68,13 @@ def unknown_characters(tokens: Sequence[Finished], shards: Sequence[Finished]) -
         total[character] = total.get(character, 0) + number
     ordered = sorted(total.items(), key=lambda item: (-item[1], item[0]))[:MOST_UNKNOWN]
     return [
-        {"character": character, "code": " ".join(f"U+{ord(letter):04X}" for letter in character[:4]), "count": number}
+        {"character": character, "code": " ".join(f"U+{ord(one):04X}" for one in character[:4]), "count": number}
         for character, number in ordered
     ]
 
 
 def shards(stages: Sequence[Finished]) -> list[Row]:
-    """One row for train and one for validation of each set."""
+    """Return one row for train and one for validation of each set of shards."""
     return [_shard_row(stage, split) for stage in stages for split in stage.manifest.get("counts", {})]
 
 
@@ -87,14 +87,14 @@ def _shard_row(stage: Finished, split: str) -> Row:
         "split": split,
         "draws": draws,
         **{name: counts.get(name, 0) for name in ("rows", "documents", "tokens", "masked", "unknown", *PAIR_COUNTS)},
-        # Every static draw masks the same tokens anew; without static draws masks are made while training.
-        "masked_share": _share(counts.get("masked", 0), counts.get("tokens", 0) * draws),
-        "unknown_share": _share(counts.get("unknown", 0), counts.get("tokens", 0)),
+        # Each static draw masks the same tokens again; without static draws, masks are drawn during training.
+        "masked_ratio": _ratio(counts.get("masked", 0), counts.get("tokens", 0) * draws),
+        "unknown_ratio": _ratio(counts.get("unknown", 0), counts.get("tokens", 0)),
     }
 
 
 def masks(stages: Sequence[Finished]) -> Table:
-    """What masked tokens are shown as, by set of shards; wanted are 80, 10 and 10 %."""
+    """Return what masked tokens are replaced by, by set of shards. The intended ratios are 80, 10 and 10 %."""
     bars = {}
     for stage in stages:
         counts = counting.total(stage.manifest.get("counts", {}).values())
@@ -105,13 +105,13 @@ def masks(stages: Sequence[Finished]) -> Table:
     return stacks(bars, SHOWN_AS)
 
 
-def masked_share(rows: Sequence[Row]) -> float | None:
-    """Of all shards together; None where masks are drawn while training."""
-    return _share(sum(row["masked"] for row in rows), sum(row["draws"] * row["tokens"] for row in rows))
+def masked_ratio(rows: Sequence[Row]) -> float | None:
+    """Return the ratio of masked tokens over all shards; None if masks are drawn during training."""
+    return _ratio(sum(row["masked"] for row in rows), sum(row["draws"] * row["tokens"] for row in rows))
 
 
 def row_lengths(stages: Sequence[Finished]) -> dict[str, Any]:
-    """Shares of training rows by length, in eighths of the longest, by set of shards."""
+    """Return the distribution of row lengths in train, in eighths of the longest, by set of shards."""
     panels: dict[str, Any] = {}
     for stage in stages:
         histogram = stage.manifest.get("length_histogram", {}).get("train", {})
@@ -121,7 +121,7 @@ def row_lengths(stages: Sequence[Finished]) -> dict[str, Any]:
             bars[(int(length) * _BARS - 1) // longest] += rows
         if total := sum(bars):
             bins = [longest * (number + 1) // _BARS for number in range(_BARS)]
-            panels[_name(stage)] = {"bins": bins, "shares": [rows / total for rows in bars]}
+            panels[_name(stage)] = {"bins": bins, "fractions": [rows / total for rows in bars]}
     return panels
 
 
@@ -129,5 +129,5 @@ def _name(stage: Finished) -> str:
     return f"{stage.manifest['source']} {stage.manifest['sequence_length']}"
 
 
-def _share(part: float, whole: float) -> float | None:
+def _ratio(part: float, whole: float) -> float | None:
     return part / whole if whole else None

@@ -1,10 +1,9 @@
-"""How long stages took, and how much text a second went through them.
+"""How long each stage took, and its throughput.
 
-    times(...)["kinds"][0]    {"kind": "documents", "stages": 2, "seconds": 1.8, "text_bytes": 18_100_000,
-                               "text_rate": 10_055_555, "input_bytes": 7_775_654, "input_rate": 4_319_807, "share": 1.0}
+    timings(...)["kinds"][0]    {"kind": "documents", "stages": 2, "seconds": 1.8, "text_bytes": 18_100_000,
+                               "text_rate": 10_055_555, "input_bytes": 7_775_654, "input_rate": 4_319_807, "fraction": 1.0}
 
-Text is counted with 3 bytes a character, which it has in UTF-8. The only figures that differ from one run of the same recipe to
-the next.
+Text is counted as 3 bytes per character, as in UTF-8. These are the only figures that differ between runs of the same recipe.
 """
 
 from collections.abc import Sequence
@@ -15,13 +14,13 @@ from pipeline.engine.stages import Finished
 from workflows.report.funnel import Row
 
 CHARACTER_BYTES = 3
-_OF_DOCUMENTS = ("documents", "signatures", "contamination", "dedup")
-_OF_KEPT = ("tokens", "shards")
-"""Kinds of stages by the text that goes through them."""
+_ALL_DOCUMENTS = ("documents", "signatures", "contamination", "dedup")
+_KEPT_DOCUMENTS = ("tokens", "shards")
+"""Kinds of stages by the text they process: all documents, or the kept ones."""
 
 
-def times(stages: Sequence[Finished], funnel: Sequence[Row]) -> dict[str, Any]:
-    """Stages that left a run.json, in the order they began; kinds of stages; and all stages of data together."""
+def timings(stages: Sequence[Finished], funnel: Sequence[Row]) -> dict[str, Any]:
+    """Return the time of each stage in starting order, of each kind of stage, and of all data stages together."""
     characters = {row["source"]: row["characters"] for row in funnel}
     started = []
     for stage in stages:
@@ -31,7 +30,7 @@ def times(stages: Sequence[Finished], funnel: Sequence[Row]) -> dict[str, Any]:
     rows = [row for _, row in sorted(started, key=lambda item: item[0])]
     kinds = [_sum(kind, [row for row in rows if row["kind"] == kind]) for kind in dict.fromkeys(row["kind"] for row in rows)]
     data = _sum("data", [row for row in rows if row["text_bytes"] or row["kind"] == "vocabulary"])
-    # Every stage passes over the same text: it counts once.
+    # All stages process the same text, so count it once.
     data["text_bytes"] = CHARACTER_BYTES * sum(row["documents"] for row in characters.values())
     longest = max((kind["seconds"] for kind in kinds), default=0)
     return {
@@ -45,14 +44,14 @@ def times(stages: Sequence[Finished], funnel: Sequence[Row]) -> dict[str, Any]:
 def _row(stage: Finished, seconds: float, characters: dict[str, Row]) -> Row:
     source = stage.manifest.get("source")
     kind = stage.name.partition(f"_{source}")[0] if source else stage.name
-    of = "documents" if kind in _OF_DOCUMENTS else "kept" if kind in _OF_KEPT else ""
+    text = "documents" if kind in _ALL_DOCUMENTS else "kept" if kind in _KEPT_DOCUMENTS else ""
     texts = [row for name, row in characters.items() if name == source or not source]
     return {
         "stage": stage.name,
         "kind": kind,
         "stages": 1,
         "seconds": seconds,
-        "text_bytes": CHARACTER_BYTES * sum(row[of] for row in texts) if of else 0,
+        "text_bytes": CHARACTER_BYTES * sum(row[text] for row in texts) if text else 0,
         "input_bytes": stage.manifest.get("counts", {}).get("bytes_in", 0) if kind == "documents" else 0,
     }
 
@@ -67,4 +66,4 @@ def _sum(kind: str, rows: Sequence[Row]) -> Row:
 def _with_rates(row: Row, longest: float) -> Row:
     seconds = row["seconds"]
     rates = {f"{what}_rate": row[f"{what}_bytes"] / seconds if seconds else 0 for what in ("text", "input")}
-    return {**row, **rates, "share": seconds / longest if longest else 0}
+    return {**row, **rates, "fraction": seconds / longest if longest else 0}
