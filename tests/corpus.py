@@ -21,10 +21,11 @@ import pytest
 from pipeline import storage
 from pipeline.config import CorpusConfig, FilterConfig, SourceConfig, VocabularyConfig
 from pipeline.dedup.signatures import needed, signatures
-from pipeline.dedup.stage import duplicates
+from pipeline.dedup.stage import dedup
 from pipeline.documents.stage import documents
+from pipeline.engine.execution import SERIAL, Execution
 from pipeline.engine.stages import Finished
-from pipeline.examples.stage import examples
+from pipeline.examples.stage import shards as make_shards
 from pipeline.tokenization.stage import tokens
 from pipeline.tokenization.vocabulary import vocabulary
 
@@ -105,23 +106,23 @@ def config(text: str, news: str, **changes: Any) -> CorpusConfig:
     return CorpusConfig(**{**fields, **changes})
 
 
-def prepare(corpus: CorpusConfig, root: str, *, workers: int = 1, task_bytes: int = 1 << 24) -> dict[str, Finished]:
+def prepare(corpus: CorpusConfig, root: str, execution: Execution = SERIAL, task_bytes: int = 1 << 24) -> dict[str, Finished]:
     """All stages of a corpus, by name without key."""
-    read = [documents(source, root, workers=workers, task_bytes=task_bytes) for source in corpus.sources]
+    read = [documents(source, root, execution=execution, task_bytes=task_bytes) for source in corpus.sources]
     signed = [
-        signatures(source, done, corpus.dedup, root, workers=workers)
+        signatures(source, done, corpus.dedup, root, execution=execution)
         for source, done in zip(corpus.sources, read, strict=True)
         if needed(corpus.dedup)
     ]
     filters = {source.name: corpus.filters for source in corpus.sources}
-    decided = duplicates(corpus.sources, read, signed, [], filters, corpus.dedup, (), root, workers=workers)
-    vocab = vocabulary(read, decided, corpus.vocabulary, root, workers=workers)
+    decided = dedup(corpus.sources, read, signed, [], filters, corpus.dedup, (), root, execution=execution)
+    vocab = vocabulary(read, decided, corpus.vocabulary, root, execution=execution)
     encoded = [
-        tokens(source, done, decided, vocab, corpus, root, workers=workers)
+        tokens(source, done, decided, vocab, corpus, root, execution=execution)
         for source, done in zip(corpus.sources, read, strict=True)
     ]
     shards = [
-        examples(source, length, done, vocab, corpus, root, workers=workers)
+        make_shards(source, length, done, vocab, corpus, root, execution=execution)
         for source, done in zip(corpus.sources, encoded, strict=True)
         for length in corpus.sequence_lengths
     ]
@@ -162,7 +163,7 @@ def real() -> CorpusConfig:
 def prepared(which: str = "generated", workers: int = 1, task_bytes: int = 1 << 24) -> dict[str, Finished]:
     """All stages of one of the two, run once for all tests of this process."""
     root = str(folder() / f"runs-{which}-{workers}-{task_bytes}")
-    return prepare({"generated": generated, "real": real}[which](), root, workers=workers, task_bytes=task_bytes)
+    return prepare({"generated": generated, "real": real}[which](), root, Execution(workers), task_bytes)
 
 
 def same_bytes(one: dict[str, Finished], other: dict[str, Finished], prefix: str) -> int:

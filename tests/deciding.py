@@ -7,11 +7,11 @@ import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.config import DecontaminationConfig, DedupConfig, FilterConfig, SourceConfig
-from pipeline.dedup.decontamination import overlaps
+from pipeline.dedup.decontamination import contamination
 from pipeline.dedup.kept import kept_documents
 from pipeline.dedup.signatures import needed, signatures
-from pipeline.dedup.stage import duplicates
-from pipeline.engine import job
+from pipeline.dedup.stage import dedup as dedup_stage
+from pipeline.engine.execution import Execution
 from pipeline.engine.stages import Finished
 from tests.made_documents import made, plainly
 
@@ -38,14 +38,14 @@ def decide(
     config, leaks = DedupConfig(**dedup), DecontaminationConfig(inputs=evaluation)
     off = {"judge_from_characters": 10**9, "min_characters": 1, "min_chinese_ratio": 0.0, "languages": ()}
     bounds = dict.fromkeys(texts, FilterConfig(**{**off, **(filters or {})}))
-    operational: dict[str, Any] = {"workers": workers}
-    with job.using_executor(None if workers > 1 else plainly):
-        both = list(zip(sources, documents, strict=True))
-        signed = [signatures(s, d, config, str(root), **operational) for s, d in both if needed(config)]
-        found = [overlaps(s, d, leaks, str(root), **operational) for s, d in both if evaluation]
-        return duplicates(
-            sources, documents, signed, found, bounds, config, withdrawn or [], str(root), decontamination=leaks, **operational
-        )
+    execution = Execution(workers, executor=None if workers > 1 else plainly)
+    both = list(zip(sources, documents, strict=True))
+    signed = [signatures(s, d, config, str(root), execution=execution) for s, d in both if needed(config)]
+    found = [contamination(s, d, leaks, str(root), execution=execution) for s, d in both if evaluation]
+    removed = withdrawn or []
+    return dedup_stage(
+        sources, documents, signed, found, bounds, config, removed, str(root), decontamination=leaks, execution=execution
+    )
 
 
 def rows(stage: Finished, source: str, kind: str = "dropped") -> list[dict[str, Any]]:

@@ -12,10 +12,10 @@ import pytest
 
 from pipeline.cleaning import cleaning
 from pipeline.config import DecontaminationConfig, SourceConfig
-from pipeline.dedup.decontamination import Index, needed, overlaps
+from pipeline.dedup.decontamination import Index, contamination, needed
 from pipeline.dedup.evaluation_texts import LEAST_RUNS, evaluation, strings
 from pipeline.documents.table import read_part
-from pipeline.engine import job
+from pipeline.engine.execution import Execution
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
 from tests.made_documents import REAL, generated, identity, made, needs_real_data, plainly, real_news
@@ -154,8 +154,8 @@ def test_the_text_that_is_shown_is_the_one_with_the_greatest_share(tmp_path: Pat
 def compare(root: Path, texts: list[str], scored: Path, workers: int = 1, **config: Any) -> Finished:
     documents = made(str(root), "a", texts)
     leaks = DecontaminationConfig(inputs=(str(scored),), **config)
-    with job.using_executor(None if workers > 1 else plainly):
-        return overlaps(SourceConfig(name="a", kind="text"), documents, leaks, str(root), workers=workers)
+    execution = Execution(workers, executor=None if workers > 1 else plainly)
+    return contamination(SourceConfig(name="a", kind="text"), documents, leaks, str(root), execution=execution)
 
 
 def rows_of(stage: Finished) -> list[dict[str, Any]]:

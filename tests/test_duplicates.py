@@ -10,7 +10,7 @@ from pipeline.cleaning import cleaning
 from pipeline.config import DedupConfig, FilterConfig, SourceConfig
 from pipeline.dedup.decisions import levels
 from pipeline.dedup.kept import decision_files
-from pipeline.dedup.stage import duplicates
+from pipeline.dedup.stage import dedup
 from pipeline.errors import CorpusError
 from tests import corpus
 from tests.deciding import GOOD, LINE, Texts, changed, decide, kept_texts, reasons, rows
@@ -102,7 +102,7 @@ def test_each_source_has_its_own_filters(tmp_path: Path) -> None:
     sources = [SourceConfig(name=name, kind="text") for name in "ab"]
     documents = [made(str(tmp_path), name, [GOOD, name * 3 + "我们的"]) for name in "ab"]
     bounds = {name: FilterConfig(min_characters=limit, min_chinese_ratio=0) for name, limit in (("a", 3), ("b", 10))}
-    done = duplicates(
+    done = dedup(
         sources, documents, [], [], bounds, DedupConfig(exact=False, near=False, min_paragraph_characters=0), [], str(tmp_path)
     )
     assert [len(rows(done, name)) for name in "ab"] == [0, 1]

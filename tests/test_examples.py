@@ -11,7 +11,8 @@ from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
 from pipeline.examples import stage as module
 from pipeline.examples.shards import Row, ShardSet
-from pipeline.examples.stage import examples, in_validation, order_keys
+from pipeline.examples.stage import in_validation, order_keys
+from pipeline.examples.stage import shards as make_shards
 from pipeline.tokenization import vocabulary
 from tests import corpus
 
@@ -104,7 +105,7 @@ def test_the_share_of_validation_is_that_of_the_recipe() -> None:
 def test_several_shards_hold_the_rows_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SHARD_BYTES", 6_000)
     stages, config = corpus.prepared(), corpus.generated()
-    many = examples(config.sources[0], 64, stages["tokens_text"], stages["vocabulary"], config, str(tmp_path))
+    many = make_shards(config.sources[0], 64, stages["tokens_text"], stages["vocabulary"], config, str(tmp_path))
     assert len(many.files("train-")) > 3
     one = stages["shards_text_64"]
     for split in ("train", "validation"):
@@ -115,7 +116,7 @@ def test_several_shards_hold_the_rows_of_one(tmp_path: Path, monkeypatch: pytest
 def test_dynamic_masks_store_no_draw_and_other_settings_are_another_stage(tmp_path: Path) -> None:
     stages, config = corpus.prepared(), corpus.generated()
     dynamic = replace(config, masking=MaskingConfig(static_draws=0))
-    done = examples(config.sources[1], 64, stages["tokens_news"], stages["vocabulary"], dynamic, str(tmp_path))
+    done = make_shards(config.sources[1], 64, stages["tokens_news"], stages["vocabulary"], dynamic, str(tmp_path))
     assert all(row.draws == () for row in rows(done, "train"))
     assert done.manifest["counts"]["train"]["masked"] == 0
     assert done.manifest["key"] != stages["shards_news_64"].manifest["key"]
@@ -129,7 +130,7 @@ def test_a_source_that_is_all_validation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         CorpusError, match="source 'news': no training example of length 64; it is too small, or all validation"
     ):
-        examples(config.sources[1], 64, stages["tokens_news"], stages["vocabulary"], config, str(tmp_path))
+        make_shards(config.sources[1], 64, stages["tokens_news"], stages["vocabulary"], config, str(tmp_path))
 
 
 @corpus.needs_real_data

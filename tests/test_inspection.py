@@ -12,18 +12,17 @@ from click.testing import CliRunner, Result
 
 from pipeline import storage
 from pipeline.config import MaskingConfig, PairsConfig
-from pipeline.engine import job
 from pipeline.engine.stages import Finished, load
 from pipeline.errors import CorpusError
 from pipeline.examples.shards import ShardSet
-from pipeline.examples.stage import examples
+from pipeline.examples.stage import shards as make_shards
 from pipeline.sources.inputs import expand
 from pipeline.tfrecords.exchange import export_tfrecords, import_tfrecords
 from pipeline.tokenization.vocabulary import load as load_vocabulary
 from pipeline.wiki.dumps.side_input import side_input
 from tests import corpus
 from tests.deciding import decide, rows
-from tests.made_documents import generated, identity, plainly
+from tests.made_documents import IN_LOOPS, generated, identity
 from tests.wiki_dumps import Draft, source, written, xml
 from workflows.cli import main
 from workflows.inspection.previews import excerpt, marked
@@ -38,8 +37,9 @@ def made(root: Path, pairs: PairsConfig, masking: MaskingConfig | None = None) -
     stages = corpus.prepared()
     config = replace(corpus.generated(), pairs=pairs, masking=masking or MaskingConfig())
     shutil.copytree(stages["vocabulary"].url, root / storage.base_name(stages["vocabulary"].url), dirs_exist_ok=True)
-    with job.using_executor(plainly):
-        return examples(config.sources[0], 48, stages["tokens_text"], stages["vocabulary"], config, str(root))
+    return make_shards(
+        config.sources[0], 48, stages["tokens_text"], stages["vocabulary"], config, str(root), execution=IN_LOOPS
+    )
 
 
 def plain(line: str) -> str:
@@ -109,8 +109,8 @@ def test_shards_of_tfrecords(tmp_path: Path) -> None:
     stages = corpus.prepared()
     export_tfrecords(stages["shards_text_64"], load_vocabulary(stages["vocabulary"]), str(tmp_path / "records"))
     shutil.copytree(stages["vocabulary"].url, tmp_path / storage.base_name(stages["vocabulary"].url))
-    with job.using_executor(plainly):
-        done = import_tfrecords(expand([str(tmp_path / "records")]), "old", stages["vocabulary"], str(tmp_path))
+    files = expand([str(tmp_path / "records")])
+    done = import_tfrecords(files, "old", stages["vocabulary"], str(tmp_path), execution=IN_LOOPS)
     vocab = load_vocabulary(stages["vocabulary"])
     both = [ShardSet(stages["shards_text_64"], split) for split in ("train", "validation")]
     texts = {
@@ -174,8 +174,7 @@ def test_decisions_name_the_documents(tmp_path: Path) -> None:
 
 def test_what_a_dump_says_of_its_pages(tmp_path: Path) -> None:
     drafts = [Draft("Template:Le", "", 10, "Template:Link-en"), Draft("Module:CGroup/IT", "return {}", 828)]
-    with job.using_executor(plainly):
-        done = side_input(source(), [written(tmp_path / "zhwiki.xml", xml(drafts))], str(tmp_path / "runs"))
+    done = side_input(source(), [written(tmp_path / "zhwiki.xml", xml(drafts))], str(tmp_path / "runs"), execution=IN_LOOPS)
     lines = excerpt(done, 2)
     assert "1 of kind redirect:" in lines and "    Le -> Link-en" in lines
     assert "1 of kind group:" in lines and "    IT -> return {}" in lines

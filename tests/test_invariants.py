@@ -15,18 +15,19 @@ from pipeline import storage
 from pipeline.checks import invariants
 from pipeline.checks.findings import Findings
 from pipeline.config import MaskingConfig, PairsConfig
-from pipeline.engine import job, stages
+from pipeline.engine import stages
 from pipeline.engine.stages import FileEntry, Finished
 from pipeline.examples import shards
 from pipeline.examples.shards import pack_units, unpack_units
-from pipeline.examples.stage import examples, in_validation, order_keys
+from pipeline.examples.stage import in_validation, order_keys
+from pipeline.examples.stage import shards as make_shards
 from pipeline.sources.inputs import expand
 from pipeline.tfrecords.exchange import export_tfrecords, import_tfrecords
 from pipeline.tokenization.vocabulary import load
 from pipeline.wiki.dumps.side_input import side_input
 from tests import corpus, wiki_dumps
 from tests.deciding import GOOD, LINE, decide
-from tests.made_documents import generated, identity, plainly
+from tests.made_documents import IN_LOOPS, generated, identity
 from tests.wiki_dumps import Draft
 from workflows.inspection.inspect import verify
 
@@ -52,8 +53,9 @@ def test_shards_of_every_kind_have_no_problem(
     masking = MaskingConfig(policy=policy, static_draws=draws, max_predictions_per_seq=most)
     pairs = PairsConfig(task=task, layout=layout, dupe_factor=2)
     config = replace(corpus.generated(), masking=masking, pairs=pairs)
-    with job.using_executor(plainly):
-        done = examples(config.sources[0], 40, made["tokens_text"], made["vocabulary"], config, str(tmp_path))
+    done = make_shards(
+        config.sources[0], 40, made["tokens_text"], made["vocabulary"], config, str(tmp_path), execution=IN_LOOPS
+    )
     assert invariants.problems(done) == []  # the vocabulary is not beside it
     shutil.copytree(made["vocabulary"].url, tmp_path / storage.base_name(made["vocabulary"].url))
     assert invariants.problems(done) == []
@@ -65,8 +67,8 @@ def test_shards_of_tfrecords_have_no_problem(tmp_path: Path) -> None:
     root = str(tmp_path / "runs")
     shutil.copytree(made["vocabulary"].url, Path(root) / storage.base_name(made["vocabulary"].url))
     files = expand([str(tmp_path / "records")])
-    with job.using_executor(plainly):  # each file twice: imports may repeat an example
-        done = import_tfrecords([*files, *files], "old", made["vocabulary"], root, validation_ratio=0.1)
+    twice = [*files, *files]  # imports may repeat an example
+    done = import_tfrecords(twice, "old", made["vocabulary"], root, validation_ratio=0.1, execution=IN_LOOPS)
     assert invariants.problems(done) == []
 
 

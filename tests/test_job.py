@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import storage
 from pipeline.engine import beam, job, processes
+from pipeline.engine.execution import Execution
 from pipeline.engine.steps import Job
 from pipeline.errors import CorpusError, StorageError, UserError
 from tests import number_jobs
@@ -27,7 +28,7 @@ def test_every_number_arrives_in_its_bucket(tmp_path: Path) -> None:
 
 def test_two_workers_give_what_one_gives(tmp_path: Path) -> None:
     one = job.run(number_jobs.job(tmp_path, "one"))
-    assert job.run(number_jobs.job(tmp_path, "two"), workers=2) == one
+    assert job.run(number_jobs.job(tmp_path, "two"), Execution(workers=2)) == one
 
 
 def test_workers_begin_before_beam_is_ready_and_do_each_task_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +44,7 @@ def test_workers_begin_before_beam_is_ready_and_do_each_task_once(tmp_path: Path
 
     numbers = number_jobs.job(tmp_path)
     monkeypatch.setattr(job, "import_beam", import_beam)
-    assert job.run(numbers, workers=2)[1] == {"mapped": 60, "reduced": 60}
+    assert job.run(numbers, Execution(workers=2))[1] == {"mapped": 60, "reduced": 60}
     assert number_jobs.calls(calls) == [task.name for task in numbers.tasks]
 
 
@@ -55,10 +56,10 @@ def test_workers_stop_when_beam_cannot_be_had(tmp_path: Path, monkeypatch: pytes
     numbers = number_jobs.job(tmp_path, stop_at="000000")
     before = time.monotonic()
     with pytest.raises(ImportError, match="no apache_beam here"):
-        job.run(numbers, workers=2)
+        job.run(numbers, Execution(workers=2))
     assert time.monotonic() - before < 300, "the task that waits 600 seconds was waited for"
     monkeypatch.undo()
-    assert job.run(number_jobs.job(tmp_path), workers=2)[1] == {"mapped": 60, "reduced": 60}
+    assert job.run(number_jobs.job(tmp_path), Execution(workers=2))[1] == {"mapped": 60, "reduced": 60}
 
 
 def test_a_task_without_rows_and_a_job_without_tasks_are_no_error(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_rows_that_were_lost_on_the_way_are_an_error(tmp_path: Path) -> None:
     marker = Path(numbers.work) / "reduce-00002.json"
     content = json.loads(marker.read_text())
     marker.write_text(json.dumps({**content, "rows": content["rows"] - 1}))
-    with pytest.raises(CorpusError, match=rf"bucket 2 received 14 of 15 rows.*remove {numbers.work}"):
+    with pytest.raises(CorpusError, match=rf"bucket 2 received 14 of 15 rows.*delete {numbers.work}"):
         job.run(numbers)
 
 
@@ -98,7 +99,7 @@ def test_the_error_of_a_task_arrives_as_its_one_line(
     tmp_path: Path, workers: int, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(StorageError) as error:
-        job.run(number_jobs.job(tmp_path, refuse_at="000030"), workers)
+        job.run(number_jobs.job(tmp_path, refuse_at="000030"), Execution(workers))
     assert str(error.value) == "task 000030: no space left; free some"
     assert (*capfd.readouterr(), caplog.messages) == ("", "", []), "Beam would write pages about it"
 
@@ -126,10 +127,10 @@ def test_ctrl_c_arrives_as_itself(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    place: Any = processes.Begun if workers > 1 else number_jobs.Spread
+    place: Any = processes.Started if workers > 1 else number_jobs.Spread
     monkeypatch.setattr(place, "results" if workers > 1 else "__call__", stop)
     with pytest.raises(KeyboardInterrupt):
-        job.run(number_jobs.job(tmp_path), workers)
+        job.run(number_jobs.job(tmp_path), Execution(workers))
     assert caplog.messages == []
 
 
@@ -152,6 +153,6 @@ def test_other_tasks_have_another_work_folder(tmp_path: Path) -> None:
 
 def test_progress_is_told_up_to_the_end(tmp_path: Path) -> None:
     told: list[tuple[int, int, str]] = []
-    job.run(number_jobs.job(tmp_path), report=lambda *what: told.append(what))
+    job.run(number_jobs.job(tmp_path), Execution(report=lambda *what: told.append(what)))
     assert told[-1] == (6, 6, "numbers: 6 of 6 parts read, 4 written")
     assert [done for done, _, _ in told] == sorted(done for done, _, _ in told)

@@ -13,7 +13,7 @@ from pipeline.tokenization import vocabulary
 from tests import corpus
 from workflows import preparing, recipe
 from workflows.chain import Chain
-from workflows.preparing import data_chain, running_on, wake_workers
+from workflows.preparing import data_chain, running_on, warm_up_workers
 
 NOTHING: dict[str, Any] = {name: None for name in (*preparing.BERT_SETTINGS, *preparing.SOURCE_SETTINGS)}
 NOTHING |= {"corpus": None, "inputs": (), "vocab": "", "lengths": ()}
@@ -77,11 +77,11 @@ def test_workers_are_woken_where_there_is_work_for_them(
     runner: str, workers: int, before: bool, woken: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[int] = []
-    monkeypatch.setattr(processes, "wake", lambda number, modules: told.append(number))
+    monkeypatch.setattr(processes.pool, "warm_up", lambda number, modules: told.append(number))
     if before:
         (tmp_path / "data.json").write_text("{}")
     given = {**NOTHING, "corpus": "news", "inputs": ("a.jsonl",)}
-    wake_workers(runner, data_chain(None, (), str(tmp_path), workers, **given))
+    warm_up_workers(runner, data_chain(None, (), str(tmp_path), workers, **given))
     assert told == woken
 
 

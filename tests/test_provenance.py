@@ -8,14 +8,14 @@ import pytest
 from pipeline import storage
 from pipeline.checks.provenance import where
 from pipeline.config import DecontaminationConfig, DedupConfig, FilterConfig, SourceConfig
-from pipeline.dedup.decontamination import overlaps
+from pipeline.dedup.decontamination import contamination
 from pipeline.dedup.signatures import signatures
-from pipeline.dedup.stage import duplicates
-from pipeline.engine import job, stages
+from pipeline.dedup.stage import dedup
+from pipeline.engine import stages
 from pipeline.engine.stages import FileEntry, Stage
 from pipeline.errors import CorpusError
 from pipeline.examples import shards
-from tests.made_documents import generated, identity, made, plainly
+from tests.made_documents import IN_LOOPS, generated, identity, made
 
 LINE = "本文由某某翻译小组的译者原创编译，在某某中国网站荣誉推出，转载时请注明作者和出处以及译者的名字"
 TEXTS = generated(1, 6, 14)
@@ -48,13 +48,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> str:
     (folder / "dev.tsv").write_text(TEXTS[4].replace("\n", ""))
     texts = {"a": [TEXTS[0], f"{LINE}\n{TEXTS[1]}"], "b": [TEXTS[0][:-3], f"{TEXTS[2]}\n{LINE}", TEXTS[4], TEXTS[3]]}
     sources = [SourceConfig(name=name, kind="text") for name in texts]
-    leaks, dedup = DecontaminationConfig(inputs=(str(folder / "dev.tsv"),)), DedupConfig()
-    with job.using_executor(plainly):
-        read = [made(url, name, content) for name, content in texts.items()]
-        signed = [signatures(s, d, dedup, url) for s, d in zip(sources, read, strict=True)]
-        found = [overlaps(s, d, leaks, url) for s, d in zip(sources, read, strict=True)]
-        off = dict.fromkeys(texts, FilterConfig(judge_from_characters=10**9))
-        duplicates(sources, read, signed, found, off, dedup, [], url, decontamination=leaks)
+    leaks, config = DecontaminationConfig(inputs=(str(folder / "dev.tsv"),)), DedupConfig()
+    read = [made(url, name, content) for name, content in texts.items()]
+    both = list(zip(sources, read, strict=True))
+    signed = [signatures(s, d, config, url, execution=IN_LOOPS) for s, d in both]
+    found = [contamination(s, d, leaks, url, execution=IN_LOOPS) for s, d in both]
+    off = dict.fromkeys(texts, FilterConfig(judge_from_characters=10**9))
+    dedup(sources, read, signed, found, off, config, [], url, decontamination=leaks, execution=IN_LOOPS)
     write_shards(url, "a", [identity("a", 0), 5, identity("a", 0), identity("a", 1)])
     write_shards(url, "b", [identity("b", 1)])
     storage.write_bytes(storage.join(url, "shards_b_64-unfinished", "train-00000.arrow"), b"")

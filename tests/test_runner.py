@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.engine import job
-from pipeline.engine.beam import RemoteBeam, import_beam, local_runner
+from pipeline.engine.beam import RemoteBeam, import_beam
+from pipeline.engine.execution import Execution
 from pipeline.errors import CorpusError
 from tests import corpus, number_jobs
 
 ROOT = Path(__file__).parents[1]
+EMBEDDED = Execution(executor=RemoteBeam("portable", ("--job_endpoint=embed", "--environment_type=LOOPBACK")))
+"""Beam's job service in this process."""
 
 
 def test_beams_timed_buffer_still_loses_what_is_written_while_it_flushes() -> None:
@@ -48,19 +51,9 @@ def test_a_job_service_in_this_process_has_its_timer_off(tmp_path: Path) -> None
     from apache_beam.runners.worker.data_plane import ClosableOutputStream, TimeBasedBufferingClosableOutputStream
 
     worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 5
-    with job.using_executor(RemoteBeam("portable", ("--job_endpoint=embed", "--environment_type=LOOPBACK"))):
-        assert job.run(number_jobs.job(tmp_path))[1] == {"mapped": 60, "reduced": 60}
+    assert job.run(number_jobs.job(tmp_path), EMBEDDED)[1] == {"mapped": 60, "reduced": 60}
     stream = ClosableOutputStream.create(None, None, worker_handlers.DATA_BUFFER_TIME_LIMIT_MS)
     assert not isinstance(stream, TimeBasedBufferingClosableOutputStream)
-
-
-def test_a_step_of_the_local_runner_waits_a_hundredth_of_a_second_for_what_measures_it() -> None:
-    """And not up to a fifth, as Beam has it."""
-    local_runner()
-    from apache_beam.runners.worker.statesampler import StateSampler
-    from apache_beam.utils.counters import CounterFactory
-
-    assert StateSampler("step", CounterFactory()).sampling_period_ms == 10
 
 
 @pytest.mark.timeout(120)
@@ -74,8 +67,8 @@ def test_a_job_through_beams_job_service_writes_the_same_bytes(tmp_path: Path) -
     service = subprocess.Popen([sys.executable, "-m", module, "--port", str(port)], env=environment, stderr=subprocess.DEVNULL)
     try:
         options = (f"--job_endpoint=localhost:{port}", "--environment_type=LOOPBACK", "--job_server_timeout=60")
-        with job.using_executor(RemoteBeam("portable", options)):
-            assert job.run(number_jobs.job(tmp_path, "there")) == here
+        remote = Execution(executor=RemoteBeam("portable", options))
+        assert job.run(number_jobs.job(tmp_path, "there"), remote) == here
     finally:
         service.kill()
         service.wait()
@@ -119,19 +112,19 @@ def test_a_killed_worker_ends_in_an_error_and_the_next_run_goes_on(tmp_path: Pat
     mark = uuid.uuid4().hex
     monkeypatch.setenv("NEZHA_PIPE_TEST", mark)
     with pytest.raises(CorpusError, match="finished parts are kept") as error:
-        job.run(number_jobs.job(tmp_path, kill_at="000050"), workers=2)
+        job.run(number_jobs.job(tmp_path, kill_at="000050"), Execution(workers=2))
     assert "\n" not in str(error.value)
     finished = {name for name in os.listdir(number_jobs.job(tmp_path).work) if name.startswith("map-")}
     assert "map-000050.json" not in finished
     before = number_jobs.calls(str(tmp_path / "calls"))
 
-    files, counts = job.run(number_jobs.job(tmp_path, kill_at="000050"), workers=2)
+    files, counts = job.run(number_jobs.job(tmp_path, kill_at="000050"), Execution(workers=2))
     again = number_jobs.calls(str(tmp_path / "calls"))
     for name in finished:  # what was done is not done again
         task = name.removeprefix("map-").removesuffix(".json")
         assert again.count(task) == before.count(task)
     (tmp_path / "other").mkdir()
-    never_killed = job.run(number_jobs.job(tmp_path / "other"), workers=1)
+    never_killed = job.run(number_jobs.job(tmp_path / "other"))
     assert (files, counts) == never_killed
     assert gone(mark), "worker processes outlive their pipeline"
 
@@ -140,8 +133,9 @@ def test_a_killed_worker_ends_in_an_error_and_the_next_run_goes_on(tmp_path: Pat
 def test_workers_end_with_the_program_that_started_them(tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
     program = (
-        "from pathlib import Path; from pipeline import job; from tests import number_jobs\n"
-        f"job.run(number_jobs.job(Path({str(tmp_path)!r}), stop_at='000030'), workers=2)"
+        "from pathlib import Path\nfrom pipeline.engine import job\nfrom pipeline.engine.execution import Execution\n"
+        "from tests import number_jobs\n"
+        f"job.run(number_jobs.job(Path({str(tmp_path)!r}), stop_at='000030'), Execution(workers=2))"
     )
     caller = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env={**os.environ, "NEZHA_PIPE_TEST": mark})
     while not list(tmp_path.glob("calls/000030.*")):
@@ -159,13 +153,11 @@ def test_a_job_on_dask_writes_the_same_bytes(tmp_path: Path) -> None:
     here = job.run(number_jobs.job(tmp_path, "here"))
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         runner = RemoteBeam("dask", (f"--dask_client_address={cluster.scheduler_address}",))
-        with job.using_executor(runner):
-            assert job.run(number_jobs.job(tmp_path, "there")) == here
+        assert job.run(number_jobs.job(tmp_path, "there"), Execution(executor=runner)) == here
 
 
 @pytest.mark.timeout(300)
 def test_prepare_through_beams_job_service_writes_the_same_bytes(tmp_path: Path) -> None:
     here = corpus.prepared()
-    with job.using_executor(RemoteBeam("portable", ("--job_endpoint=embed", "--environment_type=LOOPBACK"))):
-        there = corpus.prepare(corpus.generated(), str(tmp_path))
+    there = corpus.prepare(corpus.generated(), str(tmp_path), EMBEDDED)
     assert corpus.same_bytes(there, here, "") > 100

@@ -18,6 +18,7 @@ from pipeline import storage
 from pipeline.config import CorpusConfig
 from pipeline.documents.stage import documents
 from pipeline.engine import processes, stages
+from pipeline.engine.execution import Execution
 from pipeline.errors import StorageError, UserError
 from pipeline.examples.shards import ShardSet
 from pipeline.sources import inputs
@@ -116,7 +117,7 @@ def store(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixture
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("NEZHA_PIPE_CACHE", str(tmp_path / "cache"))
     # Workers have the environment of their start: those of an earlier test know no credentials.
-    monkeypatch.setattr(processes, "_grown", True)
+    processes.pool.replace_workers()
     s3fs.S3FileSystem.clear_instance_cache()
     bucket = f"corpora-{abs(hash(request.node.name)):x}"
     s3fs.S3FileSystem().mkdir(bucket)
@@ -138,12 +139,12 @@ def upload(store: str) -> CorpusConfig:
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_store_gets_the_same_bytes_as_a_disk(store: str, workers: int) -> None:
     config = upload(store)
-    done = corpus.prepare(config, f"{store}/runs", workers=workers)
+    done = corpus.prepare(config, f"{store}/runs", Execution(workers))
     assert corpus.digests(done) == corpus.digests(corpus.prepared())
     assert all(stages.verify(stage.url) == [] for stage in done.values())
     assert all(not name.startswith("work-") for stage in done.values() for name in storage.list_names(stage.url))
 
-    again = corpus.prepare(config, f"{store}/runs", workers=workers)
+    again = corpus.prepare(config, f"{store}/runs", Execution(workers))
     assert not any(stage.fresh for stage in again.values())
 
     there, here = (ShardSet(finished["shards_news_64"], "train") for finished in (done, corpus.prepared()))
@@ -200,7 +201,7 @@ def test_a_store_that_goes_away_in_the_middle_is_one_line_and_the_next_run_goes_
     watcher = threading.Thread(target=break_when_parts_are_written)
     watcher.start()
     with pytest.raises(UserError) as error:
-        documents(source, f"{store}/runs", workers=workers)
+        documents(source, f"{store}/runs", execution=Execution(workers))
     watcher.join()
     assert store in str(error.value) and "\n" not in str(error.value)
     proxy.broken = False

@@ -21,7 +21,7 @@ from pipeline.dedup.minhash import (
 )
 from pipeline.dedup.ngrams import letters
 from pipeline.dedup.signatures import binary_column, binary_rows
-from pipeline.engine import job
+from pipeline.engine.execution import Execution
 from pipeline.engine.stages import Finished
 from tests.made_documents import generated, identity, made, needs_real_data, plainly, real_news
 
@@ -123,8 +123,8 @@ def test_numbers_survive_their_binary_column() -> None:
 
 def sign(root: Path, documents: Finished, workers: int = 1, **changes: float) -> Finished:
     dedup = DedupConfig(**changes)  # type: ignore[arg-type]
-    with job.using_executor(None if workers > 1 else plainly):
-        return signatures.signatures(SOURCE, documents, dedup, str(root), workers=workers)
+    execution = Execution(workers, executor=None if workers > 1 else plainly)
+    return signatures.signatures(SOURCE, documents, dedup, str(root), execution=execution)
 
 
 def test_the_stage_has_a_row_for_each_document_and_one_for_each_long_line(tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ import pytest
 from pipeline import storage
 from pipeline.config import FilterConfig, WordsConfig
 from pipeline.engine import stages
+from pipeline.engine.execution import Execution
 from pipeline.engine.stages import FileEntry, Stage
 from pipeline.errors import StorageError
 
 STAGE = Stage("numbers", 1, {"filters": FilterConfig(), "lengths": (128, 512)}, {"input": "ab12"})
+DRY = Execution(dry_run=True)
 
 
 def writes(files: dict[str, bytes], runs: list[str] | None = None, **facts: Any) -> Callable[[str], dict[str, Any]]:
@@ -32,7 +34,7 @@ def writes(files: dict[str, bytes], runs: list[str] | None = None, **facts: Any)
 
 def test_a_key_changes_with_all_that_decides_the_content() -> None:
     others = [
-        replace(STAGE, name="other"),
+        replace(STAGE, kind="other"),
         replace(STAGE, version=2),
         replace(STAGE, settings={"filters": FilterConfig(min_characters=11), "lengths": (128, 512)}),
         replace(STAGE, settings={"filters": FilterConfig(), "lengths": (128,)}),
@@ -85,7 +87,7 @@ def test_equal_contents_have_equal_manifests(tmp_path: Path) -> None:
 
 def test_a_folder_of_stages_is_no_stage_and_says_which_it_holds(tmp_path: Path) -> None:
     finished = stages.run(str(tmp_path), STAGE, lambda folder: {"files": []})
-    with pytest.raises(StorageError, match=f"it holds stages: name one of them, such as {finished.url}"):
+    with pytest.raises(StorageError, match=f"it contains stages: name one of them, such as {finished.url}"):
         stages.load(str(tmp_path))
 
 
@@ -97,7 +99,7 @@ def test_a_folder_without_manifest_is_gone_on_with(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         stages.run(str(tmp_path), STAGE, dies)
     assert stages.find(str(tmp_path), STAGE) is None
-    with pytest.raises(StorageError, match=r"no manifest\.json \(unfinished: run its command again"):
+    with pytest.raises(StorageError, match=r"no manifest\.json \(unfinished: run its command again to resume"):
         stages.load(str(tmp_path / STAGE.folder))
 
     def goes_on(folder: str) -> dict[str, Any]:
@@ -119,10 +121,9 @@ def test_what_a_run_left_that_was_killed_behind_its_commit_goes_next_time(tmp_pa
         lock.touch()
 
     leave()
-    with stages.planning():
-        stages.run(str(tmp_path), STAGE, writes({}))
-    assert lock.exists(), "planning changes nothing"
-    with storage.held(str(lock)):  # it is being removed: that run ends it
+    stages.run(str(tmp_path), STAGE, writes({}), DRY)
+    assert lock.exists(), "a dry run changes nothing"
+    with storage.locked(str(lock)):  # it is being removed: that run ends it
         stages.run(str(tmp_path), STAGE, writes({}))
         assert Path(done.url, "work-1", "part").exists()
     leave()
@@ -135,7 +136,7 @@ def test_what_is_no_stage_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="no such folder"):
         stages.load(str(tmp_path / "none"))
     (tmp_path / "manifest.json").write_text('{"name": "a web app"}')
-    with pytest.raises(StorageError, match="not one of nezha-pipe"):
+    with pytest.raises(StorageError, match="was not written by nezha-pipe"):
         stages.load(str(tmp_path))
 
 
@@ -161,9 +162,8 @@ def test_the_digest_is_of_the_files_alone(tmp_path: Path) -> None:
     assert len({one.digest, content.digest, name.digest}) == 3
 
 
-def test_while_planning_nothing_runs(tmp_path: Path) -> None:
-    with stages.planning(), pytest.raises(stages.NotDone, match=STAGE.folder):
-        stages.run(str(tmp_path), STAGE, writes({"a": b"1"}))
+def test_a_dry_run_runs_nothing(tmp_path: Path) -> None:
+    with pytest.raises(stages.NotFinished, match=STAGE.folder):
+        stages.run(str(tmp_path), STAGE, writes({"a": b"1"}), DRY)
     done = stages.run(str(tmp_path), STAGE, writes({"a": b"1"}))
-    with stages.planning():
-        assert stages.run(str(tmp_path), STAGE, writes({"a": b"1"})).manifest == done.manifest
+    assert stages.run(str(tmp_path), STAGE, writes({"a": b"1"}), DRY).manifest == done.manifest

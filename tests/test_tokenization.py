@@ -9,7 +9,7 @@ import pytest
 from pipeline.config import MaskingConfig, WordsConfig
 from pipeline.dedup.kept import kept_documents
 from pipeline.engine.stages import Finished
-from pipeline.examples.stage import examples
+from pipeline.examples.stage import shards as make_shards
 from pipeline.tokenization import stage as encoding
 from pipeline.tokenization import vocabulary
 from pipeline.tokenization.encoded import Documents, read_part
@@ -98,4 +98,4 @@ def test_tokens_as_units_are_masked_one_by_one(tmp_path: Path) -> None:
     source, vocab = config.sources[0], stages["vocabulary"]
     encoded = tokens(source, stages["documents_text"], stages["dedup"], vocab, config, str(tmp_path))
     assert all(part.unit_starts.all() for part in parts(encoded))
-    assert examples(source, 64, encoded, vocab, config, str(tmp_path)).manifest["masking"]["policy"] == "token"
+    assert make_shards(source, 64, encoded, vocab, config, str(tmp_path)).manifest["masking"]["policy"] == "token"

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import storage
 from pipeline.engine import stages
+from pipeline.engine.execution import Execution
 from pipeline.errors import CorpusError
 from pipeline.wiki.dumps.download import VARIABLE, download
 
@@ -104,7 +105,7 @@ def _content(finished: stages.Finished) -> bytes:
 
 def test_the_latest_dump_arrives_whole_under_its_date(tmp_path: Path, server: Server) -> None:
     told: list[tuple[int, int]] = []
-    finished = _download(tmp_path, report=lambda done, total, what: told.append((done, total)))
+    finished = _download(tmp_path, execution=Execution(report=lambda done, total, what: told.append((done, total))))
     assert _content(finished) == DATA
     assert finished.manifest["url"] == f"{server.base}/zhwiki/20250801/{NAME}"
     assert Path(finished.url).parent == tmp_path / "downloads"
@@ -137,7 +138,7 @@ def test_the_next_run_goes_on_from_what_came(tmp_path: Path, server: Server) -> 
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        _download(tmp_path, report=stop)
+        _download(tmp_path, execution=Execution(report=stop))
     assert not list(tmp_path.rglob("*.bz2"))
     [part] = tmp_path.rglob("*.part")
     size = part.stat().st_size
@@ -213,7 +214,7 @@ def test_a_dump_goes_into_a_store_too(tmp_path: Path, server: Server, monkeypatc
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_planning_downloads_nothing(tmp_path: Path, server: Server) -> None:
-    with stages.planning(), pytest.raises(stages.NotDone, match="zhwiki"):
-        _download(tmp_path)
+def test_a_dry_run_downloads_nothing(tmp_path: Path, server: Server) -> None:
+    with pytest.raises(stages.NotFinished, match="zhwiki"):
+        _download(tmp_path, execution=Execution(dry_run=True))
     assert server.asked == []

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.engine import job, stages
+from pipeline.engine.execution import Execution
 from pipeline.wiki.dumps import dump
-from pipeline.wiki.dumps import side_input as side
-from pipeline.wiki.dumps.side_input import Side, side_input
+from pipeline.wiki.dumps import side_input as side_inputs
+from pipeline.wiki.dumps.side_input import SideInput, side_input
 from tests.wiki_dumps import Draft, multistream, source, written, xml
 
 IT = "return { name = 'IT', content = { Item('software', 'zh-cn:软件;zh-tw:軟體') } }"
@@ -31,7 +32,7 @@ PAGES = [
 def test_redirects_groups_and_site_are_found(tmp_path: Path) -> None:
     file = written(tmp_path / "zhwiki.xml", xml(PAGES))
     finished = side_input(source(), [file], str(tmp_path / "run"))
-    found = side.load(finished.url)
+    found = side_inputs.load(finished.url)
     assert found.redirects["Le"] == found.redirects["LE"] == "Link-en"
     assert found.groups == {"IT": IT, "Games": "{{CItem|zh-cn:游戏;zh-tw:遊戲}}"}
     assert found.sites == {"zhwiki.xml": "https://zh.wikipedia.org/wiki/"}
@@ -40,7 +41,7 @@ def test_redirects_groups_and_site_are_found(tmp_path: Path) -> None:
 
 def test_redirects_that_lead_in_a_circle_or_elsewhere_do_no_harm(tmp_path: Path) -> None:
     file = written(tmp_path / "zhwiki.xml", xml(PAGES))
-    found = side.load(side_input(source(), [file], str(tmp_path / "run")).url)
+    found = side_inputs.load(side_input(source(), [file], str(tmp_path / "run")).url)
     assert found.redirects["甲"] in ("甲", "乙")
     assert "沙盒" not in found.redirects
 
@@ -50,8 +51,8 @@ def test_names_of_namespaces_in_other_languages_are_passed_by(tmp_path: Path) ->
         Draft("模板:Le", "", 10, "模板:Link-en"),
         Draft("模块:CGroup/IT", IT, 828),
     ]
-    found = side.load(side_input(source(), [written(tmp_path / "w.xml", xml(drafts))], str(tmp_path / "run")).url)
-    assert found == Side({"Le": "Link-en"}, {"IT": IT}, {"w.xml": "https://zh.wikipedia.org/wiki/"})
+    found = side_inputs.load(side_input(source(), [written(tmp_path / "w.xml", xml(drafts))], str(tmp_path / "run")).url)
+    assert found == SideInput({"Le": "Link-en"}, {"IT": IT}, {"w.xml": "https://zh.wikipedia.org/wiki/"})
 
 
 def test_the_bytes_do_not_depend_on_tasks_workers_or_packing(tmp_path: Path) -> None:
@@ -65,7 +66,7 @@ def test_the_bytes_do_not_depend_on_tasks_workers_or_packing(tmp_path: Path) -> 
             written(folder / "zhwiki-multistream-index.txt.bz2", index),
             written(folder / "zhwiki.xml", data_of_it),
         ]
-        finished = side_input(source(), files, str(folder / "run"), workers=workers, task_bytes=task_bytes)
+        finished = side_input(source(), files, str(folder / "run"), execution=Execution(workers), task_bytes=task_bytes)
         digests.append(finished.manifest["files"][0]["sha256"])
     assert digests[0] == digests[1]
 
@@ -74,7 +75,7 @@ def test_of_a_name_in_two_dumps_one_is_taken_always_the_same(tmp_path: Path) -> 
     first = written(tmp_path / "a.xml", xml([Draft("Template:Le", "", 10, "Template:Link-en")]))
     second = written(tmp_path / "b.xml", xml([Draft("Template:Le", "", 10, "Template:Ilh")]))
     found = [
-        side.load(side_input(source(), files, str(tmp_path / f"run{number}")).url).redirects
+        side_inputs.load(side_input(source(), files, str(tmp_path / f"run{number}")).url).redirects
         for number, files in enumerate(([first, second], [second, first]))
     ]
     assert found[0] == found[1] == {"Le": "Ilh"}
@@ -88,8 +89,8 @@ def test_a_finished_side_pass_reads_nothing_again(tmp_path: Path, monkeypatch: p
     assert (again.url, again.digest, again.fresh) == (first.url, first.digest, False)
 
 
-def test_planning_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "run", None)
     file = written(tmp_path / "zhwiki.xml", xml(PAGES))
-    with stages.planning(), pytest.raises(stages.NotDone, match="wiki_side_input_zhwiki"):
-        side_input(source(), [file], str(tmp_path / "run"))
+    with pytest.raises(stages.NotFinished, match="wiki_side_input_zhwiki"):
+        side_input(source(), [file], str(tmp_path / "run"), execution=Execution(dry_run=True))

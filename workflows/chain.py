@@ -5,7 +5,7 @@
 
 Each method calls a stage function of the room that owns it. A stage that is finished under `root` returns at once, so asking
 for the report asks for everything, and runs what is missing. Dagster's assets (workflows/assets.py) and the commands
-(workflows/cli.py) are thin skins over this class.
+(workflows/cli/) are thin skins over this class.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,12 +16,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from pipeline import storage
 from pipeline.config import DecontaminationConfig, SourceConfig
 from pipeline.engine import processes, stages
-from pipeline.engine.stages import (
-    Finished,
-    Report,
-    Stage,
-    silent,
-)
+from pipeline.engine.execution import Execution, Executor, Report, silent
+from pipeline.engine.stages import Finished, Stage
 from pipeline.errors import RecipeError
 from workflows.recipe import Recipe, as_dict
 
@@ -80,6 +76,8 @@ class Chain:
         self.recipe = recipe
         self.root = storage.absolute(root)
         self.workers = workers
+        self.executor: Executor | None = None
+        self.dry_run = False
         self.report = report
         self.corpus = recipe.corpus()
         if sequence_lengths:
@@ -89,7 +87,11 @@ class Chain:
     @property
     def operational(self) -> dict[str, Any]:
         """Arguments of Beam stages that change nothing in what they write."""
-        return {"workers": self.workers, "report": self.report}
+        return {"execution": self.execution}
+
+    @property
+    def execution(self) -> Execution:
+        return Execution(self.workers, self.report, self.executor, self.dry_run)
 
     def source(self, name: str) -> SourceConfig:
         """The source of a name."""
@@ -157,7 +159,7 @@ class Chain:
         """The embedded corpus' files to fine-tune and score on."""
         from pipeline.documents import demo_tasks
 
-        return demo_tasks.tasks(self.root)
+        return demo_tasks.tasks(self.root, **self.operational)
 
     @cached_stage
     def documents(self, name: str) -> Finished:
@@ -176,20 +178,20 @@ class Chain:
     @cached_stage
     def overlaps(self, name: str) -> Finished:
         """What the documents of one source have in common with evaluation texts."""
-        from pipeline.dedup.decontamination import overlaps
+        from pipeline.dedup.decontamination import contamination
 
-        return overlaps(self.source(name), self.documents(name), self.decontamination, self.root, **self.operational)
+        return contamination(self.source(name), self.documents(name), self.decontamination, self.root, **self.operational)
 
     @cached_stage
     def duplicates(self) -> Finished:
         """What is dropped, over all sources."""
         from pipeline.cleaning.quality import filters_for
         from pipeline.dedup.decisions import read_withdrawn
-        from pipeline.dedup.stage import duplicates
+        from pipeline.dedup.stage import dedup
 
         recipe, sources = self.recipe, self.corpora()
         signs, compares = self._compares()
-        return duplicates(
+        return dedup(
             sources,
             self._documents(),
             [self.signatures(source.name) for source in sources if signs],
@@ -234,12 +236,12 @@ class Chain:
     @cached_stage
     def shards(self, name: str, length: int) -> Finished:
         """Training examples of one source at one length."""
-        from pipeline.examples.stage import examples
+        from pipeline.examples.stage import shards
 
         source = self.source(name)
         if source.kind == "tfrecord":
             return self._imported(source, length)
-        return examples(source, length, self.tokens(name), self.vocabulary(), self.corpus, self.root, **self.operational)
+        return shards(source, length, self.tokens(name), self.vocabulary(), self.corpus, self.root, **self.operational)
 
     def _imported(self, source: SourceConfig, length: int) -> Finished:
         """Shards of examples that another program made."""
@@ -310,7 +312,7 @@ class Chain:
             result = pretrain(run, self.recipe.cluster, self.report)
             return checkpoint_facts(folder, result, config.training)
 
-        return stages.run(self.root, stage, body)
+        return stages.run(self.root, stage, body, self.execution)
 
     @cached_stage
     def export(self) -> Finished:
@@ -322,7 +324,7 @@ class Chain:
         facts = {"name": self.recipe.name, "licences": licences([*self._documents(), *imported])}
         stage = Stage("export", EXPORT_VERSION, facts, {"checkpoint": checkpoint.digest})
         best = checkpoint.file(checkpoint.manifest["best"])
-        return stages.run(self.root, stage, lambda folder: export_checkpoint(best, folder, facts))
+        return stages.run(self.root, stage, lambda folder: export_checkpoint(best, folder, facts), self.execution)
 
     @cached_stage
     def scores(self) -> Finished:
@@ -356,12 +358,12 @@ class Chain:
             )
             return {"files": file_entries(folder, scores), "n": len(scores)}
 
-        return stages.run(self.root, stage, body)
+        return stages.run(self.root, stage, body, self.execution)
 
     @cached_stage
     def report_page(self) -> Finished:
         """The page that shows it all."""
-        from model.training.checkpoint import read_metrics
+        from model.checkpoints.checkpoint import read_metrics
         from workflows.evaluation.scores import read_scores
 
         trained, scored = bool(self.recipe.phase), self.is_scored()
@@ -394,13 +396,13 @@ class Chain:
             from workflows.report.figures import ReportInputs
             from workflows.report.page import write_report
 
-            processes.dismiss()
+            processes.pool.shutdown()
             content = ReportInputs(
                 recipe_name=self.recipe.name,
                 key=stage.key,
                 recipe=recipe,
                 documents=self._documents(),
-                duplicates=self.duplicates() if self.corpora() else None,
+                dedup=self.duplicates() if self.corpora() else None,
                 vocabulary=self.vocabulary(),
                 tokens=[done for step, done in inputs.items() if step.startswith("tokens_")],
                 shards=[self.shards(*which) for which in self.shard_sets()],
@@ -409,7 +411,7 @@ class Chain:
             )
             return {"files": write_report(content, folder)}
 
-        return stages.run(self.root, stage, body)
+        return stages.run(self.root, stage, body, self.execution)
 
     def steps(self) -> dict[str, Callable[[], Finished]]:
         """Every stage of the recipe by a name, in order."""
@@ -478,11 +480,13 @@ class Chain:
             return dict.fromkeys(self.steps(), "to do")
         result = {}
         for name, step in self.steps().items():
-            with stages.planning():
-                try:
-                    result[name] = step().url
-                except stages.NotDone:
-                    result[name] = "to do"
+            self.dry_run = True
+            try:
+                result[name] = step().url
+            except stages.NotFinished:
+                result[name] = "to do"
+            finally:
+                self.dry_run = False
         return result
 
 
@@ -527,7 +531,7 @@ def checkpoint_facts(folder: str, result: "TrainResult", training: "TrainingConf
     best = (result.best_checkpoint or result.last_checkpoint).removeprefix(folder).strip("/")
     averaged: list[str] = []
     if training.average_checkpoints > 1:
-        from model.training import averaging
+        from model.checkpoints import averaging
 
         mean = averaging.average(averaging.newest(folder, training.average_checkpoints, training.checkpoint_every))
         averaging.write(mean, storage.join(folder, AVERAGED))

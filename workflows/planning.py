@@ -1,9 +1,9 @@
-"""What a recipe costs, from its numbers alone: parameters, arithmetic, hours on GPUs, memory and disk.
+"""Estimate what a recipe costs: parameters, FLOPs, hours on GPUs, memory and disk.
 
     costs(load("nezha-base-2019"), gpus=8, gpu="h100")["hours"]     62.8
 
-Nothing here is measured on the machine at hand. Hours are those of full sequences at a share of the GPU's peak (MFU) that
-others have reached with networks of this kind, so they are what to aim at; shorter sequences take less.
+Nothing is measured on this machine. Hours assume full sequences and a utilisation of the GPU's peak (MFU) that others have
+published for similar networks; shorter sequences take less.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,13 +19,13 @@ from workflows.recipe import Recipe
 
 @dataclass(frozen=True)
 class Gpu:
-    """A kind of GPU, one of them."""
+    """One GPU of a model."""
 
     teraflops: float
-    """Peak of dense products in bf16 (V100: fp16), accumulated in float32."""
+    """Peak of dense matrix products in bf16 (V100: fp16), accumulated in float32."""
     memory_gb: int
     mfu: float
-    """Share of the peak that training is assumed to reach; products of the network alone are counted, nothing done twice."""
+    """Model FLOPs utilisation: assumed fraction of the peak, without counting recomputation."""
 
 
 GPUS: Mapping[str, Gpu] = {
@@ -39,17 +39,17 @@ GPUS: Mapping[str, Gpu] = {
     "h200": Gpu(PEAK_TERAFLOPS["H200"], 141, 0.40),
     # MLPerf v4.1, preview.
     "b200": Gpu(PEAK_TERAFLOPS["B200"], 180, 0.29),
-    # Nobody published one.
+    # No published figure.
     "4090": Gpu(165, 24, 0.40),
 }
 BYTES_PER_TOKEN = {"documents": 1.8, "signatures": 0.5, "tokens": 2.3}
-"""Of text on disk, by stage: measured on news, an encyclopedia and technical articles (1.1 to 2.0; 0.5; 2.3)."""
-BYTES_A_ROW = 48
-"""Of a row of a shard, beside what grows with its length."""
+"""Bytes on disk per token of text, by stage: measured on news, an encyclopedia and articles (1.1 to 2.0; 0.5; 2.3)."""
+ROW_BYTES = 48
+"""Bytes of a shard's row that do not depend on its length."""
 MEAN_LENGTH = 0.8
-"""Tokens of a row, as a share of the longest."""
-ROOM = 0.9
-"""Share of a GPU's memory that may be planned for: allocator and communication take some."""
+"""Mean length of a row as a fraction of the longest."""
+USABLE_MEMORY = 0.9
+"""Fraction of a GPU's memory to plan for; the allocator and communication need the rest."""
 
 
 def costs(
@@ -61,17 +61,19 @@ def costs(
     mfu: float | None = None,
     corpus_tokens: int | None = None,
 ) -> dict[str, Any]:
-    """All figures by name, as JSON knows them.
+    """Return all figures by name, as JSON types.
 
     Args:
-        vocabulary_size: where it is known; the most that one to be built may have, if not.
-        mfu: share of the peak, instead of the one that is assumed of the kind.
-        corpus_tokens: of all sources together, where they are known.
+        vocabulary_size: tokens of the vocabulary; None = the maximum size of one to be built.
+        gpus: number of GPUs.
+        gpu: their model, a key of `GPUS`.
+        mfu: fraction of the peak to assume; None = that of the GPU model.
+        corpus_tokens: tokens of all sources together; None = unknown.
     """
     kind = GPUS[gpu]
-    share = mfu if mfu is not None else kind.mfu
+    utilisation = mfu if mfu is not None else kind.mfu
     size = vocabulary_size or recipe.vocabulary.size
-    phases = [_phase(recipe, number, size, gpus * kind.teraflops * 1e12 * share) for number in range(len(recipe.phase))]
+    phases = [_phase(recipe, number, size, gpus * kind.teraflops * 1e12 * utilisation) for number in range(len(recipe.phase))]
     tokens = sum(phase["sequences"] * phase["sequence_length"] for phase in phases)
     return {
         "parameters": parameters(recipe.encoder, size),
@@ -79,7 +81,7 @@ def costs(
         "training tokens": tokens,
         "training petaflop": round(sum(phase["petaflop"] for phase in phases), 3),
         "phases": phases,
-        "machine": {"gpus": gpus, "gpu": gpu, "mfu": share, "teraflops": kind.teraflops, "memory_gb": kind.memory_gb},
+        "machine": {"gpus": gpus, "gpu": gpu, "mfu": utilisation, "teraflops": kind.teraflops, "memory_gb": kind.memory_gb},
         "hours": sum(phase["hours"] for phase in phases),
         "memory_gb": _memory(recipe, size, gpus, kind),
         "disk_gb": _disk(recipe, size, corpus_tokens),
@@ -89,9 +91,9 @@ def costs(
 
 
 def vocabulary_size(chain: Chain) -> int:
-    """Tokens of the vocabulary that is given or built already; else the most that one to be built may have.
+    """Return the size of the vocabulary that is given or already built, else the maximum size of one to be built.
 
-    Raises: StorageError, CorpusError for a given file that cannot serve.
+    Raises: StorageError or CorpusError for an unusable vocabulary file.
     """
     from pipeline import storage
     from pipeline.engine import stages
@@ -103,47 +105,50 @@ def vocabulary_size(chain: Chain) -> int:
     if recipe.missing():
         return recipe.vocabulary.size
     try:
-        with stages.planning():
-            return int(chain.vocabulary().manifest["size"])
-    except stages.NotDone:
+        chain.dry_run = True
+        return int(chain.vocabulary().manifest["size"])
+    except stages.NotFinished:
         return recipe.vocabulary.size
+    finally:
+        chain.dry_run = False
 
 
 def corpus_tokens(chain: Chain) -> int | None:
-    """Tokens of the documents that are read already: about one a character. None when some are not."""
+    """Return the tokens of the documents, about one per character; None if some sources have not been read yet."""
     from pipeline.engine import stages
 
     if chain.recipe.missing():
         return None
     characters = 0
-    with stages.planning():
-        for source in chain.corpora():
-            try:
-                characters += int(chain.documents(source.name).manifest["counts"]["characters"])
-            except stages.NotDone:
-                return None
+    for source in chain.corpora():
+        try:
+            chain.dry_run = True
+            characters += int(chain.documents(source.name).manifest["counts"]["characters"])
+        except stages.NotFinished:
+            return None
+        finally:
+            chain.dry_run = False
     return characters or None
 
 
-def _phase(recipe: Recipe, number: int, vocabulary_size: int, flops_a_second: float) -> dict[str, Any]:
+def _phase(recipe: Recipe, number: int, vocabulary_size: int, flops_per_second: float) -> dict[str, Any]:
     phase = recipe.phase[number]
-    share = recipe.masking.masked_lm_prob
-    flops = sequence_flops(recipe.encoder, phase.sequence_length, vocabulary_size, share)
+    flops = sequence_flops(recipe.encoder, phase.sequence_length, vocabulary_size, recipe.masking.masked_lm_prob)
     total = sequences(phase) * flops
     return {
         "sequence_length": phase.sequence_length,
         "batch_size": phase.batch_size,
         "steps": phase.steps,
         "sequences": sequences(phase),
-        "gigaflop_a_sequence": round(flops / 1e9, 3),
+        "gigaflop_per_sequence": round(flops / 1e9, 3),
         "petaflop": round(total / 1e15, 3),
-        "hours": total / flops_a_second / 3_600,
+        "hours": total / flops_per_second / 3_600,
     }
 
 
 def _memory(recipe: Recipe, vocabulary_size: int, gpus: int, kind: Gpu) -> dict[str, Any]:
-    share = max((-(-phase.batch_size // gpus) * phase.sequence_length for phase in recipe.phase), default=0)
-    tokens = min(recipe.training.micro_batch_tokens, share)
+    per_gpu = max((-(-phase.batch_size // gpus) * phase.sequence_length for phase in recipe.phase), default=0)
+    tokens = min(recipe.training.micro_batch_tokens, per_gpu)
 
     def needed(checkpointing: bool) -> Memory:
         return training_memory(
@@ -160,58 +165,58 @@ def _memory(recipe: Recipe, vocabulary_size: int, gpus: int, kind: Gpu) -> dict[
         "micro_batch_tokens": tokens,
         **{name: _gb(value) for name, value in asdict(plain).items()},
         "total": _gb(plain.total),
-        "fits": plain.total <= ROOM * kind.memory_gb * 1e9,
+        "fits": plain.total <= USABLE_MEMORY * kind.memory_gb * 1e9,
         "activations with activation_checkpointing": _gb(saving.activations),
         "total with activation_checkpointing": _gb(saving.total),
-        "fits with activation_checkpointing": saving.total <= ROOM * kind.memory_gb * 1e9,
+        "fits with activation_checkpointing": saving.total <= USABLE_MEMORY * kind.memory_gb * 1e9,
     }
 
 
 def _disk(recipe: Recipe, vocabulary_size: int, tokens: int | None) -> dict[str, Any]:
-    """Of checkpoints and export, and for each billion tokens of text; where the tokens are known, of the text too."""
+    """Return the disk space of checkpoints and export, per billion tokens of text, and of the text if its tokens are known."""
     weights = parameters(recipe.encoder, vocabulary_size) * FLOAT32
     training = recipe.training
     kept = (training.keep_checkpoints + 1) * 3 * weights + (weights if training.average_checkpoints > 1 else 0)
     lengths = sorted({phase.sequence_length for phase in recipe.phase})
-    a_token = {**BYTES_PER_TOKEN, "shards": sum(shard_bytes(recipe, length) for length in lengths)}
+    per_token = {**BYTES_PER_TOKEN, "shards": sum(shard_bytes(recipe, length) for length in lengths)}
     return {
         "checkpoints": _gb(kept),
         "export": _gb(weights),
-        "for a billion tokens of text": {name: round(each, 2) for name, each in a_token.items()},
-        **({name: _gb(each * tokens) for name, each in a_token.items()} if tokens else {}),
+        "per billion tokens": {name: round(size, 2) for name, size in per_token.items()},
+        **({name: _gb(size * tokens) for name, size in per_token.items()} if tokens else {}),
     }
 
 
 def shard_bytes(recipe: Recipe, length: int) -> float:
-    """Bytes of shards of one length for each token of text: ids, bits of units, masks (position and replacement), rows."""
+    """Return the bytes of shards of one length per token of text: ids, word bits, masks (position, replacement), rows."""
     id_bytes = 2 if recipe.vocabulary.size <= 1 << 16 else 4
     masks = recipe.masking.static_draws * recipe.masking.masked_lm_prob * (2 + id_bytes)
-    return recipe.pairs.dupe_factor * (id_bytes + 1 / 8 + masks + BYTES_A_ROW / (MEAN_LENGTH * length))
+    return recipe.pairs.dupe_factor * (id_bytes + 1 / 8 + masks + ROW_BYTES / (MEAN_LENGTH * length))
 
 
 def lines(cost: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What `plan` prints: names and figures."""
+    """Yield the lines that `plan` prints, as names and figures."""
     for name in ("parameters", "training sequences", "training tokens"):
         yield name, f"{cost[name]:,}"
     if cost["epochs"] is not None:
         yield "passes over the text", f"{cost['epochs']:,} of {cost['corpus_tokens']:,} tokens"
     for phase in cost["phases"]:
-        of = f"{phase['steps']:,} steps of {phase['batch_size']:,}: {_figure(phase['hours'])} hours"
-        yield f"length {phase['sequence_length']}", f"{_figure(phase['gigaflop_a_sequence'])} GFLOP a sequence, {of}"
+        steps = f"{phase['steps']:,} steps of {phase['batch_size']:,}: {_figure(phase['hours'])} hours"
+        yield f"length {phase['sequence_length']}", f"{_figure(phase['gigaflop_per_sequence'])} GFLOP per sequence, {steps}"
     yield "training petaflop", f"{cost['training petaflop']:,}"
     machine, memory, disk = cost["machine"], cost["memory_gb"], cost["disk_gb"]
     peak = f"{machine['mfu']:.0%} of {machine['teraflops']:,.0f} TFLOP/s assumed"
     yield f"hours on {machine['gpus']} x {machine['gpu']}", f"{_figure(cost['hours'])} ({peak}, full sequences)"
     parts = ", ".join(f"{name} {memory[name]:,}" for name in ("weights", "gradients", "optimizer", "activations", "logits"))
-    yield "memory a GPU (GB)", f"{memory['total']:,}{_fits(memory['fits'], machine)}: {parts}"
+    yield "memory per GPU (GB)", f"{memory['total']:,}{_fits(memory['fits'], machine)}: {parts}"
     saving = f"{memory['total with activation_checkpointing']:,}{_fits(memory['fits with activation_checkpointing'], machine)}"
-    yield "  saving activations", f"{saving}: training.activation_checkpointing, a third more arithmetic"
+    yield "  with checkpointing", f"{saving}: training.activation_checkpointing, a third more FLOPs"
     yield "  micro-batch (tokens)", f"{memory['micro_batch_tokens']:,}"
     yield "disk (GB)", f"checkpoints {disk['checkpoints']:,}, export {disk['export']:,}"
-    a_billion = disk["for a billion tokens of text"]
-    yield "  a billion tokens", ", ".join(f"{name} {value:,}" for name, value in a_billion.items())
+    per_billion = disk["per billion tokens"]
+    yield "  per billion tokens", ", ".join(f"{name} {value:,}" for name, value in per_billion.items())
     if cost["corpus_tokens"]:
-        yield "  text", ", ".join(f"{name} {disk[name]:,}" for name in a_billion)
+        yield "  text", ", ".join(f"{name} {disk[name]:,}" for name in per_billion)
 
 
 def _fits(fits: bool, machine: Mapping[str, Any]) -> str:

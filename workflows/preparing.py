@@ -174,15 +174,14 @@ def running_on(runner: str, told: Sequence[str], chain: "Chain") -> Iterator[Non
 
     Raises: CorpusError for a runner that cannot see the recipe's files.
     """
-    from pipeline.engine.job import using_executor
-
     if runner == "direct":
         if told:
             raise RecipeError("--runner-option goes with --runner other than direct")
         with ended_by_ctrl_c():
             yield
     elif runner == "ray":
-        with _ray(told, chain.workers) as tasks, using_executor(tasks):
+        with _ray(told, chain.workers) as tasks:
+            chain.executor = tasks
             yield
     else:
         from pipeline.engine.beam import RemoteBeam
@@ -191,14 +190,14 @@ def running_on(runner: str, told: Sequence[str], chain: "Chain") -> Iterator[Non
         recipe = chain.recipe
         read = [url for source in recipe.source if source.kind != "demo" for url in source.input]
         beam.refuse_local([chain.root, *read, *recipe.words.user_dictionary, *filter(None, [recipe.masking.phrases])])
-        with using_executor(beam):
-            yield
+        chain.executor = beam
+        yield
 
 
-def wake_workers(runner: str, chain: "Chain") -> None:
+def warm_up_workers(runner: str, chain: "Chain") -> None:
     """Start the workers of this machine, if it is here that there will be work for them."""
     if runner == "direct" and chain.workers > 1 and not chain.is_prepared():
-        processes.wake(chain.workers, ["pipeline.engine.job", "pipeline.documents.clean_part"])
+        processes.pool.warm_up(chain.workers, ["pipeline.engine.job", "pipeline.documents.clean_part"])
 
 
 @contextlib.contextmanager

@@ -34,13 +34,8 @@ from pipeline.documents.table import Part, parts
 from pipeline.engine import counting, job, steps
 from pipeline.engine import parquet as tables
 from pipeline.engine.counting import Counts
-from pipeline.engine.stages import (
-    FileEntry,
-    Finished,
-    Report,
-    Stage,
-    silent,
-)
+from pipeline.engine.execution import SERIAL, Execution
+from pipeline.engine.stages import FileEntry, Finished, Stage
 from pipeline.engine.stages import run as run_stage
 
 STAGE_VERSION = 1
@@ -56,34 +51,31 @@ SCHEMA = pa.schema(
 )
 
 
-def overlaps(
+def contamination(
     source: SourceConfig,
     documents: Finished,
     decontamination: DecontaminationConfig,
     root: str,
     *,
-    workers: int = 1,
-    report: Report = silent,
+    execution: Execution = SERIAL,
 ) -> Finished:
     """What the documents of one source have in common with the evaluation texts.
 
     Raises: CorpusError for evaluation files that are missing or cannot be read.
     """
-    texts = evaluation(decontamination, root)
+    texts = evaluation(decontamination, root, execution=execution)
     settings = {"letters": decontamination.ngram_size}
     inputs_ = {"documents": documents.digest, "evaluation": texts.digest}
-    stage = Stage(f"contamination_{source.name}", STAGE_VERSION, settings, inputs_)
+    stage = Stage("contamination", STAGE_VERSION, settings, inputs_, source=source.name)
 
     def body(folder: str) -> dict[str, Any]:
         name = f"overlaps of {source.name}"
         comparison = ComparePart(folder, texts.url, decontamination.ngram_size)
-        entries, counts = job.run(
-            steps.Job(name=name, folder=folder, tasks=parts([documents]), map=comparison), workers, report
-        )
-        facts = {"source": source.name, "parts": documents.manifest["parts"]}
+        entries, counts = job.run(steps.Job(name=name, folder=folder, tasks=parts([documents]), map=comparison), execution)
+        facts = {"parts": documents.manifest["parts"]}
         return {"files": entries, **facts, "counts": {"documents": counts.get("documents", 0)}}
 
-    return run_stage(root, stage, body)
+    return run_stage(root, stage, body, execution)
 
 
 def needed(decontamination: DecontaminationConfig) -> bool:

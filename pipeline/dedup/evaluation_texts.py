@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from pipeline import storage
 from pipeline.config import DecontaminationConfig
 from pipeline.dedup.ngrams import Hashes, Numbers, letters
+from pipeline.engine.execution import SERIAL, Execution
 from pipeline.engine.stages import FileEntry, Finished, Stage
 from pipeline.engine.stages import run as run_stage
 from pipeline.errors import CorpusError
@@ -40,7 +41,7 @@ _TAGGED = re.compile(r"\S[ \t]+(?:[BIESMO]|[BIESM]-\S+)\s*")
 """`北 B-LOC`: a character and its tag."""
 
 
-def evaluation(decontamination: DecontaminationConfig, root: str) -> Finished:
+def evaluation(decontamination: DecontaminationConfig, root: str, *, execution: Execution = SERIAL) -> Finished:
     """The stage `evaluation`: all evaluation texts as sorted hashes of their runs, 12 bytes a letter.
 
     Raises: CorpusError for a file that is missing, damaged, not UTF-8 or without text, and for an input none of whose texts is
@@ -75,7 +76,7 @@ def evaluation(decontamination: DecontaminationConfig, root: str) -> Finished:
         counts = {"files": len(files), "texts": len(kept), "too_short": len(texts) - len(kept), "runs": int(usable.sum())}
         return {"files": [FileEntry.of(folder, name) for name in (RUNS_FILE, TEXTS_FILE)], "counts": counts}
 
-    return run_stage(root, stage, body)
+    return run_stage(root, stage, body, execution)
 
 
 def _check_found(decontamination: DecontaminationConfig, with_texts: set[str]) -> None:

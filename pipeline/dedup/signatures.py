@@ -34,13 +34,8 @@ from pipeline.dedup.ngrams import (
 from pipeline.documents.table import Part, parts
 from pipeline.engine import counting, job, steps
 from pipeline.engine.counting import Counts
-from pipeline.engine.stages import (
-    FileEntry,
-    Finished,
-    Report,
-    Stage,
-    silent,
-)
+from pipeline.engine.execution import SERIAL, Execution
+from pipeline.engine.stages import FileEntry, Finished, Stage
 from pipeline.engine.stages import run as run_stage
 
 STAGE_VERSION = 1
@@ -59,21 +54,20 @@ def signatures(
     dedup: DedupConfig,
     root: str,
     *,
-    workers: int = 1,
-    report: Report = silent,
+    execution: Execution = SERIAL,
 ) -> Finished:
     """Sign the documents of one source. Only what shapes a signature enters the key: a new threshold signs nothing again."""
     shape = SignatureShape(dedup.ngram_size, dedup.bands, dedup.rows, dedup.min_paragraph_characters)
-    stage = Stage(f"signatures_{source.name}", STAGE_VERSION, {"shape": shape}, {"documents": documents.digest})
+    stage = Stage("signatures", STAGE_VERSION, {"shape": shape}, {"documents": documents.digest}, source=source.name)
 
     def body(folder: str) -> dict[str, Any]:
         name = f"signatures of {source.name}"
         work = steps.Job(name=name, folder=folder, tasks=parts([documents]), map=SignPart(folder, shape))
-        entries, counts = job.run(work, workers, report)
+        entries, counts = job.run(work, execution)
         numbers = {kind: counts.get(kind, 0) for kind in ("documents", "letters", "paragraphs")}
-        return {"files": entries, "source": source.name, "counts": numbers}
+        return {"files": entries, "counts": numbers}
 
-    return run_stage(root, stage, body)
+    return run_stage(root, stage, body, execution)
 
 
 @dataclass(frozen=True)

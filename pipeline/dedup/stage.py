@@ -30,38 +30,32 @@ from pipeline.dedup.dropping import Outcome, Writer, samples
 from pipeline.documents.table import parts
 from pipeline.engine import job, steps
 from pipeline.engine.counting import Counts
-from pipeline.engine.stages import (
-    WORK,
-    Finished,
-    Report,
-    Stage,
-    silent,
-)
+from pipeline.engine.execution import SERIAL, Execution
+from pipeline.engine.stages import WORK, Finished, Stage
 from pipeline.engine.stages import run as run_stage
 from pipeline.errors import CorpusError
 
 STAGE_VERSION = 3
 
 
-def duplicates(
+def dedup(
     sources: Sequence[SourceConfig],
     documents: Sequence[Finished],
     signatures: Sequence[Finished],
-    overlaps: Sequence[Finished],
+    contamination: Sequence[Finished],
     filters: Mapping[str, FilterConfig],
-    dedup: DedupConfig,
+    config: DedupConfig,
     withdrawn: Sequence[int],
     root: str,
     *,
     decontamination: DecontaminationConfig | None = None,
-    workers: int = 1,
-    report: Report = silent,
+    execution: Execution = SERIAL,
 ) -> Finished:
     """Decide over the documents of all sources (`documents[i]` is the finished stage of `sources[i]`).
 
     Args:
         signatures: of each source; empty where `signatures.needed` says so.
-        overlaps: of each source; empty where `decontamination.needed` says so.
+        contamination: of each source; empty where `decontamination.needed` says so.
         filters: by the name of the source.
         withdrawn: ids of documents that must not be used (`decisions.read_withdrawn`).
 
@@ -71,23 +65,23 @@ def duplicates(
         names=tuple(source.name for source in sources),
         levels=levels(sources),
         signatures=tuple(done.url for done in signatures),
-        overlaps=tuple(done.url for done in overlaps),
+        overlaps=tuple(done.url for done in contamination),
         filters=tuple(filters[source.name] for source in sources),
-        dedup=dedup,
+        dedup=config,
         decontamination=decontamination or DecontaminationConfig(),
         withdrawn=tuple(sorted(set(withdrawn))),
     )
-    inputs = {done.name: done.digest for done in (*documents, *signatures, *overlaps)}
+    inputs = {done.name: done.digest for done in (*documents, *signatures, *contamination)}
     stage = Stage("dedup", STAGE_VERSION, decision.settings(), inputs)
 
     def body(folder: str) -> dict[str, Any]:
-        found, counts = _find_copies(decision, documents, folder, workers, report)
+        found, counts = _find_copies(decision, documents, folder, execution)
         writer = Writer(decision, found, folder)
-        if dedup.min_paragraph_characters:
+        if config.min_paragraph_characters:
             first = Writer(decision, found, storage.join(folder, f"{WORK}dropped"))
             for index, done in enumerate(documents):
                 first.write(index, done)
-            lines = _find_paragraphs(decision, documents, signatures, first.folder, workers, report)
+            lines = _find_paragraphs(decision, documents, signatures, first.folder, execution)
             writer = Writer(decision, found, folder, lines)
         outcomes = [writer.write(index, done) for index, done in enumerate(documents)]
         facts = {source.name: _facts(out, done) for source, out, done in zip(sources, outcomes, documents, strict=True)}
@@ -99,11 +93,11 @@ def duplicates(
             "samples": [sample for outcome in outcomes for sample in samples(outcome, decision, documents)],
         }
 
-    return run_stage(root, stage, body)
+    return run_stage(root, stage, body, execution)
 
 
 def _find_copies(
-    decision: Decision, documents: Sequence[Finished], folder: str, workers: int, report: Report
+    decision: Decision, documents: Sequence[Finished], folder: str, execution: Execution
 ) -> tuple[Clusters, Counts]:
     """Clusters of the documents that are not dropped by themselves, and of the withdrawn ones."""
     dedup = decision.dedup
@@ -119,7 +113,7 @@ def _find_copies(
         map=ReadRows(decision, buckets),
         reduce=clusters.PairUp(pairs, dedup.similarity),
     )
-    entries, counts = job.run(work, workers, report)
+    entries, counts = job.run(work, execution)
     return clusters.connect([storage.join(pairs, entry.name) for entry in entries]), counts
 
 
@@ -128,8 +122,7 @@ def _find_paragraphs(
     documents: Sequence[Finished],
     signatures: Sequence[Finished],
     dropped: str,
-    workers: int,
-    report: Report,
+    execution: Execution,
 ) -> tuple[str, ...]:
     """Files of the paragraphs that stood in a document before."""
     folder = f"{dropped}-paragraphs"
@@ -142,7 +135,7 @@ def _find_paragraphs(
         map=paragraphs.ReadParagraphs(decision.signatures, files, decision.levels, buckets),
         reduce=paragraphs.FirstOfEach(folder),
     )
-    entries, _ = job.run(work, workers, report)
+    entries, _ = job.run(work, execution)
     return tuple(storage.join(folder, entry.name) for entry in entries)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from pipeline import storage
 from pipeline.cleaning.cleaning import fingerprint
+from pipeline.engine.execution import SERIAL, Execution
 from pipeline.engine.stages import FileEntry, Finished, Stage
 from pipeline.engine.stages import run as run_stage
 from pipeline.sources.demo import PARTS, Article, Review, Split, files, read_news, read_reviews
@@ -15,7 +16,7 @@ STAGE_VERSION = 1
 _ENTITIES = {"nr": "PER", "ns": "LOC", "nt": "ORG"}
 
 
-_LONGEST_TAGGED = 120
+_MAX_TAGGED = 120
 
 
 def tagged_sentences(article: Article) -> Iterator[list[tuple[str, str]]]:
@@ -31,19 +32,19 @@ def tagged_sentences(article: Article) -> Iterator[list[tuple[str, str]]]:
                 sentence.append((character, f"{'B' if begins else 'I'}-{entity}" if entity else "O"))
             # 江/nr 泽民/nr 李/nr 鹏/nr would be two persons: after a given name a new one begins.
             previous = "" if joined else tag
-            if word in "。！？；" or (word == "，" and len(sentence) > _LONGEST_TAGGED // 2) or len(sentence) > _LONGEST_TAGGED:
+            if word in "。！？；" or (word == "，" and len(sentence) > _MAX_TAGGED // 2) or len(sentence) > _MAX_TAGGED:
                 yield sentence
                 sentence, previous = [], ""
         if sentence:
             yield sentence
 
 
-def tasks(root: str) -> Finished:
+def tasks(root: str, *, execution: Execution = SERIAL) -> Finished:
     """The stage `tasks`: files to fine-tune and score on, in the layouts of ChnSentiCorp and of People's Daily NER."""
     inputs = {
         name: storage.sha256(name_path) for part in PARTS for name, name_path in zip(PARTS[part], files(part), strict=True)
     }
-    return run_stage(root, Stage("tasks", STAGE_VERSION, {}, inputs), _write_tasks)
+    return run_stage(root, Stage("tasks", STAGE_VERSION, {}, inputs), _write_tasks, execution)
 
 
 def _write_tasks(folder: str) -> dict[str, object]:

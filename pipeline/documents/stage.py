@@ -26,13 +26,8 @@ from pipeline.documents.reading import too_many_bad
 from pipeline.documents.table import part_name
 from pipeline.engine import counting, job, steps
 from pipeline.engine.counting import Counts
-from pipeline.engine.stages import (
-    FileEntry,
-    Finished,
-    Report,
-    Stage,
-    silent,
-)
+from pipeline.engine.execution import SERIAL, Execution
+from pipeline.engine.stages import FileEntry, Finished, Stage
 from pipeline.engine.stages import run as run_stage
 from pipeline.errors import CorpusError
 from pipeline.sources import demo, inputs
@@ -40,11 +35,11 @@ from pipeline.sources import demo, inputs
 STAGE_VERSION = 4
 PART_BYTES = 16 << 20
 """Input of a part: small enough to hold a part and what becomes of it in memory."""
-LEAST_PARTS = 16
+MIN_PARTS = 16
 """Parts of even the smallest source, so that several workers share the work on it."""
 TASK_BYTES = 8 << 20
 """Input of a task: workers are done at about the same time."""
-MOST_TASK_BYTES = 256 << 20
+MAX_TASK_BYTES = 256 << 20
 TASKS = 256
 """Of a large source: more, and their many small spill ranges would cost more than they spread."""
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
@@ -53,23 +48,22 @@ UNPACKED = 4
 
 BAD_FILE = "bad.jsonl"
 """Records that could not be read, with the reason."""
-MOST_TEMPLATES = 200
+MAX_TEMPLATES = 200
 """Of a wiki's templates whose text is lost, that the manifest lists."""
 
 
 def number_of_parts(files: Sequence[inputs.InputFile]) -> int:
     """How many parts a source has: a matter of the input alone, never of workers."""
     input_bytes = sum(file.size * (UNPACKED if file.url.endswith(COMPRESSED) else 1) for file in files)
-    return max(LEAST_PARTS, -(-input_bytes // PART_BYTES))
+    return max(MIN_PARTS, -(-input_bytes // PART_BYTES))
 
 
 def documents(
     source: SourceConfig,
     root: str,
     *,
-    workers: int = 1,
+    execution: Execution = SERIAL,
     task_bytes: int = 0,
-    report: Report = silent,
 ) -> Finished:
     """Read and clean one source.
 
@@ -78,10 +72,10 @@ def documents(
 
     Raises: CorpusError when the input is missing or not text, or too many records of it cannot be read.
     """
-    named = _named(source, root, report)
+    named = _named(source, root, execution)
     files = inputs.expand(named)
     dumps = reading.dumps(source, files) if source.kind == "wiki" else []
-    side = _side(source, dumps, root, workers, report) if dumps else None
+    side = _side_input(source, dumps, root, execution) if dumps else None
     # Where the input lies does not change what it is: its digest stands for it. Priority matters to duplicates alone, and
     # how many bad records are too many is asked of a finished stage too, so that a higher limit reads nothing again.
     source = source.resolved()
@@ -89,14 +83,14 @@ def documents(
     if source.kind == "demo":
         settings["input"] = source.input
     digests = {"input": inputs.digest(files, root), **({"side": side.digest} if side else {})}
-    stage = Stage(f"documents_{source.name}", STAGE_VERSION, {"source": settings, "tools": _tools()}, digests)
+    stage = Stage("documents", STAGE_VERSION, {"source": settings, "tools": _tools()}, digests, source=source.name)
 
     def body(folder: str) -> dict[str, Any]:
         from pipeline.documents.clean_part import ReadDocuments
 
         input_bytes = sum(file.size for file in files)
         parts = number_of_parts(files)
-        size = task_bytes or max(TASK_BYTES, min(MOST_TASK_BYTES, input_bytes // TASKS))
+        size = task_bytes or max(TASK_BYTES, min(MAX_TASK_BYTES, input_bytes // TASKS))
         entries, counts = job.run(
             steps.Job(
                 name=f"documents of {source.name}",
@@ -105,18 +99,17 @@ def documents(
                 map=ReadDocuments(source, parts, side),
                 reduce=WritePart(folder, parts),
             ),
-            workers,
-            report,
+            execution,
         )
         if inputs.expand(named) != files:
             storage.remove(folder)
             raise CorpusError(f"source {source.name!r}: its input changed while it was read; run again when it is whole")
-        facts = {"source": source.name, "kind": source.kind, "licence": source.licence, "parts": parts}
+        facts = {"kind": source.kind, "licence": source.licence, "parts": parts}
         facts |= _facts(counts, input_bytes)
         _check(source, facts, folder)
         return {"files": entries, **facts}
 
-    finished = run_stage(root, stage, body)
+    finished = run_stage(root, stage, body, execution)
     _check(source, finished.manifest, finished.url)
     return finished
 
@@ -131,7 +124,7 @@ READING_SETTINGS = ("name", "kind", "licence", "text_field", "encoding", "varian
 """Of a source, that decide what its documents are."""
 
 
-def _named(source: SourceConfig, root: str, report: Report) -> Sequence[str]:
+def _named(source: SourceConfig, root: str, execution: Execution) -> Sequence[str]:
     """What a source reads: what it names, the files of the embedded corpus, or a dump that is downloaded."""
     if source.kind == "demo":
         return demo.files(_demo_part(source))
@@ -141,15 +134,15 @@ def _named(source: SourceConfig, root: str, report: Report) -> Sequence[str]:
         raise CorpusError(f"source {source.name!r} of kind {source.kind!r} has no input; name files, folders or globs")
     from pipeline.wiki.dumps import download
 
-    downloaded = download.download(root, report=report)
+    downloaded = download.download(root, execution=execution)
     return [downloaded.file(entry["name"]) for entry in downloaded.files()]
 
 
-def _side(source: SourceConfig, dumps: Sequence[inputs.InputFile], root: str, workers: int, report: Report) -> Finished:
+def _side_input(source: SourceConfig, dumps: Sequence[inputs.InputFile], root: str, execution: Execution) -> Finished:
     """Of a wiki: what its pages need of others, read in a pass before."""
-    from pipeline.wiki.dumps import side_input as side
+    from pipeline.wiki.dumps import side_input
 
-    return side.side_input(source, dumps, root, workers=workers, report=report)
+    return side_input.side_input(source, dumps, root, execution=execution)
 
 
 def _demo_part(source: SourceConfig) -> str:
@@ -166,12 +159,12 @@ def _check(source: SourceConfig, facts: Mapping[str, Any], folder: str) -> None:
         raise CorpusError(too_many_bad(source, counts["bad"], counts["read"], facts["samples"]["bad"], mend))
     if counts["kept"] == 0:
         records = {**facts["skipped"], "without text": counts["empty"], "unreadable": counts["bad"]}
-        told = "; ".join(
+        details = "; ".join(
             f"{name}: {', '.join(f'{what} {number:,}' for what, number in numbers.items() if number) or 'none'}"
             for name, numbers in (("files", facts["input_files"]), ("records", records))
         )
         raise CorpusError(
-            f"source {source.name!r}: no document in its input; check the files and the kind {source.kind!r} ({told})"
+            f"source {source.name!r}: no document in its input; check the files and the kind {source.kind!r} ({details})"
         )
 
 
@@ -187,7 +180,7 @@ def _facts(counts: Counts, input_bytes: int) -> dict[str, Any]:
         "input_files": counts.get("files", {}),
         "bad": counts.get("reasons", {}),
         "characters_histogram": dict(sorted(counts.get("histogram", {}).items(), key=lambda item: int(item[0]))),
-        "templates_lost": counting.most_common(counts.get("templates", {}), MOST_TEMPLATES),
+        "templates_lost": counting.most_common(counts.get("templates", {}), MAX_TEMPLATES),
         "samples": counts.get("samples", {}),
         **{name: counts.get(name, {}) for name in COUNTED},
     }

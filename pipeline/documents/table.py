@@ -76,7 +76,7 @@ class Part:
 
 def parts(done: Sequence[Finished]) -> list[Part]:
     """The parts of the stages of all sources, in the recipe's order."""
-    return [Part(index, stage.light, entry["name"]) for index, stage in enumerate(done) for entry in stage.files("part-")]
+    return [Part(index, stage.without_files, entry["name"]) for index, stage in enumerate(done) for entry in stage.files("part-")]
 
 
 def read_part(stage: Finished, name: str, columns: list[str] | None = None) -> pa.Table:

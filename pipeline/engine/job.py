@@ -1,60 +1,45 @@
-"""The one Beam graph that every stage of prepare runs: tasks -> spill files -> buckets -> finished files.
+"""The one Beam graph of every job: tasks -> spill files -> buckets -> finished files.
 
     Create(tasks) | map: a task writes spill files | GroupByKey(bucket) | reduce: a bucket becomes one finished file
     Create(tasks) | map: a task becomes finished files                                    (a job without a reduce)
 
-Elements are descriptors: Beam moves task names and byte ranges, text never passes through it (its local runner would hold all
-of it in memory). Each finished task and bucket leaves a small JSON file in the work folder. These make a killed job go on where
-it was, they are how progress is seen, and their sums are compared at the end, so that a record lost on the way is an error.
+Elements are descriptors: Beam moves task names and byte ranges, never text, because its local runner would hold all of it in
+memory. Each finished task and bucket leaves a small JSON file in the work folder. From these files a killed job resumes and
+progress is reported. At the end their row counts are compared, so that a record lost on the way is an error.
 
-Steps are plain callables over descriptors, so that others than Beam can run them too: see `using_executor`.
+Steps are plain callables over descriptors, so they can also run without Beam: see `Execution.executor`.
 """
 
-import contextlib
 import threading
-from collections.abc import Iterator, Sequence
-from contextvars import ContextVar
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline import errors, storage
-from pipeline.engine import counting, processes
+from pipeline.engine import counting, processes, startup
 from pipeline.engine.beam import import_beam, local_runner, run_beam
 from pipeline.engine.counting import Counts
+from pipeline.engine.execution import SERIAL, Execution, Report, silent
 from pipeline.engine.spill import SpillRange
-from pipeline.engine.stages import (
-    FileEntry,
-    Report,
-    silent,
-)
-from pipeline.engine.steps import Executor, Job, MapStep, ReduceStep, noting_errors, task_errors
+from pipeline.engine.stages import FileEntry
+from pipeline.engine.steps import Job, MapStep, ReduceStep, noting_errors, task_errors
 from pipeline.errors import CorpusError, StorageError
 
-_executor: ContextVar[Executor | None] = ContextVar("executor", default=None)
+REPORT_SECONDS = 0.3
 
 
-@contextlib.contextmanager
-def using_executor(executor: Executor | None) -> Iterator[None]:
-    """Inside, jobs are run by `executor`; None: by Beam on this machine. What they write is the same."""
-    token = _executor.set(executor)
-    try:
-        yield
-    finally:
-        _executor.reset(token)
-
-
-def run(job: Job, workers: int = 1, report: Report = silent) -> tuple[list[FileEntry], Counts]:
-    """Run what is not finished of a job; finished files, and the sum of all counts.
+def run(job: Job, execution: Execution = SERIAL) -> tuple[list[FileEntry], Counts]:
+    """Run the unfinished steps of a job and return its files and the sum of all counts.
 
     Raises: UserError as a task raised it; CorpusError when a worker process died or rows were lost.
     """
-    processes.leave_pandas_out()
-    processes.release_memory()
+    startup.skip_pandas_in_arrow()
+    startup.release_memory()
     task_errors.pop(job.work, None)
     storage.remove(storage.join(job.work, "error.json"))
-    with _watched(job, report), processes.rare_collections():
+    with _Watch(job, execution.report), startup.rare_collections():
         try:
-            (_executor.get() or _run_on_this_machine)(job, workers)
+            (execution.executor or _run_on_this_machine)(job, execution.workers)
         except Exception as error:
             _raise_task_error(job)
             if _was_ctrl_c(error):
@@ -64,97 +49,97 @@ def run(job: Job, workers: int = 1, report: Report = silent) -> tuple[list[FileE
 
 
 def _run_on_this_machine(job: Job, workers: int) -> None:
-    """In this process, or in worker processes, which are at it while Beam is imported and makes ready: a second and a half."""
+    """Run a job in this process, or in worker processes, which start on it while Beam is imported (1.5 s)."""
     if workers == 1 or not job.tasks:
         return run_beam(job, *local_runner())
     map_step = MapStep(job.work, job.map)
-    begun = _begun[job.work] = processes.begin(map_step, job.tasks, workers)
+    started = _started[job.work] = processes.pool.start(map_step, job.tasks, workers)
     try:
-        _share_out(job, map_step, workers)
+        _run_on_workers(job, map_step, workers)
     except BaseException:
-        begun.stop()
+        started.stop()
         raise
     finally:
-        _begun.pop(job.work, None)
+        _started.pop(job.work, None)
 
 
-def _share_out(job: Job, map_step: "MapStep", workers: int) -> None:
-    """One element, the list of all tasks, becomes that of all buckets. Its steps share it out; Beam has nothing to group."""
+def _run_on_workers(job: Job, map_step: MapStep, workers: int) -> None:
+    """Run a Beam graph of one element, the list of all tasks; its steps distribute the tasks over worker processes."""
     beam = import_beam()
     runner, options = local_runner()
     with beam.Pipeline(runner=runner, options=options) as pipeline:
         tasks = pipeline | "tasks" >> beam.Create([list(job.tasks)])
-        mapped = tasks | "map" >> beam.Map(_Shared(map_step, workers))
+        mapped = tasks | "map" >> beam.Map(_Distributed(map_step, workers))
         if job.reduce is not None:
-            reduce_step = _Shared(ReduceStep(job.work, job.reduce), workers)
+            reduce_step = _Distributed(ReduceStep(job.work, job.reduce), workers)
             mapped | "gather by bucket" >> beam.Map(_by_bucket) | "reduce" >> beam.Map(reduce_step)
 
 
-_begun: dict[str, processes.Begun[Any]] = {}
-"""Maps that workers began before Beam was ready, by work folder."""
+_started: dict[str, processes.Started[Any]] = {}
+"""Maps that started before Beam was imported, by work folder; `_Distributed` cannot carry them, because Beam pickles it."""
 
 
 @dataclass(frozen=True)
-class _Shared:
-    """A step over a list, in worker processes."""
+class _Distributed:
+    """A step over a list, each element in one of the worker processes."""
 
-    step: "MapStep | ReduceStep"
+    step: MapStep | ReduceStep
     workers: int
 
     def __call__(self, elements: Sequence[Any]) -> list[Any]:
         with noting_errors(self.step.work):
-            begun = _begun.pop(self.step.work, None) or processes.begin(self.step, elements, self.workers)
-            return [one for found in begun.results() for one in found]
+            started = _started.pop(self.step.work, None) or processes.pool.start(self.step, elements, self.workers)
+            return [one for found in started.results() for one in found]
 
 
 def _by_bucket(found: Sequence[tuple[int, SpillRange]]) -> list[tuple[int, list[SpillRange]]]:
-    """Buckets with their ranges."""
+    """Group the ranges of spill files by bucket."""
     ranges: dict[int, list[SpillRange]] = {}
-    for bucket, place in found:
-        ranges.setdefault(bucket, []).append(place)
+    for bucket, spill_range in found:
+        ranges.setdefault(bucket, []).append(spill_range)
     return list(ranges.items())
 
 
 def _raise_task_error(job: Job) -> None:
-    """The one-line error of the task that failed, if it left one: Beam's own wraps it in pages."""
+    """Raise the one-line error of the task that failed, if there is one; Beam's own error wraps it in pages."""
     if error := task_errors.pop(job.work, None):
         raise error
     url = storage.join(job.work, "error.json")
     if storage.exists(url):
-        said = storage.read_json(url)
-        raise getattr(errors, said["kind"])(said["error"])
+        noted = storage.read_json(url)
+        raise getattr(errors, noted["kind"])(noted["error"])
 
 
 def _was_ctrl_c(error: BaseException | None) -> bool:
-    """Whether an error is what Beam makes of a KeyboardInterrupt, or of what Dagster raises in its place."""
+    """Return whether an error is what Beam makes of a KeyboardInterrupt, or of what Dagster raises in its place."""
     while isinstance(error, Exception):
         error = error.__cause__ or error.__context__
     return error is not None
 
 
 def _collect(job: Job) -> tuple[list[FileEntry], Counts]:
-    """Add up what tasks and buckets left, and check that nothing was lost between them."""
+    """Add up what tasks and buckets left, and check that no row was lost between them."""
     maps = [storage.read_json(storage.join(job.work, f"map-{task.name}.json")) for task in job.tasks]
-    wrote: dict[int, int] = {}
+    written: dict[int, int] = {}
     for content in maps:
         for bucket, places in content["ranges"].items():
-            wrote[int(bucket)] = wrote.get(int(bucket), 0) + sum(place[-1] for place in places)
+            written[int(bucket)] = written.get(int(bucket), 0) + sum(place[-1] for place in places)
     reduces: dict[int, Any] = {}
-    for bucket in sorted(wrote):
+    for bucket in sorted(written):
         url = storage.join(job.work, f"reduce-{bucket:05d}.json")
         reduces[bucket] = storage.read_json(url) if storage.exists(url) else {"rows": 0}
-        if reduces[bucket]["rows"] != wrote[bucket]:
+        if reduces[bucket]["rows"] != written[bucket]:
             raise CorpusError(
-                f"{job.name}: bucket {bucket} received {reduces[bucket]['rows']:,} of {wrote[bucket]:,} rows; "
-                f"nothing was committed: remove {job.work} and run again"
+                f"{job.name}: bucket {bucket} received {reduces[bucket]['rows']:,} of {written[bucket]:,} rows; "
+                f"nothing was committed: delete {job.work} and run again"
             )
     contents = [*maps, *reduces.values()]
     files = [FileEntry(**fields) for content in contents for fields in content["files"]]
     return files, counting.total(content["counts"] for content in contents)
 
 
-class _watched:
-    """Report finished tasks and buckets of a job while it runs."""
+class _Watch:
+    """Report the number of finished tasks and buckets while a job runs."""
 
     def __init__(self, job: Job, report: Report) -> None:
         self.job, self.report = job, report
@@ -170,16 +155,16 @@ class _watched:
         if self.thread.is_alive():
             self.thread.join()
             if kind is None:
-                self._tell()
+                self._report()
 
     def _watch(self) -> None:
-        while not self.stop.wait(0.3):
-            self._tell()
+        while not self.stop.wait(REPORT_SECONDS):
+            self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         try:
             names = storage.list_names(self.job.work)
-        except StorageError:  # the work itself will meet it, if it lasts
+        except StorageError:  # the tasks will raise it, if it lasts
             return
         total = len(self.job.tasks)
         maps = sum(name.startswith("map-") for name in names)

@@ -1,12 +1,13 @@
-"""What a stage is: a folder named after everything that decides its content.
+"""Stages: folders named after everything that decides their content.
 
     runs/tiny/documents_news-3f9a0c1b2d4e/        the key: stage version, settings, digests of inputs
         part-00000.parquet ...                    files at their final names
-        work-7c31.../                             finished parts of a run that was interrupted; gone when done
+        work-7c31.../                             finished parts of an interrupted run; removed at the end
         manifest.json                             written last, the same for the same content: the commit
         run.json                                  when, where, how long: not part of the content
 
-A folder without manifest.json is unfinished: readers pass it by and the stage goes on in it. One with it is never run again.
+A folder without manifest.json is unfinished: readers skip it, and the next run resumes in it. A finished stage never runs
+again.
 """
 
 import contextlib
@@ -15,25 +16,27 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import cached_property
 from typing import Any
 
 from pipeline import storage
+from pipeline.engine.execution import SERIAL, Execution, Report, silent
 from pipeline.errors import StorageError
+
+__all__ = ["Report", "silent"]  # training and the cluster import them from here
 
 MANIFEST = "manifest.json"
 WORK = "work-"
-"""Folders with this beginning hold unfinished business; they go when the stage is done."""
+"""Prefix of folders with intermediate files; they are removed when the stage is finished."""
 
-Report = Callable[[int, int, str], None]
-"""How a stage tells where it is: done, total, what is being done."""
+Body = Callable[[str], Mapping[str, Any]]
+"""Writes the files of a stage into a folder and returns `{"files": [FileEntry, ...], **facts}`."""
 
 
-def silent(done: int, total: int, what: str) -> None:
-    """A report to nobody."""
+class NotFinished(Exception):
+    """A stage would have to run, in a dry run."""
 
 
 @dataclass(frozen=True)
@@ -47,21 +50,32 @@ class FileEntry:
 
     @staticmethod
     def of(folder: str, name: str, rows: int | None = None) -> "FileEntry":
-        """The entry of a file that has just been written."""
+        """Return the entry of a file that has just been written."""
         url = storage.join(folder, name)
         return FileEntry(name, storage.file_size(url), storage.sha256(url), rows)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of the chain, told by what decides its content."""
+    """A stage before it runs: its kind, and everything that decides its content.
 
-    name: str
+    Stage("shards", 3, {...}, {...}, source="news", length=128).folder     shards_news_128-1b2d4e3f9a0c
+    """
+
+    kind: str
     version: int
-    """Bumped by hand when the code would write something else from the same inputs."""
+    """Bumped by hand when the code would write other bytes for the same inputs."""
     settings: Mapping[str, Any]
     inputs: Mapping[str, str]
-    """Digests by a name of the input."""
+    """Digests by the name of the input."""
+    source: str = ""
+    """The source it is about, if it is about one."""
+    length: int = 0
+    """Sequence length, for shards."""
+
+    @property
+    def name(self) -> str:
+        return "_".join(str(part) for part in (self.kind, self.source, self.length) if part)
 
     @cached_property
     def key(self) -> str:
@@ -73,10 +87,16 @@ class Stage:
     def folder(self) -> str:
         return f"{self.name}-{self.key}"
 
+    @property
+    def labels(self) -> dict[str, Any]:
+        """What the manifest says about source and length."""
+        labels = {"source": self.source, "sequence_length": self.length}
+        return {name: label for name, label in labels.items() if label}
+
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished stage: where it is and what its manifest says."""
+    """A finished stage: its folder and its manifest."""
 
     url: str
     manifest: dict[str, Any]
@@ -85,36 +105,48 @@ class Finished:
 
     @property
     def name(self) -> str:
+        """`shards_news_128`"""
         return str(self.manifest["stage"])
 
     @property
+    def kind(self) -> str:
+        """`shards`: the name without source and length."""
+        labels = [self.manifest[name] for name in ("source", "sequence_length") if name in self.manifest]
+        return self.name.removesuffix("".join(f"_{label}" for label in labels))
+
+    @property
+    def source(self) -> str:
+        """`news`; "" for a stage that is not about one source."""
+        return str(self.manifest.get("source", ""))
+
+    @property
     def digest(self) -> str:
-        """Digest of the content. Settings do not enter: a change that leaves the files as they were redoes nothing after it."""
+        """Digest of the files. Settings are not part of it: if they change but the files do not, later stages stay valid."""
         return self.digest_of(entry["name"] for entry in self.manifest["files"])
 
     def digest_of(self, names: Iterable[str]) -> str:
-        """Digest of some of the files: what stands on these alone is not redone when others change."""
+        """Return the digest of some of the files, for a stage that reads only these."""
         wanted = set(names)
         files = sorted((entry["name"], entry["sha256"]) for entry in self.manifest["files"] if entry["name"] in wanted)
         assert len(files) == len(wanted), f"{self.url} lacks {wanted - {name for name, _ in files}}"
         return hashlib.blake2b(json.dumps(files).encode(), digest_size=16).hexdigest()
 
     @property
-    def light(self) -> "Finished":
-        """The same without its lists of files and samples: what a task carries to a worker."""
+    def without_files(self) -> "Finished":
+        """A copy without lists of files and samples, small enough to be part of a task."""
         return Finished(self.url, {name: value for name, value in self.manifest.items() if isinstance(value, str | int)})
 
     def file(self, name: str) -> str:
-        """URL of a file of this stage."""
+        """Return the URL of a file of this stage."""
         return storage.join(self.url, name)
 
     def files(self, prefix: str = "", suffix: str = "") -> list[dict[str, Any]]:
-        """Manifest entries by name."""
+        """Return the manifest entries of files with this prefix and suffix."""
         return [e for e in self.manifest["files"] if e["name"].startswith(prefix) and e["name"].endswith(suffix)]
 
 
 def plain(value: Any) -> Any:
-    """Configuration classes and tuples as JSON knows them."""
+    """Return configuration classes and tuples as JSON values."""
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value))
     if isinstance(value, Mapping):
@@ -125,76 +157,72 @@ def plain(value: Any) -> Any:
 
 
 def load(url: str) -> Finished:
-    """A finished stage by its folder; `StorageError` when it is missing, unfinished or damaged."""
+    """Load the finished stage in a folder.
+
+    Raises: StorageError when it is missing, unfinished or damaged.
+    """
     if not storage.exists(storage.join(url, MANIFEST)):
         raise StorageError(f"{url}: no {MANIFEST} ({_why_not(url)})")
     manifest = storage.read_json(storage.join(url, MANIFEST))
     if not isinstance(manifest, dict) or not {"stage", "key", "files"} <= manifest.keys():
-        raise StorageError(f"{url}: {MANIFEST} is not one of nezha-pipe; remove the folder and run again")
+        raise StorageError(f"{url}: {MANIFEST} was not written by nezha-pipe; delete the folder and run again")
     return Finished(url, manifest)
 
 
 def _why_not(url: str) -> str:
-    """What a folder without a manifest is."""
+    """Explain what a folder without a manifest is."""
     if not storage.exists(url):
         return "no such folder"
     inside = (name for name in storage.list_names(url) if storage.exists(storage.join(url, name, MANIFEST)))
     if stage := next(inside, None):
-        return f"it holds stages: name one of them, such as {storage.join(url, stage)}"
-    return "unfinished: run its command again to go on"
+        return f"it contains stages: name one of them, such as {storage.join(url, stage)}"
+    return "unfinished: run its command again to resume"
+
+
+def load_all(root: str) -> list[Finished]:
+    """Load every finished stage in an output folder, in the order of their names."""
+    folders = (storage.join(root, name) for name in storage.list_names(root))
+    return [load(folder) for folder in folders if storage.exists(storage.join(folder, MANIFEST))]
 
 
 def find(root: str, stage: Stage) -> Finished | None:
-    """The stage if it is finished under `root`."""
+    """Return the stage if it is finished under `root`."""
     url = storage.join(root, stage.folder)
     return load(url) if storage.exists(storage.join(url, MANIFEST)) else None
 
 
-def input_of(stage: Finished, name: str, prefix: str) -> Finished | None:
-    """An input of a finished stage, if it lies beside it: the stage `prefix` whose content has the digest that was noted."""
+def input_of(stage: Finished, name: str, stage_name: str) -> Finished | None:
+    """Return an input of a finished stage, if it is in the same output folder.
+
+    That is the stage `stage_name` whose content has the digest noted for the input `name`.
+    """
     root = stage.url.rpartition("/")[0]
     for folder in storage.list_names(root):
-        if folder.rpartition("-")[0] == prefix and storage.exists(storage.join(root, folder, MANIFEST)):
+        if folder.rpartition("-")[0] == stage_name and storage.exists(storage.join(root, folder, MANIFEST)):
             found = load(storage.join(root, folder))
             if found.digest == stage.manifest["inputs"].get(name):
                 return found
     return None
 
 
-class NotDone(Exception):
-    """A stage that would have to run, met while planning."""
+def run(root: str, stage: Stage, body: Body, execution: Execution = SERIAL) -> Finished:
+    """Run a stage unless it is finished.
 
-
-_planning: ContextVar[bool] = ContextVar("planning", default=False)
-
-
-@contextlib.contextmanager
-def planning() -> Iterator[None]:
-    """Inside, nothing runs: the first stage that is not finished raises `NotDone`."""
-    token = _planning.set(True)
-    try:
-        yield
-    finally:
-        _planning.reset(token)
-
-
-def run(root: str, stage: Stage, body: Callable[[str], Mapping[str, Any]]) -> Finished:
-    """Run a stage unless it is finished. `body(folder)` writes files and returns `{"files": [FileEntry...], ...facts}`.
-
-    Raises: StorageError when another process is at work on it (of this machine, or one that shares its file system).
+    Raises: StorageError when another process is running it (on this machine, or on one that shares its file system);
+        NotFinished in a dry run.
     """
     lock = storage.join(root, f".{stage.folder}.lock")
     if done := find(root, stage):
-        if not _planning.get():
+        if not execution.dry_run:
             _tidy(done.url, lock)
         return done
-    if _planning.get():
-        raise NotDone(stage.folder)
-    with storage.held(lock):
+    if execution.dry_run:
+        raise NotFinished(stage.folder)
+    with storage.locked(lock):
         return find(root, stage) or _run(storage.join(root, stage.folder), stage, body)
 
 
-def _run(url: str, stage: Stage, body: Callable[[str], Mapping[str, Any]]) -> Finished:
+def _run(url: str, stage: Stage, body: Body) -> Finished:
     started = time.time()
     content = dict(body(url))
     files = sorted((asdict(entry) for entry in content.pop("files")), key=lambda entry: str(entry["name"]))
@@ -205,6 +233,7 @@ def _run(url: str, stage: Stage, body: Callable[[str], Mapping[str, Any]]) -> Fi
         "settings": plain(stage.settings),
         "inputs": dict(stage.inputs),
         "files": files,
+        **stage.labels,
         **plain(content),
     }
     storage.write_json(
@@ -227,15 +256,15 @@ def _work_folders(url: str) -> list[str]:
 
 
 def _tidy(url: str, lock: str) -> None:
-    """Remove what a run has left in a finished stage that was killed between its commit and its end."""
+    """Remove the leftovers of a run that was killed after its commit."""
     if storage.exists(lock) or _work_folders(url):
-        # Else another run is at it, or the folder is not ours to change.
-        with contextlib.suppress(StorageError), storage.held(lock):
+        # An error means that another run is at it, or that the folder is read-only.
+        with contextlib.suppress(StorageError), storage.locked(lock):
             _remove_work(url)
 
 
 def verify(url: str) -> list[str]:
-    """What is wrong with a finished stage: files missing, cut short or changed since. Empty = all is well."""
+    """Return what is wrong with the files of a finished stage: missing, truncated or changed since."""
     stage = load(url)
     problems = []
     for entry in stage.manifest["files"]:

@@ -1,4 +1,11 @@
-"""The steps of a job: plain callables over descriptors, which any engine can run."""
+"""Jobs and their steps: plain callables over descriptors, which Beam, Ray or a loop can run.
+
+    Job(tasks, map, reduce)
+    MapStep(work, map)(task)                    rows -> spill-<task>-0.arrow, counts and ranges -> map-<task>.json
+    ReduceStep(work, reduce)((bucket, ranges))  rows of the ranges -> finished files, noted in reduce-<bucket>.json
+
+A step whose JSON file exists is finished and only read: that is how a killed job resumes.
+"""
 
 import contextlib
 import hashlib
@@ -11,18 +18,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import storage
-from pipeline.engine import counting, processes
+from pipeline.engine import counting, startup
 from pipeline.engine.counting import Counts
 from pipeline.engine.spill import SpillRange, read_spills, write_spill
-from pipeline.engine.stages import (
-    WORK,
-    FileEntry,
-)
+from pipeline.engine.stages import WORK, FileEntry
 from pipeline.errors import UserError
 
 
 class Task(Protocol):
-    """A chunk of work; its name is its identity and must not depend on anything but the plan."""
+    """A chunk of work. Its name identifies it, so it may depend on nothing but the plan."""
 
     @property
     def name(self) -> str: ...
@@ -30,50 +34,51 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Mapped:
-    """What a task made, or a chunk of it: rows, the bucket of each, and what was counted on the way."""
+    """Rows that a task produced (all, or some of them), with the bucket of each row, and counts."""
 
     table: pa.Table
     buckets: npt.NDArray[np.integer]
+    """(rows,)"""
     counts: Counts
 
 
 @dataclass(frozen=True)
 class Reduced:
-    """What became of a bucket (or, without a reduce, of a task): finished files and what was counted."""
+    """Finished files of a bucket (of a task, in a job without a reduce), and counts."""
 
     files: tuple[FileEntry, ...]
     counts: Counts
 
 
+MapFunction = Callable[[Any], Mapped | Iterable[Mapped] | Reduced]
+ReduceFunction = Callable[[int, pa.Table], Reduced]
+
+
 @dataclass(frozen=True)
 class Job:
-    """A map and a reduce over tasks; `map` and `reduce` are picklable and know nothing of Beam."""
+    """A map and a reduce over tasks; both functions are picklable and know nothing of Beam."""
 
     name: str
     folder: str
     """The stage's folder: finished files go here, spill files into `work-<plan>` below it."""
     tasks: Sequence[Task]
-    map: Callable[[Any], Mapped | Iterable[Mapped] | Reduced]
-    """Of a task: rows at once, or chunk by chunk where a task is too large to be held; without `reduce`, finished files."""
-    reduce: Callable[[int, pa.Table], Reduced] | None = None
+    map: MapFunction
+    """Maps a task to rows, in chunks if it is too large for memory; in a job without `reduce`, to finished files."""
+    reduce: ReduceFunction | None = None
 
     @property
     def work(self) -> str:
-        """Folder of unfinished business. Another plan (other tasks) has another, so that parts never mix."""
+        """Folder of intermediate files. Its name is a hash of the tasks, so that files of different plans never mix."""
         plan = hashlib.blake2b("\n".join(task.name for task in self.tasks).encode(), digest_size=6).hexdigest()
         return storage.join(self.folder, f"{WORK}{plan}")
 
 
-Executor = Callable[[Job, int], None]
-"""Runs the steps of a job (what is not finished of them) with so many workers."""
-
-
 @dataclass(frozen=True)
 class MapStep:
-    """A task, unless it is done: its rows go into spill files, its counts and their places into `map-<task>.json`."""
+    """Map one task, unless it is finished, and return the ranges of its spill files by bucket."""
 
     work: str
-    map: Callable[[Any], Mapped | Iterable[Mapped] | Reduced]
+    map: MapFunction
 
     def __call__(self, task: Any) -> list[tuple[int, SpillRange]]:
         done = storage.join(self.work, f"map-{task.name}.json")
@@ -83,7 +88,7 @@ class MapStep:
             with noting_errors(self.work):
                 content = self._content(task)
                 storage.write_json(done, content)
-            processes.release_memory(processes.KEPT_BYTES)
+            startup.release_memory(startup.KEPT_BYTES)
         return [
             (int(bucket), SpillRange(self._spill(task, number), *place))
             for bucket, places in content["ranges"].items()
@@ -94,6 +99,7 @@ class MapStep:
         return storage.join(self.work, f"spill-{task.name}-{number}.arrow")
 
     def _content(self, task: Any) -> dict[str, Any]:
+        """Map a task, write its spill files, and return what its JSON file holds."""
         mapped = self.map(task)
         if isinstance(mapped, Reduced):
             return {"ranges": {}, "files": [asdict(entry) for entry in mapped.files], "counts": mapped.counts}
@@ -108,10 +114,10 @@ class MapStep:
 
 @dataclass(frozen=True)
 class ReduceStep:
-    """A bucket, unless it is done: the rows of its ranges become finished files, noted in `reduce-<bucket>.json`."""
+    """Reduce one bucket, unless it is finished."""
 
     work: str
-    reduce: Callable[[int, pa.Table], Reduced]
+    reduce: ReduceFunction
 
     def __call__(self, element: tuple[int, Any]) -> list[int]:
         bucket, ranges = element
@@ -123,16 +129,16 @@ class ReduceStep:
                 files = [asdict(entry) for entry in reduced.files]
                 storage.write_json(done, {"rows": table.num_rows, "files": files, "counts": reduced.counts})
             del table, reduced
-            processes.release_memory(processes.KEPT_BYTES)
+            startup.release_memory(startup.KEPT_BYTES)
         return [bucket]
 
 
 task_errors: dict[str, UserError] = {}
-"""Errors of tasks of this process, by work folder: on a full disk, or in a store that is gone, none can be written."""
+"""Errors of tasks in this process, by work folder: on a full disk, or in a lost store, error.json cannot be written."""
 
 
 class noting_errors:
-    """Keep a user's error where the driver finds it, whichever process or machine it happens on."""
+    """Keep a user's error where `job.run` finds it, whichever process or machine raised it."""
 
     def __init__(self, work: str) -> None:
         self.work = work
@@ -143,5 +149,5 @@ class noting_errors:
         if isinstance(error, UserError):
             task_errors[self.work] = error
             with contextlib.suppress(UserError):
-                said = {"error": str(error), "kind": type(error).__name__}
-                storage.write_json(storage.join(self.work, "error.json"), said)
+                noted = {"error": str(error), "kind": type(error).__name__}
+                storage.write_json(storage.join(self.work, "error.json"), noted)

@@ -21,16 +21,10 @@ from pipeline.config import CorpusConfig, SourceConfig
 from pipeline.documents.table import Part, part_of, parts
 from pipeline.engine import job, steps
 from pipeline.engine.counting import Counts
-from pipeline.engine.stages import (
-    FileEntry,
-    Finished,
-    Report,
-    Stage,
-    silent,
-)
+from pipeline.engine.execution import SERIAL, Execution
+from pipeline.engine.stages import FileEntry, Finished, Stage
 from pipeline.engine.stages import run as run_stage
 from pipeline.errors import CorpusError
-from pipeline.examples import shards
 from pipeline.examples.masking import MaskingRules, Masks, static_masks
 from pipeline.examples.pairs import (
     NO_LABEL,
@@ -38,6 +32,8 @@ from pipeline.examples.pairs import (
     PairCounts,
     build,
 )
+from pipeline.examples.shards import schema as shard_schema
+from pipeline.examples.shards import write_shard
 from pipeline.tokenization import vocabulary
 from pipeline.tokenization.encoded import Documents, read_part
 from pipeline.tokenization.vocab import Vocab
@@ -48,7 +44,7 @@ Split = Literal["train", "validation"]
 SPLITS: tuple[Split, ...] = ("train", "validation")
 
 
-def examples(
+def shards(
     source: SourceConfig,
     length: int,
     tokens: Finished,
@@ -56,8 +52,7 @@ def examples(
     config: CorpusConfig,
     root: str,
     *,
-    workers: int = 1,
-    report: Report = silent,
+    execution: Execution = SERIAL,
 ) -> Finished:
     """The shards of one source at one sequence length.
 
@@ -73,9 +68,8 @@ def examples(
         # In the manifest as well: who reads the shards must treat text alike, also where the files would be the same.
         "vocabulary": {name: vocab.manifest[name] for name in VOCABULARY_FACTS},
     }
-    stage = Stage(
-        f"shards_{source.name}_{length}", STAGE_VERSION, settings, {"tokens": tokens.digest, "vocabulary": vocab.digest}
-    )
+    inputs = {"tokens": tokens.digest, "vocabulary": vocab.digest}
+    stage = Stage("shards", STAGE_VERSION, settings, inputs, source=source.name, length=length)
 
     def body(folder: str) -> dict[str, Any]:
         split_shards = _shards_per_split(tokens.manifest["counts"]["tokens"], length, config)
@@ -87,14 +81,14 @@ def examples(
             map=MakeExamples(length, vocab, config, split_shards),
             reduce=WriteShard(folder, split_shards["train"], metadata),
         )
-        entries, counts = job.run(work, workers, report)
+        entries, counts = job.run(work, execution)
         if not any(entry.name.startswith("train-") for entry in entries):
             raise CorpusError(
                 f"source {source.name!r}: no training example of length {length}; it is too small, or all validation"
             )
         return {"files": entries, **_facts(settings, tokens, vocab, counts)}
 
-    return run_stage(root, stage, body)
+    return run_stage(root, stage, body, execution)
 
 
 def _shards_per_split(tokens: int, length: int, config: CorpusConfig) -> dict[Split, int]:
@@ -114,8 +108,6 @@ def _shards_per_split(tokens: int, length: int, config: CorpusConfig) -> dict[Sp
 
 def _facts(settings: dict[str, Any], tokens: Finished, vocab: Finished, counts: Counts) -> dict[str, Any]:
     return {
-        "source": settings["source"],
-        "sequence_length": settings["sequence_length"],
         "seed": settings["seed"],
         "vocabulary": settings["vocabulary"],
         "masking": asdict(settings["masking"]),
@@ -216,7 +208,7 @@ def lengths_of(examples: Examples) -> Counts:
 
 def _schema(vocabulary_size: int) -> pa.Schema:
     """Rows on their way to a shard: with the key of their order."""
-    return shards.schema(vocabulary_size).append(pa.field("order", pa.uint64(), nullable=False))
+    return shard_schema(vocabulary_size).append(pa.field("order", pa.uint64(), nullable=False))
 
 
 def rows_of(examples: Examples, masks: Masks, vocab: Vocab, seed: int) -> pa.Table:
@@ -263,5 +255,5 @@ class WriteShard:
         name = f"{split}-{number:05d}.arrow"
         order = np.lexsort((table["example_id"].to_numpy(), table["order"].to_numpy()))
         with storage.open_write(storage.join(self.folder, name)) as file:
-            shards.write_shard(file, table.drop_columns("order"), self.metadata, order)
+            write_shard(file, table.drop_columns("order"), self.metadata, order)
         return steps.Reduced((FileEntry.of(self.folder, name, table.num_rows),), {})

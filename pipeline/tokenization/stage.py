@@ -26,13 +26,8 @@ from pipeline.dedup.kept import decision_files, kept_documents
 from pipeline.documents.table import Part, parts
 from pipeline.engine import counting, job, steps
 from pipeline.engine.counting import Counts
-from pipeline.engine.stages import (
-    FileEntry,
-    Finished,
-    Report,
-    Stage,
-    silent,
-)
+from pipeline.engine.execution import SERIAL, Execution
+from pipeline.engine.stages import FileEntry, Finished, Stage
 from pipeline.engine.stages import run as run_stage
 from pipeline.errors import CorpusError
 from pipeline.tokenization import vocabulary
@@ -54,8 +49,7 @@ def tokens(
     config: CorpusConfig,
     root: str,
     *,
-    workers: int = 1,
-    report: Report = silent,
+    execution: Execution = SERIAL,
 ) -> Finished:
     """The kept documents of one source as tokens.
 
@@ -68,7 +62,7 @@ def tokens(
         "decisions": decisions.digest_of(decision_files(source.name)),
         "vocabulary": vocab.digest,
     }
-    stage = Stage(f"tokens_{source.name}", STAGE_VERSION, settings, inputs)
+    stage = Stage("tokens", STAGE_VERSION, settings, inputs, source=source.name)
 
     def body(folder: str) -> dict[str, Any]:
         work = steps.Job(
@@ -77,17 +71,17 @@ def tokens(
             tasks=parts([documents]),
             map=EncodePart(folder, decisions, vocab, config),
         )
-        entries, counts = job.run(work, workers, report)
+        entries, counts = job.run(work, execution)
         if not vocab.manifest["built"] and counts.get("unknown", 0) * 2 > counts.get("tokens", 0):
             raise CorpusError(
                 f"source {source.name!r}: {counts['unknown']:,} of {counts['tokens']:,} tokens are [UNK], the vocabulary lacks "
                 "most of this text; give one of Chinese, or none, and it is built"
             )
         unknown = counting.most_common(counts.pop("unknown_characters", {}), MOST_UNKNOWN)
-        facts = {"source": source.name, "counts": counts, "unknown_characters": unknown}
+        facts = {"counts": counts, "unknown_characters": unknown}
         return {"files": entries, **facts}
 
-    return run_stage(root, stage, body)
+    return run_stage(root, stage, body, execution)
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,8 @@ from pipeline.config import VocabularyConfig
 from pipeline.dedup.kept import kept_documents
 from pipeline.documents.table import Part, parts
 from pipeline.engine import job, steps
-from pipeline.engine.stages import (
-    FileEntry,
-    Finished,
-    Report,
-    Stage,
-    silent,
-)
+from pipeline.engine.execution import SERIAL, Execution
+from pipeline.engine.stages import FileEntry, Finished, Stage
 from pipeline.engine.stages import run as run_stage
 from pipeline.errors import CorpusError
 from pipeline.tokenization.vocab import (
@@ -43,8 +38,7 @@ def vocabulary(
     config: VocabularyConfig,
     root: str,
     *,
-    workers: int = 1,
-    report: Report = silent,
+    execution: Execution = SERIAL,
 ) -> Finished:
     """The vocabulary, given or built.
 
@@ -58,7 +52,11 @@ def vocabulary(
         data = storage.read_bytes(config.url)
         settings = {"do_lower_case": config.do_lower_case, "map_punctuation": config.map_punctuation}
         stage = Stage("vocabulary", STAGE_VERSION, settings, {"vocab.txt": storage.bytes_digest(data)})
-        return run_stage(root, stage, lambda folder: _write(folder, Vocab.from_bytes(data, config.url), data, config))
+
+        def take_over(folder: str) -> dict[str, Any]:
+            return _write(folder, Vocab.from_bytes(data, config.url), data, config)
+
+        return run_stage(root, stage, take_over, execution)
 
     if decisions is None:
         raise CorpusError("no vocabulary, and no text to build one of: name the vocab.txt that the examples were made with")
@@ -67,11 +65,11 @@ def vocabulary(
 
     def body(folder: str) -> dict[str, Any]:
         work = steps.Job("vocabulary", folder, parts(documents), CountText(decisions), BuildVocabulary(folder, config))
-        job.run(work, workers, report)
+        job.run(work, execution)
         data = storage.read_bytes(storage.join(folder, FILE))
         return _write(folder, Vocab.from_bytes(data, FILE), data, config)
 
-    return run_stage(root, stage, body)
+    return run_stage(root, stage, body, execution)
 
 
 def load(stage: Finished) -> Vocab:

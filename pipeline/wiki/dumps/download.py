@@ -22,14 +22,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from pipeline import storage
-from pipeline.engine.stages import (
-    WORK,
-    FileEntry,
-    Finished,
-    Report,
-    Stage,
-    silent,
-)
+from pipeline.engine.execution import SERIAL, Execution, Report
+from pipeline.engine.stages import WORK, FileEntry, Finished, Stage
 from pipeline.engine.stages import run as run_stage
 from pipeline.errors import CorpusError
 
@@ -59,9 +53,9 @@ class Dump:
 
 
 def download(
-    root: str, *, wiki: str = "zhwiki", base: str = "", report: Report = silent, attempts: int = 8, pause: float = 1.0
+    root: str, *, wiki: str = "zhwiki", base: str = "", execution: Execution = SERIAL, attempts: int = 8, pause: float = 1.0
 ) -> Finished:
-    """The stage that holds the latest dump of a wiki, downloaded unless it is there; `report` counts bytes.
+    """The stage that holds the latest dump of a wiki, downloaded unless it is there; `execution.report` counts bytes.
 
     base: address of a mirror, else the environment's NEZHA_PIPE_WIKIMEDIA, else Wikimedia itself.
     attempts, pause: connections in a row that may bring nothing, and seconds after the first; each next wait is twice as long.
@@ -73,17 +67,17 @@ def download(
     def body(folder: str) -> dict[str, object]:
         dump = server.latest(wiki)
         part = _part(folder, dump.name)
-        with storage.explained(str(part)):
+        with storage.translate_error(str(part)):
             part.parent.mkdir(parents=True, exist_ok=True)
             for other in part.parent.glob("*.part"):
                 if other != part:
                     other.unlink()  # of an older dump
-            server.fetch(dump.url, part, report)
+            server.fetch(dump.url, part, execution.report)
             _check(part, dump)
             _move(part, storage.join(folder, dump.name))
         return {"files": [FileEntry.of(folder, dump.name)], "url": dump.url, "sha1": dump.sha1}
 
-    return run_stage(storage.join(root, "downloads"), stage, body)
+    return run_stage(storage.join(root, "downloads"), stage, body, execution)
 
 
 def _part(folder: str, name: str) -> Path:

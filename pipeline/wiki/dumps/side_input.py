@@ -20,13 +20,8 @@ import pyarrow.parquet as pq
 from pipeline import storage
 from pipeline.config import SourceConfig
 from pipeline.engine import job, parquet, steps
-from pipeline.engine.stages import (
-    FileEntry,
-    Finished,
-    Report,
-    Stage,
-    silent,
-)
+from pipeline.engine.execution import SERIAL, Execution
+from pipeline.engine.stages import FileEntry, Finished, Stage
 from pipeline.engine.stages import run as run_stage
 from pipeline.sources import inputs
 from pipeline.sources.inputs import InputFile
@@ -40,11 +35,11 @@ FILE = "side.parquet"
 SCHEMA = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("kind", "name", "text")])
 KINDS = ("redirect", "group", "site")
 _TEMPLATE, _MODULE = 10, 828
-_MOST_HOPS = 5
+_MAX_HOPS = 5
 
 
 @dataclass(frozen=True)
-class Side:
+class SideInput:
     """What the stage found, by names as titles have them (`Link-en`, with spaces, first letter large)."""
 
     redirects: dict[str, str]
@@ -60,27 +55,26 @@ def side_input(
     files: Sequence[InputFile],
     root: str,
     *,
-    workers: int = 1,
+    execution: Execution = SERIAL,
     task_bytes: int = TASK_BYTES,
-    report: Report = silent,
 ) -> Finished:
     """Gather redirects of templates and public conversion groups from the dumps of a source.
 
     Raises: CorpusError for what is no dump, or one that is cut short.
     """
     files = [file for file in files if not dump.is_index(file.name)]
-    stage = Stage(f"wiki_side_input_{source.name}", STAGE_VERSION, {}, {"input": inputs.digest(files, root)})
+    stage = Stage("wiki_side_input", STAGE_VERSION, {}, {"input": inputs.digest(files, root)}, source=source.name)
 
     def body(folder: str) -> dict[str, object]:
         tasks: list[ReadTask] = []
         for file in files:
             tasks += dump.split(file, task_bytes, first=len(tasks))
         entries, counts = job.run(
-            steps.Job(f"templates and groups of {source.name}", folder, tasks, find_rows, WriteSide(folder)), workers, report
+            steps.Job(f"templates and groups of {source.name}", folder, tasks, find_rows, WriteSideInput(folder)), execution
         )
-        return {"files": entries, "source": source.name, "counts": counts}
+        return {"files": entries, "counts": counts}
 
-    return run_stage(root, stage, body)
+    return run_stage(root, stage, body, execution)
 
 
 def find_rows(task: ReadTask) -> steps.Mapped:
@@ -108,7 +102,7 @@ def _rows(task: ReadTask) -> Iterator[tuple[str, str, str]]:
 
 
 @dataclass(frozen=True)
-class WriteSide:
+class WriteSideInput:
     """Reduce: all rows into one file, in one order; of a name that two dumps have, the first."""
 
     folder: str
@@ -118,7 +112,7 @@ class WriteSide:
         for kind, name, text in sorted(zip(*table.to_pydict().values(), strict=True)):
             found[kind].setdefault(name, text)
         found["group"] = found.pop("old group") | found["group"]
-        found["redirect"] = {name: _end(name, found["redirect"]) for name in found["redirect"]}
+        found["redirect"] = {name: _follow(name, found["redirect"]) for name in found["redirect"]}
         rows = [(kind, name, text) for kind, texts in sorted(found.items()) for name, text in sorted(texts.items())]
         with storage.open_write(storage.join(self.folder, FILE)) as file:
             pq.write_table(_table(rows), file, compression="zstd")
@@ -126,9 +120,9 @@ class WriteSide:
         return steps.Reduced((FileEntry.of(self.folder, FILE, len(rows)),), counts)
 
 
-def _end(name: str, leads: dict[str, str]) -> str:
+def _follow(name: str, leads: dict[str, str]) -> str:
     """Where a name leads in the end; circles are left after a few steps."""
-    for _ in range(_MOST_HOPS):
+    for _ in range(_MAX_HOPS):
         if name not in leads:
             break
         name = leads[name]
@@ -136,9 +130,9 @@ def _end(name: str, leads: dict[str, str]) -> str:
 
 
 @lru_cache(maxsize=4)
-def load(url: str) -> Side:
+def load(url: str) -> SideInput:
     """What the finished stage in folder `url` found."""
     found: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
     for kind, name, text in zip(*parquet.read(storage.join(url, FILE)).to_pydict().values(), strict=True):
         found[kind][name] = text
-    return Side(found["redirect"], found["group"], found["site"])
+    return SideInput(found["redirect"], found["group"], found["site"])
