@@ -31,10 +31,11 @@ from model.config import EncoderConfig, OptimizerConfig, TrainingConfig
 from model.flops import sequence_flops
 from model.heads import PretrainingModel
 from model.optimization.optimizers import make
-from model.training import batches, workers
-from model.training.batches import Batch, MaskedRows
+from model.samples import batches
+from model.training import workers
+from model.samples.batches import Batch, MaskedRows
 from model.training.metrics import peak_flops
-from model.training.order import Order
+from model.samples.order import Order
 from model.training.trainer import Trainer
 from pipeline import storage
 from pipeline.engine import stages

@@ -95,7 +95,7 @@ class Progress:
     """Reports the progress that the workers write into the training folder."""
 
     def __init__(self, run: "PretrainRun", report: Report) -> None:
-        from model.training.checkpoint import attempts
+        from model.checkpoints.checkpoint import attempts
 
         self.report = report
         self.output = run.output
@@ -125,7 +125,7 @@ class Progress:
 
     def _restart_reason(self, attempt: int) -> str:
         """Why there is a new attempt: a worker failed, or training rolled back after bad steps."""
-        from model.training.checkpoint import attempt_name
+        from model.checkpoints.checkpoint import attempt_name
 
         facts = storage.read_json(storage.join(self.output, attempt_name(attempt), "attempt.json"))
         if "rolled_back_from" in facts:
@@ -186,7 +186,7 @@ def _logs(folder: str | None) -> str:
 
 def _resume_step(output: str) -> int:
     """The step that the next call resumes at."""
-    from model.training.checkpoint import committed
+    from model.checkpoints.checkpoint import committed
 
     newest = next(committed(output), None)
     return int(storage.base_name(newest).removeprefix("checkpoint-")) if newest else 0

@@ -3,8 +3,9 @@
 Names are those of Hugging Face's configurations where they have one. Imports nothing heavy.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,3 +212,14 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         if not self.phases:
             raise ValueError("no [[phase]]: nothing to train")
+
+    @staticmethod
+    def from_json(document: Mapping[str, Any]) -> "PretrainConfig":
+        """The configuration in a JSON document; also in the config.json of a checkpoint, which has more fields."""
+        return PretrainConfig(
+            phases=tuple(PhaseConfig(**phase) for phase in document["phases"]),
+            encoder=EncoderConfig(**document.get("encoder", {})),
+            optimizer=OptimizerConfig(**document.get("optimizer", {})),
+            training=TrainingConfig(**document.get("training", {})),
+            **({"seed": document["seed"]} if "seed" in document else {}),
+        )

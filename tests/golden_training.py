@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from model.training import checkpoint
+from model.checkpoints import checkpoint
 from model.training.loop import train
 from model.training.run import PretrainRun
 from pipeline import storage

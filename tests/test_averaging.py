@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from model.training import checkpoint
-from model.training.averaging import (
+from model.checkpoints import checkpoint
+from model.checkpoints.averaging import (
     average,
     best,
     choose,
@@ -16,7 +16,7 @@ from model.training.averaging import (
     newest,
     write,
 )
-from model.training.checkpoint import Attempt, Checkpoint
+from model.checkpoints.checkpoint import Attempt, Checkpoint
 from pipeline import storage
 from pipeline.errors import CheckpointError
 

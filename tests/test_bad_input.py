@@ -88,21 +88,21 @@ REFUSED: list[tuple[str, str, dict[str, bytes], str]] = [
     ("lines cut", "news", {"a.jsonl": LINES[:-9]}, "1 of 60 records cannot be read, max_bad_ratio allows 1.00% (a.jsonl#"),
     ("Parquet cut", "text", {"a.parquet": half(TABLE)}, "the Parquet file is cut short or damaged"),
     ("Parquet in gz", "text", {"a.parquet": gzip.compress(TABLE)}, "unpack it first"),
-    ("other columns", "text", {"a.parquet": parquet({"body": TEXTS})}, "--text-field; there are body"),
+    ("other columns", "text", {"a.parquet": parquet({"body": TEXTS})}, "--text-field; the columns are body"),
     ("other fields", "news", {"a.jsonl": corpus.json_lines([{"body": "正文。"}])}, "text_field (fields: body)"),
     ("a line of GBK", "text", {"a.txt": PLAIN.encode() + "\n\n北京大学的学生".encode("gbk")}, "not UTF-8); they are listed in"),
     ("Big5", "text", {"a.txt": "這是一個很大的檔案，裡面有人在說話。\n\n".encode("big5") * 50}, "iconv -f big5 -t utf-8"),
     ("UTF-32", "text", {"a.txt": PLAIN.encode("utf-32")}, "UTF-32; convert it first"),
-    ("UTF-16 without a mark", "text", {"a.txt": PLAIN.encode("utf-16-be")}, "say so: --encoding utf-16"),
+    ("UTF-16 without a mark", "text", {"a.txt": PLAIN.encode("utf-16-be")}, "set --encoding utf-16"),
     ("half a character of UTF-16", "text", {"a.txt": PLAIN.encode("utf-16")[:-1]}, "cut short"),
     ("a picture among the news", "news", {"a.jsonl": LINES, "b.png": NOISE}, "b.png: not text"),
     ("a dump among the news", "news", {"a.jsonl": LINES, "b.xml": DUMP}, "must be of the kind 'wiki', not 'news'"),
     ("an empty file", "text", {"a.txt": b""}, "files: empty 1; records: none"),
     ("empty files", "text", {"a.txt": b"", "b.txt": b"\n\n", "c.jsonl": b"\n"}, "files: empty 3; records: none"),
-    ("nothing", "text", {}, "no such file, or nothing in it"),
-    ("hidden files alone", "text", {".a.txt": b"x", "_b.txt": b"x"}, "names that begin with . or _ are passed by"),
+    ("nothing", "text", {}, "no such file, or an empty folder"),
+    ("hidden files alone", "text", {".a.txt": b"x", "_b.txt": b"x"}, "names that begin with . or _ are skipped"),
     ("text for TFRecord", "tfrecord", {"a.tfrecord": LINES}, "is this a TFRecord file, and whole?"),
-    ("an empty TFRecord", "tfrecord", {"a.tfrecord": b""}, "holds no record"),
+    ("an empty TFRecord", "tfrecord", {"a.tfrecord": b""}, "has no records"),
     ("TFRecord cut .gz", "tfrecord", {"a.tfrecord.gz": half(gzip.compress(NOISE))}, CUT),
 ]  # fmt: skip
 
@@ -317,8 +317,8 @@ def test_links_to_files_are_read_as_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("none", "link: a link that leads nowhere; remove it, or bring back what it leads to"),
-        ("link", "link: a link that leads nowhere"),
+        ("none", "link: a broken link; remove it, or restore its target"),
+        ("link", "link: a broken link"),
         ("../elsewhere", "link: a link to a folder elsewhere; name that folder as an input too, or remove the link"),
     ],
 )

@@ -81,20 +81,20 @@ def test_a_limit_of_file_sizes_is_one_line_and_the_run_goes_on_without_it(tmp_pa
         done = prepare("--corpus", "news", "--input", whole / "news", output=tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert "the file grows larger than this system allows (ulimit -f)" in refused(done)
+    assert "the file is larger than this system allows (ulimit -f)" in refused(done)
     goes_on(whole, tmp_path / "out")
 
 
 def test_a_read_only_place_is_one_line(tmp_path: Path, whole: Path) -> None:
     with mounted(tmp_path / "out", "ro") as output:
         done = prepare("--corpus", "news", "--input", whole / "news", output=output)
-        assert "the file system is read-only; name another place" in refused(done)
+        assert "the file system is read-only; choose another place" in refused(done)
 
 
 def test_a_file_where_the_output_should_be_is_one_line(tmp_path: Path, whole: Path) -> None:
     (tmp_path / "out").write_text("mine")
     done = prepare("--corpus", "news", "--input", whole / "news", output=tmp_path / "out")
-    assert "a file stands where a folder is needed; name another place" in refused(done)
+    assert "there is a file where a folder is needed; choose another place" in refused(done)
     assert (tmp_path / "out").read_text() == "mine"
 
 
@@ -167,10 +167,10 @@ def test_ctrl_c_as_an_exception_is_one_line_too(
 def test_a_second_run_into_the_same_output_is_refused_while_the_first_is_at_work(tmp_path: Path, whole: Path) -> None:
     output = tmp_path / "out"
     (first,) = (path.name for path in (whole / "out").glob("documents_news-*"))
-    with storage.held(str(output / f".{first}.lock")):
+    with storage.locked(str(output / f".{first}.lock")):
         told = refused(prepare("--corpus", "news", "--input", whole / "news", output=output))
-        assert told.startswith(f"{output}: another run is at work here (process {os.getpid()} on ")
-        assert told.endswith("; wait until it is done, or name another --output")
+        assert told.startswith(f"{output}: another run is working here (process {os.getpid()} on ")
+        assert told.endswith("; wait until it is done, or choose another --output")
     goes_on(whole, output)
 
 
@@ -183,7 +183,7 @@ def test_two_runs_into_the_same_output_at_the_same_time_leave_what_one_does(tmp_
     told = [run.communicate()[1] for run in runs]
     assert 0 in [run.returncode for run in runs], told
     for run, said in zip(runs, told, strict=True):
-        assert run.returncode == 0 or (run.returncode == 2 and "another run is at work here" in said.splitlines()[-1])
+        assert run.returncode == 0 or (run.returncode == 2 and "another run is working here" in said.splitlines()[-1])
     goes_on(whole, tmp_path / "out")
 
 

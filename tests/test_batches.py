@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.training.batches import (
+from model.samples.batches import (
     NO_LABEL,
     Batch,
     MaskedRows,
@@ -19,7 +19,7 @@ from model.training.batches import (
     padded,
     steps,
 )
-from model.training.order import Located, Order
+from model.samples.order import Located, Order
 from pipeline.config import MaskingConfig, PairsConfig
 from pipeline.engine import stages
 from pipeline.examples.masking import MaskingRules

@@ -12,8 +12,8 @@ import torch
 from benchmarks import command, corpus, deduplicated, peers, prepare, rows, segment, startup, step
 from benchmarks.__main__ import main
 from benchmarks.rows import Row
-from model.training.batches import Batch, MaskedRows
-from model.training.order import Order
+from model.samples.batches import Batch, MaskedRows
+from model.samples.order import Order
 from pipeline.engine import stages
 from tests import tiny
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from model.checkpoints import checkpoint
+from model.checkpoints.checkpoint import Attempt, Checkpoint
 from model.optimization.lamb import Lamb, parameter_groups
-from model.training import checkpoint
-from model.training.checkpoint import Attempt, Checkpoint
 from pipeline import storage
 from pipeline.errors import CheckpointError
 

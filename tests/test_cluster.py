@@ -16,8 +16,8 @@ import pytest
 
 from cluster.config import ClusterConfig
 from cluster.session import check_reachable, check_resources, connected
+from model.checkpoints import checkpoint
 from model.config import PhaseConfig
-from model.training import checkpoint
 from model.training.run import PretrainRun
 from pipeline import storage
 from pipeline.errors import CheckpointError, ClusterError, CorpusError, StorageError

@@ -60,16 +60,16 @@ def tagged(tasks: Finished, split: str) -> list[list[tuple[str, str]]]:
 
 def scored(tasks: Finished) -> list[str]:
     """Every text of the files that tasks are scored on."""
-    of_reviews = [text for split in demo.SCORED for _, text in reviews(tasks, split)]
-    return of_reviews + ["".join(c for c, _ in sentence) for split in demo.SCORED for sentence in tagged(tasks, split)]
+    of_reviews = [text for split in demo.HELD_OUT for _, text in reviews(tasks, split)]
+    return of_reviews + ["".join(c for c, _ in sentence) for split in demo.HELD_OUT for sentence in tagged(tasks, split)]
 
 
 def test_no_text_that_is_scored_on_is_a_document_to_pretrain_on(tasks: Finished, texts: list[str]) -> None:
     # Exact texts and fingerprints of the task files, and of the articles that their sentences are from.
-    articles = [article.text for split, article in demo.read_news() if split in demo.SCORED]
+    articles = [article.text for split, article in demo.read_news() if split in demo.HELD_OUT]
     held_out = scored(tasks) + articles
     assert len(held_out) > 5_000 and len(texts) > 30_000
-    whole = articles + [text for split in demo.SCORED for _, text in reviews(tasks, split)]
+    whole = articles + [text for split in demo.HELD_OUT for _, text in reviews(tasks, split)]
     assert not set(whole) & set(texts)
     trained_on = {fingerprint(text) for text in texts}
     # A sentence of a few characters may be a whole review elsewhere (“很好！”); a long one may not.
@@ -79,15 +79,15 @@ def test_no_text_that_is_scored_on_is_a_document_to_pretrain_on(tasks: Finished,
 
 def test_no_document_to_pretrain_on_quotes_a_text_that_is_scored_on(tasks: Finished, texts: list[str]) -> None:
     whole = "\0".join(folded(text) for text in texts)
-    paragraphs = [p for split, article in demo.read_news() if split in demo.SCORED for p in article.text.split("\n")]
-    for held_out in (paragraphs, [text for split in demo.SCORED for _, text in reviews(tasks, split)]):
+    paragraphs = [p for split, article in demo.read_news() if split in demo.HELD_OUT for p in article.text.split("\n")]
+    for held_out in (paragraphs, [text for split in demo.HELD_OUT for _, text in reviews(tasks, split)]):
         long = {folded(text) for text in held_out if len(folded(text)) >= LONG}
         assert len(long) > 1_000
         assert sum(text in whole for text in long) == 0
 
 
 def test_every_scored_text_is_from_a_document_that_was_split_off(tasks: Finished) -> None:
-    for split in demo.SCORED:
+    for split in demo.HELD_OUT:
         kept_out = {fingerprint(review.text) for side, review in demo.read_reviews() if side == split}
         assert all(fingerprint(text) in kept_out for _, text in reviews(tasks, split))
         articles = "\0".join(article.text.replace("\n", "") for side, article in demo.read_news() if side == split)
@@ -108,15 +108,15 @@ def test_what_is_kept_out_is_counted(pretraining: dict[str, Finished]) -> None:
 
 
 def test_a_quotation_keeps_a_document_out_whatever_its_signs() -> None:
-    texts = demo.ScoredTexts()
+    texts = demo.HeldOutTexts()
     article = next(article for split, article in demo.read_news() if split == "test")
     paragraph = max(article.text.split("\n"), key=len)
-    assert texts.within(article.text)
-    assert texts.within(f"前言。{paragraph}后记。")
-    assert texts.within("，".join(paragraph))
-    assert not texts.within(paragraph[: len(paragraph) // 2])
-    assert not texts.within("好")
-    assert not texts.within("")
+    assert texts.contains(article.text)
+    assert texts.contains(f"前言。{paragraph}后记。")
+    assert texts.contains("，".join(paragraph))
+    assert not texts.contains(paragraph[: len(paragraph) // 2])
+    assert not texts.contains("好")
+    assert not texts.contains("")
 
 
 def test_tags_are_well_formed(tasks: Finished) -> None:

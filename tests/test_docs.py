@@ -16,7 +16,7 @@ from pipeline.cleaning.quality import RULES
 from pipeline.config import FilterConfig
 from pipeline.examples import shards
 from pipeline.sources.formats import compression, detection
-from pipeline.sources.formats.fields import KNOWN
+from pipeline.sources.formats.fields import KNOWN_FORMATS
 from pipeline.wiki.conversion.converter import Converter
 from pipeline.wiki.conversion.groups import Groups
 from pipeline.wiki.rendering import mend, render
@@ -25,8 +25,8 @@ from workflows.cli import main
 from workflows.manual import MANUALS
 from workflows.preparing import BERT_SETTINGS, CORPORA, RUNNERS
 from workflows.recipe import Recipe, as_dict, build, load
-from workflows.report.display_names import LABELS
-from workflows.report.funnel import COPIES, WITHHELD
+from workflows.report.display_names import DISPLAY_NAMES
+from workflows.report.funnel import DUPLICATES, WITHHELD
 
 ROOT = Path(__file__).parent.parent
 
@@ -170,8 +170,8 @@ def test_recipes_in_documents_load() -> None:
 
 def test_the_table_of_filters_is_what_decides() -> None:
     shown = [row[:4] for row in table(CORPORA_PAGE, "reason", "setting", "default")]
-    defaults = {rule.name: getattr(FilterConfig(), rule.bound) for rule in RULES}
-    assert shown == [[rule.name, rule.bound, plain(defaults[rule.name]), rule.judges] for rule in RULES]
+    defaults = {rule.name: getattr(FilterConfig(), rule.threshold) for rule in RULES}
+    assert shown == [[rule.name, rule.threshold, plain(defaults[rule.name]), rule.applies_to] for rule in RULES]
     for field in fields(FilterConfig):
         assert f"`{field.name}`" in CORPORA_PAGE
     assert f"`judge_from_characters` ({FilterConfig().judge_from_characters})" in CORPORA_PAGE.replace("\n", " ")
@@ -183,16 +183,19 @@ def plain(value: typing.Any) -> str:
 
 
 def test_the_tables_of_files_are_what_is_recognised() -> None:
-    assert {row[0] for row in table(CORPORA_PAGE, "layout")} == known(detection.Layout) - {"empty"}
+    assert {row[0] for row in table(CORPORA_PAGE, "layout")} == known(detection.FormatName) - {"empty"}
     for row in table(CORPORA_PAGE, "layout"):
-        cut = detection.FileFormat(typing.cast(detection.Layout, row[0])).splittable or row[0] in ("MediaWiki dump", "Parquet")
+        cut = detection.FileFormat(typing.cast(detection.FormatName, row[0])).splittable or row[0] in (
+            "MediaWiki dump",
+            "Parquet",
+        )
         assert cut == row[3].startswith(("yes", "by row groups")), row
     assert all(f"`{name}`" in CORPORA_PAGE for name in known(compression.Compression) - {""})
 
 
 def test_the_table_of_fields_is_what_is_read() -> None:
     shown = [(row[1].split(), row[2], row[3].split(", ")) for row in table(CORPORA_PAGE, "the fields of")]
-    assert shown == [([*layout.told_by], layout.title, [*layout.text]) for layout in KNOWN]
+    assert shown == [([*known_format.required], known_format.title, [*known_format.text]) for known_format in KNOWN_FORMATS]
 
 
 def test_what_can_be_chosen_is_named() -> None:
@@ -212,9 +215,9 @@ def test_what_can_be_chosen_is_named() -> None:
 
 def test_reasons_and_rules_are_those_of_the_report() -> None:
     reasons = [row[0] for row in table(CORPORA_PAGE, "reason", "the document")]
-    assert {*reasons} - {"a filter's"} == {*WITHHELD, *COPIES}
+    assert {*reasons} - {"a filter's"} == {*WITHHELD, *DUPLICATES}
     rules = [row[0] for row in table(CORPORA_PAGE, "rule")]
-    assert len(set(rules)) == len(rules) and set(rules) <= LABELS.keys()
+    assert len(set(rules)) == len(rules) and set(rules) <= DISPLAY_NAMES.keys()
 
 
 def test_wikitext_becomes_what_the_page_shows() -> None:

@@ -227,7 +227,7 @@ def test_bad_records_are_all_kept_a_token_at_a_time(tmp_path: Path, monkeypatch:
 
 
 def test_a_task_of_bad_records_alone_is_given_up_on_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clean_part, "HOPELESS", 50)
+    monkeypatch.setattr(clean_part, "MAX_BAD_RECORDS", 50)
     (tmp_path / "in.jsonl").write_bytes(mixed_lines(1, 400))
 
     def source(max_bad_ratio: float) -> SourceConfig:
@@ -260,7 +260,7 @@ def test_samples_are_of_the_first_documents_however_the_work_is_cut(tmp_path: Pa
     (tmp_path / "in.jsonl").write_bytes(corpus.json_lines([{"content": text} for text in texts]))
     source = SourceConfig(name="t", kind="news", input=(str(tmp_path / "in.jsonl"),))
     whole = documents(source, str(tmp_path / "whole")).manifest
-    monkeypatch.setattr(clean_part, "MOST_SPILL_BYTES", 1)
+    monkeypatch.setattr(clean_part, "MAX_SPILL_BYTES", 1)
     monkeypatch.setattr(clean_part, "BATCH_RECORDS", 4)
     tokens = documents(source, str(tmp_path / "tokens"), task_bytes=500).manifest
     assert tokens == whole

@@ -19,7 +19,7 @@ import zstandard
 from pipeline import storage
 from pipeline.errors import CorpusError, StorageError
 from pipeline.sources.formats import compression, json_values, lines
-from pipeline.sources.formats.detection import FileFormat, form, layout
+from pipeline.sources.formats.detection import FileFormat, detect_format, format_name
 from pipeline.sources.records import Bad, Record
 from tests import corpus
 from tests.reading import bad, read, read_data, texts
@@ -56,8 +56,8 @@ def test_compressed_files_read_as_plain_ones_whatever_their_names(tmp_path: Path
     plain = read_data(tmp_path / "f", data)
     assert plain and not bad(plain)
     assert read_data(tmp_path / "f", COMPRESS[packed](data)) == plain
-    assert str(form(str(tmp_path / "f"))) == f"{name}, {packed}"
-    assert not form(str(tmp_path / "f")).splittable
+    assert str(detect_format(str(tmp_path / "f"))) == f"{name}, {packed}"
+    assert not detect_format(str(tmp_path / "f")).splittable
     assert read_data(tmp_path / "f.txt.gz", data) == plain, "a name alone compresses nothing"
 
 
@@ -70,7 +70,7 @@ def test_streams_one_after_another_are_one_file(tmp_path: Path, packed: str) -> 
 @pytest.mark.parametrize("packed", COMPRESS)
 def test_a_compressed_file_of_nothing_is_empty(tmp_path: Path, packed: str) -> None:
     assert read_data(tmp_path / "f", COMPRESS[packed](b"")) == []
-    assert form(str(tmp_path / "f")).layout == "empty"
+    assert detect_format(str(tmp_path / "f")).kind == "empty"
 
 
 @pytest.mark.parametrize("packed", COMPRESS)
@@ -94,7 +94,7 @@ def test_a_lost_connection_is_not_taken_for_a_damaged_file() -> None:
                 raise OSError(errno.ECONNRESET, "Connection reset by peer")
             return super().read(min(size or 0, 16))
 
-    with pytest.raises(StorageError, match="Connection reset"), storage.explained("s3://b/f"):
+    with pytest.raises(StorageError, match="Connection reset"), storage.translate_error("s3://b/f"):
         compression.unpacked(Dropping(packed), "gz", "s3://b/f").read()
 
 
@@ -112,7 +112,7 @@ def test_archives_of_many_files_are_refused_with_the_remedy(tmp_path: Path) -> N
 
 
 PROSE = "　　沈阳的雨下了一整天，球队依然没有摆脱雨水的困扰。当天训练被迫取消。\n"
-LAYOUTS = [
+FORMATS = [
     ('{"text": "a"}\n{"text": "b"}\n', "JSON lines"),
     ('bad line\n{"text": "a"}\n{"text": "b"}\n', "JSON lines"),
     ('{"text": "cut', "JSON lines"),
@@ -145,17 +145,17 @@ LAYOUTS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "expected"), LAYOUTS)
-def test_layouts_are_told_by_content(text: str, expected: str) -> None:
-    assert layout(text, True) == expected
+@pytest.mark.parametrize(("text", "expected"), FORMATS)
+def test_formats_are_recognised_by_content(text: str, expected: str) -> None:
+    assert format_name(text, True) == expected
 
 
 def test_a_large_text_is_never_one_document() -> None:
-    assert layout("# 标题\n\n正文。\n", False) == "documents"
-    assert layout("标题\n正文。\n", False) == "lines"
+    assert format_name("# 标题\n\n正文。\n", False) == "documents"
+    assert format_name("标题\n正文。\n", False) == "lines"
 
 
-def test_a_file_in_one_token_has_its_first_line_as_title(tmp_path: Path) -> None:
+def test_a_file_in_one_piece_has_its_first_line_as_title(tmp_path: Path) -> None:
     thucnews = "马晓旭意外受伤让国奥警惕 无奈大雨格外青睐殷家军\n" + PROSE * 2
     assert read_data(tmp_path / "f", thucnews.encode()) == [Record("f#0", thucnews.split("\n")[0], PROSE * 2)]
     markdown = "# 每周分享\n\n这里记录。\n\n## 新闻\n\n1、<b>新闻</b>。\n"
@@ -244,8 +244,8 @@ def test_an_unclosed_item_of_an_array_takes_none_with_it(
     assert [(one.origin, one.reason) for one in bad(found)] == [(f"f#{place}", "not JSON") for place in (1, 3, 4, 6)]
 
 
-def test_an_item_too_long_is_bad_in_whatever_tokens_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "LONGEST", 1_000)
+def test_an_item_too_long_is_bad_in_whatever_chunks_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "MAX_RECORD_BYTES", 1_000)
     found = read_data(tmp_path / "f", ('[{"text": "a"}, {"text": "' + "文" * 400 + '"}, {"text": "c"}]').encode())
     assert [(one.origin, one.reason) for one in bad(found)] == [("f#1", "longer than 8 MiB")]
     assert texts(found) == ["a", "c"]
@@ -260,7 +260,7 @@ def test_an_array_cut_short_is_an_error(tmp_path: Path) -> None:
 
 def test_an_item_too_long_for_memory_is_one_bad_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_values, "_CHUNK", 100)
-    monkeypatch.setattr(json_values, "LONGEST", 1_000)
+    monkeypatch.setattr(json_values, "MAX_RECORD_BYTES", 1_000)
     found = read_data(tmp_path / "f", b'[{"text": "a"}, {"text": "' + b"b" * 9_000 + b'"}, {"text": "c"}]')
     assert [(one.origin, one.reason) for one in bad(found)] == [("f#1", "longer than 8 MiB")]
     assert texts(found) == ["a", "c"]
@@ -284,9 +284,9 @@ ENCODINGS: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("name", ENCODINGS)
 def test_encodings_are_recognised(tmp_path: Path, name: str) -> None:
-    data, told = ENCODINGS[name]
+    data, expected = ENCODINGS[name]
     assert texts(read_data(tmp_path / "f", data)) == [f"{CHINESE}\n", "㐀。\n" if "lacks" in name else "尾。\n"]
-    assert str(form(str(tmp_path / "f"))) == told
+    assert str(detect_format(str(tmp_path / "f"))) == expected
     assert texts(read_data(tmp_path / "f", gzip.compress(data)))[0] == f"{CHINESE}\n"
 
 
@@ -337,18 +337,18 @@ def test_utf16_with_half_a_character(tmp_path: Path) -> None:
 
 
 def test_big5_is_not_read_as_senseless_gb18030(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="Big5, as it seems; convert it first: iconv -f big5 -t utf-8"):
+    with pytest.raises(CorpusError, match="apparently Big5; convert it first: iconv -f big5 -t utf-8"):
         read_data(tmp_path / "f", (BIG5 * 3).encode("big5"))
     assert texts(read_data(tmp_path / "f", BIG5.encode("gbk"))) == [BIG5], "traditional characters in GBK are GBK"
 
 
 def test_a_cut_at_the_end_of_what_is_looked_at_does_not_change_the_encoding(tmp_path: Path) -> None:
-    for encoding, told in (("utf-8", "lines"), ("gbk", "lines, GB18030")):
+    for encoding, expected in (("utf-8", "lines"), ("gbk", "lines, GB18030")):
         for shift in range(3):
             (tmp_path / "f").write_bytes(b"a" * shift + ("长" * 99 + "\n").encode(encoding) * 9_000)
-            assert str(form(str(tmp_path / "f"))) == told
+            assert str(detect_format(str(tmp_path / "f"))) == expected
         (tmp_path / "f").write_bytes(("长" * 1_000_000).encode(encoding))
-        assert str(form(str(tmp_path / "f"))) == told
+        assert str(detect_format(str(tmp_path / "f"))) == expected
 
 
 def parquet(path: Path, **columns: object) -> Path:
@@ -366,7 +366,7 @@ def test_parquet_in_the_columns_of_fineweb(tmp_path: Path) -> None:
         language_score=[0.9, 0.8, 0.7],
         top_langs=['{"cmn_Hani_score": 0.9}'] * 3,
     )
-    assert form(str(path)) == FileFormat("Parquet")
+    assert detect_format(str(path)) == FileFormat("Parquet")
     assert read(path) == [
         Record("000_00000.parquet#0", "", "一。", "http://a"),
         Record("000_00000.parquet#1", "", "", ""),
@@ -377,7 +377,7 @@ def test_parquet_in_the_columns_of_fineweb(tmp_path: Path) -> None:
 def test_parquet_with_named_and_with_missing_columns(tmp_path: Path) -> None:
     path = parquet(tmp_path / "f", meta=[{"body": "正文", "head": "题"}], title=["标题"], n=[1])
     assert read(path, text_field=("meta.head", "meta.body")) == [Record("f#0", "标题", "题\n正文")]
-    with pytest.raises(CorpusError, match="no column known to hold text; name it with --text-field; there are meta, title, n"):
+    with pytest.raises(CorpusError, match="no column known to hold text; name it with --text-field; the columns are meta, title, n"):
         read(path)
     with pytest.raises(CorpusError, match="no column body; name it with"):
         read(path, text_field=("body",))

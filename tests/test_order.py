@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.training.order import (
+from model.samples.order import (
     BLOCK_ROWS,
     PATTERN,
     Order,

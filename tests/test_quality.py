@@ -23,9 +23,9 @@ from pipeline.cleaning.cleaning import chinese, clean, visible
 from pipeline.cleaning.quality import (
     BULLETS,
     COLUMNS,
-    REPEATED_GRAMS,
+    DUP_NGRAMS,
     RULES,
-    TOP_GRAMS,
+    TOP_NGRAMS,
     decide,
     filters_for,
     measure,
@@ -70,11 +70,11 @@ def slowly(text: str) -> dict[str, float]:
         "duplicate_line_share": len(again) / max(1, len(lines)),
         "duplicate_line_characters": sum(map(len, again)) / max(1, sum(map(len, lines))),
     }
-    for length in (*TOP_GRAMS, *REPEATED_GRAMS):
+    for length in (*TOP_NGRAMS, *DUP_NGRAMS):
         grams = ["".join(letters[start : start + length]) for start in range(len(letters) - length + 1)]
         most = max(Counter(grams).values(), default=0)
         covered = {start + i for start, gram in enumerate(grams) if gram in grams[:start] for i in range(length)}
-        if length in TOP_GRAMS:
+        if length in TOP_NGRAMS:
             result[f"top_{length}"] = min(1, most * length / max(1, len(letters))) if most > 1 else 0
         else:
             result[f"repeated_{length}"] = len(covered) / max(1, len(letters))
@@ -128,8 +128,8 @@ def test_measures_do_not_depend_on_how_texts_are_batched(sizes: list[int], chanc
         assert column.tobytes() == b"".join(one[name].tobytes() for one in alone), name
 
 
-def test_grams_are_counted_in_the_first_letters_of_a_very_long_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quality, "_MOST_LETTERS", 40)
+def test_grams_are_counted_in_the_first_characters_of_a_very_long_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quality, "_MAX_NGRAM_CHARACTERS", 40)
     beginning, rest = "".join(chr(0x4E00 + number) for number in range(40)), "好吃" * 40
     short, cut, whole = (measure(texts) for texts in ([beginning], ["甲，" * 9, beginning + rest, rest], [rest[:40]]))
     for name in [name for name, _ in COLUMNS if name.startswith(("top_", "repeated_"))]:
@@ -230,7 +230,9 @@ def test_the_first_rule_that_is_broken_names_the_reason(text: str, reason: str) 
 
 def test_lines_that_repeat_and_bullets_are_judged_in_documents_of_several_lines() -> None:
     lines = [line + "。" for line in LINES[:8]]
-    free = {f"max_repeated_{length}": 1.0 for length in REPEATED_GRAMS} | {f"max_top_{length}": 1.0 for length in TOP_GRAMS}
+    free = {f"max_dup_{length}gram_ratio": 1.0 for length in DUP_NGRAMS} | {
+        f"max_top_{length}gram_ratio": 1.0 for length in TOP_NGRAMS
+    }
     assert reasons(["\n".join(lines + lines[:2])], **free) == [""]
     assert reasons(["\n".join(lines + lines[:6])], **free) == ["duplicate_line_characters"]
     assert reasons(["\n".join(lines[:2] * 6)], **free) == ["duplicate_line_share"]
@@ -256,9 +258,9 @@ def test_languages_are_kept_by_name() -> None:
 
 
 def test_every_threshold_has_a_rule_and_every_rule_a_column() -> None:
-    bounds = {rule.bound for rule in RULES}
+    thresholds = {rule.threshold for rule in RULES}
     named = {name for name in FilterConfig.__dataclass_fields__ if name.startswith(("min_", "max_"))}
-    assert bounds == named | {"languages"}
+    assert thresholds == named | {"languages"}
     assert {rule.column for rule in RULES} - {"language"} <= {name for name, _ in COLUMNS}
     assert len({rule.name for rule in RULES}) == len(RULES)
 
@@ -280,7 +282,7 @@ def test_a_source_may_have_thresholds_of_its_own() -> None:
         ({"max_sign_ratio": 2}, "source 'a': max_sign_ratio 2.0 is not between 0 and 1"),
     ],
 )
-def test_a_wrong_threshold_of_a_source_is_told(filters: dict[str, float], message: str) -> None:
+def test_a_wrong_threshold_of_a_source_is_refused(filters: dict[str, float], message: str) -> None:
     with pytest.raises(RecipeError) as error:
         filters_for(SourceConfig(name="a", kind="text", filters=filters), FilterConfig())
     assert str(error.value).startswith(message)

@@ -138,7 +138,7 @@ def test_files_after_a_small_file_of_several_ranges_are_read_once(tmp_path: Path
 
 
 def test_a_row_too_long_for_memory_is_one_bad_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "LONGEST", 90)
+    monkeypatch.setattr(lines, "MAX_RECORD_BYTES", 90)
     pq.write_table(pa.table({"text": ["文" * 30, "文" * 31, "b" * 90]}), tmp_path / "a.parquet")
     found = read(tmp_path)
     assert texts(found) == ["文" * 30, "b" * 90]
@@ -233,7 +233,7 @@ def test_a_line_too_long_for_memory_is_one_bad_record(tmp_path: Path, monkeypatc
     from pipeline.sources.formats import json_values, plain
 
     for module in (lines, json_values, plain):
-        monkeypatch.setattr(module, "LONGEST", 1_000)
+        monkeypatch.setattr(module, "MAX_RECORD_BYTES", 1_000)
     good = b'{"text": "a"}\n'
     found = read_data(tmp_path / "f", good * 2 + b'{"text": "' + b"b" * 5_000 + b'"}' + ending + good)
     assert [(one.origin, one.reason) for one in bad(found)] == [("f#28", "longer than 8 MiB")]

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from model.checkpoints import checkpoint
+from model.checkpoints.averaging import newest
 from model.optimization.schedule import batch_size, learning_rate, sequences
-from model.training import checkpoint
-from model.training.averaging import newest
 from model.training.loop import TrainResult, train
 from model.training.run import PretrainRun
 from pipeline import storage

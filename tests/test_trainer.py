@@ -16,8 +16,8 @@ from model.heads import PretrainingModel
 from model.optimization import spikes
 from model.optimization.loss_scale import LossScale
 from model.optimization.optimizers import layer, make, trust_ratios
+from model.samples.batches import NO_LABEL, Batch
 from model.training import compiling, metrics
-from model.training.batches import NO_LABEL, Batch
 from model.training.outcome import Outcome, Verdict
 from model.training.state import State
 from model.training.trainer import Trainer

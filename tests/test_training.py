@@ -18,17 +18,14 @@ import numpy as np
 import pytest
 import torch
 
+from model.checkpoints import checkpoint
 from model.config import OptimizerConfig, PhaseConfig
+from model.samples import batches
+from model.samples.order import key
 from model.training import __main__ as entry
-from model.training import (
-    batches,
-    checkpoint,
-    loop,
-    trainer,
-)
+from model.training import loop, trainer
 from model.training.loop import train
 from model.training.metrics import MACHINE_DEPENDENT
-from model.training.order import key
 from model.training.run import PretrainRun
 from pipeline import storage
 from pipeline.errors import CheckpointError, CorpusError, RecipeError

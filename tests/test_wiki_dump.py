@@ -182,7 +182,7 @@ def test_a_page_of_50_megabytes_costs_itself_and_little_memory(tmp_path: Path, m
     tracemalloc.stop()
     too_large = Bad("zhwiki.xml#2", "page too large", "巨")
     assert [page.title if isinstance(page, Page) else page for page in pages] == ["前", too_large, "后"]
-    assert peak < 3 * dump.MOST_BYTES
+    assert peak < 3 * dump.MAX_PAGE_BYTES
 
 
 def test_entities_of_xml_are_undone_once(tmp_path: Path) -> None:

@@ -21,12 +21,11 @@ import torch
 from torch import Tensor
 
 from model.attention.positions import relative_table
-from model.config import EncoderConfig
+from model.checkpoints import checkpoint
+from model.config import EncoderConfig, PretrainConfig
 from model.conversion import configuration, names
 from model.conversion.files import find, find_config, read_object
 from model.heads import PretrainingModel
-from model.training import checkpoint
-from model.training.run import pretrain_config
 from pipeline import storage
 from pipeline.errors import CheckpointError
 from pipeline.tokenization.vocab import SPECIALS, Vocab
@@ -180,7 +179,7 @@ def _checkpoint_of(url: str) -> str | None:
 def _ours(url: str) -> Weights:
     loaded = checkpoint.load(url)
     vocab = Vocab.from_bytes(loaded.vocabulary, f"{url}/vocab.txt")
-    config, rules = pretrain_config(loaded.config).encoder, loaded.config["vocabulary"]
+    config, rules = PretrainConfig.from_json(loaded.config).encoder, loaded.config["vocabulary"]
     check(loaded.model, config, len(vocab), url)
     return Weights(
         tensors={name: tensor.float() for name, tensor in loaded.model.items()},

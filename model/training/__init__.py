@@ -2,22 +2,19 @@
 
     python -m model.training run.json
 
-Read `train` in loop.py first, then trainer.py; the others as needed.
+Read `train` in loop.py first, then trainer.py; the others as needed. Samples come from model/samples, checkpoints from
+model/checkpoints.
 
     loop.py         train: the training loop, on one screen
     trainer.py      one step: forward, backward, all-reduce, clip, update
     outcome.py      names for what a step did, and for what the loop does about it
     state.py        the few numbers that a run resumes from
 
-    order.py        which row of which source is the k-th sample, as a formula
-    batches.py      rows to masked micro-batches, read one step ahead
     phase.py        what the loop needs during one phase: data, schedule, trainer, validation
 
     validation.py   the validation loss of each source
     commits.py      when to validate and checkpoint
-    checkpoint.py   the training folder: atomic checkpoints, attempts that fence each other
     rollback.py     back to the last checkpoint after too many bad steps
-    averaging.py    the mean of the weights of several checkpoints
     metrics.py      metrics rows, log lines, progress.json
 
     run.py          what a run is, and which settings may change when it resumes

@@ -7,8 +7,9 @@ be a barrier.
 from dataclasses import asdict
 from typing import Any
 
-from model.training import checkpoint, workers
-from model.training.checkpoint import Checkpoint
+from model.checkpoints import checkpoint
+from model.checkpoints.checkpoint import Checkpoint
+from model.training import workers
 from model.training.outcome import Outcome
 from model.training.phase import Phase
 from model.training.setup import Session

@@ -14,9 +14,10 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from model.checkpoints import checkpoint
 from model.optimization import optimizers
-from model.training import checkpoint, setup, workers
-from model.training.batches import Step
+from model.samples.batches import Step
+from model.training import setup, workers
 from model.training.commits import commit_before_stop, validate_and_commit
 from model.training.outcome import Event, Outcome
 from model.training.rollback import roll_back

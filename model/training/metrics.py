@@ -24,10 +24,10 @@ from typing import Any
 
 import torch
 
+from model.checkpoints.checkpoint import Attempt
 from model.config import EncoderConfig
 from model.flops import PEAK_TERAFLOPS, sequence_flops
 from model.training import workers
-from model.training.checkpoint import Attempt
 from model.training.outcome import Outcome, Verdict
 from model.training.state import State
 from pipeline import storage

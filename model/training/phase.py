@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 from model.config import PhaseConfig
 from model.optimization.schedule import batch_size, learning_rate
-from model.training import batches, workers
-from model.training.batches import MaskedRows, Step
-from model.training.order import Order
+from model.samples import batches
+from model.samples.batches import MaskedRows, Step
+from model.samples.order import Order
+from model.training import workers
 from model.training.state import State
 from model.training.trainer import Trainer
 from model.training.validation import Validation

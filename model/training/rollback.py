@@ -6,7 +6,8 @@
 The skipped samples are in `skipped_ranges`, so a run that is given these from the start needs no rollback.
 """
 
-from model.training import checkpoint, workers
+from model.checkpoints import checkpoint
+from model.training import workers
 from model.training.commits import commit_state
 from model.training.setup import Session, begin_attempt, build_network, leave_phase, load_weights, saved_state
 from pipeline.errors import CheckpointError

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from model.config import EncoderConfig, OptimizerConfig, PhaseConfig, PretrainConfig, TrainingConfig
+from model.config import PhaseConfig, PretrainConfig
 from pipeline import storage
 from pipeline.engine import stages
 from pipeline.engine.stages import Finished
@@ -60,7 +60,7 @@ class PretrainRun:
         Raises: `RecipeError` when something is missing or unknown.
         """
         try:
-            return PretrainRun(**{**document, "config": pretrain_config(document["config"])})
+            return PretrainRun(**{**document, "config": PretrainConfig.from_json(document["config"])})
         except (TypeError, ValueError, KeyError) as error:
             raise RecipeError(f"not a description of a pretraining run: {error}") from error
 
@@ -115,17 +115,6 @@ def _length(name: str) -> int:
     return int(name.partition("/")[2])
 
 
-def pretrain_config(document: Mapping[str, Any]) -> PretrainConfig:
-    """The `PretrainConfig` in a JSON document; also in the config.json of a checkpoint, which has more fields."""
-    return PretrainConfig(
-        phases=tuple(PhaseConfig(**phase) for phase in document["phases"]),
-        encoder=EncoderConfig(**document.get("encoder", {})),
-        optimizer=OptimizerConfig(**document.get("optimizer", {})),
-        training=TrainingConfig(**document.get("training", {})),
-        **({"seed": document["seed"]} if "seed" in document else {}),
-    )
-
-
 def claim(output: str, identity: Mapping[str, Any], started: bool) -> None:
     """Write config.json of a training folder, which must not belong to another recipe.
 
@@ -138,7 +127,7 @@ def claim(output: str, identity: Mapping[str, Any], started: bool) -> None:
         there = storage.read_json(url)
         try:
             # A folder of an older version lacks newer settings: it was trained with what is now their default.
-            there = {**there, **dataclasses.asdict(pretrain_config(there))}
+            there = {**there, **dataclasses.asdict(PretrainConfig.from_json(there))}
         except (TypeError, ValueError, KeyError) as error:
             raise CheckpointError(f"{url}: not a recipe that this version knows ({error}); train in another folder") from error
         if found := differences(stages.plain(there), identity):

@@ -17,16 +17,17 @@ from typing import Any
 
 import torch
 
+from model.checkpoints import checkpoint
+from model.checkpoints.checkpoint import Attempt
 from model.config import PretrainConfig
 from model.heads import PretrainingModel
 from model.optimization import optimizers
 from model.optimization.loss_scale import LossScale
-from model.training import checkpoint, workers
-from model.training.batches import MaskedRows
-from model.training.checkpoint import Attempt
+from model.samples.batches import MaskedRows
+from model.samples.order import Order
+from model.training import workers
 from model.training.compiling import compile_network
 from model.training.metrics import Metrics
-from model.training.order import Order
 from model.training.phase import Phase
 from model.training.run import Inputs, PretrainRun, claim
 from model.training.state import State

@@ -26,9 +26,9 @@ from model.heads import PretrainingModel
 from model.optimization.lamb import clip_by_global_norm
 from model.optimization.loss_scale import MIN_SCALE
 from model.optimization.spikes import Limits
+from model.samples.batches import NO_LABEL, Batch
+from model.samples.order import key
 from model.training import workers
-from model.training.batches import NO_LABEL, Batch
-from model.training.order import key
 from model.training.outcome import Outcome, Verdict
 
 MEASURED = 6

@@ -15,9 +15,9 @@ import torch
 
 from model.config import TrainingConfig
 from model.heads import PretrainingModel
+from model.samples.batches import MaskedRows
+from model.samples.order import Located
 from model.training import workers
-from model.training.batches import MaskedRows
-from model.training.order import Located
 from model.training.trainer import MEASURED, figures, measure
 from pipeline.engine.stages import Finished
 from pipeline.tokenization.vocab import Vocab

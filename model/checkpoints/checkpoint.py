@@ -212,7 +212,7 @@ class Attempt:
 def _created(url: str) -> bool:
     """Create a local folder; False if it exists. Of two processes, only one creates it."""
     path = storage.local_path(url)
-    with storage.explained(url):
+    with storage.translate_error(url):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             path.mkdir()

@@ -21,8 +21,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from model.training import checkpoint
-from model.training.checkpoint import Checkpoint
+from model.checkpoints import checkpoint
+from model.checkpoints.checkpoint import Checkpoint
 from pipeline import storage
 from pipeline.errors import CheckpointError
 

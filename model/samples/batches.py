@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.training.order import Integers, Located, Order
+from model.samples.order import Integers, Located, Order
 from pipeline.config import MaskingConfig, PairsConfig
 from pipeline.engine.stages import Finished
 from pipeline.examples import masking

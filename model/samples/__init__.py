@@ -1,0 +1,5 @@
+"""What a training step reads: which samples, in which order, with which masks, on which worker.
+
+order.py     which row of which source is the k-th sample: a formula, so nothing is stored
+batches.py   rows become masked micro-batches, dealt to the workers
+"""
