@@ -1,4 +1,4 @@
-"""Sentence vectors: what they are the mean of, in which order, from which files; and that bad input is told in one line."""
+"""Sentence vectors: what they are the mean of, their order, their input files; bad input is reported in one line."""
 
 import gzip
 import json
@@ -80,7 +80,7 @@ def test_files_of_any_kind_hold_the_same_texts(model: tuple[str, PretrainingMode
     embed(model[0], [str(tmp_path / "a.jsonl.gz")], str(tmp_path / "named.parquet"), EmbedConfig(text="content", id="name"))
     assert pq.read_table(tmp_path / "named.parquet")["name"].to_pylist() == [f"a{n}" for n in range(5)]
     embed(model[0], [str(tmp_path / "b.txt"), str(tmp_path / "c.parquet")], str(tmp_path / "both.parquet"), config)
-    assert pq.read_table(tmp_path / "both.parquet")["id"].to_pylist() == list(range(10)), "numbers go on over files"
+    assert pq.read_table(tmp_path / "both.parquet")["id"].to_pylist() == list(range(10)), "numbering continues across files"
 
 
 def test_half_precision_is_near(model: tuple[str, PretrainingModel], tmp_path: Path) -> None:
@@ -117,11 +117,11 @@ def bad(name: str, content: bytes) -> Callable[[Path], str]:
 
 BAD: dict[str, tuple[Callable[[Path], str], EmbedConfig, str]] = {
     "nothing": (lambda folder: str(folder / "none.txt"), EmbedConfig(), "none.txt: no such file"),
-    "blank": (bad("a.txt", b"\n \n"), EmbedConfig(), "no text; give files that hold some"),
+    "blank": (bad("a.txt", b"\n \n"), EmbedConfig(), "no text found in these files"),
     "not UTF-8": (bad("a.txt", "好\n".encode() + "今天".encode("gb18030")), EmbedConfig(), "a.txt: line 2 is not UTF-8"),
     "ids of plain text": (bad("a.txt", b"a"), EmbedConfig(id="key"), "plain text has no field 'key'"),
     "not JSON": (bad("a.jsonl", b'{"text": "a"}\n\n{"text": '), EmbedConfig(), "a.jsonl: line 3 is not valid JSON"),
-    "an array": (bad("a.jsonl", b"[1]"), EmbedConfig(), "line 1 is no JSON object"),
+    "an array": (bad("a.jsonl", b"[1]"), EmbedConfig(), "line 1 is not a JSON object"),
     "no field": (bad("a.jsonl", b'{"body": "a"}'), EmbedConfig(), "line 1 has no field text; there are body"),
     "a number": (bad("a.jsonl", b'{"text": 5}'), EmbedConfig(), "line 1: 'text' is int, not text"),
     "mixed ids": (
@@ -129,7 +129,7 @@ BAD: dict[str, tuple[Callable[[Path], str], EmbedConfig, str]] = {
         EmbedConfig(id="key"),
         "field 'key' has values of several types",
     ),
-    "no Parquet": (bad("a.parquet", b"PAR1 or not"), EmbedConfig(), "a.parquet: no Parquet file"),
+    "no Parquet": (bad("a.parquet", b"PAR1 or not"), EmbedConfig(), "a.parquet: not a Parquet file"),
     "no column": (lambda folder: parquet(folder / "a.parquet", body=["a"]), EmbedConfig(), "no column text; there are body"),
     "a null": (lambda folder: parquet(folder / "a.parquet", text=["a", None]), EmbedConfig(), "row 1: 'text' is NoneType"),
     "cut short": (bad("a.txt.gz", gzip.compress("今天\n".encode() * 99)[:-9]), EmbedConfig(), "cut short or damaged"),
@@ -139,13 +139,13 @@ BAD: dict[str, tuple[Callable[[Path], str], EmbedConfig, str]] = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_one_line_and_leaves_no_file(model: tuple[str, PretrainingModel], tmp_path: Path, name: str) -> None:
     make, config, message = BAD[name]
-    with pytest.raises(CorpusError, match=message) as told:
+    with pytest.raises(CorpusError, match=message) as caught:
         embed(model[0], [make(tmp_path)], str(tmp_path / "out" / "out.parquet"), config)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
     assert not list((tmp_path / "out").glob("*")), "nothing half-written is left"
 
 
-def test_the_command_tells_how_many(model: tuple[str, PretrainingModel], tmp_path: Path) -> None:
+def test_the_command_reports_how_many(model: tuple[str, PretrainingModel], tmp_path: Path) -> None:
     source = parquet(tmp_path / "in.parquet", text=TEXTS)
     output = str(tmp_path / "out.parquet")
     arguments = ["embed", model[0], "--input", source, "--output", output, "--max-length", "10", "--json"]

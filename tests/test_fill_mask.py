@@ -1,4 +1,4 @@
-"""Fill-mask: masks in a row are one word, the likeliest combinations come first, texts come from the command line or a pipe."""
+"""Fill-mask: adjacent masks are one word, the likeliest combinations come first, texts come from the command line or a pipe."""
 
 import itertools
 import json
@@ -18,7 +18,7 @@ from workflows.inference.fill_mask import (
     beam,
     fill,
     joined,
-    words_of,
+    masked_words,
 )
 
 VOCAB = Vocab((*SPECIALS, *"今天气北京大学很好", "news", "##s"))
@@ -39,7 +39,7 @@ def chances(network: PretrainingModel, ids: list[int], position: int) -> torch.T
 
 def test_masks_in_a_row_are_one_word() -> None:
     mask = VOCAB.mask_id
-    assert words_of([2, mask, mask, 7, mask, 3, mask], VOCAB) == [[1, 2], [4], [6]]
+    assert masked_words([2, mask, mask, 7, mask, 3, mask], VOCAB) == [[1, 2], [4], [6]]
 
 
 def test_a_word_of_two_masks_is_the_best_of_all_combinations(model: tuple[str, PretrainingModel]) -> None:
@@ -93,6 +93,6 @@ def test_texts_come_from_a_pipe_one_a_line(model: tuple[str, PretrainingModel]) 
     assert [len(line["words"]) for line in lines] == [1, 2]
 
 
-def test_a_text_without_a_mask_is_told_by_its_line(tmp_path: Path) -> None:
+def test_a_text_without_a_mask_is_reported_by_its_line(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match=r"line 2: the text has no \[MASK\]"):
         list(fill(str(tmp_path), ["今[MASK]", "今天"], 3))

@@ -25,7 +25,7 @@ from tests.deciding import decide, rows
 from tests.made_documents import IN_LOOPS, generated, identity
 from tests.wiki_dumps import Draft, source, written, xml
 from workflows.cli import main
-from workflows.inspection.previews import excerpt, marked
+from workflows.inspection.previews import mark_hidden, preview
 
 
 def inspect(*arguments: str) -> Result:
@@ -51,21 +51,21 @@ def test_hidden_words_are_marked_with_what_is_seen_in_their_place() -> None:
     tokens = ["[CLS]", "北", "京", "图", "书", "馆", "a", "##b", "[SEP]"]
     starts = [True, True, False, True, False, False, True, False, True]
     seen = {3: "[MASK]", 4: "书", 5: "[MASK]", 6: "x", 7: "y"}
-    assert marked(tokens, set(seen), seen, starts) == "[CLS]|北京|【图→[MASK] 书→书 馆→[MASK]】|【a→x b→y】|[SEP]"
-    assert marked(tokens, set(), {}, starts) == "[CLS]|北京|图书馆|ab|[SEP]"
+    assert mark_hidden(tokens, set(seen), seen, starts) == "[CLS]|北京|【图→[MASK] 书→书 馆→[MASK]】|【a→x b→y】|[SEP]"
+    assert mark_hidden(tokens, set(), {}, starts) == "[CLS]|北京|图书馆|ab|[SEP]"
 
 
 @pytest.mark.parametrize(
     ("task", "layout", "labels"),
     [
         ("nsp", "segments", {"B follows A", "B is from elsewhere"}),
-        ("sop", "segments", {"A and B are in their order", "A and B have changed places", "one segment"}),
+        ("sop", "segments", {"A and B are in order", "A and B are swapped", "one segment"}),
         ("none", "full_sentences", {"one segment"}),
     ],
 )
 def test_rows_of_shards_say_how_their_segments_go_together(tmp_path: Path, task: Any, layout: Any, labels: set[str]) -> None:
     stage = made(tmp_path, PairsConfig(task=task, layout=layout))
-    lines = excerpt(stage, 200)
+    lines = preview(stage, 200)
     heads, texts = lines[::3], lines[1::3]
     assert {head.split(", ")[2] for head in heads} == labels
     assert all(head.endswith(", mask 1 of 1") for head in heads)
@@ -79,29 +79,29 @@ def test_rows_of_shards_say_how_their_segments_go_together(tmp_path: Path, task:
 
 def test_another_mask_of_the_same_rows(tmp_path: Path) -> None:
     stage = made(tmp_path, PairsConfig(), MaskingConfig(static_draws=2, policy="span"))
-    first, second = (excerpt(stage, 3, draw) for draw in (0, 1))
-    assert excerpt(stage, 3) == first
+    first, second = (preview(stage, 3, draw) for draw in (0, 1))
+    assert preview(stage, 3) == first
     assert first[0].endswith("mask 1 of 2") and second[0].endswith("mask 2 of 2")
     assert first[1] != second[1] and plain(first[1]) == plain(second[1])
     found = inspect(stage.url, "--draw", "1", "--rows", "1")
     assert found.exit_code == 0 and found.output.endswith("\n".join(second[:3]) + "\n")
     found = inspect(stage.url, "--draw", "2")
-    assert (found.exit_code, found.output) == (2, "Error: --draw 2: these shards hold 2 static masks, counted from 0\n")
+    assert (found.exit_code, found.output) == (2, "Error: --draw 2: these shards have 2 static masks, counted from 0\n")
 
 
 def test_shards_that_are_masked_while_training(tmp_path: Path) -> None:
     stage = made(tmp_path, PairsConfig(), MaskingConfig(static_draws=0))
-    head, text, *_ = excerpt(stage, 1)
-    assert head.endswith("masked while training") and "【" not in text
-    with pytest.raises(CorpusError, match="--draw 0: these shards hold no static masks, they are drawn while training"):
-        excerpt(stage, 1, 0)
+    head, text, *_ = preview(stage, 1)
+    assert head.endswith("masked during training") and "【" not in text
+    with pytest.raises(CorpusError, match="--draw 0: these shards have no static masks; masks are drawn during training"):
+        preview(stage, 1, 0)
 
 
 def test_without_the_vocabulary_numbers_are_shown(tmp_path: Path) -> None:
     stage = corpus.prepared()["shards_text_64"]
     shutil.copytree(stage.url, tmp_path / "alone" / storage.base_name(stage.url))
     alone = load(str(tmp_path / "alone" / storage.base_name(stage.url)))
-    row, text = ShardSet(alone, "train").row(0), excerpt(alone, 1)[1]
+    row, text = ShardSet(alone, "train").row(0), preview(alone, 1)[1]
     assert re.findall("[0-9]+", re.sub("→#[0-9]+", "", text)) == [str(number) for number in row.input_ids]
 
 
@@ -118,7 +118,7 @@ def test_shards_of_tfrecords(tmp_path: Path) -> None:
         for shards in both
         for number in range(len(shards))
     }
-    shown = excerpt(done, 5)
+    shown = preview(done, 5)
     assert len(shown) == 15 and {plain(text) for text in shown[1::3]} <= texts
     assert shown[1].startswith("[CLS]|") and shown[1].endswith("|[SEP]") and "→[MASK]" in "".join(shown)
 
@@ -139,10 +139,10 @@ def test_every_stage_shows_rows_and_facts(name: str) -> None:
 
 def test_documents_and_their_tokens() -> None:
     stages = corpus.prepared()
-    head, title, text, *_ = excerpt(stages["documents_news"], 1)
+    head, title, text, *_ = preview(stages["documents_news"], 1)
     number, characters = re.match(r"document ([0-9a-f]{16}) \(news.jsonl#\d+\), (\d+) characters, ", head).groups()  # type: ignore[union-attr]
     assert characters == str(len("".join(text.split()))) or len(text) == 400
-    tokens = excerpt(stages["tokens_news"], 100)
+    tokens = preview(stages["tokens_news"], 100)
     place = next(n for n, line in enumerate(tokens) if line.startswith(f"document {number}"))
     assert tokens[place + 1].replace("|", "") == title
     sentence = tokens[place + 2]
@@ -154,35 +154,35 @@ def test_decisions_name_the_documents(tmp_path: Path) -> None:
     (tmp_path / "dev.tsv").write_text(text[2].replace("\n", ""))
     texts: Any = {"a": [text[0], text[1], "短"], "b": [text[0], text[2], text[3]]}
     done = decide(tmp_path / "runs", texts, evaluation=(str(tmp_path / "dev.tsv"),), filters={"min_characters": 5})
-    lines = excerpt(done, 9)
+    lines = preview(done, 9)
     kept = f"{identity('a', 0):016x}"
     beginning = "    " + " ".join(text[0][:60].split())
     place = lines.index(f"dropped from b: {identity('b', 0):016x} duplicate of {kept}")
     assert lines[place + 1 : place + 3] == [beginning, beginning]
     assert f"dropped from a: {identity('a', 2):016x} too_short" in lines
     (row,) = rows(done, "b", "contaminated")
-    leak = f"document {identity('b', 1):016x} holds {row['runs']} runs, 100% of a text of dev.tsv: {row['text']}"
+    leak = f"document {identity('b', 1):016x} contains {row['runs']} n-grams, 100% of a text of dev.tsv: {row['text']}"
     assert leak in lines
     root = str(tmp_path / "runs")
     names = {name.rpartition("-")[0]: load(storage.join(root, name)) for name in storage.list_names(root) if "-" in name}
-    assert excerpt(names["contamination_b"], 1) == [leak]
-    (scored,) = excerpt(names["evaluation"], 1)
-    assert re.fullmatch(r"dev.tsv, \d+ runs: .{60}", scored) and scored.endswith(row["text"])
+    assert preview(names["contamination_b"], 1) == [leak]
+    (scored,) = preview(names["evaluation"], 1)
+    assert re.fullmatch(r"dev.tsv, \d+ n-grams: .{60}", scored) and scored.endswith(row["text"])
     shutil.rmtree(names["documents_a"].url)
-    assert f"    ({kept}: its documents are not here)" in excerpt(done, 9)
+    assert f"    ({kept}: the documents of its source are not here)" in preview(done, 9)
 
 
 def test_what_a_dump_says_of_its_pages(tmp_path: Path) -> None:
     drafts = [Draft("Template:Le", "", 10, "Template:Link-en"), Draft("Module:CGroup/IT", "return {}", 828)]
     done = side_input(source(), [written(tmp_path / "zhwiki.xml", xml(drafts))], str(tmp_path / "runs"), execution=IN_LOOPS)
-    lines = excerpt(done, 2)
+    lines = preview(done, 2)
     assert "1 of kind redirect:" in lines and "    Le -> Link-en" in lines
     assert "1 of kind group:" in lines and "    IT -> return {}" in lines
 
 
 def test_a_vocabulary_by_kinds_of_tokens() -> None:
     stage = corpus.prepared()["vocabulary"]
-    lines = excerpt(stage, 1)
+    lines = preview(stage, 1)
     assert lines[:2] == ["5 special", "    0 [PAD]  1 [UNK]  2 [CLS]  3 [SEP]  4 [MASK]"]
     numbers = [int(line.split()[0]) for line in lines if not line.startswith(" ")]
     assert sum(numbers) == stage.manifest["size"]

@@ -162,12 +162,12 @@ def test_memory_is_planned_for_the_tokens_that_a_gpu_gets() -> None:
     assert costs(loaded, gpus=1, gpu="h200")["memory_gb"]["fits"]
 
 
-def test_disk_of_the_text_is_told_where_its_tokens_are_known() -> None:
+def test_disk_of_the_text_is_given_when_its_tokens_are_known() -> None:
     loaded = recipe.load("nezha-base-2019")
     disk = costs(loaded, corpus_tokens=2_000_000_000)["disk_gb"]
-    a_billion = disk["for a billion tokens of text"]
-    assert a_billion.keys() == {*BYTES_PER_TOKEN, "shards"}
-    assert all(disk[name] == pytest.approx(2 * a_billion[name], abs=0.02) for name in a_billion)
+    per_billion = disk["per billion tokens"]
+    assert per_billion.keys() == {*BYTES_PER_TOKEN, "shards"}
+    assert all(disk[name] == pytest.approx(2 * per_billion[name], abs=0.02) for name in per_billion)
     assert "documents" not in costs(loaded)["disk_gb"]
     # Four copies (three kept and the best) of weights and two moments, in float32.
     assert disk["checkpoints"] == pytest.approx(4 * 3 * 4 * 102_489_226 / 1e9, abs=0.01)
@@ -184,21 +184,21 @@ def test_bytes_of_shards_follow_their_schema() -> None:
 @pytest.mark.parametrize("name", recipe.shipped())
 def test_every_shipped_recipe_plans(name: str, tmp_path: Path) -> None:
     arguments = ["plan", name, "--output", str(tmp_path), "--gpus", "4", "--gpu", "a100-80g"]
-    told = CliRunner(catch_exceptions=False).invoke(main, arguments)
-    assert told.exit_code == 0, told.output
+    result = CliRunner(catch_exceptions=False).invoke(main, arguments)
+    assert result.exit_code == 0, result.output
     for figure in (
         "parameters",
-        "GFLOP a sequence",
+        "GFLOP per sequence",
         "hours on 4 x a100-80g",
-        "memory a GPU (GB)",
-        "saving activations",
+        "memory per GPU (GB)",
+        "with checkpointing",
         "disk",
     ):
-        assert figure in told.output
-    assert {path.name for path in tmp_path.iterdir()} <= {"digests.json"}, "planning begins no stage"
-    said = json.loads(CliRunner(catch_exceptions=False).invoke(main, [*arguments, "--json"]).stdout)
-    assert said["costs"] == json.loads(json.dumps(costs(recipe.load(name), gpus=4, gpu="a100-80g")))
-    assert {*said["steps"].values()} == {"to do"}
+        assert figure in result.output
+    assert {path.name for path in tmp_path.iterdir()} <= {"digests.json"}, "planning must not start a stage"
+    shown = json.loads(CliRunner(catch_exceptions=False).invoke(main, [*arguments, "--json"]).stdout)
+    assert shown["costs"] == json.loads(json.dumps(costs(recipe.load(name), gpus=4, gpu="a100-80g")))
+    assert {*shown["steps"].values()} == {"to do"}
 
 
 def test_a_vocabulary_that_is_there_is_counted(tmp_path: Path) -> None:
@@ -207,10 +207,10 @@ def test_a_vocabulary_that_is_there_is_counted(tmp_path: Path) -> None:
     tiny = recipe.load("tiny").encoder
 
     def planned(*settings: str) -> int:
-        told = CliRunner(catch_exceptions=False).invoke(
+        result = CliRunner(catch_exceptions=False).invoke(
             main, ["plan", "tiny", "--json", "--output", str(tmp_path / "run"), *settings]
         )
-        return int(json.loads(told.stdout)["costs"]["parameters"])
+        return int(json.loads(result.stdout)["costs"]["parameters"])
 
     assert planned("--set", f"vocabulary.url={given}") == parameters(tiny, 7)
     assert planned("--set", "vocabulary.size=900") == parameters(tiny, 900)
@@ -226,12 +226,12 @@ def test_the_size_of_a_vocabulary_is_what_was_built_once_it_is(tmp_path: Path) -
     assert before == 900 > built == vocabulary_size(Chain(loaded, str(tmp_path / "run")))
 
 
-def test_every_gpu_can_be_asked_for_and_has_a_share_between_0_and_1() -> None:
+def test_every_gpu_can_be_chosen_and_has_an_mfu_between_0_and_1() -> None:
     (option,) = [option for option in main.commands["plan"].params if option.name == "gpu"]
     assert isinstance(option.type, click.Choice) and [*option.type.choices] == [*GPUS]
     assert all(0 < gpu.mfu < 1 for gpu in GPUS.values())
 
 
-def test_lines_tell_what_is_too_much() -> None:
-    told = dict(lines(costs(recipe.load("nezha-large-2019", ["training.micro_batch_tokens=65536"]), gpu="4090")))
-    assert "too much for 24" in told["memory a GPU (GB)"]
+def test_lines_say_what_is_too_much() -> None:
+    shown = dict(lines(costs(recipe.load("nezha-large-2019", ["training.micro_batch_tokens=65536"]), gpu="4090")))
+    assert "too much for 24" in shown["memory per GPU (GB)"]

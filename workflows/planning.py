@@ -119,16 +119,14 @@ def corpus_tokens(chain: Chain) -> int | None:
 
     if chain.recipe.missing():
         return None
-    characters = 0
-    for source in chain.corpora():
-        try:
-            chain.dry_run = True
-            characters += int(chain.documents(source.name).manifest["counts"]["characters"])
-        except stages.NotFinished:
-            return None
-        finally:
-            chain.dry_run = False
-    return characters or None
+    try:
+        chain.dry_run = True
+        documents = [chain.documents(source.name) for source in chain.corpora()]
+    except stages.NotFinished:
+        return None
+    finally:
+        chain.dry_run = False
+    return sum(int(done.manifest["counts"]["characters"]) for done in documents) or None
 
 
 def _phase(recipe: Recipe, number: int, vocabulary_size: int, flops_per_second: float) -> dict[str, Any]:

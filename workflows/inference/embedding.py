@@ -1,4 +1,4 @@
-"""Sentence vectors: texts in, a Parquet file of one vector a text out, in the order of the texts.
+"""Sentence vectors: read texts and write one vector per text, in the same order, to a Parquet file.
 
     embed("my-nezha", ["news.jsonl.gz"], "s3://bucket/vectors.parquet", EmbedConfig(text="content", id="news_id"))
 
@@ -6,9 +6,10 @@
     1047                  [0.031, -0.114, ...]
     1048                  [0.027, ...]
 
-Inputs are Parquet files, JSON lines, or plain text with a text a line, packed (gz, bz2, xz, zst) or not, at any fsspec URL. A
-vector is the mean of the last hidden states of all tokens, [CLS] and [SEP] among them, or that of [CLS]; then of length 1, if
-wanted. Texts of a stretch are sorted by length, so that batches hold little padding. Equal inputs give equal bytes.
+Inputs are Parquet files, JSON lines or plain text with one text per line, compressed (gz, bz2, xz, zst) or not, at any fsspec
+URL. A vector is the mean of the last hidden states of all tokens, [CLS] and [SEP] included, or the last hidden state of [CLS];
+by default it is scaled to length 1. Texts of a chunk are sorted by length, so that batches need little padding. The same inputs
+give the same bytes.
 """
 
 import json
@@ -20,7 +21,7 @@ from pipeline import storage
 from pipeline.engine.stages import Report, silent
 from pipeline.errors import CorpusError
 from pipeline.sources.inputs import expand
-from workflows.inference.text_inputs import stretches
+from workflows.inference.text_inputs import read_chunks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,25 +33,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedConfig:
-    """What vectors are made of, and how."""
+    """Settings of `embed`."""
 
     text: str = "text"
-    """Column or field that holds the text; of no meaning for plain text."""
+    """Column or field that contains the text; ignored for plain text."""
     id: str | None = None
-    """Column or field that is kept beside the vector; None: the number of the text, from 0, as column `id`."""
+    """Column or field to keep as the id of each vector; None = number the texts from 0, as column `id`."""
     pooling: Literal["mean", "cls"] = "mean"
+    """Vector of a text: the mean over its tokens, or the vector of [CLS]."""
     normalise: bool = True
+    """Whether vectors are scaled to length 1."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    """Type to compute in."""
     max_length: int = 512
-    """Most tokens of a text, [CLS] and [SEP] included; the rest is cut off and counted."""
+    """Maximum number of tokens per text, [CLS] and [SEP] included. Longer texts are cut off and counted."""
     batch_tokens: int = 8_192
-    """Most tokens that go through the network at once, padding included."""
+    """Maximum number of tokens per batch, padding included."""
 
 
 def embed(model_url: str, inputs: Sequence[str], output: str, config: EmbedConfig, report: Report = silent) -> dict[str, int]:
-    """Write the vectors; how many texts there were, how many were cut, and how wide a vector is.
+    """Write the vectors; return the number of texts, the number that were cut off, and the width of a vector.
 
-    Raises: CorpusError for an input that cannot be read or has no such column, CheckpointError for a model that is none.
+    Raises: CorpusError for an input that cannot be read or lacks the column, CheckpointError if `model_url` is not a model.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -64,32 +68,32 @@ def embed(model_url: str, inputs: Sequence[str], output: str, config: EmbedConfi
     vocab = Vocab(tuple(tokens))
     encoder = Embedder(network, WordPieceEncoder(vocab, **rules), vocab, config)
     width = encoder_config.hidden_size
-    told = {name: str(getattr(config, name)) for name in ("pooling", "normalise", "precision", "max_length")}
+    settings = {name: str(getattr(config, name)) for name in ("pooling", "normalise", "precision", "max_length")}
     writer = schema = None
     done = 0
     with storage.open_write(output) as target:
-        for stretch in stretches(files, config.text, config.id):
+        for chunk in read_chunks(files, config.text, config.id):
             if writer is None or schema is None:
-                fields = [(config.id or "id", stretch.ids.type), ("vector", pa.list_(pa.float32(), width))]
-                schema = pa.schema(fields, {"nezha-pipe": json.dumps(told, sort_keys=True)})
+                fields = [(config.id or "id", chunk.ids.type), ("vector", pa.list_(pa.float32(), width))]
+                schema = pa.schema(fields, {"nezha-pipe": json.dumps(settings, sort_keys=True)})
                 writer = pq.ParquetWriter(target, schema, compression="zstd")
-            if stretch.ids.type != schema.field(0).type:
+            if chunk.ids.type != schema.field(0).type:
                 raise CorpusError(
-                    f"column {config.id!r} is {schema.field(0).type} first and {stretch.ids.type} later; give one type"
+                    f"column {config.id!r} has type {schema.field(0).type} first and {chunk.ids.type} later; use one type"
                 )
-            flat = pa.array(encoder.vectors(stretch.texts).reshape(-1))
+            flat = pa.array(encoder.vectors(chunk.texts).reshape(-1))
             vectors = pa.FixedSizeListArray.from_arrays(flat, width)
-            writer.write_table(pa.Table.from_arrays([stretch.ids, vectors], schema=schema))
-            done += len(stretch.texts)
+            writer.write_table(pa.Table.from_arrays([chunk.ids, vectors], schema=schema))
+            done += len(chunk.texts)
             report(done, 0, f"{done:,} texts")
         if writer is None:
-            raise CorpusError(f"{', '.join(inputs)}: no text; give files that hold some")
+            raise CorpusError(f"{', '.join(inputs)}: no text found in these files")
         writer.close()
     return {"texts": done, "cut": encoder.cut, "width": width}
 
 
 class Embedder:
-    """A network that turns texts into vectors."""
+    """Turn texts into vectors with a network."""
 
     def __init__(self, network: "PretrainingModel", encoder: "WordPieceEncoder", vocab: "Vocab", config: EmbedConfig) -> None:
         import torch
@@ -97,10 +101,10 @@ class Embedder:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network, self.encoder, self.vocab, self.config = network.eval().to(self.device), encoder, vocab, config
         self.cut = 0
-        """Texts that were longer than `max_length`."""
+        """Number of texts that were longer than `max_length`."""
 
     def vectors(self, texts: Sequence[str]) -> "np.ndarray[Any, Any]":
-        """(texts, D) float32."""
+        """Return the vectors of some texts: (N, D) float32."""
         import numpy as np
 
         from model.finetuning.windows import Frame
@@ -115,6 +119,7 @@ class Embedder:
         return result
 
     def _pooled(self, rows: Sequence[Any]) -> "np.ndarray[Any, Any]":
+        """Return the vectors of one batch: (N, D). `rows` are N arrays of token ids."""
         import torch
         import torch.nn.functional as F
 
@@ -128,6 +133,7 @@ class Embedder:
         if self.config.pooling == "cls":
             pooled = hidden[:, 0]
         else:
+            # The mean over tokens, without padding.
             pooled = hidden.masked_fill(~mask[..., None], 0.0).sum(1) / lengths[:, None]
         pooled = F.normalize(pooled, dim=-1) if self.config.normalise else pooled
         array: np.ndarray[Any, Any] = pooled.cpu().numpy()
@@ -135,7 +141,10 @@ class Embedder:
 
 
 def batches(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
-    """Indices of texts of about one length, the longest first, at most `tokens` tokens with padding (or one text)."""
+    """Yield batches of indices of texts of similar length, longest first.
+
+    A batch has at most `tokens` tokens, padding included, or a single text.
+    """
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
         if batch and (len(batch) + 1) * lengths[batch[0]] > tokens:

@@ -1,11 +1,11 @@
-"""Texts of any file with the id that each has: what `embed` reads.
+"""Read texts and their ids from files, for `embed`.
 
-    news.jsonl.gz   {"news_id": 7, "content": "今天天气很好。"}      stretches([...], "content", "news_id")
-    news.parquet    columns news_id, content                         -> Stretch(["今天天气很好。", ...], ids [7, ...])
-    news.txt        a text a line                                     without ids, texts are numbered from 0
+    news.jsonl.gz   {"news_id": 7, "content": "今天天气很好。"}      read_chunks([...], "content", "news_id")
+    news.parquet    columns news_id, content                         -> Chunk(["今天天气很好。", ...], ids [7, ...])
+    news.txt        one text per line                                 without ids, texts are numbered from 0
 
-What a file is, its name says: .parquet, .jsonl or .json (an object a line), all else is plain text; .gz, .bz2, .xz and .zst are
-opened. A stretch is what is read, sorted by length and written together.
+The name of a file says its format: .parquet, .jsonl or .json (one object per line); any other file is plain text. .gz, .bz2,
+.xz and .zst are decompressed. Texts are read, sorted by length and written in chunks.
 """
 
 import json
@@ -19,28 +19,28 @@ from pipeline import storage
 from pipeline.errors import CorpusError
 from pipeline.sources.inputs import InputFile
 
-SIZE = 4_096
-"""Texts of a stretch."""
-PACKED = (".gz", ".bz2", ".xz", ".zst")
+CHUNK_SIZE = 4_096
+"""Texts per chunk."""
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """Some texts in a row."""
+class Chunk:
+    """Consecutive texts with their ids."""
 
     texts: list[str]
     ids: pa.Array
 
 
-def stretches(files: Sequence[InputFile], text: str, id: str | None) -> Iterator[Stretch]:
-    """The texts of all files in their order. `text` and `id` name columns or fields; without `id`, texts are numbered.
+def read_chunks(files: Sequence[InputFile], text: str, id: str | None) -> Iterator[Chunk]:
+    """Yield the texts of all files in order. `text` and `id` name columns or fields; without `id`, texts are numbered.
 
-    Raises: CorpusError naming file and line (or row) of what cannot be read.
+    Raises: CorpusError naming the file and line (or row) that cannot be read.
     """
     done = 0
     for file in files:
         name = file.name.lower()
-        for ending in PACKED:
+        for ending in COMPRESSED:
             name = name.removesuffix(ending)
         if name.endswith(".parquet"):
             found = _parquet(file.url, text, id)
@@ -48,13 +48,13 @@ def stretches(files: Sequence[InputFile], text: str, id: str | None) -> Iterator
             found = _json(file.url, text, id)
         else:
             found = _plain(file.url, id)
-        for stretch in found:
-            ids = stretch.ids if id else pa.array(range(done, done + len(stretch.texts)), pa.int64())
-            done += len(stretch.texts)
-            yield Stretch(stretch.texts, ids)
+        for chunk in found:
+            ids = chunk.ids if id else pa.array(range(done, done + len(chunk.texts)), pa.int64())
+            done += len(chunk.texts)
+            yield Chunk(chunk.texts, ids)
 
 
-def _parquet(url: str, text: str, id: str | None) -> Iterator[Stretch]:
+def _parquet(url: str, text: str, id: str | None) -> Iterator[Chunk]:
     import pyarrow.parquet as pq
 
     wanted = [text, *([id] if id else [])]
@@ -62,19 +62,19 @@ def _parquet(url: str, text: str, id: str | None) -> Iterator[Stretch]:
         try:
             file = pq.ParquetFile(source)
         except pa.ArrowInvalid as error:
-            raise CorpusError(f"{url}: no Parquet file ({str(error).splitlines()[0]}); fetch it again") from error
+            raise CorpusError(f"{url}: not a Parquet file ({str(error).splitlines()[0]}); download it again") from error
         if missing := [name for name in wanted if name not in file.schema_arrow.names]:
             raise CorpusError(f"{url}: no column {', '.join(missing)}; there are {', '.join(file.schema_arrow.names)}")
         row = 0
-        for batch in file.iter_batches(SIZE, columns=wanted):
+        for batch in file.iter_batches(CHUNK_SIZE, columns=wanted):
             texts = batch.column(text).to_pylist()
             for value in texts:
                 _check(value, f"{url}: row {row}", text)
                 row += 1
-            yield Stretch(texts, batch.column(id) if id else None)
+            yield Chunk(texts, batch.column(id) if id else None)
 
 
-def _json(url: str, text: str, id: str | None) -> Iterator[Stretch]:
+def _json(url: str, text: str, id: str | None) -> Iterator[Chunk]:
     texts: list[str] = []
     ids: list[Any] = []
     for number, line in _lines(url):
@@ -82,36 +82,36 @@ def _json(url: str, text: str, id: str | None) -> Iterator[Stretch]:
         try:
             record = json.loads(line)
         except ValueError as error:
-            raise CorpusError(f"{place} is not valid JSON ({error}); write one object a line") from error
+            raise CorpusError(f"{place} is not valid JSON ({error}); write one object per line") from error
         if not isinstance(record, dict):
-            raise CorpusError(f"{place} is no JSON object; write one object a line")
+            raise CorpusError(f"{place} is not a JSON object; write one object per line")
         if missing := [name for name in (text, id) if name is not None and name not in record]:
             raise CorpusError(f"{place} has no field {', '.join(missing)}; there are {', '.join(record)}")
         _check(record[text], place, text)
         texts.append(record[text])
         ids.append(record[id] if id else None)
-        if len(texts) == SIZE:
-            yield Stretch(texts, _array(ids, url, id))
+        if len(texts) == CHUNK_SIZE:
+            yield Chunk(texts, _array(ids, url, id))
             texts, ids = [], []
     if texts:
-        yield Stretch(texts, _array(ids, url, id))
+        yield Chunk(texts, _array(ids, url, id))
 
 
-def _plain(url: str, id: str | None) -> Iterator[Stretch]:
+def _plain(url: str, id: str | None) -> Iterator[Chunk]:
     if id:
-        raise CorpusError(f"{url}: plain text has no field {id!r}; leave the id out, and texts are numbered")
+        raise CorpusError(f"{url}: plain text has no field {id!r}; leave out the id to number the texts")
     texts: list[str] = []
     for _, line in _lines(url):
         texts.append(line)
-        if len(texts) == SIZE:
-            yield Stretch(texts, None)
+        if len(texts) == CHUNK_SIZE:
+            yield Chunk(texts, None)
             texts = []
     if texts:
-        yield Stretch(texts, None)
+        yield Chunk(texts, None)
 
 
 def _lines(url: str) -> Iterator[tuple[int, str]]:
-    """Lines with their numbers from 1; blank ones are passed by."""
+    """Yield non-blank lines with their numbers from 1."""
     with storage.open_read(url, "infer") as file:
         for number, line in enumerate(file, start=1):
             try:
@@ -124,7 +124,7 @@ def _lines(url: str) -> Iterator[tuple[int, str]]:
 
 def _check(value: object, place: str, name: str) -> None:
     if not isinstance(value, str):
-        raise CorpusError(f"{place}: {name!r} is {type(value).__name__}, not text; leave such rows out, or name another column")
+        raise CorpusError(f"{place}: {name!r} is {type(value).__name__}, not text; remove such rows or choose another column")
 
 
 def _array(ids: list[Any], url: str, name: str | None) -> pa.Array:

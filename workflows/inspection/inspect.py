@@ -1,4 +1,4 @@
-"""Looking at what stages wrote (`inspect`), and checking that it is as it was written (`verify`)."""
+"""Show the content of stages and checkpoints (`inspect`), and check it (`verify`)."""
 
 import dataclasses
 import json
@@ -10,33 +10,33 @@ from pipeline import storage
 from pipeline.engine import stages
 from pipeline.errors import CorpusError, StorageError
 
-LINE = 120
-"""Characters."""
+LINE_WIDTH = 120
+"""Characters per line of facts."""
 
 
 def inspect(url: str, rows: int, draw: int | None = None) -> dict[str, Any]:
-    """Facts and some rows of a stage folder or a checkpoint; `text` holds them as a person reads them.
+    """Return `facts` and some `rows` of a stage or checkpoint, and both as `text` for the terminal.
 
     Args:
-        draw: of shards, which of their static masks is shown.
+        draw: which static mask to show, for shards; None = the first.
 
-    Raises: StorageError when the folder is none of ours; CorpusError for shards without that mask.
+    Raises: StorageError if the folder is neither a stage nor a checkpoint; CorpusError for shards without that mask.
     """
-    from model.training.checkpoint import MARKER
-    from workflows.inspection.previews import excerpt
+    from model.checkpoints.checkpoint import MARKER
+    from workflows.inspection.previews import preview
 
     if storage.exists(storage.join(url, MARKER)):
         return _checkpoint(url)
     stage = stages.load(url)
     facts = {name: value for name, value in stage.manifest.items() if name not in ("files", "length_histogram", "samples")}
-    shown = excerpt(stage, rows, draw)
-    return {"facts": facts, "rows": shown, "text": "\n".join([*_told(facts), "", *shown])}
+    shown = preview(stage, rows, draw)
+    return {"facts": facts, "rows": shown, "text": "\n".join([*_lines(facts), "", *shown])}
 
 
 def follow(root: str, document: str) -> dict[str, Any]:
-    """Where a document went: what every finished stage below `root` says of it.
+    """Return what every finished stage below `root` records of a document.
 
-    Raises: CorpusError for what is no id, or a document that no stage knows.
+    Raises: CorpusError for an invalid id, or a document that is in no stage.
     """
     from pipeline.checks.provenance import where
     from pipeline.dedup.decisions import parse_id
@@ -54,39 +54,39 @@ def _checkpoint(url: str) -> dict[str, Any]:
     facts = {"state": state, "config": config}
     names = storage.list_names(url)
     shown = [f"{storage.file_size(storage.join(url, name)):>14,} bytes  {name}" for name in names]
-    return {"facts": facts, "rows": shown, "text": "\n".join([*_told(facts), "", *shown])}
+    return {"facts": facts, "rows": shown, "text": "\n".join([*_lines(facts), "", *shown])}
 
 
-def _told(facts: Mapping[str, Any]) -> Iterator[str]:
-    """A fact a line, what is inside it as JSON; not those that stand among the settings too."""
+def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one fact per line, nested facts as JSON. Facts that repeat a setting are left out."""
     settings = facts.get("settings", {})
-    told = {name: value for name, value in facts.items() if name not in settings or settings[name] != value}
-    width = max(map(len, told)) + 2
-    for name, value in sorted(told.items(), key=lambda fact: fact[0] != "stage"):
+    shown = {name: value for name, value in facts.items() if name not in settings or settings[name] != value}
+    width = max(map(len, shown)) + 2
+    for name, value in sorted(shown.items(), key=lambda fact: fact[0] != "stage"):
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        yield from textwrap.wrap(text, LINE, initial_indent=name.ljust(width), subsequent_indent=" " * width) or [name]
+        yield from textwrap.wrap(text, LINE_WIDTH, initial_indent=name.ljust(width), subsequent_indent=" " * width) or [name]
 
 
 def verify(url: str) -> tuple[int, list[str]]:
-    """How many folders were checked (this one, or all finished ones below it), and what is wrong in them.
+    """Check this folder, or all finished stages and checkpoints in it; return how many were checked, and the problems found.
 
-    Checksums are compared, then what the files hold (pipeline/checks/invariants.py).
+    Checksums are compared first, then the content of the files is checked (pipeline/checks/invariants.py).
 
-    Raises: StorageError when there is nothing of ours.
+    Raises: StorageError if there is no stage and no checkpoint.
     """
-    from model.training.checkpoint import MARKER, committed, damage
+    from model.checkpoints.checkpoint import MARKER, committed, damage
     from pipeline.checks import invariants
 
     folders = [url] if storage.exists(storage.join(url, stages.MANIFEST)) else []
     folders = folders or [
         f for n in storage.list_names(url) if storage.exists(storage.join(f := storage.join(url, n), stages.MANIFEST))
     ]
-    # What is not as it was written is not looked into.
+    # The content of damaged files is not checked.
     problems = [problem for folder in folders for problem in stages.verify(folder) or invariants.problems(stages.load(folder))]
     checkpoints = (
         [url] if storage.exists(storage.join(url, MARKER)) else [c for folder in {url, *folders} for c in committed(folder)]
     )
     problems += [f"{place}: {problem}" for place in sorted(checkpoints) if (problem := damage(place))]
     if not folders and not checkpoints:
-        raise StorageError(f"{url}: nothing to verify: no {stages.MANIFEST} in it or in a folder of it")
+        raise StorageError(f"{url}: nothing to verify: no {stages.MANIFEST} in it or in its folders")
     return len(folders) + len(checkpoints), problems

@@ -1,10 +1,10 @@
-"""Rows of stages as a person reads them, for `nezha-pipe inspect`.
+"""Rows of stages as text, for `nezha-pipe inspect`.
 
-excerpt(stage, rows=1)      of shards     example 7c31... of document 0a4f..., 62 tokens, B follows A, mask 1 of 2
+preview(stage, rows=1)      of shards     example 7c31... of document 0a4f..., 62 tokens, B follows A, mask 1 of 2
                                           [CLS]|北京|大学|的|【图→[MASK] 书→书 馆→[MASK]】|[SEP]
                             of tokens     document 0a4f..., 58 tokens in 2 sentences
                                           北京|大学|的|图书馆|很|大|。
-                            of duplicates dropped from news: 0a4f... near_duplicate of 77c1...
+                            of dedup      dropped from news: 0a4f... near_duplicate of 77c1...
 """
 
 from collections.abc import Callable, Iterator
@@ -25,20 +25,21 @@ from pipeline.tokenization import vocabulary
 from pipeline.tokenization.vocab import SPECIALS
 
 MOST_CHARACTERS = 400
-"""Of a document that are shown."""
+"""Characters shown of a document."""
 MOST_SENTENCES = 10
+"""Sentences shown of a document as tokens."""
 BEGINNING = 60
-"""Characters of a document that is named by another."""
+"""Characters shown of a document that another row refers to."""
 TOKENS_PER_LINE = 20
 
 
-def excerpt(stage: Finished, rows: int, draw: int | None = None) -> list[str]:
-    """Lines that show some rows of a stage; the names of its files where it has no rows.
+def preview(stage: Finished, rows: int, draw: int | None = None) -> list[str]:
+    """Return lines that show some rows of a stage, or its file names if it has no rows.
 
     Args:
-        draw: which of the static masks of shards is shown; None = the first, if there is one.
+        draw: which static mask to show, for shards; None = the first, if there is one.
 
-    Raises: CorpusError for shards that have no such mask.
+    Raises: CorpusError for shards without that mask.
     """
     for prefix, show in _EXCERPTS.items():
         if stage.name.startswith(prefix):
@@ -46,8 +47,8 @@ def excerpt(stage: Finished, rows: int, draw: int | None = None) -> list[str]:
     return [f"{entry['bytes']:>14,} bytes  {entry['name']}" for entry in stage.manifest["files"]]
 
 
-def marked(tokens: list[str], hidden: set[int], seen: dict[int, str], starts: list[bool]) -> str:
-    """A row as text: units parted by a thin bar, hidden tokens in 【】 with what the network sees in their place.
+def mark_hidden(tokens: list[str], hidden: set[int], seen: dict[int, str], starts: list[bool]) -> str:
+    """Return a row as text: words separated by |, masked tokens in 【】 with their replacements.
 
     北京|大学|的|【图→[MASK] 书→书 馆→[MASK]】
     """
@@ -65,7 +66,7 @@ def marked(tokens: list[str], hidden: set[int], seen: dict[int, str], starts: li
 
 @dataclass(frozen=True)
 class _Names:
-    """Tokens by their ids; where the vocabulary is not beside the stage, the ids themselves."""
+    """Tokens by their ids; without the vocabulary, the ids themselves."""
 
     tokens: tuple[str, ...]
 
@@ -80,7 +81,7 @@ class _Names:
 
 _LABELS = {
     "nsp": ("B follows A", "B is from elsewhere"),
-    "sop": ("A and B are in their order", "A and B have changed places"),
+    "sop": ("A and B are in order", "A and B are swapped"),
 }
 
 
@@ -89,10 +90,10 @@ def _shards(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
 
     draws, task = stage.manifest["masking"]["static_draws"], stage.manifest["pairs"]["task"]
     if draw is not None and draw >= draws:
-        held = "no static masks, they are drawn while training" if not draws else f"{draws} static masks, counted from 0"
-        raise CorpusError(f"--draw {draw}: these shards hold {held}")
+        masks = f"{draws} static masks, counted from 0" if draws else "no static masks; masks are drawn during training"
+        raise CorpusError(f"--draw {draw}: these shards have {masks}")
     shards, names = ShardSet(stage, "train"), _Names.of(stage)
-    mask = f"mask {(draw or 0) + 1} of {draws}" if draws else "masked while training"
+    mask = f"mask {(draw or 0) + 1} of {draws}" if draws else "masked during training"
     for index in range(min(rows, len(shards))):
         row = shards.row(index)
         chosen = row.draws[draw or 0] if draws else ((), ())
@@ -100,7 +101,7 @@ def _shards(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
         label = "one segment" if row.pair_label is None else _LABELS[task][row.pair_label]
         about = f"{len(row.input_ids)} tokens, {label}, {mask}"
         yield f"example {row.example_id:016x} of document {row.document_id:016x}, {about}"
-        yield marked([names(int(number)) for number in row.input_ids], set(seen), seen, row.unit_starts.tolist())
+        yield mark_hidden([names(int(number)) for number in row.input_ids], set(seen), seen, row.unit_starts.tolist())
         yield ""
 
 
@@ -121,7 +122,7 @@ def _tokens(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
         starts, ends = row["unit_starts"], row["sentence_ends"]
         yield f"document {row['id']:016x}, {len(starts):,} tokens in {len(ends):,} sentences"
         for begin, end in list(zip([0, *ends], ends, strict=False))[:MOST_SENTENCES]:
-            yield marked([names(number) for number in row["ids"][begin:end]], set(), {}, starts[begin:end])
+            yield mark_hidden([names(number) for number in row["ids"][begin:end]], set(), {}, starts[begin:end])
         if len(ends) > MOST_SENTENCES:
             yield f"... {len(ends) - MOST_SENTENCES:,} more"
         yield ""
@@ -137,7 +138,7 @@ def _token_rows(stage: Finished) -> Iterator[dict[str, Any]]:
 
 
 def _rows(stage: Finished, prefix: str, rows: int, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The first rows of Parquet files."""
+    """Yield the first rows of Parquet files."""
     for entry in stage.files(prefix, ".parquet"):
         with storage.open_read(stage.file(entry["name"])) as file:
             for batch in pq.ParquetFile(file).iter_batches(batch_size=min(max(rows, 1), 64), columns=columns):
@@ -155,7 +156,7 @@ def _duplicates(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
             yield f"dropped from {source}: {row['id']:016x} {row['reason']}{of}"
             yield from (_beginning(read, number) for number in (row["id"], row["kept_id"]) if number is not None)
         for row in _rows(stage, f"paragraphs_{source}.", rows):
-            yield f"out of {row['id']:016x} of {source}: line {row['ordinal']}, as in {row['kept_id']:016x}"
+            yield f"removed from {row['id']:016x} of {source}: line {row['ordinal']}, as in {row['kept_id']:016x}"
         for row in _rows(stage, f"contaminated_{source}.", rows):
             yield _overlap(row)
         yield ""
@@ -166,13 +167,13 @@ def _documents_of(stage: Finished, source: str) -> Finished | None:
 
 
 def _beginning(read: list[Finished], number: int) -> str:
-    """The beginning of a document, looked for in some sources."""
+    """Return the beginning of a document, searched in some sources."""
     for done in read:
         if done.files(name := table.part_file(number, done.manifest["parts"])):
             row = next(parquet.read_rows(done.file(name), "id", [number], ["id", "text"]), None)
             if row:
                 return f"    {' '.join(row['text'][:BEGINNING].split())}"
-    return f"    ({number:016x}: its documents are not here)"
+    return f"    ({number:016x}: the documents of its source are not here)"
 
 
 def _overlaps(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
@@ -180,19 +181,20 @@ def _overlaps(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
 
 
 def _overlap(row: dict[str, Any]) -> str:
-    return f"document {row['id']:016x} holds {row['runs']} runs, {row['share']:.0%} of a text of {row['file']}: {row['text']}"
+    found = f"{row['runs']} n-grams, {row['share']:.0%} of a text of {row['file']}"
+    return f"document {row['id']:016x} contains {found}: {row['text']}"
 
 
 def _signatures(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
     for row in _rows(stage, "part-", rows):
         bands = " ".join(row["bands"][place : place + 8][::-1].hex() for place in (0, 8))
-        about = f"{row['letters']:,} letters, {row['paragraphs']} paragraphs"
+        about = f"{row['letters']:,} normalised characters, {row['paragraphs']} paragraphs"
         yield f"document {row['id']:016x}, {about}, bands {bands} ..., sketch {row['sketch'][:8].hex()}..."
 
 
 def _evaluation(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
     for row in _rows(stage, "texts", rows):
-        yield f"{row['file']}, {row['runs']} runs: {row['text']}"
+        yield f"{row['file']}, {row['runs']} n-grams: {row['text']}"
 
 
 def _side(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
@@ -211,7 +213,7 @@ def _vocabulary(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
         "unused": [],
         "single characters": [],
         "words": [],
-        "in words": [],
+        "word parts": [],
     }
     for token in vocab.tokens:
         if len(token) == 1:
@@ -219,10 +221,10 @@ def _vocabulary(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
         elif token[0] in "[<" and token not in SPECIALS:
             kinds["unused"].append(token)
         elif token not in SPECIALS:
-            kinds["in words" if token.startswith("##") else "words"].append(token)
+            kinds["word parts" if token.startswith("##") else "words"].append(token)
     for kind, tokens in kinds.items():
         yield f"{len(tokens):,} {kind}"
-        # Some of all, not only the commonest, which stand first.
+        # A sample of all tokens, not only the most frequent, which come first.
         shown = tokens[:: -(-len(tokens) // (rows * TOKENS_PER_LINE)) or 1] if rows else []
         for first in range(0, len(shown), TOKENS_PER_LINE):
             line = shown[first : first + TOKENS_PER_LINE]
