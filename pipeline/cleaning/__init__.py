@@ -1,1 +1,16 @@
-"""TODO tour."""
+"""Pure functions from raw text to clean text and numbers about it; no files, no stages.
+
+    "﻿<p>他说：“你好”，电话13800138000。</p>\\r\\n责任编辑：张三"
+    cleaning.py     他说：“你好”，电话13800138000。     html, invisible, boilerplate changed it
+    pii.py          他说：“你好”，电话<电话>。
+    language.py     zh, hans
+    quality.py      characters 15, chinese_share 0.53, stopwords 1, top_3 0.0, ...   -> "" (kept), or the rule that drops it
+
+cleaning.py      clean(): markup, invisible characters, Unicode NFC, white space, boilerplate; fingerprints of texts
+boilerplate.py   lines of web pages that are not prose: credits, copyright notices, buttons, separators
+pii.py           personal data -> placeholders, counted
+characters.py    many texts as one array of code points, and the class of each character
+language.py      language and script of each text, from its characters
+repetition.py    n-grams that a text repeats, found exactly for many texts at once
+quality.py       the measures of a text, and the rules that drop a document because of them
+"""

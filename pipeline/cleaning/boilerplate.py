@@ -1,4 +1,4 @@
-"""Lines of Chinese web pages that are no text: credits, copyright, buttons, links to other pages, rulers.
+"""Lines of Chinese web pages that are not prose: credits, copyright notices, buttons, links to other pages, separators.
 
     正文第一段。
     责任编辑：王小明             boilerplate
@@ -6,9 +6,9 @@
     ==============               separators
     正文第二段。
 
-A line goes when all of it has one of the forms below, never for a word inside it: prose about editors, copyright or QR codes
-(“版权所有者应当……”, “乘客扫描二维码即可进站。”) has none of them. A form that could be a sentence asks for the colon, the
-number or the end of line that only the furniture of a page has. Every form stands beside a line that it takes.
+A line is removed when all of it matches one of the forms below, never because of a word in it: prose about editors, copyright
+or QR codes (“版权所有者应当……”, “乘客扫描二维码即可进站。”) matches none. A form that could be a sentence also requires the
+colon, number or end of line that only page furniture has. Each form is listed with a line that it matches.
 """
 
 import re
@@ -117,32 +117,32 @@ FORMS: tuple[tuple[str, str], ...] = (
     ),
     ("首页 | 关于我们 | 联系我们 | 友情链接", rf"(?:(?:{_FOOTER})(?:[ |｜·—/-]+|(?=\n|\Z))){{3,}}"),
 )
-"""A line that each form takes, and the form: a regular expression of a whole line, trimmed. All are linear in the line."""
+"""Pairs of an example and its form, a regular expression for a whole trimmed line. All take time linear in the line."""
 
 _FIRST = (
     r"\d\"#(*<CEQ\[c©«“”↑【（一上下中举云互产京人仅代以会你使信值免全共关冀内分前加友发台合吉后商回在增声大如字宁实客宾小展川已帮常广延微您意我戳手打执"
     "扫投招推搜支收文新显晋更最服未本机查来校桂欢沪法注津浏浙渝港湘滇澳点热爆版特猜琼甘用电登皖相看移稿站简粤精繁编网联苏蒙藏蜀见观触设访评识诚请豫责贵赣"
     "转辽返违郑鄂酒长闽阅陇陕隐青首鲁黑黔"
 )
-"""What such lines begin with: two lines of three are passed over at once."""
+"""First characters of such lines: two lines in three are rejected by them without trying any form."""
 _SIGNS = r"\-=_*#~+|/\\<>^·•—＊－＝＿～｜／＼＃＋─-╿■-◿★☆※"
 
 _LINES = re.compile(rf"\n(?=[{_FIRST}])(?:{'|'.join(f'(?:{form})' for _, form in FORMS)})(?=\n|\Z)")
 _SEPARATORS = re.compile(rf"\n(?=[{_SIGNS} ]++(?:\n|\Z))[{_SIGNS} ]*?([{_SIGNS}]) ?\1 ?\1[{_SIGNS} ]*+")
-"""Lines of such signs and spaces alone, with the same sign three times: `-----`, `* * *`, `━━━★━━━`. “……” and `^_^` stay."""
+"""Lines of signs and spaces only, with the same sign three times: `-----`, `* * *`, `━━━★━━━`. “……” and `^_^` stay."""
 
 
 def without_boilerplate(text: str) -> tuple[str, int]:
-    """The text without lines of such forms, and how many there were. Its lines must be trimmed."""
+    """Return the text without boilerplate lines, and how many there were. Lines must be trimmed."""
     return _without(_LINES, text)
 
 
 def without_separators(text: str) -> tuple[str, int]:
-    """The text without rulers, and how many there were. Its lines must be trimmed."""
+    """Return the text without separator lines, and how many there were. Lines must be trimmed."""
     return _without(_SEPARATORS, text)
 
 
 def _without(lines: re.Pattern[str], text: str) -> tuple[str, int]:
-    # Each line is looked for with the break before it: a literal that the search for a match can jump to.
+    # The patterns start with the line break before a line: a literal that the regex engine can jump to.
     text, number = lines.subn("", "\n" + text)
     return text[1:], number

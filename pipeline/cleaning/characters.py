@@ -1,14 +1,14 @@
-"""The characters of many texts at once, as numbers: what quality.py, language.py and fingerprints count.
+"""The characters of many texts as one array: the basis of quality.py, language.py and fingerprints.
 
     batch = Batch.of(["他在。", "OK"])
     batch.points    4ed6 5728 3002  a   4f  4b   a      code points, a line break after every text
     batch.starts    0                   4               where each text starts
-    batch.ends                 3            6           and ends, its line break left out
+    batch.ends                 3            6           and ends, without its line break
     classes()[batch.points]
                     HAN  在   END SPACE LATIN LATIN SPACE
 
-Every character is of one class. The commonest words of Chinese prose (`STOPWORDS`) are classes of their own, so that one count
-of classes answers all questions about shares of characters: ideographs are `HAN` and all classes from `STOPWORD` on.
+Each character has exactly one class. The commonest words of Chinese prose (`STOPWORDS`) are classes of their own, so that one
+histogram of classes answers every question about ratios of characters: ideographs are `HAN` and all classes from `STOPWORD` on.
 """
 
 import functools
@@ -23,11 +23,11 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 
 STOPWORDS = "的 年 在 月 是 和 日 了 于於 为為 有 被 人 中 他 与與 后後 也 而 由".split()  # noqa: SIM905
-"""Words of one character that prose can hardly do without, in both scripts (FineWeb-2, configs/cmn_Hani.yml)."""
+"""One-character words that prose can hardly do without, in both scripts (FineWeb-2, configs/cmn_Hani.yml)."""
 
 
 class Class(IntEnum):
-    """What a character is."""
+    """The class of a character."""
 
     SPACE = 0
     HAN = 1
@@ -37,12 +37,12 @@ class Class(IntEnum):
     KANA = 4
     HANGUL = 5
     LETTER = 6
-    """Of any other script; combining marks too."""
+    """A letter of any other script, or a combining mark."""
     END = 7
-    """Punctuation that ends a sentence or clause of its own line, or closes a quotation or bracket."""
+    """Punctuation that ends a sentence or clause, or closes a quotation or bracket, at the end of a line."""
     PUNCTUATION = 8
     SYMBOL = 9
-    """Signs of no sentence: currency, arrows, boxes, emoji, and # * / _ | and the like."""
+    """Signs that are not part of sentences: currency, arrows, boxes, emoji, # * / _ | and the like."""
     STOPWORD = 10
     """The first of STOPWORDS; the others follow."""
 
@@ -54,19 +54,19 @@ _SYMBOLS = "#*/\\_|^`<>=+@&$＃＊／＼＿｜＾｀＜＞＝＋＠＆＄"
 _HAN = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3134F))
 _KANA = ((0x3041, 0x30FF), (0x31F0, 0x31FF), (0xFF66, 0xFF9F))
 _HANGUL = ((0x1100, 0x11FF), (0x3131, 0x318E), (0xA960, 0xA97F), (0xAC00, 0xD7FF))
-_LAST_LOOKED_UP = 0x1FFFF
-"""Characters behind it are ideographs (planes 2 and 3), or of no use to anybody."""
+_LAST_TABULATED = 0x1FFFF
+"""Last code point classified one by one: later ones are ideographs (planes 2 and 3) or irrelevant."""
 
 
 @functools.cache
 def classes() -> npt.NDArray[np.uint8]:
-    """The class of every code point: (0x110000,) uint8. Made once a process, about 60 ms."""
+    """Return the class of every code point: (0x110000,) uint8. Built once per process, in about 60 ms."""
     table = np.full(0x110000, Class.SYMBOL, np.uint8)
-    table[: _LAST_LOOKED_UP + 1] = [_class(point) for point in range(_LAST_LOOKED_UP + 1)]
+    table[: _LAST_TABULATED + 1] = [_class(point) for point in range(_LAST_TABULATED + 1)]
     for ranges, kind in ((_HAN, Class.HAN), (_KANA, Class.KANA), (_HANGUL, Class.HANGUL)):
         for first, last in ranges:
             table[first : last + 1] = kind
-    table[[ord(sign) for sign in "・゠"]] = Class.PUNCTUATION  # They stand among the katakana.
+    table[[ord(sign) for sign in "・゠"]] = Class.PUNCTUATION  # inside the katakana block
     for signs, kind in ((_ENDS, Class.END), (_SYMBOLS, Class.SYMBOL)):
         table[[ord(sign) for sign in signs]] = kind
     for number, word in enumerate(STOPWORDS):
@@ -89,7 +89,7 @@ def _class(point: int) -> Class:
 
 @dataclass(frozen=True)
 class Batch:
-    """Texts behind each other, each followed by a line break."""
+    """Texts concatenated, each followed by a line break."""
 
     points: npt.NDArray[np.uint32]
     starts: Ints
@@ -98,7 +98,7 @@ class Batch:
     @classmethod
     def of(cls, texts: Sequence[str]) -> "Batch":
         joined = "\n".join([*texts, ""])
-        # A lone surrogate is counted like any sign; it may not stop a run over millions of documents.
+        # A lone surrogate counts as a sign; it must not stop a run over millions of documents.
         points = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         ends = np.cumsum(lengths + 1) - 1
@@ -109,18 +109,18 @@ class Batch:
 
     @functools.cached_property
     def texts(self) -> npt.NDArray[np.int32]:
-        """The number of the text that each character belongs to."""
+        """The index of the text that each character belongs to: (characters,) int32."""
         return np.repeat(np.arange(len(self), dtype=np.int32), self.ends - self.starts + 1)
 
     @functools.cached_property
     def classes(self) -> npt.NDArray[np.uint8]:
-        """The class of each character."""
+        """The class of each character: (characters,) uint8."""
         return classes().take(self.points)
 
     @functools.cached_property
     def counts(self) -> Ints:
-        """How many characters of each class a text has: (texts, CLASSES)."""
+        """How many characters of each class each text has: (texts, CLASSES)."""
         keys = self.texts * np.int64(CLASSES) + self.classes
         counts: Ints = np.bincount(keys, minlength=len(self) * CLASSES).reshape(len(self), CLASSES)
-        counts[:, Class.SPACE] -= 1  # the line break after it
+        counts[:, Class.SPACE] -= 1  # the line break after each text
         return counts

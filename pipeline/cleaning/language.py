@@ -1,4 +1,4 @@
-"""The language and the script of a text, from the characters it is written in: many texts at once, no model.
+"""Language and script of many texts at once, from their characters alone, without a model.
 
     text                                     language  script
     国务院总理在北京会见外宾。               zh        hans
@@ -8,10 +8,10 @@
     東京都は日本の首都である。               ja        none
     3.14                                     none      none
 
-Chinese counts as such wherever the signs of another language are weak: a short text is never dropped on a guess. Simplified and
-traditional are told apart by characters that only one of them has. Which these are follows from OpenCC's tables and the two
-national character sets: a character that OpenCC converts to simplified and that GB 2312 lacks is traditional, one that it
-converts to traditional and that Big5 lacks is simplified. So 后, 云 and 里, which both scripts write, tell nothing.
+A text with ideographs counts as Chinese unless there is strong evidence for another language: short texts are never dropped on
+a guess. Scripts are distinguished by characters that only one of them uses, derived from OpenCC's tables and the two national
+character sets: a character that OpenCC simplifies and that GB 2312 lacks is traditional; one that OpenCC converts to
+traditional and that Big5 lacks is simplified. So 后, 云 and 里, which occur in both scripts, count for neither.
 """
 
 import functools
@@ -30,7 +30,7 @@ CANTONESE = "嘅咗喺冇嘢啲唔哋嚟佢咁嗰乜啱瞓攞嘥嬲"
 CLASSICAL = "之乎者也矣焉哉曰乃兮其吾汝"
 """Particles and pronouns that classical prose repeats."""
 MODERN = "的了们們这這么麼吗嗎个個没沒很"
-"""What it hardly ever has."""
+"""Characters that classical prose hardly ever has."""
 _ENGLISH = frozenset("the of and to for that with by are from this it which his has".split())  # noqa: SIM905
 _WORDS = re.compile(r"[a-z]+")
 
@@ -39,7 +39,7 @@ _PLAIN, _YUE, _LZH, _MODERN = range(4)
 
 
 def detect(texts: Sequence[str]) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]]:
-    """The language (one of LANGUAGES) and the script (one of SCRIPTS) of each text."""
+    """Return the language (one of LANGUAGES) and the script (one of SCRIPTS) of each text."""
     batch = Batch.of(texts)
     counts = batch.counts
     han = counts[:, Class.HAN] + counts[:, Class.STOPWORD : Class.STOPWORD + len(STOPWORDS)].sum(axis=1)
@@ -49,12 +49,12 @@ def detect(texts: Sequence[str]) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.s
     yue, lzh, modern = (marks[:, :, kind].sum(axis=1) for kind in (_YUE, _LZH, _MODERN))
 
     east_asian = han + kana + hangul
-    # Three letters of an alphabet say about as much as one ideograph.
+    # Three letters of an alphabet carry about as much as one ideograph.
     written = east_asian >= 0.3 * (east_asian + alphabetic / 3)
     chosen = [
         (east_asian + alphabetic == 0, "none"),
         (written & (hangul > 0.5 * east_asian), "ko"),
-        # A shop called 鲜の每日, or an article with the Japanese names of songs, is Chinese.
+        # A shop called 鲜の每日, or an article that lists Japanese song titles, is Chinese.
         (written & (kana >= 4) & (kana > 0.2 * east_asian), "ja"),
         (written & (yue >= 2) & (yue >= 0.03 * han), "yue"),
         (written & (han >= 20) & (lzh >= 0.06 * han) & (modern <= lzh / 8), "lzh"),
@@ -71,7 +71,10 @@ def detect(texts: Sequence[str]) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.s
 def _scripts(
     simplified: npt.NDArray[np.int64], traditional: npt.NDArray[np.int64], chinese: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.str_]:
-    """Mixed is a text whose rarer script has three characters (a name is not enough) and a tenth of those that tell."""
+    """Return the script of each text, given its counts of characters that only one script uses.
+
+    A text is mixed if its rarer script has at least three such characters (a name is not enough) and a tenth of all.
+    """
     fewer = np.minimum(simplified, traditional)
     mixed = (fewer >= 3) & (fewer >= 0.1 * (simplified + traditional))
     found = np.select(
@@ -86,7 +89,7 @@ def _is_english(text: str) -> bool:
 
 
 def _marks_of(batch: Batch) -> npt.NDArray[np.int64]:
-    """How many characters of each script (neither, simplified, traditional) and kind of language a text has: (texts, 3, 4)."""
+    """Count the marker characters of each text by script (neither, simplified, traditional) and language: (texts, 3, 4)."""
     kinds = _SCRIPT_MARKS * 4
     keys = batch.texts * np.int64(kinds) + _marks()[np.minimum(batch.points, 0xFFFF)]
     return np.bincount(keys, minlength=len(batch) * kinds).reshape(len(batch), _SCRIPT_MARKS, 4)
@@ -94,7 +97,7 @@ def _marks_of(batch: Batch) -> npt.NDArray[np.int64]:
 
 @functools.cache
 def _marks() -> npt.NDArray[np.uint8]:
-    """Of each code point below 0x10000: 4 * (0 no script, 1 simplified, 2 traditional) + what language it points to."""
+    """Return 4 * script (0 neither, 1 simplified, 2 traditional) + language of each code point below 0x10000: uint8."""
     table = np.zeros(0x10000, np.uint8)
     simplified, traditional = script_characters()
     table[[ord(character) for character in simplified]] = 4
@@ -106,11 +109,11 @@ def _marks() -> npt.NDArray[np.uint8]:
 
 @functools.cache
 def script_characters() -> tuple[frozenset[str], frozenset[str]]:
-    """The characters of the basic plane that only simplified and only traditional text has."""
+    """Return the characters of the basic plane that only simplified and only traditional text uses."""
     import opencc
 
     ideographs = [chr(point) for first, last in ((0x3400, 0x4DBF), (0x4E00, 0x9FFF)) for point in range(first, last + 1)]
-    lines = "\n".join(ideographs)  # A line each: no phrase rule applies.
+    lines = "\n".join(ideographs)  # one a line, so that no phrase rule applies
     to_simplified, to_traditional = (opencc.OpenCC(way).convert(lines).split("\n") for way in ("t2s", "s2t"))
     mainland, taiwan = (set(lines.encode(charset, "ignore").decode(charset)) for charset in ("gb2312", "big5"))
     traditional = {one for one, other in zip(ideographs, to_simplified, strict=True) if one != other} - mainland

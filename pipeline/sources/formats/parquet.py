@@ -1,8 +1,8 @@
-"""Parquet: a range is a range of row groups, a record is a row, known by its number in the file.
+"""Parquet: a range is a range of row groups; a record is a row, identified by its number in the file.
 
     row groups [0, 2) of 1,000 rows each  ->  origins file#0 ... file#1999
 
-Of the columns only those with text, title and address are read, a few thousand rows at a time.
+Only the columns with text, title and URL are read, about a thousand rows at a time.
 """
 
 from collections.abc import Iterator
@@ -23,9 +23,9 @@ _BUFFER = 1 << 20
 
 
 def ranges(url: str, task_bytes: int) -> list[tuple[int, int]]:
-    """Ranges of row groups, each about `task_bytes` when unpacked; a row group is never parted."""
+    """Return ranges of whole row groups, each of about `task_bytes` uncompressed."""
     with storage.open_read(url) as file:
-        metadata = _opened(file, url).metadata
+        metadata = _open(file, url).metadata
         sizes = [metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)]
     result, start, size = [], 0, 0
     for group, bytes_ in enumerate(sizes):
@@ -37,11 +37,11 @@ def ranges(url: str, task_bytes: int) -> list[tuple[int, int]]:
 
 
 def rows(file: IO[bytes], part: Range, url: str, source: SourceConfig) -> Iterator[Record | Bad]:
-    """The records of a range of row groups.
+    """Yield the records of a range of row groups.
 
-    Raises: CorpusError for a damaged file, or one without a column that holds text.
+    Raises: CorpusError for a damaged file, or one without a text column.
     """
-    table = _opened(file, url)
+    table = _open(file, url)
     columns = _columns(table.schema_arrow.names, url, source)
     groups = range(part.start, table.num_row_groups if part.end is None else part.end)
     number = sum(table.metadata.row_group(group).num_rows for group in range(part.start))
@@ -55,34 +55,34 @@ def rows(file: IO[bytes], part: Range, url: str, source: SourceConfig) -> Iterat
                 yield found
                 number += 1
     except (pa.ArrowException, OSError) as error:
-        raise _damaged(url, error) from error
+        raise _damage_error(url, error) from error
 
 
-def _opened(file: IO[bytes], url: str) -> Any:
+def _open(file: IO[bytes], url: str) -> Any:
     try:
         return pq.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
-        raise _damaged(url, error) from error
+        raise _damage_error(url, error) from error
 
 
-def _damaged(url: str, error: Exception) -> Exception:
+def _damage_error(url: str, error: Exception) -> Exception:
     if isinstance(error, OSError) and error.errno is not None:
-        return error  # the file system's, not the file's
+        return error  # of the file system, not of the file's content
     return CorpusError(f"{url}: the Parquet file is cut short or damaged ({' '.join(str(error).split())}); fetch it again")
 
 
 def _columns(names: list[str], url: str, source: SourceConfig) -> list[str]:
     wanted = {*source.text_field, *(name.partition(".")[0] for name in source.text_field)}
     missing = [name for name in source.text_field if name not in names and name.partition(".")[0] not in names]
-    text = source.text_field or any(all(name in names for name in known.told_by) for known in fields.KNOWN)
+    text = source.text_field or any(all(name in names for name in known.required) for known in fields.KNOWN_FORMATS)
     if missing or not text:
         what = f"no column {missing[0]}" if missing else "no column known to hold text"
-        raise CorpusError(f"{url}: {what}; name it with --text-field; there are {', '.join(names)}")
+        raise CorpusError(f"{url}: {what}; name it with --text-field; the columns are {', '.join(names)}")
     return [name for name in names if name in (wanted | {"title", "url"} if wanted else fields.NAMES)]
 
 
 def _read(batch: Any) -> Iterator[dict[str, Any] | None]:
-    """Rows as dictionaries; None for one that is not UTF-8, which Parquet's writers do not check."""
+    """Yield rows as dictionaries; None for a row that is not UTF-8, which writers of Parquet do not check."""
     names = batch.schema.names
     try:
         columns = [column.to_pylist() for column in batch.columns]

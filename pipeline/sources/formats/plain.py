@@ -1,9 +1,9 @@
-"""Plain text: many documents with blank lines between them, a document a line, a document a file, or <doc> elements.
+"""Plain text: documents separated by blank lines, one document a line, one document a file, or <doc> elements.
 
-    句子一。\\n句子二。\\n\\n句子三。\\n                                        two documents, known by their offsets
-    <doc id="13" url="https://..." title="数学">\\n数学\\n\\n数学是...\\n</doc>   a document with title and address
+    句子一。\\n句子二。\\n\\n句子三。\\n                                        two documents, identified by their offsets
+    <doc id="13" url="https://..." title="数学">\\n数学\\n\\n数学是...\\n</doc>   a document with title and URL
 
-A range holds the documents that begin in it; of those parted by blank lines, the ones whose last blank line before is in it.
+A range contains the documents that start in it; with blank lines as separators, those whose last preceding blank line is in it.
 """
 
 import html
@@ -16,7 +16,7 @@ from pipeline.sources.formats import encodings, fields
 from pipeline.sources.formats.detection import is_headline, is_html
 from pipeline.sources.formats.encodings import Encoding
 from pipeline.sources.formats.lines import (
-    LONGEST,
+    MAX_RECORD_BYTES,
     TOO_LONG,
     Range,
     numbered_lines,
@@ -28,23 +28,23 @@ _ATTRIBUTE = re.compile(r'\b(title|url)="(.*?)"(?=\s+[a-z]+="|\s*>\s*$)')
 
 
 def lines(file: IO[bytes], part: Range, encoding: Encoding) -> Iterator[Record | Bad]:
-    """A document a line."""
+    """Yield one document a line."""
     for position, line in numbered_lines(file, part.start):
-        if not part.holds(position):
+        if not part.contains(position):
             return
         if not line.isspace():
             yield _record(_Lines(part.origin(position), line), encoding)
 
 
 def documents(file: IO[bytes], part: Range, encoding: Encoding) -> Iterator[Record | Bad]:
-    """Documents parted by blank lines. A document belongs to the range that holds the last blank line before it."""
+    """Yield documents separated by blank lines. A document belongs to the range with the last blank line before it."""
     separator = 0 if part.start == 0 else -1
     chunk: _Lines | None = None
     for position, line in numbered_lines(file, part.start):
         if not line.isspace():
             if chunk is not None:
                 chunk.add(line)
-            elif not part.holds(separator):
+            elif not part.contains(separator):
                 return
             elif separator >= 0:
                 chunk = _Lines(part.origin(position), line)
@@ -53,15 +53,15 @@ def documents(file: IO[bytes], part: Range, encoding: Encoding) -> Iterator[Reco
                 yield _record(chunk, encoding)
                 chunk = None
             separator = position
-            if not part.holds(separator):
+            if not part.contains(separator):
                 return
     if chunk is not None:
         yield _record(chunk, encoding)
 
 
 def document(file: IO[bytes], part: Range, encoding: Encoding) -> Iterator[Record | Bad]:
-    """The file as one document; a headline at its top is the title."""
-    found = _record(_Lines(part.origin(0), file.read(LONGEST + 1)), encoding)
+    """Yield the file as one document; a headline at its top becomes the title."""
+    found = _record(_Lines(part.origin(0), file.read(MAX_RECORD_BYTES + 1)), encoding)
     yield _titled(found) if isinstance(found, Record) else found
 
 
@@ -74,22 +74,22 @@ def _titled(record: Record) -> Record:
 
 
 def elements(file: IO[bytes], part: Range, encoding: Encoding, url: str) -> Iterator[Record | Bad]:
-    """The <doc> elements that begin in a range. Text between them, and an element without an end, cannot be read."""
+    """Yield the <doc> elements that start in a range. Text between them and elements without an end are bad records."""
     chunk: _Lines | None = None
-    begun = part.start == 0
+    started = part.start == 0
     for position, line in numbered_lines(file, part.start):
         if line.startswith(b"<doc "):
             if chunk is not None:
                 yield Bad(chunk.origin, "no </doc> at its end", excerpt(chunk.data))
-            if not part.holds(position):
+            if not part.contains(position):
                 return
-            chunk, begun = _Lines(part.origin(position), line), True
+            chunk, started = _Lines(part.origin(position), line), True
         elif chunk is not None and line.startswith(b"</doc>"):
             yield _element(chunk, encoding)
             chunk = None
         elif chunk is not None:
             chunk.add(line)
-        elif begun and not line.isspace() and line != encodings.BOM:
+        elif started and not line.isspace() and line != encodings.BOM:
             yield Bad(part.origin(position), "outside <doc>", excerpt(line))
     if chunk is not None:
         raise CorpusError(f"{url}: cut short (no </doc> at its end); fetch it again")
@@ -102,13 +102,13 @@ def _element(chunk: "_Lines", encoding: Encoding) -> Record | Bad:
     tag, _, text = found.text.partition("\n")
     attributes = dict(_ATTRIBUTE.findall(tag))
     title = html.unescape(attributes.get("title", ""))
-    # wikiextractor writes text as HTML: a < as &lt;
+    # wikiextractor escapes text as HTML: < is written &lt;
     text = fields.without_title(html.unescape(text).lstrip("\r\n"), title)
     return Record(found.origin, title, text, html.unescape(attributes.get("url", "")))
 
 
 class _Lines:
-    """The lines of a document, as far as LONGEST allows."""
+    """The lines of a document, up to MAX_RECORD_BYTES."""
 
     def __init__(self, origin: str, line: bytes) -> None:
         self.origin = origin
@@ -116,7 +116,7 @@ class _Lines:
 
     def add(self, line: bytes) -> None:
         self.size += len(line)
-        if self.size <= LONGEST:
+        if self.size <= MAX_RECORD_BYTES:
             self._lines.append(line)
 
     @property
@@ -126,7 +126,7 @@ class _Lines:
 
 def _record(chunk: _Lines, encoding: Encoding) -> Record | Bad:
     data = chunk.data
-    if chunk.size > LONGEST:
+    if chunk.size > MAX_RECORD_BYTES:
         return Bad(chunk.origin, TOO_LONG, excerpt(data))
     try:
         return Record(chunk.origin, "", data.removeprefix(encodings.BOM).decode(encoding))

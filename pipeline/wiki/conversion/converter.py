@@ -26,7 +26,7 @@ _BRACKET = re.compile(r"-\{|\}-")
 _RULE = re.compile(r"-\{(?:(?!-\{|\}-).)*+\}-", re.DOTALL)
 _BREAK = "\x1f"
 """Stands in OpenCC's input where finished text is left out; XML allows no such character, so dumps have none."""
-_DEEPEST = 10
+_MAX_DEPTH = 10
 """Rules inside rules that MediaWiki follows."""
 
 
@@ -48,7 +48,7 @@ class Converter:
     def __init__(self, variant: str, groups: Mapping[str, Sequence[groups.Entry]]) -> None:
         self.variant = "zh" if variant == "none" else variant
         self._groups = groups
-        self._ready: dict[str, Phrases | None] = {}
+        self._tables: dict[str, Phrases | None] = {}
 
     def convert(self, text: str, *, title: str = "", note_ta: Iterable[Mapping[str, str]] = ()) -> Converted:
         """Text without -{ }-, and the title; counts: rules, unclosed, unknown, note_ta, groups, missing_groups, replaced."""
@@ -72,13 +72,13 @@ class Converter:
             page.apply(rules.parse(rule))
 
     def _group(self, name: str, page: "_Page") -> None:
-        if name not in self._ready:
+        if name not in self._tables:
             members = groups.collect(name, self._groups)
             table: dict[str, str] = {}
             for rule in members or ():
                 table |= rules.parse(f"H|{rule}").table(self.variant)
-            self._ready[name] = None if members is None else Phrases(table)
-        phrases = self._ready[name]
+            self._tables[name] = None if members is None else Phrases(table)
+        phrases = self._tables[name]
         if phrases is None:
             count(page.counts, "missing_groups", name)
         else:
@@ -108,7 +108,7 @@ class _Page:
         stack: list[list[str]] = []
         place = 0
         for match in _BRACKET.finditer(text):
-            if match[0] == "-{" and len(stack) < _DEEPEST:
+            if match[0] == "-{" and len(stack) < _MAX_DEPTH:
                 self._literal(text[place : match.start()], stack)
                 stack.append([])
             elif match[0] == "}-" and stack:

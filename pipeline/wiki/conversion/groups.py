@@ -12,14 +12,14 @@ were templates: `{{CItem|rule}}`.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from pipeline.wiki.conversion.lua import Call, Table, returned
+from pipeline.wiki.conversion.lua import Call, Table, return_value
 
 Entry = tuple[str, str]
 """A rule and "", or "" and the name of a group that is imported."""
 
 _TITLE = re.compile(r"\s*(?:Module|模块|模組|Template|模板|样板|樣板):\s*CGroup/(.+)", re.IGNORECASE | re.DOTALL)
 _SERVICE = {"core", "doc", "list", "preload", "sandbox", "editintro", "temp", "CHead", "New Style"}
-_MOST_GROUPS = 200
+_MAX_GROUPS = 200
 """Groups that one group may bring in."""
 
 
@@ -34,7 +34,7 @@ def name(title: str) -> str | None:
 
 def parse(text: str) -> list[Entry]:
     """The entries of a module, in its order. What is not understood is passed over."""
-    return list(_entries(returned(text)))
+    return list(_entries(return_value(text)))
 
 
 def parse_template(text: str) -> list[Entry]:
@@ -82,7 +82,7 @@ def collect(group: str, groups: Mapping[str, Sequence[Entry]]) -> list[str] | No
     seen: set[str] = set()
 
     def rules(group: str) -> Iterator[str]:
-        if group in seen or len(seen) >= _MOST_GROUPS:
+        if group in seen or len(seen) >= _MAX_GROUPS:
             return
         seen.add(group)
         for rule, imported in groups.get(group, ()):

@@ -1,6 +1,6 @@
 """Reads what a Lua module returns, as far as it is made of strings, tables and calls; nothing is run.
 
-    returned("local x = { 'a', b = 'c' .. 'd' }; return { content = x, Item('e', [[f]]) }")
+    return_value("local x = { 'a', b = 'c' .. 'd' }; return { content = x, Item('e', [[f]]) }")
     ->  Table(items=[Call("Item", ["e", "f"])], named={"content": Table(items=["a"], named={"b": "cd"})})
 
 Syntax: the Lua 5.1 manual, sections 2.1 and 2.5.7. Whatever else stands in a module reads as None.
@@ -19,7 +19,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _ESCAPE = re.compile(r"((?:\\\d{1,3}|\\x[0-9a-fA-F]{2})+)|\\(z\s*|.)", re.DOTALL)
-_DEEPEST = 40
+_MAX_DEPTH = 40
 """Tables inside tables that are read."""
 
 
@@ -46,10 +46,10 @@ class Name:
     name: str
 
 
-def returned(text: str) -> object:
+def return_value(text: str) -> object:
     """What a module returns: a str, a Table, a Call, or None. Names are followed for the value itself and for its `content`."""
     chunk = _Chunk(text)
-    return chunk.known(chunk.returned())
+    return chunk.resolve(chunk.return_value())
 
 
 class _Chunk:
@@ -57,22 +57,22 @@ class _Chunk:
 
     def __init__(self, text: str) -> None:
         self.tokens = [_token(match) for match in _TOKEN.finditer(text) if match["comment"] is None]
-        self.place = 0
+        self.position = 0
         self.locals: dict[str, object] = {}
 
-    def returned(self) -> object:
+    def return_value(self) -> object:
         """The value of the last `return`, that of the chunk; on the way, values given to names are kept."""
         result: object = None
-        while self.place < len(self.tokens):
-            kind, text = self.tokens[self.place]
-            self.place += 1
+        while self.position < len(self.tokens):
+            kind, text = self.tokens[self.position]
+            self.position += 1
             if (kind, text) == ("name", "return"):
                 result = self.value()
             elif kind == "name" and self.sign("="):
                 self.locals[text] = self.value()
         return result
 
-    def known(self, value: object) -> object:
+    def resolve(self, value: object) -> object:
         """A name as the value that it was given, so for `content` inside the module's table."""
         if isinstance(value, Name):
             table = self.locals.get(value.name)
@@ -87,8 +87,8 @@ class _Chunk:
         return value
 
     def sign(self, wanted: str) -> bool:
-        if self.place < len(self.tokens) and self.tokens[self.place] == ("sign", wanted):
-            self.place += 1
+        if self.position < len(self.tokens) and self.tokens[self.position] == ("sign", wanted):
+            self.position += 1
             return True
         return False
 
@@ -101,23 +101,23 @@ class _Chunk:
         return value
 
     def single(self, depth: int) -> object:
-        if self.place >= len(self.tokens) or depth > _DEEPEST:
-            self.place += 1
+        if self.position >= len(self.tokens) or depth > _MAX_DEPTH:
+            self.position += 1
             return None
-        kind, text = self.tokens[self.place]
+        kind, text = self.tokens[self.position]
         if kind == "string":
-            self.place += 1
+            self.position += 1
             return text
         if self.sign("{"):
             return self.table(depth + 1)
         if kind != "name":
-            self.place += kind == "other"
+            self.position += kind == "other"
             return None
-        self.place += 1
+        self.position += 1
         if self.sign("("):
             return Call(text, self.table(depth + 1, ")").items)
-        if self.place < len(self.tokens) and (
-            self.tokens[self.place][0] == "string" or self.tokens[self.place] == ("sign", "{")
+        if self.position < len(self.tokens) and (
+            self.tokens[self.position][0] == "string" or self.tokens[self.position] == ("sign", "{")
         ):
             return Call(text, [self.single(depth + 1)])
         return None if text == "nil" else Name(text)
@@ -125,26 +125,26 @@ class _Chunk:
     def table(self, depth: int, end: str = "}") -> Table:
         """What stands before `end`: values in their order, and those that have a name."""
         table = Table()
-        while self.place < len(self.tokens) and not self.sign(end):
-            before = self.place
+        while self.position < len(self.tokens) and not self.sign(end):
+            before = self.position
             key = self.key()
             value = self.value(depth)
             if key is None:
                 table.items.append(value)
             else:
                 table.named[key] = value
-            if not self.sign(",") and not self.sign(";") and self.place == before:
-                self.place += 1
+            if not self.sign(",") and not self.sign(";") and self.position == before:
+                self.position += 1
         return table
 
     def key(self) -> str | None:
         """`name =` or `['name'] =` before a value."""
-        kinds = self.tokens[self.place : self.place + 4]
+        kinds = self.tokens[self.position : self.position + 4]
         if len(kinds) > 1 and kinds[0][0] == "name" and kinds[1] == ("sign", "="):
-            self.place += 2
+            self.position += 2
             return kinds[0][1]
         if len(kinds) > 3 and kinds[0] == ("sign", "[") and kinds[2:] == [("sign", "]"), ("sign", "=")]:
-            self.place += 4
+            self.position += 4
             return kinds[1][1]
         return None
 

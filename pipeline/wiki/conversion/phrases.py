@@ -14,7 +14,7 @@ _FEW = 40
 """So many phrases are searched one by one."""
 
 
-class Found(NamedTuple):
+class Match(NamedTuple):
     """A phrase in a text; sorts so that the winner of each place comes first."""
 
     start: int
@@ -58,18 +58,18 @@ class Phrases:
         for phrase in phrases:
             self.table.pop(phrase, None)
 
-    def find(self, text: str, layer: int = 0, without: Collection[str] = ()) -> Iterator[Found]:
+    def find(self, text: str, layer: int = 0, without: Collection[str] = ()) -> Iterator[Match]:
         """Phrases in the text, overlapping ones too; `without` names phrases that do not count."""
         table, lengths = self.table, self._lengths
         few = len(table) <= _FEW
         for phrase in table if few else table.keys() & set(text):
-            for start in _places(text, phrase) if phrase not in without else ():
-                yield Found(start, -len(phrase), -layer, table[phrase])
+            for start in _occurrences(text, phrase) if phrase not in without else ():
+                yield Match(start, -len(phrase), -layer, table[phrase])
         for start in () if few else self._starts(text):
             for length in lengths.get(text[start : start + 2], ()):
                 phrase = text[start : start + length]
                 if phrase in table and phrase not in without:
-                    yield Found(start, -length, -layer, table[phrase])
+                    yield Match(start, -length, -layer, table[phrase])
                     break
 
     def _starts(self, text: str) -> list[int]:
@@ -89,7 +89,7 @@ def split(text: str, layers: Sequence[Phrases], without: Collection[str] = ()) -
     not touched by `without`.
     """
     last = len(layers) - 1
-    found: list[Found] = []
+    found: list[Match] = []
     for layer, phrases in enumerate(layers):
         found += phrases.find(text, layer, without if layer < last else ())
     found.sort()
@@ -102,7 +102,7 @@ def split(text: str, layers: Sequence[Phrases], without: Collection[str] = ()) -
     return [*between, text[place:]], become
 
 
-def _places(text: str, phrase: str) -> Iterator[int]:
+def _occurrences(text: str, phrase: str) -> Iterator[int]:
     start = text.find(phrase)
     while start >= 0:
         yield start

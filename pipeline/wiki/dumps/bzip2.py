@@ -21,7 +21,7 @@ _BLOCK = 0x314159265359
 _STREAM_END = 0x177245385090
 _WINDOW = 1 << 20
 """Bytes read at once."""
-_LONGEST = 2 << 20
+_MAX_BLOCK_BYTES = 2 << 20
 """More bytes than any block has."""
 _FOOTER = 64
 """The end of a stream (10 bytes and the bits to the next byte) and empty streams after it lie within so many bytes."""
@@ -54,7 +54,7 @@ def blocks(url: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
             marks.append(8 * size)
         while len(marks) > 1:
             text = _decode(data, marks[0] - 8 * base, marks[1] - 8 * base, marks[1] == 8 * size)
-            if text is None and marks[1] < min(8 * size, marks[0] + 8 * _LONGEST):
+            if text is None and marks[1] < min(8 * size, marks[0] + 8 * _MAX_BLOCK_BYTES):
                 del marks[1]  # no mark, or damage: the next one tells
                 continue
             if text is None:
@@ -63,13 +63,13 @@ def blocks(url: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
                 )
             yield marks[0] // 8, text
             del marks[0]
-        if not marks and len(data) > _LONGEST:
-            raise CorpusError(f"{url}: damaged, no bzip2 data in the {_LONGEST:,} bytes after byte {base:,}; fetch it again")
+        if not marks and len(data) > _MAX_BLOCK_BYTES:
+            raise CorpusError(f"{url}: damaged, no bzip2 data in the {_MAX_BLOCK_BYTES:,} bytes after byte {base:,}; fetch it again")
         used = marks[0] // 8 - base if marks else 0
         data, base = data[used:], base + used
 
 
-def whole(url: str) -> bool:
+def is_complete(url: str) -> bool:
     """Whether the file ends as a bzip2 file does: a cheap look at the last bytes, before hours of work."""
     size = storage.file_size(url)
     end = storage.read_range(url, max(size - _FOOTER, 0), size)

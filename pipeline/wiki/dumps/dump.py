@@ -18,7 +18,7 @@ from pipeline.sources.inputs import InputFile
 from pipeline.sources.records import Bad, ReadTask
 from pipeline.wiki.dumps import bzip2
 
-MOST_BYTES = 16 << 20
+MAX_PAGE_BYTES = 16 << 20
 """A longer page is not read. MediaWiki itself takes pages of 2 MB at most."""
 UNPACKED = 4
 """A byte of bzip2 holds about so many bytes of wikitext."""
@@ -65,7 +65,7 @@ def split(file: InputFile, task_bytes: int, first: int = 0) -> list[ReadTask]:
         raise CorpusError(f"{file.url}: an empty file; fetch the dump again")
     compression = _compression(file.url)
     _check_head(file.url, compression)
-    if compression == "bz2" and not bzip2.whole(file.url):
+    if compression == "bz2" and not bzip2.is_complete(file.url):
         raise CorpusError(f"{file.url}: the compressed file is cut short; fetch it again")
     step = {"": task_bytes, "bz2": max(task_bytes // UNPACKED, 1)}.get(compression, file.size)
     starts = range(0, file.size, step)
@@ -86,7 +86,7 @@ def pages(task: ReadTask, namespaces: Container[int] | None = None) -> Iterator[
     """
     window = _Window(task.url, _chunks(task))
     while window.seek(b"<page>"):
-        xml, whole = window.take(b"</page>", MOST_BYTES)
+        xml, whole = window.take(b"</page>", MAX_PAGE_BYTES)
         yield _page(xml, whole, task.file, namespaces)
 
 

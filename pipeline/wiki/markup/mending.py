@@ -17,7 +17,7 @@ _EMPTY = re.compile(
         for pair in _PAIRS
     )
 )
-_DEEPEST = 3
+_MAX_DEPTH = 3
 # Each pattern begins where a run begins, or a long run would be looked at from each of its characters.
 _LEADING = re.compile(
     r"([（「『《〈【〔])[ \t]*+[，、；：,;][ \t，、；：,;]*+|(?<![A-Za-z0-9_])(\()[ \t]*+[，、；,;][ \t，、；,;]*+"
@@ -34,7 +34,7 @@ _WORD = re.compile(r"\w")
 def mend(text: str) -> tuple[str, int]:
     """The mended text, without lines that hold no letter, and the number of repairs."""
     repairs = 0
-    for _ in range(_DEEPEST):
+    for _ in range(_MAX_DEPTH):
         text, number = _EMPTY.subn("", text)
         repairs += number
         if not number:

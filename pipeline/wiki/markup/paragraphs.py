@@ -23,7 +23,7 @@ _ASIAN_START = re.compile(r"'*" + _ASIAN)
 _HATNOTE = re.compile(
     r"''(?!')[^']{0,200}(?:参见|參見|参看|參看|主条目|主條目|详见|詳見|另见|另見|消歧|关于|關於|同名|其他用法)[^']*''$"
 )
-_LONGEST_HATNOTE = 400
+_MAX_HATNOTE = 400
 _BROKEN_ROWS = ("|", "!", "{|")
 
 
@@ -57,7 +57,7 @@ class _Lines:
         if self._cut_level:
             self._findings.drop("section", len(line))
             return
-        if line.startswith("''") and len(line) < _LONGEST_HATNOTE and _HATNOTE.match(line):
+        if line.startswith("''") and len(line) < _MAX_HATNOTE and _HATNOTE.match(line):
             self._findings.drop("hatnote", len(line))
             return
         if self._open:
@@ -118,7 +118,7 @@ class _Lines:
         if not text or text.startswith(_BROKEN_ROWS):
             return
         is_item = marks.strip(": \t") != "" or self._defines
-        if not is_item and len(text) < _LONGEST_HATNOTE and _HATNOTE.match(text):
+        if not is_item and len(text) < _MAX_HATNOTE and _HATNOTE.match(text):
             self._findings.drop("hatnote", len(text))
         elif is_item and not self._list_items:
             self._findings.drop("list", len(text))

@@ -24,11 +24,11 @@ _TOKEN = re.compile(r"(\{{2,}|\}{2,}|\[\[|\]{2,}|-\{(?!\{)|\}-|\|)")
 _PLAIN_LINK = re.compile(r"\[\[(?:[^\[\]{}|:<>\n/]++\|)?+([^\[\]{}|:<>\n/]++)\]\]")
 _CUT = re.compile(r"[^{}\[\]|-]")
 _CHUNK = 1 << 16
-_DEEPEST = 200
+_MAX_DEPTH = 200
 """Frames open at once. Deeper ones are the work of stray braces: all that is open is then taken for text."""
 _REACH = 4
 """How many frames that were never closed `]]` and `}-` may skip to find theirs."""
-_LONGEST_NAME = 80
+_MAX_NAME = 80
 _STRAY = re.compile(r"\{\{|\}\}|\[\[|\]\]")
 _STRAYS = re.compile(r"(?<!-)\{|\}(?!-)|[\[\]]")
 _BROKEN_RULE = re.compile(r"\s*\n\s*")
@@ -69,7 +69,7 @@ def resolve(text: str, templates: Expander, findings: Findings) -> str:
             token = parts[place]
             kind = token[0]
             if kind == "|":
-                stack.part()
+                stack.separate()
             elif kind == "{":
                 stack.open("{", len(token))
             elif kind == "[":
@@ -122,7 +122,7 @@ class _Stack:
     def write(self, text: str) -> None:
         self._out.append(text)
 
-    def part(self) -> None:
+    def separate(self) -> None:
         """A pipe."""
         if self.top.kind in ("{", "["):
             self._out = []
@@ -131,7 +131,7 @@ class _Stack:
             self._out.append("|")
 
     def open(self, kind: str, braces: int = 0) -> None:
-        if len(self._frames) == _DEEPEST:
+        if len(self._frames) == _MAX_DEPTH:
             self._abandon(1)
         self.top = Frame(kind, braces)
         self._frames.append(self.top)
@@ -223,10 +223,10 @@ class _Stack:
             self._findings.repairs += 1
             self._open_templates -= frame.kind == "{"
             self._findings.spend(sum(map(len, frame.arguments)))
-            self._out += _salvaged(frame)
+            self._out += _salvage(frame)
 
 
-def _salvaged(frame: Frame) -> Argument:
+def _salvage(frame: Frame) -> Argument:
     """What is left of a frame that was never closed. Arguments that are no prose are put on lines that begin with a pipe, which
     tables.py drops."""
     first = frame.arguments[0]
@@ -235,7 +235,7 @@ def _salvaged(frame: Frame) -> Argument:
     if frame.kind == "{":
         separator = "\n|"
         name, line_end, rest = start.partition("\n")
-        if (line_end or len(frame.arguments) > 1) and len(name) < _LONGEST_NAME:
+        if (line_end or len(frame.arguments) > 1) and len(name) < _MAX_NAME:
             first = [rest, *first[1:]]
     elif frame.kind == "[" and leaves_no_text(start):
         first = ["\n|", *first]

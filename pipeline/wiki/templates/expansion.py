@@ -24,7 +24,7 @@ from pipeline.wiki.templates.text_templates import (
     CONSTANTS,
     TEXT,
     Arguments,
-    chosen,
+    first_of,
 )
 
 _NAMESPACE = re.compile(r"\s*+(?:(?:template|t|模板|样板|樣板|msg|raw|subst|safesubst)\s*+[:：]\s*+)*+", re.IGNORECASE)
@@ -35,7 +35,7 @@ _LABELLED = re.compile(r"lang-([a-z-]+)")
 _PARAMETER = re.compile(r"\s*+[^=\n]{0,60}=")
 _NO_NAME = re.compile(r"[<\[]|//")
 """What stands before the `=` of a tag or of an address is no name. MediaWiki takes it for one, and the text is lost."""
-_LONGEST_NAME = 200
+_MAX_NAME = 200
 _NOTE_TA = "noteta"
 
 
@@ -60,7 +60,7 @@ class Templates:
             return function(["".join(argument) for argument in arguments])
         if country := COUNTRIES.get(name.strip()):  # {{JPN}}; {{jpn}} is another
             return country
-        key = _key(name) if len(name) < _LONGEST_NAME else ""
+        key = _key(name) if len(name) < _MAX_NAME else ""
         if not _is_known(key):
             key = self._redirected(name)
         if key == _NOTE_TA:
@@ -76,12 +76,12 @@ class Templates:
 
     def _redirected(self, name: str) -> str:
         """The key of the template that this one is a redirect to."""
-        target = self._redirects.get(template_name(name[:_LONGEST_NAME]))
+        target = self._redirects.get(template_name(name[:_MAX_NAME]))
         return _key(target) if target else ""
 
     def _lose(self, name: str, arguments: list[list[str]]) -> str:
         """Count the values of the arguments; an address is not for readers. Rules for the whole page stay."""
-        named = template_name(name[:_LONGEST_NAME])
+        named = template_name(name[:_MAX_NAME])
         number = 0
         rules = ""
         for argument in arguments:
@@ -128,7 +128,7 @@ def _handler(key: str) -> Callable[[Arguments], str] | None:
         constant = CONSTANTS[key]
         return lambda arguments: constant
     if green := _GREEN_LINK.fullmatch(key):
-        return chosen("3", "d", "1") if is_language_prefix(green[1] or green[2]) else None
+        return first_of("3", "d", "1") if is_language_prefix(green[1] or green[2]) else None
     if labelled := _LABELLED.fullmatch(key):
         return _with_language(labelled[1])
     return None
@@ -137,7 +137,7 @@ def _handler(key: str) -> Callable[[Arguments], str] | None:
 def _with_language(code: str) -> Callable[[Arguments], str]:
     """{{lang-de|Berlin}} shows the language before the text: 德语：Berlin."""
     label = language_name(code)
-    text = chosen("1", "text", "s", "t")
+    text = first_of("1", "text", "s", "t")
 
     def shown(arguments: Arguments) -> str:
         found = text(arguments)

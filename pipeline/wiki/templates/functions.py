@@ -31,7 +31,7 @@ _PAGE_WORDS = frozenset(
         "titleparts",
     ]
 )
-_OF_THE_WIKI = """
+_WIKI_OR_DATE_WORDS = """
     pagenamee fullpagenamee namespace namespacee namespacenumber talkpagename talkspace subjectspace sitename server
     servername scriptpath stylepath currentyear currentmonth currentmonth1 currentmonthname currentmonthabbrev currentday
     currentday2 currentdayname currentdow currenttime currenthour currentweek currenttimestamp currentversion localyear
@@ -41,7 +41,7 @@ _OF_THE_WIKI = """
     pageid pagesize noexternallanglinks contentlanguage pagelanguage directionmark displaytitle defaultsort defaultsortkey
     defaultcategorysort
 """
-_EMPTY_WORDS = frozenset(_OF_THE_WIKI.split())
+_EMPTY_WORDS = frozenset(_WIKI_OR_DATE_WORDS.split())
 _NAME = re.compile(r"\s*+(?:(?:safe)?subst:)?+\s*+(#?[\w ]++)\s*+(?:[:：]|$)")
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 

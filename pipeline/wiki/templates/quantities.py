@@ -51,19 +51,19 @@ _BETWEEN = {
 }
 _NUMBER = re.compile(r"[+\-−]?[\d,.]+(?:[⁄/]\d+)?(?:e[+-]?\d+)?")
 _PLAIN = re.compile(r"([+\-−]?)(\d{4,})(\.\d*)?")
-_LONGEST = 40
-_MOST = 12
+_MAX_LENGTH = 40
+_MAX_ARGUMENTS = 12
 
 
 def grouped(number: str) -> str:
     """Thousands parted by commas, as {{formatnum:}} does for Chinese; what is no plain number stays."""
-    match = _PLAIN.fullmatch(number.strip()) if len(number) < _LONGEST else None
+    match = _PLAIN.fullmatch(number.strip()) if len(number) < _MAX_LENGTH else None
     return f"{match[1]}{int(match[2]):,}{match[3] or ''}" if match else number
 
 
 def convert(arguments: Arguments) -> str:
     """{{convert|number|unit|...}}: the measure as given, in Chinese. Empty where there is no number."""
-    given = [arguments.get(str(place), "").strip() for place in range(1, _MOST)]
+    given = [arguments.get(str(place), "").strip() for place in range(1, _MAX_ARGUMENTS)]
     shown = ""
     place = 0
     while _NUMBER.fullmatch(given[place]):

@@ -28,7 +28,7 @@ Arguments = dict[str, str]
 Handler = Callable[[Arguments], str]
 
 
-def chosen(*names: str) -> Handler:
+def first_of(*names: str) -> Handler:
     """The first of these arguments that is not empty."""
 
     def shown(arguments: Arguments) -> str:
@@ -75,23 +75,23 @@ def _with_language(arguments: Arguments) -> str:
 
 def _quotation(arguments: Arguments) -> str:
     """A quotation is a paragraph of its own; who said it stays away, as captions do."""
-    text = chosen("1", "text", "quote", "content", "引用", "內容", "内容")(arguments)
+    text = first_of("1", "text", "quote", "content", "引用", "內容", "内容")(arguments)
     return f"\n\n{text}\n\n" if text else ""
 
 
 def _country(arguments: Arguments) -> str:
-    name = chosen("name", "1")(arguments)
+    name = first_of("name", "1")(arguments)
     return COUNTRIES.get(name, name)
 
 
 def _variants(arguments: Arguments) -> str:
     """{{lan|zh-cn=...|zh-tw=...}}: a rule for conversion.py."""
     rules = ";".join(f"{name}:{text}" for name, text in arguments.items() if name.startswith("zh") and text)
-    return "-{" + rules + "}-" if rules else chosen("1")(arguments)
+    return "-{" + rules + "}-" if rules else first_of("1")(arguments)
 
 
 def _wrapped(before: str, after: str = "") -> Handler:
-    text = chosen("1")
+    text = first_of("1")
     return lambda arguments: f"{before}{text(arguments)}{after}" if text(arguments) else ""
 
 
@@ -129,12 +129,12 @@ _BY_ARGUMENT: dict[tuple[str, ...], str] = {
     ("1", "hangul", "hanja"): "korean ko-hhrm koreanname vie vi-nom vietnamese",
     ("lines", "quote", "1"): "lyrics",
 }
-TEXT: dict[str, Handler] = {key: chosen(*names) for names, keys in _BY_ARGUMENT.items() for key in keys.split()}
+TEXT: dict[str, Handler] = {key: first_of(*names) for names, keys in _BY_ARGUMENT.items() for key in keys.split()}
 
 _BY_FUNCTION: dict[Handler, str] = {
     convert: "convert cvt",
     value: "val value",
-    lambda arguments: grouped(chosen("1")(arguments)): "formatnum formatnumber commas decimals",
+    lambda arguments: grouped(first_of("1")(arguments)): "formatnum formatnumber commas decimals",
     fraction: "frac fraction sfrac 分數 分数 tfrac dfrac",
     power_of_ten: "e esp scinote",
     birth_and_death: "bd 生卒 生卒年 生死",
@@ -151,7 +151,7 @@ _BY_FUNCTION: dict[Handler, str] = {
         quote quotation cquote blockquote bq centeredquote pullquote quotebox bquote longquote epigraph 引用 引文 引言 語錄
         语录 cquote2 cquote3 quotation2 引文框 古文引用
     """,
-    chosen("2", "text", "quote"): "rquote rightquote",
+    first_of("2", "text", "quote"): "rquote rightquote",
     _country: "flag flagcountry flagu flag2 flag+link fb fbu fb-country country 国旗 國旗 国家 國家 flagathlete",
     _variants: "lan cvariants 地区用词 地區用詞 地區用詞轉換",
     _columns: "columns column multicol",
