@@ -1,13 +1,24 @@
-"""Shards to encoder: NEZHA in torch, its training, and its use. Needs torch, numpy, pyarrow and safetensors; no Ray, no Beam.
+"""From training shards to an encoder and its uses: the network, its training, export, conversion and fine-tuning.
 
-    order.py       which row is the k-th sample: a formula
-    batches.py     rows -> masked micro-batches of this worker
-    positions.py   sines and cosines of j - i, as the release has them and as the paper has them
-    attention.py   positions on keys and on values
-    encoder.py     embeddings and blocks;  heads.py  masked words, pairs, classes, tags
-    steps.py       losses, one sum over workers, clip;  lamb.py  the update;  schedule.py  its rate;  spikes.py  none
-    training.py    the loop: in one process, under torchrun, under Ray
-    checkpoint.py  whole or absent;  export.py  what others load;  finetune.py  on a task
+One sentence on its way through the folder:
 
-Shape suffixes: B batch, L query position, M key position, N heads, H head width, D hidden width.
+samples/         row 20,433 of "news"        which sample is next; [CLS] 今 天 [MASK] 气 [SEP] as masked micro-batches
+encoder.py       hidden states (1, 6, D)     embeddings and Transformer blocks
+attention/       weights (1, N, 6, 6)        self-attention with relative positions, in four equal implementations
+heads.py         [MASK]: 天 0.93             the MLM and sentence-pair heads; classifiers for fine-tuning
+optimization/    weights of the next step    LAMB and AdamW, learning-rate schedules, loss scaling, loss spikes
+training/        loss 1.8                    the training loop: in one process, under torchrun, under Ray
+checkpoints/     step-00001000/              atomic checkpoints, and means of several
+
+exporting/       what others load: a transformers folder with a model card, ONNX
+remote_code/     the modules that transformers runs from an export (`trust_remote_code`)
+conversion/      weights of others, in and out: Huawei's TensorFlow and PyTorch, Hugging Face, BERT
+finetuning/      classification and tagging
+
+config.py        the settings of all this, one dataclass per table of a recipe
+sizes.py         parameters and memory, computed beforehand
+flops.py         arithmetic of a training step, for planning and for MFU
+threads.py       small tasks spread over torch's threads; skip it at first
+
+Start with encoder.py and heads.py, then training/loop.py. Needs torch, numpy, pyarrow and safetensors; no Ray, no Beam.
 """

@@ -1,6 +1,6 @@
-"""What a recipe may say about the network and its training: one frozen class a table, one string a field.
+"""The network and training settings of a recipe: one frozen class per table, one docstring per setting.
 
-Names are those of Hugging Face's configurations where they have one. Imports nothing heavy.
+Settings are named as in Hugging Face's configurations where those have them. Imports nothing heavy.
 """
 
 from collections.abc import Mapping
@@ -15,31 +15,32 @@ class EncoderConfig:
     hidden_size: int = 768
     """Width of the hidden states."""
     num_hidden_layers: int = 12
-    """Blocks of attention and feed-forward network."""
+    """Transformer blocks: self-attention and a feed-forward network each."""
     num_attention_heads: int = 12
-    """Heads of each attention; hidden_size is a multiple of it."""
+    """Attention heads per layer; must divide hidden_size."""
     intermediate_size: int = 3072
     """Inner width of the feed-forward networks."""
     hidden_act: Literal["gelu", "gelu_tanh"] = "gelu_tanh"
-    """`gelu_tanh` is what the released weights were trained with; `gelu` is the exact (erf) form."""
+    """`gelu_tanh`: the approximation that the released weights were trained with. `gelu`: the exact (erf) form."""
     hidden_dropout_prob: float = 0.1
-    """Dropout after embeddings, attention and feed-forward networks."""
+    """Dropout after the embeddings, each attention and each feed-forward network."""
     attention_probs_dropout_prob: float = 0.1
-    """Dropout of attention weights."""
+    """Dropout on attention weights."""
     type_vocab_size: int = 2
-    """Kinds of segments: A and B."""
+    """Number of segment types: A and B."""
     initializer_range: float = 0.02
-    """Standard deviation of the initial weights, cut off at two of them."""
+    """Standard deviation of the initial weights, a normal distribution truncated at two standard deviations."""
     layer_norm_eps: float = 1e-12
     """Added to the variance in layer normalisation."""
     positions: Literal["functional", "relative", "absolute"] = "functional"
-    """`functional`: NEZHA's sines and cosines. `relative`: learned rows instead (Shaw). `absolute`: BERT's, with the tokens."""
+    """`functional`: NEZHA's fixed sines and cosines of j - i. `relative`: learned embeddings of j - i (Shaw et al.).
+    `absolute`: learned embeddings added to the tokens, as in BERT."""
     relative_positions: Literal["released", "paper"] = "released"
-    """`released`: index clip(j - i, -m, m) + m, as Huawei's code has it. `paper`: sin and cos of j - i itself, unclipped."""
+    """`released`: table row clip(j - i, -m, m) + m, as in Huawei's code. `paper`: sine and cosine of j - i, unclipped."""
     max_relative_position: int = 64
-    """m of the released form, and of learned relative positions."""
+    """The clipping distance m, for the released form and for learned relative positions."""
     max_position_embeddings: int = 512
-    """Longest sequence that absolute positions can be given to; the others know no limit."""
+    """Longest sequence with absolute positions; relative ones have no limit."""
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.num_attention_heads:
@@ -51,7 +52,7 @@ class EncoderConfig:
 
     @property
     def head_size(self) -> int:
-        """H, the width of one attention head."""
+        """Width H of an attention head."""
         return self.hidden_size // self.num_attention_heads
 
 
@@ -60,46 +61,46 @@ class OptimizerConfig:
     """`[optimizer]`: how gradients become updates."""
 
     variant: Literal["nezha2019", "nvlamb", "adamw"] = "nezha2019"
-    """LAMB of the 2019 release, NVIDIA's LAMB, or AdamW. Learning rates do not carry over, so checkpoints name theirs."""
+    """LAMB as in the 2019 release, NVIDIA's LAMB, or AdamW. Each needs its own learning rate; checkpoints name the variant."""
     beta1: float = 0.9
-    """Decay of the mean of gradients."""
+    """Decay rate of the first moment (mean of gradients)."""
     beta2: float = 0.999
-    """Decay of the mean of squared gradients."""
+    """Decay rate of the second moment (mean of squared gradients)."""
     epsilon: float = 1e-6
-    """Added to the root of the second moment; by `nezha2019` also under the root in the trust ratio."""
+    """Added to the root of the second moment; `nezha2019` also adds it under the root in the trust ratio."""
     weight_decay: float = 0.01
-    """Not applied to biases and layer normalisation."""
+    """Weight decay; biases and layer normalisation are exempt."""
     max_grad_norm: float = 1.0
-    """Gradients of a step are scaled down to this global norm."""
+    """Global norm to which gradients are clipped."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseConfig:
-    """`[[phase]]`: a stretch of training at one sequence length (2019 had two: 128, then 512)."""
+    """`[[phase]]`: a stretch of training at one sequence length (the 2019 release had two: 128, then 512)."""
 
     sequence_length: int
-    """Longest sequence, in tokens."""
+    """Maximum sequence length, in tokens."""
     batch_size: int
-    """Sequences a step, over all workers."""
+    """Sequences per step, over all workers."""
     steps: int
     """Updates of the weights."""
     learning_rate: float = 1.8e-4
-    """Highest learning rate; never multiplied by the number of workers."""
+    """Peak learning rate; not scaled by the number of workers."""
     warmup_steps: int = 0
-    """Steps in which the learning rate rises from 0."""
+    """Steps over which the learning rate rises from 0."""
     schedule: Literal["linear", "polynomial", "wsd", "constant"] = "linear"
-    """How the learning rate falls to 0 after the warm-up: straight, by `power`, or (`wsd`: warm-up, stable, decay) only in the
-    last `decay_steps`, as 1 - sqrt. `constant`: not at all, for a phase that another one follows."""
+    """How the learning rate falls to 0 after the warm-up: `linear`; `polynomial`, with exponent `power`; `wsd` (warm-up,
+    stable, decay), as 1 - sqrt over the last `decay_steps` only. `constant`: not at all, for a phase that another follows."""
     power: float = 1.0
     """Exponent of the polynomial schedule."""
     decay_steps: int = 0
-    """Steps at the end in which the learning rate of `wsd` falls; a tenth to a fifth of all is usual."""
+    """Final steps over which the learning rate of `wsd` falls; usually 10 to 20 % of all steps."""
     ramp_batch_size: int | None = None
-    """Sequences of the first step, where the batch grows: by itself at a time, up to `batch_size`, a multiple of it."""
+    """Batch size of the first step. It grows by this much at a time up to `batch_size`, which must be a multiple of it."""
     ramp_steps: int = 0
-    """Steps in which the batch grows."""
+    """Steps over which the batch grows."""
     weights: dict[str, float] = field(default_factory=dict)
-    """Share of each source in the sequences of a step, by its name; empty = all sources, by their number of rows."""
+    """Relative weight of each source in a batch, by name; empty = all sources, in proportion to their number of rows."""
 
     def __post_init__(self) -> None:
         if self.sequence_length < 8:
@@ -118,66 +119,64 @@ class PhaseConfig:
     def _check_decay(self) -> None:
         if self.schedule != "wsd":
             if self.decay_steps:
-                raise ValueError(f"decay_steps {self.decay_steps} are of schedule 'wsd', not of {self.schedule!r}; set 0")
+                raise ValueError(f"decay_steps {self.decay_steps} needs schedule 'wsd', not {self.schedule!r}; set it to 0")
         elif not 1 <= self.decay_steps <= self.steps - self.warmup_steps:
             raise ValueError(
-                f"schedule 'wsd' decays in its last decay_steps: {self.decay_steps} is not between 1 and the "
-                f"{self.steps - self.warmup_steps} steps after the warm-up"
+                f"decay_steps {self.decay_steps} is not between 1 and the {self.steps - self.warmup_steps} steps after the "
+                "warm-up, as schedule 'wsd' needs"
             )
 
     def _check_ramp(self) -> None:
         if (self.ramp_batch_size is None) != (self.ramp_steps == 0):
-            raise ValueError("ramp_batch_size and ramp_steps go together: where the batch begins, and how long it grows")
+            raise ValueError("ramp_batch_size and ramp_steps go together: the first batch size, and how long it grows")
         if self.ramp_batch_size is None:
             return
         if not 1 <= self.ramp_batch_size < self.batch_size or self.batch_size % self.ramp_batch_size:
-            raise ValueError(
-                f"batch_size {self.batch_size} is not twice, three times, ... ramp_batch_size {self.ramp_batch_size}"
-            )
+            raise ValueError(f"batch_size {self.batch_size} is not a larger multiple of ramp_batch_size {self.ramp_batch_size}")
         if not 0 < self.ramp_steps <= self.steps:
             raise ValueError(f"ramp_steps {self.ramp_steps} is not between 1 and steps {self.steps}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """`[training]`: how the loop runs."""
+    """`[training]`: how the training loop runs."""
 
     start_from: str = ""
-    """URL of weights to begin with: an export, or what `nezha-pipe convert` reads. [encoder] and vocabulary must be theirs."""
+    """URL of initial weights: an export, or anything `nezha-pipe convert` reads. [encoder] and the vocabulary must match."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """`auto` = bf16 where the device computes in it fast, fp16 on GPUs that have units for that alone, else fp32."""
+    """`auto`: bf16 if the device has fast bf16 arithmetic, fp16 on GPUs with fast fp16 only, otherwise fp32."""
     loss_scale: Literal["torch", "2019"] = "torch"
-    """How the loss scale of fp16 begins and moves: as torch's (from 65,536) or as the 2019 release's (from 2^32)."""
+    """How the fp16 loss scale starts and adapts: as in torch (from 65,536) or as in the 2019 release (from 2^32)."""
     attention: Literal["auto", "eager", "sdpa", "banded", "triton"] = "auto"
-    """Which of the equal ways to compute attention; `auto` = the fastest that this machine can."""
+    """Implementation of attention; all give the same result. `auto`: the fastest that this machine supports."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """Let torch.compile fuse the network's operations; `auto` = on GPUs. Compiled code is kept in a cache folder."""
+    """Let torch.compile fuse the network's operations; `auto`: on GPUs only. Compiled code is cached on disk."""
     activation_checkpointing: bool = False
-    """Compute activations again in the backward pass in place of keeping them: a third more arithmetic, far less memory."""
+    """Recompute activations in the backward pass instead of storing them: a third more arithmetic, far less memory."""
     micro_batch_tokens: int = 8_192
-    """Most tokens, padding included, that go through the network at once; a step is cut into as many as it needs."""
+    """Maximum tokens per forward pass, padding included; each step is split into as many micro-batches as it needs."""
     validate_every: int = 1_000
-    """Steps between two measurements of the validation loss."""
+    """Steps between measurements of the validation loss."""
     validation_sequences: int = 2_048
-    """Most sequences measured, per source."""
+    """Maximum validation sequences per source."""
     checkpoint_every: int = 1_000
-    """Steps between two checkpoints: what a failure may cost."""
+    """Steps between checkpoints: the most work that a failure can lose."""
     keep_checkpoints: int = 3
-    """Newest checkpoints kept; the best by validation loss is always kept."""
+    """Number of newest checkpoints to keep; the best by validation loss is always kept."""
     average_checkpoints: int = 1
-    """What is exported: 1 = the best checkpoint, more = the mean of the weights of so many newest ones (keep as many)."""
+    """What to export: 1 = the best checkpoint; n > 1 = the mean of the n newest, so keep_checkpoints must be at least n."""
     log_every: int = 10
-    """Steps between two lines of metrics."""
+    """Steps between rows of metrics."""
     spike_sigma: float = 6.0
-    """A step whose loss or gradient norm is above the mean by more standard deviations than this is left out; 0 = never."""
+    """Skip a step whose loss or gradient norm is more than this many standard deviations above the recent mean; 0 = never."""
     spike_window: int = 128
-    """Newest updates that this mean and deviation are of."""
+    """Number of recent updates in this mean and standard deviation."""
     rollback_after: int = 10
-    """Bad steps in a row (not finite, or spikes) after which training goes back to the last checkpoint, and passes them by."""
+    """Bad steps in a row (not finite, or spikes) after which training rolls back to a checkpoint and skips their samples."""
     skipped_ranges: tuple[tuple[int, int, int], ...] = ()
-    """Samples to pass by: [phase, first, end], phases from 0. Given those of a run's state.json, another run repeats it."""
+    """Samples to skip: [phase, first, end], phases from 0. With the ranges in a run's state.json another run reproduces it."""
     mlm_normalisation: Literal["global", "per_worker"] = "global"
-    """What the masked-word loss is divided by: the step's masked tokens over all workers, or as in 2019 each worker's own."""
+    """Divisor of the MLM loss: the step's masked tokens over all workers, or each worker's own, as in 2019."""
 
     def __post_init__(self) -> None:
         every = ("validate_every", "checkpoint_every", "log_every")
@@ -201,7 +200,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
-    """All that pretraining needs to know; written whole into every checkpoint, so that one can be opened with nothing else."""
+    """Everything that pretraining needs to know. Every checkpoint contains it, so a checkpoint can be opened by itself."""
 
     phases: tuple[PhaseConfig, ...]
     seed: int = 12_345
@@ -215,7 +214,7 @@ class PretrainConfig:
 
     @staticmethod
     def from_json(document: Mapping[str, Any]) -> "PretrainConfig":
-        """The configuration in a JSON document; also in the config.json of a checkpoint, which has more fields."""
+        """Read a configuration from a JSON document, such as the config.json of a checkpoint, which has more fields."""
         return PretrainConfig(
             phases=tuple(PhaseConfig(**phase) for phase in document["phases"]),
             encoder=EncoderConfig(**document.get("encoder", {})),

@@ -1,19 +1,19 @@
-"""The NEZHA encoder: BERT's post-LN blocks without absolute positions; every layer's attention sees relative ones.
+"""The NEZHA encoder: BERT's post-LN blocks, with relative positions in every attention layer and no absolute ones.
 
-`positions = "absolute"` makes it BERT's, `"relative"` gives each layer learned tables: what the paper compares with.
+The alternatives that the paper compares with: `positions = "absolute"` gives BERT, `"relative"` a learned table per layer.
 
-    今天天气 -> [CLS] 今 天 天 气 [SEP] -> input_ids (1, 6) -> hidden states (1, 6, D) -> pool: one vector a sequence (1, D)
+    今天天气 -> [CLS] 今 天 天 气 [SEP] -> input_ids (1, 6) -> hidden states (1, 6, D) -> pool: one vector per sequence (1, D)
 
-    x = dropout(LayerNorm(word[id] + token_type[segment]))          (+ position[i] of BERT)
+    x = dropout(LayerNorm(word[id] + token_type[segment]))          (BERT: + position[i])
     for each layer:
         x = LayerNorm(x + dropout(dense(attention(x))))
         x = LayerNorm(x + dropout(dense(gelu(dense(x)))))
 
-Nothing is computed at padding: all layers work on the tokens of a batch one after another (model/attention/packing.py).
+Padding costs nothing: the layers see only the tokens of a batch, concatenated (model/attention/packing.py).
 
-Modules are named so that the keys of `state_dict` are those of Hugging Face's NEZHA without its "nezha." in front.
+Modules are named so that the keys of `state_dict` are those of Hugging Face's NEZHA without the prefix "nezha.".
 Sources: arXiv 1909.00204, section 3; Huawei's modeling.py, lines 165-245 and 1140-1165.
-Shapes: B batch, L sequence length, T tokens of a batch without its padding, D hidden size.
+Shapes: B batch size, L sequence length, T tokens of a batch without padding, D hidden size.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ from pipeline.errors import RecipeError
 
 
 class LayerNorm(nn.LayerNorm):
-    """Layer normalisation in float32 at least, whatever the type of its input: epsilon 1e-12 is nothing in half precision."""
+    """Layer normalisation in at least float32, whatever the input type: in half precision epsilon 1e-12 rounds to zero."""
 
     def forward(self, input: Tensor) -> Tensor:
         wide = torch.promote_types(input.dtype, torch.float32)
@@ -41,7 +41,7 @@ class LayerNorm(nn.LayerNorm):
 
 
 class Embeddings(nn.Module):
-    """Tokens and segments become vectors. [PAD] is a row like any other, as in the code of the release."""
+    """Token and segment embeddings. [PAD] has an ordinary, trainable row, as in the released code."""
 
     def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Embeddings(nn.Module):
         self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor | None, positions: Tensor | None) -> Tensor:
-        """(T,) ids, segments and positions to (T, D); without segments, all is the first one."""
+        """Embed ids, segments and positions, (T,) int64 each, as (T, D). Without segments, every token is in segment A."""
         if token_type_ids is None:
             token_type_ids = torch.zeros_like(input_ids)
         embedded = self.word_embeddings(input_ids) + self.token_type_embeddings(token_type_ids)
@@ -64,7 +64,7 @@ class Embeddings(nn.Module):
 
 
 class Residual(nn.Module):
-    """The end of both halves of a block: LayerNorm(residual + dropout(dense(x)))."""
+    """The output of attention and of the feed-forward network: LayerNorm(residual + dropout(dense(x)))."""
 
     def __init__(self, config: EncoderConfig, width: int) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Residual(nn.Module):
 
 
 class Dense(nn.Module):
-    """A linear layer and its activation: GELU (hidden_act) inside a block and the masked-word head, tanh in the pooler."""
+    """A linear layer and its activation: GELU (`hidden_act`) inside a block, tanh in the pooler."""
 
     def __init__(self, width: int, out: int, activation: nn.Module) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class Dense(nn.Module):
 
 
 class Attention(nn.Module):
-    """The first half of a block."""
+    """Self-attention with its output projection, residual and LayerNorm: the first half of a block."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then the feed-forward network."""
+    """A Transformer block: attention, then the feed-forward network."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Embeddings, blocks and pooler. Any length works, but with absolute positions."""
+    """Embeddings, blocks and pooler. Sequences may have any length, unless positions are absolute."""
 
     def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
         super().__init__()
@@ -131,26 +131,32 @@ class Encoder(nn.Module):
         initialise(self, config)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None) -> Tensor:
-        """Hidden states of the last layer, (B, L, D).
+        """Return the hidden states of the last layer, (B, L, D). Their values at padding are meaningless.
 
-        `input_ids`, `token_type_ids`: (B, L) int64. `attention_mask`: (B, L) bool, True where there is a token (None: all).
-        What stands at padded positions of the result means nothing.
+        input_ids, token_type_ids: (B, L) int64
+        attention_mask: (B, L) bool, True for tokens, False for padding; None: no padding
         """
         packing = self.packing(input_ids, attention_mask)
         return packing.pad(self.packed(input_ids, token_type_ids, packing))
 
     def packing(self, input_ids: Tensor, attention_mask: Tensor | None, lengths: Sequence[int] | None = None) -> Packing:
-        """Where the tokens of a padded batch (B, L) stand. `lengths` (B,), if known, spares a GPU the wait for its mask."""
+        """Return where the tokens of a padded batch are. With `lengths` (B,) the host need not wait for a mask on the GPU.
+
+        input_ids, attention_mask: (B, L)
+        """
         if attention_mask is None:
             return Packing.full(input_ids.shape[0], input_ids.shape[1], input_ids.device)
         return Packing.of(attention_mask, lengths)
 
     def packed(self, input_ids: Tensor, token_type_ids: Tensor | None, packing: Packing) -> Tensor:
-        """Hidden states (T, D) of the tokens alone, sequence after sequence; ids and segments are padded (B, L)."""
+        """Return the hidden states (T, D) of the tokens alone, sequence after sequence.
+
+        input_ids, token_type_ids: (B, L) int64, padded. Raises: RecipeError where absolute positions do not reach that far.
+        """
         if self.config.positions == "absolute" and packing.longest > self.config.max_position_embeddings:
             raise RecipeError(
                 f"a sequence of {packing.longest} tokens is longer than max_position_embeddings "
-                f"{self.config.max_position_embeddings}: cut it, or take functional positions"
+                f"{self.config.max_position_embeddings}: shorten it, or use functional positions"
             )
         positions = packing.positions if self.config.positions == "absolute" else None
         segments = None if token_type_ids is None else packing.pack(token_type_ids)
@@ -163,7 +169,7 @@ class Encoder(nn.Module):
         return hidden
 
     def pool(self, hidden: Tensor) -> Tensor:
-        """One vector a sequence, from its first position: (B, L, D) -> (B, D)."""
+        """Return one vector per sequence, from its first position: (B, L, D) -> (B, D)."""
         pooled: Tensor = self.pooler(hidden[:, 0])
         return pooled
 
@@ -174,25 +180,28 @@ class Encoder(nn.Module):
         return layers
 
     def use_attention(self, implementation: str) -> None:
-        """Compute attention in all layers by `auto`, `eager`, `sdpa`, `banded` or `triton` (model/attention)."""
+        """Set the implementation of attention in all layers: `auto`, `eager`, `sdpa`, `banded` or `triton`."""
         if implementation not in IMPLEMENTATIONS:
-            raise RecipeError(f"attention {implementation!r} is not known; take one of {', '.join(IMPLEMENTATIONS)}")
+            raise RecipeError(f"unknown attention {implementation!r}; use one of {', '.join(IMPLEMENTATIONS)}")
         for part in self.modules():
             if isinstance(part, SelfAttention):
                 part.implementation = implementation
 
     def checkpoint_activations(self, on: bool) -> None:
-        """Keep the input of each block only, and compute the block again in the backward pass: less memory, a third slower."""
+        """Store only the input of each block and recompute the block in the backward pass: less memory, a third slower."""
         self.checkpointing = on
 
 
 def gelu(config: EncoderConfig) -> nn.GELU:
-    """`gelu_tanh` as in the TensorFlow code that trained the released weights; `gelu` is the exact form."""
+    """Return the activation: the tanh approximation, as in the TensorFlow code of the release, or the exact form."""
     return nn.GELU(approximate="tanh" if config.hidden_act == "gelu_tanh" else "none")
 
 
 def initialise(module: nn.Module, config: EncoderConfig) -> None:
-    """Fresh weights as BERT has them: matrices truncated normal, cut at two sigma; biases 0; LayerNorm 1 and 0."""
+    """Initialise weights as BERT does: matrices from a normal distribution truncated at two sigma, biases 0.
+
+    LayerNorm keeps torch's initial weights 1 and biases 0.
+    """
     sigma = config.initializer_range
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Embedding):

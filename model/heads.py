@@ -1,13 +1,14 @@
-"""What stands on the encoder: the two pretraining tasks, and the heads that fine-tuning puts in their place.
+"""Models on top of the encoder: the two pretraining heads, and the heads that fine-tuning replaces them with.
 
-    [CLS] 今 天 [MASK] 气 [SEP]   PretrainingModel: a score of each token of the vocabulary at [MASK] (天 should win), and
+    [CLS] 今 天 [MASK] 气 [SEP]   PretrainingModel: a score for each token of the vocabulary at [MASK] (天 should win), and
                                  two for the pair of segments: B follows A, or is random
-    [CLS] 房 间 很 大 [SEP]       SequenceClassifier: a score of each label (positive)
-    [CLS] 我 在 北 京 [SEP]       TokenClassifier: a score of each tag at each token (O O O B-LOC I-LOC O)
+    [CLS] 房 间 很 大 [SEP]       SequenceClassifier: a score for each label (positive)
+    [CLS] 我 在 北 京 [SEP]       TokenClassifier: a score for each tag at each token (O O O B-LOC I-LOC O)
 
-All name the encoder `nezha`, so that weights move from one to another by their keys, which are Hugging Face's.
+All of them name the encoder `nezha`, so weights move between them by key. The keys are Hugging Face's.
 Source: Huawei's run_pretraining.py, lines 271-336.
-Shapes: B batch, L sequence length, K masked tokens of a batch, D hidden size, V vocabulary.
+Shapes: B batch size, L sequence length, T tokens of a batch without padding, K masked tokens of a batch, D hidden size,
+V vocabulary size.
 """
 
 from collections.abc import Sequence
@@ -21,11 +22,11 @@ from model.config import EncoderConfig
 from model.encoder import Encoder, LayerNorm, gelu, initialise
 
 VOCABULARY_MULTIPLE = 64
-"""Matrix units work in such blocks. BERT's 21,128 tokens are scored as 21,184, and what is too much is cut off again."""
+"""Block size of matrix units. BERT's 21,128 tokens are padded to 21,184 for the product, and the result is cut back."""
 
 
 class Transform(nn.Module):
-    """What the masked-word head does before it compares with the vocabulary: LayerNorm(gelu(dense(x)))."""
+    """The hidden layer of the MLM head: LayerNorm(gelu(dense(x)))."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -39,21 +40,25 @@ class Transform(nn.Module):
 
 
 class MLMHead(nn.Module):
-    """Scores over the vocabulary. Its matrix is that of the word embeddings, which is handed in: it is kept and stored once."""
+    """The masked language modelling (MLM) head: scores over the vocabulary.
+
+    Its output matrix is the word embeddings, which are passed to `forward`, so they are kept and stored once.
+    """
 
     def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
         super().__init__()
         self.transform = Transform(config)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
-    def forward(self, hidden_KD: Tensor, words_VD: Tensor) -> Tensor:
-        extra = -len(words_VD) % VOCABULARY_MULTIPLE
-        words, bias = F.pad(words_VD, (0, 0, 0, extra)), F.pad(self.bias, (0, extra))
-        return F.linear(self.transform(hidden_KD), words, bias)[:, : len(words_VD)]
+    def forward(self, hidden_KD: Tensor, embeddings_VD: Tensor) -> Tensor:
+        """Return scores (K, V) of masked positions (K, D)."""
+        padding = -len(embeddings_VD) % VOCABULARY_MULTIPLE
+        matrix, bias = F.pad(embeddings_VD, (0, 0, 0, padding)), F.pad(self.bias, (0, padding))
+        return F.linear(self.transform(hidden_KD), matrix, bias)[:, : len(embeddings_VD)]
 
 
 class PretrainingHeads(nn.Module):
-    """The heads of both tasks, named as Hugging Face names them."""
+    """Both pretraining heads, under Hugging Face's names."""
 
     def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
         super().__init__()
@@ -63,7 +68,7 @@ class PretrainingHeads(nn.Module):
 
 
 class PretrainingModel(nn.Module):
-    """The encoder with the masked-word head and the sentence-pair head."""
+    """The encoder with the MLM head and the sentence-pair head."""
 
     def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
         super().__init__()
@@ -78,23 +83,28 @@ class PretrainingModel(nn.Module):
         mask_positions: Tensor,
         lengths: Sequence[int] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Scores of the masked tokens (K, V) and of the pairs (B, 2), both float32.
+        """Return the scores of masked tokens (K, V) and of pairs (B, 2), both float32.
 
-        `mask_positions` (K,) int64 are indices into the flattened batch, row * L + position. Only these reach the vocabulary:
-        all B * L would cost a base model at length 128 another sixth of its arithmetic. `lengths` (B,) are those of the rows,
-        if the host knows them: a GPU then need not be waited for.
+        input_ids, token_type_ids: (B, L) int64
+        attention_mask: (B, L) bool, True for tokens
+        mask_positions: (K,) int64, indices row * L + position into the flattened batch. Only these are scored: all B * L
+            positions would add a sixth to the arithmetic of a base model at length 128.
+        lengths: (B,) tokens per row, if the host knows them; it then does not wait for the GPU.
         """
+        # Encode the tokens, without padding.
         packing = self.nezha.packing(input_ids, attention_mask, lengths)
         hidden_TD = self.nezha.packed(input_ids, token_type_ids, packing)
+        # Score the vocabulary at masked positions.
         masked_KD = hidden_TD.index_select(0, packing.packed(mask_positions))
         mlm_logits: Tensor = self.cls.predictions(masked_KD, self.nezha.embeddings.word_embeddings.weight)
+        # Score the pair of segments at [CLS].
         first_BD = hidden_TD.index_select(0, packing.first)
         pair_logits: Tensor = self.cls.seq_relationship(self.nezha.pooler(first_BD))
         return mlm_logits.float(), pair_logits.float()
 
 
 class SequenceClassifier(nn.Module):
-    """One score per label for a whole sequence or pair: a linear layer on the pooled first position."""
+    """One score per label for a whole sequence or pair of sequences: a linear layer on the pooled first position."""
 
     def __init__(self, config: EncoderConfig, vocab_size: int, num_labels: int) -> None:
         super().__init__()
@@ -111,7 +121,7 @@ class SequenceClassifier(nn.Module):
 
 
 class TokenClassifier(nn.Module):
-    """One score per tag for each token: a linear layer on the hidden states. The pooler is not used."""
+    """One score per tag for each token: a linear layer on the hidden states. The pooler is unused."""
 
     def __init__(self, config: EncoderConfig, vocab_size: int, num_labels: int) -> None:
         super().__init__()

@@ -1,11 +1,10 @@
-"""How large a network is: its parameters, and the memory that training it takes.
+"""The size of a network: its parameters, and the memory that training it takes.
 
     parameters(EncoderConfig(), 21_128)      102,489,226: NEZHA-base with both pretraining heads
     training_memory(...)                     weights 0.61 GB, gradients 0.41 GB, optimizer 0.82 GB, activations 3.6 GB, ...
 
-Parameters are exact. Activations are counted tensor by tensor, and are within a quarter of what torch keeps (a test compares
-them); what an allocator adds (a tenth, about), the context of the device (half a GB), and the buffers of communication are not
-in it.
+Parameters are exact. Activations are counted tensor by tensor and are within 25 % of what torch keeps (a test compares them).
+Not included: allocator overhead (about 10 %), the device context (half a GB) and communication buffers.
 """
 
 from dataclasses import dataclass, fields
@@ -16,7 +15,7 @@ FLOAT32 = 4
 
 
 def parameters(encoder: EncoderConfig, vocabulary_size: int) -> int:
-    """Weights of the encoder, its pooler and both pretraining heads; word embeddings are counted once."""
+    """Return the number of weights of the encoder, its pooler and both pretraining heads, word embeddings counted once."""
     width, inner = encoder.hidden_size, encoder.intermediate_size
     norm = 2 * width
     layer = 4 * (width * width + width) + (width * inner + inner) + (inner * width + width) + 2 * norm
@@ -32,17 +31,17 @@ def parameters(encoder: EncoderConfig, vocabulary_size: int) -> int:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on one device while training."""
+    """Bytes on one device during training."""
 
     weights: int
-    """float32, and beside them the copies that products of half precision take."""
+    """float32 weights, plus their copies for half-precision products."""
     gradients: int
     optimizer: int
-    """Two moments in float32: LAMB's as AdamW's."""
+    """Two float32 moments, for LAMB and AdamW alike."""
     activations: int
-    """What the backward pass of one micro-batch keeps."""
+    """What the backward pass of one micro-batch needs."""
     logits: int
-    """Scores of the vocabulary at the masked positions of one micro-batch, and their gradient."""
+    """Scores over the vocabulary at the masked positions of one micro-batch, and their gradient."""
 
     @property
     def total(self) -> int:
@@ -53,39 +52,39 @@ def training_memory(
     encoder: EncoderConfig,
     vocabulary_size: int,
     micro_batch_tokens: int,
-    masked_share: float,
+    mask_ratio: float,
     *,
     half: bool = True,
     activation_checkpointing: bool = False,
 ) -> Memory:
-    """What a step takes at most, all positions of a micro-batch filled.
+    """Return the peak memory of a step whose micro-batches have no padding.
 
-    `half`: bf16 or fp16 products, else float32. With checkpointing a layer keeps its input alone, and one layer at a time is
-    computed again.
+    `half`: products in bf16 or fp16 instead of float32. With activation checkpointing, layers store their input only and are
+    recomputed one at a time.
     """
     weights, wide = parameters(encoder, vocabulary_size), 2 if half else FLOAT32
     layers = encoder.num_hidden_layers
     whole = activation_bytes(encoder, half=half)
-    a_token = FLOAT32 * encoder.hidden_size * layers + whole if activation_checkpointing else whole * layers
-    masked = round(masked_share * micro_batch_tokens)
+    per_token = FLOAT32 * encoder.hidden_size * layers + whole if activation_checkpointing else whole * layers
+    masked = round(mask_ratio * micro_batch_tokens)
     return Memory(
         weights=weights * (FLOAT32 + (wide if half else 0)),
         gradients=weights * FLOAT32,
         optimizer=weights * 2 * FLOAT32,
-        activations=micro_batch_tokens * a_token,
+        activations=micro_batch_tokens * per_token,
         logits=masked * vocabulary_size * (wide + 2 * FLOAT32),
     )
 
 
 def activation_bytes(encoder: EncoderConfig, *, half: bool = True) -> int:
-    """Bytes a token that the backward pass of one layer keeps, attention as a fused kernel that keeps no scores.
+    """Return the bytes per token that a layer keeps for the backward pass, with fused attention, which keeps no scores.
 
-    As Korthikanti et al. count (arXiv 2205.05198, section 4.1), but LayerNorm in float32, and with functional positions
-    queries, keys, values and context of twice the width (half of it is the encoding).
+    Counted as by Korthikanti et al. (arXiv 2205.05198, section 4.1), except that LayerNorm is float32, and that functional
+    positions double the width of queries, keys, values and context (half of it is the encoding).
     """
     width, inner, wide = encoder.hidden_size, encoder.intermediate_size, 2 if half else FLOAT32
     attention = (1 + (8 if encoder.positions == "functional" else 4) + 1) * width * wide  # input; q, k, v, context; dense
     norms = 2 * width * FLOAT32
     feed_forward = (width + 2 * inner) * wide  # input; before and after the activation
-    masks = 2 * width if encoder.hidden_dropout_prob else 0  # one byte a place
+    masks = 2 * width if encoder.hidden_dropout_prob else 0  # one byte per element
     return attention + norms + feed_forward + masks

@@ -95,12 +95,12 @@ def test_a_ramp_may_take_fewer_steps_than_it_has_stairs() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"schedule": "wsd"}, "decays in its last decay_steps: 0 is not between 1 and the 8 steps after the warm-up"),
+        ({"schedule": "wsd"}, "decay_steps 0 is not between 1 and the 8 steps after the warm-up"),
         ({"schedule": "wsd", "decay_steps": 9}, "9 is not between 1 and the 8 steps"),
-        ({"decay_steps": 3}, "decay_steps 3 are of schedule 'wsd', not of 'linear'"),
+        ({"decay_steps": 3}, "decay_steps 3 needs schedule 'wsd', not 'linear'"),
         ({"ramp_batch_size": 64}, "go together"),
         ({"ramp_steps": 3}, "go together"),
-        ({"ramp_batch_size": 100, "ramp_steps": 3}, "batch_size 256 is not twice, three times, ... ramp_batch_size 100"),
+        ({"ramp_batch_size": 100, "ramp_steps": 3}, "batch_size 256 is not a larger multiple of ramp_batch_size 100"),
         ({"ramp_batch_size": 256, "ramp_steps": 3}, "ramp_batch_size 256"),
         ({"ramp_batch_size": 0, "ramp_steps": 3}, "ramp_batch_size 0"),
         ({"ramp_batch_size": 64, "ramp_steps": 13}, "ramp_steps 13 is not between 1 and steps 12"),
