@@ -47,13 +47,13 @@ def export_checkpoint(
     """
     from model.exporting.export import export_model
     from model.heads import PretrainingModel
-    from model.training import checkpoint
-    from model.training.run import pretrain_config
+    from model.checkpoints import checkpoint
+    from model.config import PretrainConfig
     from pipeline.tokenization.vocab import Vocab
 
     loaded = checkpoint.load(checkpoint_url)
     vocab = Vocab.from_bytes(loaded.vocabulary, f"{checkpoint_url}/vocab.txt")
-    config = pretrain_config(loaded.config)
+    config = PretrainConfig.from_json(loaded.config)
     model = PretrainingModel(config.encoder, len(vocab))
     model.load_state_dict(loaded.model)
     names: list[str] = []
@@ -81,7 +81,7 @@ def training_folder_of(checkpoint_url: str) -> str:
 
     It is two levels above attempt-0001/checkpoint-00003250, and one above the mean of several checkpoints.
     """
-    from model.training.checkpoint import attempts
+    from model.checkpoints.checkpoint import attempts
 
     above = storage.parent(checkpoint_url)
     return above if attempts(above) else storage.parent(above)
@@ -183,7 +183,7 @@ def training_facts(shards: Mapping[str, Finished], config: "PretrainConfig", sta
 
 def validation(training_folder: str, step: int) -> list[dict[str, Any]]:
     """Return the rows of the last validation up to a step; empty if there are no metrics."""
-    from model.training.checkpoint import read_metrics
+    from model.checkpoints.checkpoint import read_metrics
 
     rows = [row for row in read_metrics(training_folder) if row.get("kind") == "validation" and row["step"] <= step]
     last = max((row["step"] for row in rows), default=0)
@@ -195,7 +195,7 @@ def find_checkpoint(url: str) -> str:
 
     Raises: CheckpointError if it is neither.
     """
-    from model.training.checkpoint import BEST, MARKER
+    from model.checkpoints.checkpoint import BEST, MARKER
 
     if storage.exists(storage.join(url, MARKER)):
         return url
@@ -206,7 +206,7 @@ def find_checkpoint(url: str) -> str:
 
 def describe_checkpoint(checkpoint_url: str, training_folder: str) -> str:
     """Describe in one line which checkpoint of a training folder is exported, and whether training is finished."""
-    from model.training.checkpoint import BEST
+    from model.checkpoints.checkpoint import BEST
     from model.training.metrics import PROGRESS
 
     best = storage.read_json(storage.join(training_folder, BEST))

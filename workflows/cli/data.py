@@ -49,13 +49,13 @@ def prepare(
       nezha-pipe prepare --corpus news --input 'news/*.jsonl.gz' --vocab vocab.txt --output s3://bucket/data --workers 4
       nezha-pipe prepare my.toml --output data --runner ray --runner-option address=head:6379
     """
-    from workflows.preparing import data_chain, running_on, wake_workers, write_tfrecords
+    from workflows.preparing import data_chain, running_on, warm_up_workers, write_tfrecords
 
     chain = data_chain(recipe, settings, output, workers, **corpus)
     steps = chain.data_steps()
     with running_on(runner, runner_settings, chain):
         chain.check()
-        wake_workers(runner, chain)
+        warm_up_workers(runner, chain)
         run_steps(chain, steps, lambda chain, finished: call_steps(chain, steps, finished))
         pointer = {**chain.prepare(), "output": chain.root, "report": chain.data_report().file("report.html")}
     if form == "tfrecord":
@@ -65,7 +65,7 @@ def prepare(
 
 @click.command()
 @click.argument("url")
-@click.option("--rows", type=click.IntRange(0), default=3, show_default=True, help="Number of rows to show.")
+@click.option("--rows", type=click.IntRange(0), metavar="N", default=3, show_default=True, help="Number of rows to show.")
 @click.option("--draw", type=click.IntRange(0), metavar="N", help="Which static mask to show, for shards with several.")
 @click.option(
     "--document", metavar="ID", help="Follow the document with this id through all stages; URL is then an output folder."

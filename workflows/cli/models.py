@@ -15,13 +15,21 @@ from workflows.cli.options import json_option, output_option, workers_option
 @click.argument("model")
 @click.option("--data", required=True, metavar="URL", help="Folder with the files of the tasks.")
 @click.option("--tasks", default="sentiment,entities", metavar="A,B", help="Tasks to score; see docs/evaluation.md.")
-@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Fine-tuning runs per task.")
-@click.option("--epochs", type=click.IntRange(1), default=3, show_default=True, help="Passes over the training examples.")
-@click.option("--learning-rate", type=float, default=3e-5, show_default=True, help="Peak learning rate.")
-@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Examples per step.")
-@click.option("--max-length", type=click.IntRange(4), default=128, show_default=True, help="Longest input, in tokens.")
-@click.option("--train-examples", type=click.IntRange(0), default=0, help="Maximum number of training examples; 0 = all.")
-@click.option("--test-examples", type=click.IntRange(0), default=0, help="Maximum number of examples to score on; 0 = all.")
+@click.option("--seeds", type=click.IntRange(1), metavar="N", default=3, show_default=True, help="Fine-tuning runs per task.")
+@click.option(
+    "--epochs", type=click.IntRange(1), metavar="N", default=3, show_default=True, help="Passes over the training examples."
+)
+@click.option("--learning-rate", type=float, metavar="RATE", default=3e-5, show_default=True, help="Peak learning rate.")
+@click.option("--batch-size", type=click.IntRange(1), metavar="N", default=32, show_default=True, help="Examples per step.")
+@click.option(
+    "--max-length", type=click.IntRange(4), metavar="N", default=128, show_default=True, help="Longest input, in tokens."
+)
+@click.option(
+    "--train-examples", type=click.IntRange(0), metavar="N", default=0, help="Maximum number of training examples; 0 = all."
+)
+@click.option(
+    "--test-examples", type=click.IntRange(0), metavar="N", default=0, help="Maximum number of examples to score on; 0 = all."
+)
 @click.option("--baseline/--no-baseline", default=True, help="Also score the same network without pretraining.")
 @output_option("scores")
 @workers_option
@@ -57,7 +65,7 @@ def evaluate(model: str, data: str, tasks: str, output: str, workers: int | None
 @click.command("fill-mask")
 @click.argument("model")
 @click.argument("text")
-@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Number of guesses per word.")
+@click.option("--top", type=click.IntRange(1), metavar="N", default=5, show_default=True, help="Number of guesses per word.")
 @json_option
 def fill_mask(model: str, text: str, top: int, as_json: bool) -> None:
     """Predict the words hidden by [MASK] in TEXT.
@@ -101,8 +109,12 @@ def fill_mask(model: str, text: str, top: int, as_json: bool) -> None:
 )
 @click.option("--normalise/--no-normalise", default=True, help="Scale vectors to length 1, for cosine similarity.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True, help="Type to compute in.")
-@click.option("--max-length", type=click.IntRange(3), default=512, show_default=True, help="Longest input, in tokens.")
-@click.option("--batch-tokens", type=click.IntRange(1), default=8_192, show_default=True, help="Most tokens per batch.")
+@click.option(
+    "--max-length", type=click.IntRange(3), metavar="N", default=512, show_default=True, help="Longest input, in tokens."
+)
+@click.option(
+    "--batch-tokens", type=click.IntRange(1), metavar="N", default=8_192, show_default=True, help="Most tokens per batch."
+)
 @json_option
 def embed(model: str, inputs: Sequence[str], output: str, as_json: bool, **settings: Any) -> None:
     """Compute one vector per text and write them, in input order, to a Parquet file.

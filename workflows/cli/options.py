@@ -20,10 +20,10 @@ def recipe_options(command: Command) -> Command:
     return click.argument("recipe", default="tiny")(setting(command))
 
 
-def output_option(default: str | None = None, **more: Any) -> Callable[[Command], Command]:
+def output_option(default: str | None = None) -> Callable[[Command], Command]:
     """Return a decorator that adds --output; the option is required unless it has a default."""
     text = "Folder for the results: a path or any fsspec URL (s3://bucket/run)."
-    return click.option("--output", default=default, metavar="URL", help=text, required=default is None, **more)
+    return click.option("--output", default=default, show_default=True, metavar="URL", help=text, required=default is None)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

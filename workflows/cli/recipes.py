@@ -115,7 +115,7 @@ def ablate(
     """Train and score RECIPE and variants of it, and compare them in one table.
 
     Steps that variants have in common run once, and an interrupted ablation resumes. The row `none` is the network of RECIPE
-    fine-tuned without pretraining. OUTPUT also gets results.json, results.md and results.html.
+    fine-tuned without pretraining. Also writes results.json, results.md and results.html to OUTPUT.
 
     \b
     Example:

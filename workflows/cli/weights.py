@@ -55,7 +55,7 @@ def pretrain(recipe: str, settings: Sequence[str], data: str, output: str, worke
 @click.command()
 @click.argument("checkpoint")
 @output_option()
-@click.option("--name", default="nezha", help="Name of the model in its model card.")
+@click.option("--name", default="nezha", show_default=True, help="Name of the model in its model card.")
 @click.option(
     "--data",
     metavar="URL",
@@ -117,7 +117,7 @@ def export(checkpoint: str, output: str, name: str, data: str | None, average: i
 
 def _export_weights(place: str, folder: str, name: str, data: str | None, average: int, average_of: Any) -> None:
     """Export the best checkpoint at `place`, or the mean of several."""
-    from model.training.averaging import mean_of
+    from model.checkpoints.averaging import mean_of
     from workflows.exporting import describe_checkpoint, export_checkpoint, find_checkpoint
 
     which = mean_of(place, average, average_of) if average > 1 else contextlib.nullcontext(find_checkpoint(place))
@@ -149,11 +149,12 @@ def _export_weights(place: str, folder: str, name: str, data: str | None, averag
 @click.option("--name", default="nezha", show_default=True, help="Name of the model in its model card.")
 @json_option
 def convert(source: str, folder: str, as_json: bool, **settings: Any) -> None:
-    """Convert weights between Huawei's TensorFlow and PyTorch, Hugging Face's NEZHA, BERT and our format.
+    """Convert weights between the formats of Huawei, Hugging Face and nezha-pipe.
 
-    IN is a folder, a file of weights, the prefix of a TensorFlow checkpoint, or one of our training folders; its format is
-    detected from its content. Weights that contradict their configuration are refused. Notes on standard error say which
-    weights were left out or initialised.
+    Reads NEZHA from Huawei's TensorFlow and PyTorch code and from Hugging Face, BERT, and our own checkpoints. IN is a folder,
+    a file of weights, the prefix of a TensorFlow checkpoint, or a training folder; its format is detected from its content.
+    Weights that contradict their configuration are refused. Notes on standard error say which weights were left out or
+    initialised.
 
     \b
     Examples:

@@ -147,7 +147,7 @@ def _run_in_processes(runs: Sequence[Run], finished: dict[Run, list[Score]], wor
     remaining = [run for run in runs if run not in finished]
     # Spawned, not forked: torch's threads do not survive a fork.
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(remaining)), spawn, processes.end_with, (os.getpid(),)) as pool:
+    with ProcessPoolExecutor(min(workers, len(remaining)), spawn, processes.exit_with, (os.getpid(),)) as pool:
         futures = {pool.submit(run_one, run): run for run in remaining}
         for future in as_completed(futures):
             run = futures[future]

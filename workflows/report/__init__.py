@@ -5,8 +5,8 @@
     data_figures.py       sources, samples, changes, duplicates, lengths, languages, wikitext
     shard_figures.py      tokens, unknown characters, masks, row lengths
     timings.py            seconds and throughput of each stage
-    captions.py           a sentence or two under each figure; data_captions.py: those on data
-    data_captions.py
+    captions.py           the captions of training and scores
+    data_captions.py      the captions of data
     display_names.py      `near_duplicate` -> "near duplicate"
     page.py               figures -> report.html and report.json
     plots.py              training curves and scores as SVG
