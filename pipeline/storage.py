@@ -63,7 +63,7 @@ _NO_SPACE = "no space left; free some and run again, finished parts are kept"
 _REASONS = {
     errno.ENOSPC: _NO_SPACE,
     errno.EDQUOT: _NO_SPACE,
-    errno.EFBIG: "the file is larger than this system allows (ulimit -f); raise the limit and run again, finished parts are kept",
+    errno.EFBIG: "the file is larger than this system allows (ulimit -f); raise it and run again, finished parts are kept",
     errno.EROFS: "the file system is read-only; choose another place",
     errno.EEXIST: "there is a file where a folder is needed; choose another place",
     errno.ENOTDIR: "there is a file where a folder is needed; choose another place",

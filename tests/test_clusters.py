@@ -1,21 +1,21 @@
-"""Clusters: pairs among rows, who stays, and that later sources change nothing before them; beside a plain union-find."""
+"""Clusters: pairs among rows, which document is kept, and that later sources change nothing; compared with union-find."""
 
 import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import storage
+from pipeline.arrays import Hashes
 from pipeline.dedup import clusters
 from pipeline.dedup.clusters import (
     Clusters,
-    PairUp,
+    FindPairs,
     connect,
     ranks,
     rows,
@@ -24,20 +24,20 @@ from pipeline.dedup.clusters import (
 
 U64 = np.uint64
 Pair = tuple[tuple[int, int, int], tuple[int, int, int], bool]
-"""Two documents (level, characters, id), the better one first, and whether they are exact copies."""
+"""Two documents (level, characters, id), the better one first, and whether they are exact duplicates."""
 
 
-def array(*values: int) -> npt.NDArray[np.uint64]:
+def array(*values: int) -> Hashes:
     return np.array(values, U64)
 
 
-def checks(*values: int) -> npt.NDArray[np.uint64]:
-    """Sketches of which one word differs."""
+def checks(*values: int) -> Hashes:
+    """Sketches that differ in one word."""
     return np.array([[value, 0, 0, 0] for value in values], U64)
 
 
-def paired(hashes: Any, rank: Any, ids: Any, check: Any, least: float = 0.75) -> tuple[list[tuple[int, int]], int]:
-    leaders, followers, unpaired = stars(hashes, rank, ids, check, least)
+def paired(hashes: Any, rank: Any, ids: Any, check: Any, min_similarity: float = 0.75) -> tuple[list[tuple[int, int]], int]:
+    leaders, followers, unpaired = stars(hashes, rank, ids, check, min_similarity)
     return sorted(zip(ids[leaders].tolist(), ids[followers].tolist(), strict=True)), unpaired
 
 
@@ -46,7 +46,7 @@ def test_the_best_row_of_a_hash_leads() -> None:
     assert pairs == [(12, 10), (12, 13)]
 
 
-def test_who_is_unlike_the_leader_is_led_by_the_best_of_the_others() -> None:
+def test_rows_unlike_the_leader_are_led_by_the_best_of_them() -> None:
     unlike = (1 << 64) - 1
     pairs, _ = paired(array(2, 2, 2, 2), array(0, 1, 2, 3), array(1, 2, 3, 4), checks(0, unlike, 0, unlike))
     assert pairs == [(1, 3), (2, 4)]
@@ -57,15 +57,15 @@ def test_similarity_is_read_from_the_bits_that_differ() -> None:
     at, below = (1 << 32) - 1, (1 << 33) - 1
     assert paired(array(2, 2), array(0, 1), array(1, 2), checks(0, at))[0] == [(1, 2)]
     assert paired(array(2, 2), array(0, 1), array(1, 2), checks(0, below))[0] == []
-    assert paired(array(2, 2), array(0, 1), array(1, 2), checks(0, below), least=0)[0] == [(1, 2)]
+    assert paired(array(2, 2), array(0, 1), array(1, 2), checks(0, below), min_similarity=0)[0] == [(1, 2)]
 
 
 def test_an_exact_row_is_paired_only_with_its_equal() -> None:
     assert paired(array(3, 3, 3), array(0, 1, 2), array(1, 2, 3), checks(0, 1, 0))[0] == [(1, 3)]
 
 
-def test_rows_like_nobody_are_given_up_after_some_leaders() -> None:
-    number = clusters.MOST_LEADERS + 40
+def test_rows_similar_to_none_are_left_unpaired_after_some_leaders() -> None:
+    number = clusters.MAX_LEADERS + 40
     chance = np.random.default_rng(1)
     check = chance.integers(0, 1 << 63, (number, 4)).astype(U64)
     pairs, unpaired = paired(np.full(number, 2, U64), np.arange(number, dtype=U64), np.arange(number, dtype=U64), check)
@@ -178,7 +178,7 @@ def test_rows_of_documents_meet_in_their_bands_and_fingerprints(tmp_path: Path) 
     bands = np.array([[100, 200], [100, 300], [400, 500]], U64)
     table = rows(ids, rank, fingerprints, bands, checks(0, 3, 12345))
     assert len(table) == 3 * (2 + 1)
-    reduced = PairUp(str(tmp_path), 0.75)(0, table.take(pa.array(random.Random(1).sample(range(9), 9))))
+    reduced = FindPairs(str(tmp_path), 0.75)(0, table.take(pa.array(random.Random(1).sample(range(9), 9))))
     with storage.open_read(str(tmp_path / reduced.files[0].name)) as file:
         found = pa.parquet.read_table(file).to_pylist()
     assert [(row["kept_id"], row["id"], row["exact"]) for row in found] == [(5, 6, 0), (5, 7, 1)]

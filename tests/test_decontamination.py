@@ -1,4 +1,4 @@
-"""Decontamination: what evaluation files hold, and which documents hold it; beside sets of strings, and on real tasks."""
+"""Decontamination: the texts of evaluation files, and documents that contain them; compared with sets of strings."""
 
 import gzip
 import json
@@ -13,7 +13,7 @@ import pytest
 from pipeline.cleaning import cleaning
 from pipeline.config import DecontaminationConfig, SourceConfig
 from pipeline.dedup.decontamination import Index, contamination, needed
-from pipeline.dedup.evaluation_texts import LEAST_RUNS, evaluation, strings
+from pipeline.dedup.evaluation_texts import MIN_NGRAMS, evaluation, strings
 from pipeline.documents.table import read_part
 from pipeline.engine.execution import Execution
 from pipeline.engine.stages import Finished
@@ -68,13 +68,13 @@ def test_a_file_that_is_not_utf8_or_damaged_or_missing_is_refused(tmp_path: Path
 
 @pytest.mark.parametrize("content", ["", "\ufeff \n\n", "{}", '{"id": 3}\n{"id": 4}\n'])
 def test_a_file_without_a_text_is_refused(tmp_path: Path, content: str) -> None:
-    """Beside one that has texts, too: half a set that is looked for passes for the whole."""
+    """Even next to one that has texts: half an evaluation set would pass for the whole."""
     (tmp_path / "scored").mkdir()
     (tmp_path / "scored/dev.tsv").write_text(generated(5, 1)[0])
     (tmp_path / "scored/test.json").write_text(content)
     config = DecontaminationConfig(inputs=(str(tmp_path / "scored"),))
     with pytest.raises(
-        CorpusError, match=r"^\S+scored/test.json: an evaluation file without a text; fetch it again, or name .*$"
+        CorpusError, match=r"^\S+scored/test.json: an evaluation file without any text; fetch it again, or name .*$"
     ):
         evaluation(config, str(tmp_path / "runs"))
     (tmp_path / "scored/test.json").unlink()
@@ -82,7 +82,7 @@ def test_a_file_without_a_text_is_refused(tmp_path: Path, content: str) -> None:
 
 
 def test_an_input_of_short_texts_alone_is_refused(tmp_path: Path) -> None:
-    """Labels beside passages are no harm; labels named in their place are a mistake."""
+    """Labels next to passages do no harm; labels instead of passages are a mistake."""
     text = "柏林是德国的首都和最大的城市人口众多"
     for name, content in (("tasks/dev.tsv", text[:16]), ("tasks/labels.txt", "正面\n负面"), ("labels.txt", text[:15])):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -90,26 +90,28 @@ def test_an_input_of_short_texts_alone_is_refused(tmp_path: Path) -> None:
     tasks, labels = str(tmp_path / "tasks"), str(tmp_path / "labels.txt")
     assert evaluation(DecontaminationConfig(inputs=(tasks,)), str(tmp_path / "runs")).manifest["counts"]["texts"] == 1
     with pytest.raises(
-        CorpusError, match=r"^\S+/labels.txt: no text in it has 16 letters, .*lower decontamination.ngram_size$"
+        CorpusError, match=r"^\S+/labels.txt: no text in it has 16 letters or digits, .*lower decontamination.ngram_size$"
     ):
         evaluation(DecontaminationConfig(inputs=(tasks, labels)), str(tmp_path / "runs"))
     lower = DecontaminationConfig(inputs=(tasks, labels), ngram_size=12)
     assert evaluation(lower, str(tmp_path / "runs")).manifest["counts"]["texts"] == 2
 
 
-def runs_of(text: str, length: int) -> set[str]:
-    letters = cleaning.folded(text)
-    return {letters[i : i + length] for i in range(len(letters) - length + 1)}
+def ngrams_of(text: str, size: int) -> set[str]:
+    normalized = cleaning.folded(text)
+    return {normalized[i : i + size] for i in range(len(normalized) - size + 1)}
 
 
 def plain(documents: list[str], files: dict[str, list[str]], length: int) -> list[tuple[int, str, int, float]]:
-    """The same with sets of strings."""
+    """The same, with sets of strings."""
     found = []
     for number, document in enumerate(documents):
-        have = runs_of(document, length)
+        have = ngrams_of(document, length)
         for name in sorted(files):
             both = [
-                (len(have & wanted), len(wanted)) for text in files[name] if len(wanted := runs_of(text, length)) >= LEAST_RUNS
+                (len(have & wanted), len(wanted))
+                for text in files[name]
+                if len(wanted := ngrams_of(text, length)) >= MIN_NGRAMS
             ]
             if any(common for common, _ in both):
                 found.append((number, name, max(n for n, _ in both), max(n / of for n, of in both)))
@@ -125,7 +127,7 @@ def index_of(tmp_path: Path, files: dict[str, list[str]], length: int) -> Index:
 
 
 @pytest.mark.parametrize("length", [5, 13])
-def test_contamination_are_those_of_sets_of_strings(tmp_path: Path, length: int) -> None:
+def test_matches_are_those_of_sets_of_strings(tmp_path: Path, length: int) -> None:
     chance = random.Random(length)
     texts = generated(1, 40)
     files = {"a.tsv": [*texts[:15], texts[0][:20], texts[30]], "b.tsv": texts[10:20], "c.txt": ["短", texts[3][5:70]]}
@@ -136,7 +138,7 @@ def test_contamination_are_those_of_sets_of_strings(tmp_path: Path, length: int)
         documents[number] += source[start : start + chance.randrange(10, 80)]
     documents[3] = texts[30]
     documents[5] = ""
-    found = index_of(tmp_path, files, length).overlaps(np.arange(30, dtype=np.uint64), documents, length)
+    found = index_of(tmp_path, files, length).matches(np.arange(30, dtype=np.uint64), documents, length)
     rows = [(row["id"], row["file"], row["runs"], round(row["share"], 5)) for row in found.to_pylist()]
     assert rows == [(*row, round(share, 5)) for *row, share in plain(documents, files, length)]
     assert len({number for number, *_ in rows}) >= 8
@@ -145,10 +147,10 @@ def test_contamination_are_those_of_sets_of_strings(tmp_path: Path, length: int)
 def test_the_text_that_is_shown_is_the_one_with_the_greatest_share(tmp_path: Path) -> None:
     long, short = generated(3, 1, 30)[0].replace("\n", ""), generated(4, 1)[0].replace("\n", "")[:40]
     index = index_of(tmp_path, {"a.tsv": [long, short]}, 13)
-    found = index.overlaps(np.array([7], np.uint64), [long[:120] + "另外" + short], 13)
+    found = index.matches(np.array([7], np.uint64), [long[:120] + "另外" + short], 13)
     (row,) = found.to_pylist()
     assert (row["id"], row["share"], row["text"]) == (7, 1.0, short)
-    assert row["runs"] > len(runs_of(short, 13))
+    assert row["runs"] > len(ngrams_of(short, 13))
 
 
 def compare(root: Path, texts: list[str], scored: Path, workers: int = 1, **config: Any) -> Finished:
@@ -166,9 +168,9 @@ def test_the_stage_lists_documents_and_files(tmp_path: Path) -> None:
     text = generated(5, 1)[0].replace("\n", "")
     (tmp_path / "dev.tsv").write_text(f"1\t{text}\n")
     done = compare(tmp_path, ["前言" + text, "无关的文章", text[:50]], tmp_path / "dev.tsv")
-    number = len(runs_of(text, 13))
+    number = len(ngrams_of(text, 13))
     assert sorted((row["id"], row["file"], row["runs"]) for row in rows_of(done)) == sorted(
-        [(identity("a", 0), "dev.tsv", number), (identity("a", 2), "dev.tsv", len(runs_of(text[:50], 13)))]
+        [(identity("a", 0), "dev.tsv", number), (identity("a", 2), "dev.tsv", len(ngrams_of(text[:50], 13)))]
     )
     assert done.manifest["counts"] == {"documents": 2}
 

@@ -234,7 +234,7 @@ def test_a_changed_threshold_reads_no_text_again(tmp_path: Path) -> None:
 def test_a_source_of_which_nothing_is_left_is_refused(tmp_path: Path) -> None:
     texts: Texts = {"a": [GOOD], "b": ["短", "很短", GOOD]}
     with pytest.raises(
-        CorpusError, match=r"source 'b': no document is left of 3 \(duplicate 1, too_short 2\); look at \[filters\]"
+        CorpusError, match=r"source 'b': all 3 documents are dropped \(duplicate 1, too_short 2\); check \[filters\]"
     ):
         decide(tmp_path, texts, filters={"min_characters": 5})
 

@@ -1,4 +1,4 @@
-"""Signatures: estimates beside true similarities, bands beside theory, and the stage that writes them."""
+"""Signatures: estimates compared with true similarities, bands with theory, and the stage that writes them."""
 
 import random
 from pathlib import Path
@@ -14,12 +14,12 @@ from pipeline.cleaning import cleaning
 from pipeline.config import DedupConfig, SourceConfig
 from pipeline.dedup import signatures
 from pipeline.dedup.minhash import (
-    bands,
-    minima,
+    band_hashes,
+    minhash,
     similarity,
     sketches,
 )
-from pipeline.dedup.ngrams import letters
+from pipeline.dedup.ngrams import normalize_texts
 from pipeline.dedup.signatures import binary_column, binary_rows
 from pipeline.engine.execution import Execution
 from pipeline.engine.stages import Finished
@@ -28,15 +28,15 @@ from tests.made_documents import generated, identity, made, needs_real_data, pla
 SOURCE = SourceConfig(name="a", kind="text")
 
 
-def edited(text: str, share: float, chance: random.Random) -> str:
-    """The text with a share of its characters left out, changed or added."""
+def edited(text: str, ratio: float, chance: random.Random) -> str:
+    """The text with a ratio of its characters left out, changed or added."""
     result = []
     for character in text:
         draw = chance.random()
-        if draw < share / 3:
+        if draw < ratio / 3:
             continue
-        result.append(chr(chance.randrange(0x4E00, 0x9FA5)) if draw < 2 * share / 3 else character)
-        if draw > 1 - share / 3:
+        result.append(chr(chance.randrange(0x4E00, 0x9FA5)) if draw < 2 * ratio / 3 else character)
+        if draw > 1 - ratio / 3:
             result.append(chr(chance.randrange(0x4E00, 0x9FA5)))
     return "".join(result)
 
@@ -59,8 +59,8 @@ def jaccard(left: str, right: str) -> float:
     return len(one & other) / len(one | other)
 
 
-def signed(texts: list[str], number: int = 256) -> npt.NDArray[np.uint32]:
-    return minima(letters(texts, 4), 5, number)
+def signed(texts: list[str], bins: int = 256) -> npt.NDArray[np.uint32]:
+    return minhash(normalize_texts(texts, 4), 5, bins)
 
 
 @BOTH
@@ -69,11 +69,11 @@ def test_estimates_are_near_the_true_similarity(which: str) -> None:
     true = np.array([jaccard(left, right) for left, right in zip(originals, copies, strict=True)])
     assert 0.3 < true.min() < 0.6 < true.max()
     left, right = signed(originals), signed(copies)
-    by_minima = (left == right).mean(axis=1)
+    by_bins = (left == right).mean(axis=1)
     by_sketch = similarity(sketches(left), sketches(right))
-    assert abs(np.mean(by_minima - true)) < 0.01
+    assert abs(np.mean(by_bins - true)) < 0.01
     assert abs(np.mean(by_sketch - true)) < 0.015
-    assert np.sqrt(np.mean((by_minima - true) ** 2)) < 0.035
+    assert np.sqrt(np.mean((by_bins - true) ** 2)) < 0.035
     assert np.sqrt(np.mean((by_sketch - true) ** 2)) < 0.06
 
 
@@ -95,7 +95,7 @@ def test_different_texts_are_not_alike() -> None:
 def test_bands_find_as_many_pairs_as_theory_says(which: str) -> None:
     originals, copies = pairs_of(texts_of(which, 400), 800)
     true = np.array([jaccard(left, right) for left, right in zip(originals, copies, strict=True)])
-    left, right = (bands(signed(texts), 14, 8) for texts in (originals, copies))
+    left, right = (band_hashes(signed(texts), 14, 8) for texts in (originals, copies))
     found = (left == right).any(axis=1)
     assert found.mean() == pytest.approx(np.mean(1 - (1 - true**8) ** 14), abs=0.04)
     assert found[true > 0.9].all()

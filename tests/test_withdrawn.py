@@ -50,7 +50,7 @@ def test_lists_of_withdrawn_documents(tmp_path: Path) -> None:
     assert read_withdrawn(str(path)) == [0x1234567890123456, 1234567890123456], "16 digits are hexadecimal"
     for wrong in ("news.jsonl#17", "-3", "18446744073709551616", "00ff"[:3] + "g"):
         path.write_text(f"17\n{wrong}\n")
-        with pytest.raises(CorpusError, match=r"withdrawn.txt: line 2: .* is no id of a document"):
+        with pytest.raises(CorpusError, match=r"withdrawn.txt: line 2: .* is not a document id"):
             read_withdrawn(str(path))
     with pytest.raises(StorageError, match="not found"):
         read_withdrawn(str(tmp_path / "missing.txt"))

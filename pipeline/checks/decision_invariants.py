@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.arrays import Hashes
 from pipeline.checks.findings import Findings, differences
 from pipeline.cleaning import quality
 from pipeline.dedup import decontamination, paragraphs
 from pipeline.dedup.dropping import CLUSTERS, DROPPED
-from pipeline.dedup.ngrams import Hashes
 from pipeline.documents import table
 from pipeline.engine import stages
 from pipeline.engine.stages import Finished

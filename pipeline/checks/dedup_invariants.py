@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import Hashes
 from pipeline.checks.findings import Findings, differences
 from pipeline.dedup import decontamination
-from pipeline.dedup.ngrams import Hashes
 from pipeline.dedup.signatures import (
     PARAGRAPHS,
     SignatureShape,

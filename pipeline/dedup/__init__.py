@@ -1,9 +1,14 @@
-"""Which documents stay: filters, copies, near copies, repeated paragraphs, withdrawn ones, leaks of evaluation sets.
+"""Deduplication and decontamination: which documents of all sources are kept, and why the others are dropped.
 
-signatures.py, minhash.py           a few hashes a document, one stage a source
-clusters.py                         documents that are near copies of one another, over all sources
-paragraphs.py                       paragraphs that many documents hold
-evaluation_texts.py, decontamination.py   documents that hold texts of an evaluation set
-decisions.py, duplicates.py         the stage that decides, and says why: kept, filter:short, near_copy, leak ...
-dropping.py                         what was dropped, for those who read the report
+ngrams.py             ＡＢ，好！ -> a b 好: normalised characters, and hashes of their n-grams
+minhash.py            a signature of a few hundred bytes per document; similar documents have similar signatures
+signatures.py         the stage `signatures_<source>`, which stores them
+evaluation_texts.py   the stage `evaluation`: n-grams of the texts that models are evaluated on
+decontamination.py    the stage `contamination_<source>`: documents that contain such n-grams
+decisions.py          what is decided on each document alone: withdrawn, filtered (too_short, ...), contaminated
+clusters.py           duplicates and near duplicates over all sources: pairs, clusters, which document of each is kept
+paragraphs.py         long lines that an earlier document has
+stage.py              the stage `dedup`, which puts all of it together
+dropping.py           its files, counts and samples
+kept.py               for later stages: the documents that are kept, without repeated paragraphs
 """

@@ -1,8 +1,8 @@
-"""What is decided on each document by itself, before it is compared with others: withdrawn, filtered, contaminated or neither.
+"""Decisions on single documents, before they are compared with each other: withdrawn, filtered, contaminated or none of these.
 
     Decision(...).on(part)   ->   ids [17, 35, 80]   reasons ["", "too_short", "contaminated"]
 
-It takes a few columns of a part of documents, so it is made anew wherever it is needed, instead of being kept.
+A decision needs only a few columns of a part of documents, so it is recomputed wherever it is needed instead of being stored.
 """
 
 import hashlib
@@ -13,16 +13,15 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import storage
+from pipeline.arrays import Hashes, Ints, Strings
 from pipeline.cleaning import quality
 from pipeline.config import DecontaminationConfig, DedupConfig, FilterConfig, SourceConfig
 from pipeline.dedup import clusters
 from pipeline.dedup.clusters import WITHDRAWN
-from pipeline.dedup.ngrams import Hashes
 from pipeline.dedup.signatures import binary_rows
 from pipeline.documents.table import Part
 from pipeline.engine import parquet, steps
@@ -30,18 +29,17 @@ from pipeline.errors import CorpusError
 
 
 def levels(sources: Sequence[SourceConfig]) -> tuple[int, ...]:
-    """The place of each source when copies are decided on, from 1: by priority, then by the recipe's order."""
+    """Return the level of each source, from 1, best first: by priority, then by the recipe's order."""
     order = sorted(range(len(sources)), key=lambda index: (-sources[index].priority, index))
     return tuple(order.index(index) + 1 for index in range(len(sources)))
 
 
 def read_withdrawn(url: str) -> list[int]:
-    """The ids of a list of withdrawn documents: one a line, 16 hexadecimal digits (as `inspect` prints them) or decimal.
+    """Read the ids of withdrawn documents from a file with one id per line (see `parse_id`).
 
-    Sixteen digits are hexadecimal even where there is no letter among them: a decimal number of 16 digits needs a zero before
-    it. Empty lines and what follows a # do not count.
+    Empty lines, and anything after a #, are ignored.
 
-    Raises: StorageError when it cannot be read; CorpusError for a line that is no id.
+    Raises: StorageError for a file that cannot be read; CorpusError for a line that is not an id.
     """
     ids = []
     for number, line in enumerate(storage.read_bytes(url).decode("utf-8-sig", "replace").splitlines(), 1):
@@ -49,17 +47,17 @@ def read_withdrawn(url: str) -> list[int]:
             value = parse_id(text)
             if value is None:
                 raise CorpusError(
-                    f"{url}: line {number}: {text[:40]!r} is no id of a document: 16 hexadecimal digits, or decimal"
+                    f"{url}: line {number}: {text[:40]!r} is not a document id: 16 hexadecimal digits, or a decimal number"
                 )
             ids.append(value)
     return ids
 
 
 def parse_id(text: str) -> int | None:
-    """An id as a person writes it: 16 hexadecimal digits, or a decimal number; None for anything else.
+    """Parse an id as a person writes it: 16 hexadecimal digits, or a decimal number; None for anything else.
 
-    Sixteen digits are hexadecimal, for so ids are printed: one id in 1,800 has no letter among them. A decimal number of 16
-    digits, which one id in 2,000 is, needs a zero before it.
+    Sixteen digits are always hexadecimal, because `inspect` prints ids that way and one in 1,800 has no letter in it. A decimal
+    number of 16 digits, as one id in 2,000 has, must be written with a leading zero.
     """
     if re.fullmatch(r"[0-9a-fA-F]{16}", text):
         return int(text, 16)
@@ -69,42 +67,43 @@ def parse_id(text: str) -> int | None:
 
 @dataclass(frozen=True)
 class Decided:
-    """The documents of one part; arrays of one row a document."""
+    """The documents of one part."""
 
     ids: Hashes
-    characters: npt.NDArray[np.int64]
+    """(documents,), sorted, as are the other arrays."""
+    characters: Ints
     fingerprints: Hashes
     """(documents, 2)"""
-    reasons: npt.NDArray[np.str_]
-    """Why each is dropped, "" for those that are compared with others."""
-    overlaps: pa.Table
-    """What the contaminated ones hold (see pipeline/dedup/decontamination.py)."""
+    reasons: Strings
+    """Why each document is dropped; "" for those that are then compared with others."""
+    contamination: pa.Table
+    """The matches of the contaminated documents with evaluation texts (columns as in decontamination.py)."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """All that decides; tuples are by source."""
+    """Everything that decides which documents are dropped. Tuples have one entry per source."""
 
     names: tuple[str, ...]
     levels: tuple[int, ...]
     signatures: tuple[str, ...]
-    """URLs of the stages; empty where nothing is compared by signatures."""
-    overlaps: tuple[str, ...]
-    """URLs of the stages; empty where nothing is compared with evaluation texts."""
+    """URLs of the stages; empty if nothing is compared by signatures."""
+    contamination: tuple[str, ...]
+    """URLs of the stages; empty if nothing is compared with evaluation texts."""
     filters: tuple[FilterConfig, ...]
     dedup: DedupConfig
     decontamination: DecontaminationConfig
     withdrawn: tuple[int, ...]
 
     def settings(self) -> dict[str, Any]:
-        """What enters the key of the stage; where the lists lie does not."""
+        """Return what enters the key of the stage: the content of lists, not their URLs."""
         ids = np.array(self.withdrawn, np.uint64)
         return {
             "filters": dict(zip(self.names, self.filters, strict=True)),
             "levels": dict(zip(self.names, self.levels, strict=True)),
             "dedup": {name: value for name, value in vars(self.dedup).items() if name != "withdrawn"},
             "contaminated": [self.decontamination.min_ngram_ratio, self.decontamination.min_matching_ngrams]
-            if self.overlaps
+            if self.contamination
             else [],
             "withdrawn": hashlib.blake2b(ids.tobytes(), digest_size=16).hexdigest() if len(ids) else "",
         }
@@ -114,35 +113,37 @@ class Decision:
         return np.array(self.withdrawn, np.uint64)
 
     def on(self, part: Part) -> Decided:
-        """What becomes of the documents of a part by themselves."""
+        """Decide on each document of a part by itself."""
         filters = self.filters[part.source]
         measures = [name for name, _ in quality.COLUMNS] + (["language"] if filters.languages else [])
         table = parquet.read(part.url, ["id", "fingerprint", *measures])
         ids = table["id"].to_numpy()
+        # In order of precedence, weakest first: contamination only counts where no filter does, withdrawal overrides all.
         reasons = quality.decide({name: table[name].to_numpy() for name in measures}, filters)
-        overlaps = self._overlaps(part)
-        reasons = np.where((reasons == "") & np.isin(ids, overlaps["id"].to_numpy()), "contaminated", reasons)
+        matches = self._matches(part)
+        reasons = np.where((reasons == "") & np.isin(ids, matches["id"].to_numpy()), "contaminated", reasons)
         reasons = np.where(np.isin(ids, self.withdrawn_ids), "withdrawn", reasons)
         contaminated = pa.array(ids[reasons == "contaminated"])
-        overlaps = overlaps.filter(pc.is_in(overlaps["id"], contaminated))
+        matches = matches.filter(pc.is_in(matches["id"], contaminated))
         characters = table["characters"].to_numpy().astype(np.int64)
-        return Decided(ids, characters, binary_rows(table["fingerprint"]), reasons, overlaps)
+        return Decided(ids, characters, binary_rows(table["fingerprint"]), reasons, matches)
 
-    def _overlaps(self, part: Part) -> pa.Table:
-        """The overlaps of a part that are too large."""
+    def _matches(self, part: Part) -> pa.Table:
+        """Read the matches of a part with evaluation texts that reach a threshold."""
         from pipeline.dedup.decontamination import SCHEMA
 
-        if not self.overlaps:
+        if not self.contamination:
             return SCHEMA.empty_table()
-        table = parquet.read(storage.join(self.overlaps[part.source], part.file))
-        share, runs = table["share"].to_numpy(), table["runs"].to_numpy()
-        large = (share >= np.float32(self.decontamination.min_ngram_ratio)) | (runs >= self.decontamination.min_matching_ngrams)
-        return table.filter(pa.array(large))
+        table = parquet.read(storage.join(self.contamination[part.source], part.file))
+        ratio, ngrams = table["share"].to_numpy(), table["runs"].to_numpy()
+        limits = self.decontamination
+        reached = (ratio >= np.float32(limits.min_ngram_ratio)) | (ngrams >= limits.min_matching_ngrams)
+        return table.filter(pa.array(reached))
 
 
 @dataclass(frozen=True)
 class ReadRows:
-    """Map: the rows by which the documents of a part are compared with others."""
+    """Map: the rows by which the documents of a part are compared with others (see clusters.py)."""
 
     decision: Decision
     buckets: int

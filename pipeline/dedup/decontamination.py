@@ -1,18 +1,19 @@
-"""Leaks: which documents hold texts that models are scored on.
+"""The stage `contamination_<source>`: which documents contain texts that models are evaluated on.
 
-    evaluation             once a recipe:  runs of 13 letters of every evaluation text, sorted hashes, and the texts they are of
-    contamination_<source>      part-00000.parquet: id, file, runs, share, text: a row for each document and evaluation file that
-                           have a run in common
+    evaluation                  once per recipe: sorted hashes of the 13-grams of every evaluation text, and their texts
+    contamination_<source>      part-00000.parquet: id, file, runs, share, text: a row for each document and evaluation file
+                                that share an n-gram
 
-`runs` is how many different runs of one text of that file stand in the document, `share` that number by all runs of the text.
-Both are the greatest over the texts of the file; `text` is the beginning of the one with the greatest share. Whether that is a
-leak is decided later, in pipeline/dedup/stage.py, so that a changed threshold compares nothing again.
+`runs` counts the distinct n-grams of one text of that file which the document contains, `share` is its ratio to all n-grams of
+the text. Both are maxima over the texts of the file; `text` is the start of the one with the largest ratio. Whether a match
+counts as contamination is decided later, in decisions.py, so a new threshold does not compare anything again.
 
-Measured with CMRC, XNLI, OCNLI, LCQMC, ChnSentiCorp and People's Daily NER (3.6 million runs), thresholds of 0.5 and 30 runs:
-an encyclopedia made of CMRC's passages is found whole (2,403 of 2,403 documents). Of 60 letters of a passage put into a news
-item 99.5 % are found, of 80 all, of 150 with 2 % of them changed 99.8 %; of whole texts of 16 letters and more, all. Of 19,589
-news items 17 are dropped for stock phrases (0.09 %); runs of 10 letters would drop 154, runs of 16 would drop 9 and miss texts
-of less than 19 letters. It takes 20 ms a MB of news.
+Measured with CMRC, XNLI, OCNLI, LCQMC, ChnSentiCorp and People's Daily NER (3.6 million n-grams), with thresholds of 0.5 and 30
+n-grams. An encyclopedia made of CMRC's passages is found completely (2,403 of 2,403 documents). When part of a passage is put
+into a news item, it is found in 99.5 % of cases with 60 characters, always with 80, and in 99.8 % with 150 of which 2 % are
+changed; whole texts are always found from 16 characters on. Of 19,589 news items, 17 (0.09 %) are dropped because of stock
+phrases; 10-grams would drop 154, and 16-grams would drop 9 but miss texts of less than 19 characters. It takes 20 ms per MB of
+news.
 """
 
 import functools
@@ -21,14 +22,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pipeline import storage
+from pipeline.arrays import Bytes, Hashes, Ints, ranges, starts_of_groups
 from pipeline.config import DecontaminationConfig, SourceConfig
-from pipeline.dedup.evaluation_texts import RUNS_FILE, TEXTS_FILE, evaluation
-from pipeline.dedup.ngrams import Hashes, Numbers, letters
+from pipeline.dedup.evaluation_texts import NGRAMS_FILE, TEXTS_FILE, evaluation
+from pipeline.dedup.ngrams import normalize_texts
 from pipeline.dedup.signatures import text_batches
 from pipeline.documents.table import Part, parts
 from pipeline.engine import counting, job, steps
@@ -59,7 +61,7 @@ def contamination(
     *,
     execution: Execution = SERIAL,
 ) -> Finished:
-    """What the documents of one source have in common with the evaluation texts.
+    """Compare the documents of one source with the evaluation texts.
 
     Raises: CorpusError for evaluation files that are missing or cannot be read.
     """
@@ -69,7 +71,7 @@ def contamination(
     stage = Stage("contamination", STAGE_VERSION, settings, inputs_, source=source.name)
 
     def body(folder: str) -> dict[str, Any]:
-        name = f"overlaps of {source.name}"
+        name = f"contamination of {source.name}"
         comparison = ComparePart(folder, texts.url, decontamination.ngram_size)
         entries, counts = job.run(steps.Job(name=name, folder=folder, tasks=parts([documents]), map=comparison), execution)
         facts = {"parts": documents.manifest["parts"]}
@@ -79,24 +81,24 @@ def contamination(
 
 
 def needed(decontamination: DecontaminationConfig) -> bool:
-    """Whether there is anything to compare with."""
+    """Return whether the recipe names evaluation texts to compare with."""
     return decontamination.enabled and bool(decontamination.inputs)
 
 
 @dataclass(frozen=True)
 class ComparePart:
-    """Map: what the documents of one part have in common with the evaluation texts."""
+    """Map: the documents of one part are compared with the evaluation texts."""
 
     folder: str
     evaluation: str
     """URL of the stage."""
-    letters: int
+    ngram_size: int
 
     def __call__(self, task: Part) -> steps.Reduced:
         index = Index.load(self.evaluation)
         tables = [SCHEMA.empty_table()]
         for ids, texts in text_batches(task.url):
-            tables.append(index.overlaps(ids, texts, self.letters))
+            tables.append(index.matches(ids, texts, self.ngram_size))
         table = pa.concat_tables(tables).combine_chunks()
         with storage.open_write(storage.join(self.folder, task.file)) as file:
             pq.write_table(table, file, compression="zstd")
@@ -107,81 +109,90 @@ class ComparePart:
 
 @dataclass(frozen=True)
 class Index:
-    """The evaluation texts as they are looked up."""
+    """The n-grams of all evaluation texts, sorted for lookup."""
 
     hashes: Hashes
-    """Runs, sorted; one that is in several texts stands several times."""
-    texts: npt.NDArray[np.uint32]
-    """The text of each run."""
-    runs: npt.NDArray[np.uint32]
-    """Runs of each text."""
-    files: npt.NDArray[np.int64]
-    """The file of each text, by its place among `names`."""
+    """(n-grams,) sorted. An n-gram of several texts occurs several times."""
+    texts: NDArray[np.uint32]
+    """(n-grams,) the text of each n-gram."""
+    ngram_counts: NDArray[np.uint32]
+    """(texts,) n-grams of each text."""
+    files: Ints
+    """(texts,) the file of each text, as an index into `names`."""
     names: tuple[str, ...]
-    beginnings: pa.Array
-    seen: npt.NDArray[np.uint8]
-    """A bit for each beginning of a hash: whether any run begins so. All but 2 % of other runs are told apart by it."""
+    previews: pa.Array
+    """(texts,) the start of each text."""
+    seen: Bytes
+    """Bitmap over prefixes of hashes, set for those that occur. It rules out all but 2 % of the n-grams that do not match."""
 
     @staticmethod
     @functools.lru_cache(maxsize=1)
     def load(url: str) -> "Index":
-        """The index of a finished stage `evaluation`; local files are mapped, so that workers share them."""
-        place = storage.join(url, RUNS_FILE)
-        source = pa.memory_map(str(storage.local_path(place))) if storage.is_local(place) else storage.read_bytes(place)
+        """Load the index of a finished stage `evaluation`. Local files are memory-mapped, so workers share them."""
+        file = storage.join(url, NGRAMS_FILE)
+        source = pa.memory_map(str(storage.local_path(file))) if storage.is_local(file) else storage.read_bytes(file)
         table = pa.ipc.open_file(source).read_all().combine_chunks()
         texts = tables.read(storage.join(url, TEXTS_FILE)).combine_chunks()
         files = texts["file"].to_pylist()
         names = tuple(sorted(set(files)))
-        numbers = np.searchsorted(np.array(names), files) if names else np.zeros(0, np.int64)
+        file_of_text = np.searchsorted(np.array(names), files) if names else np.zeros(0, np.int64)
         hashes = table["hash"].to_numpy()
         seen = np.zeros(1 << min(26, max(10, (4 * len(hashes)).bit_length())), np.uint8)
         np.bitwise_or.at(seen, *_bits(hashes, len(seen)))
-        beginnings = texts["text"].combine_chunks()
-        return Index(hashes, table["text"].to_numpy(), texts["runs"].to_numpy(), numbers, names, beginnings, seen)
+        previews = texts["text"].combine_chunks()
+        return Index(hashes, table["text"].to_numpy(), texts["runs"].to_numpy(), file_of_text, names, previews, seen)
 
-    def overlaps(self, ids: Hashes, texts: Sequence[str], length: int) -> pa.Table:
-        """A row for each document and file that have a run in common, in the order of the documents."""
-        rows, found = self._common(texts, length)
-        # How many different runs of each text stand in each document.
-        pairs = (rows << 32) | self.texts[found]
-        pairs, runs = np.unique(pairs, return_counts=True)
-        rows, text = pairs >> 32, pairs & 0xFFFFFFFF
-        share = runs / self.runs[text]
-        # Of the texts of a file, the one with the greatest share comes first.
-        order = np.lexsort((text, -runs, -share, self.files[text], rows))
-        key = (rows * max(len(self.names), 1) + self.files[text])[order]
-        first = np.flatnonzero(np.append(True, key[1:] != key[:-1])[: len(key)])
+    def matches(self, ids: Hashes, texts: Sequence[str], ngram_size: int) -> pa.Table:
+        """Return a row for each document and file that have an n-gram in common, in the order of the documents.
+
+        Args:
+            ids: (documents,) ids of the documents with these `texts`.
+        """
+        documents, found = self._common_ngrams(texts, ngram_size)
+        # Count the distinct n-grams of each evaluation text in each document, packed into one integer per pair.
+        pairs = (documents << 32) | self.texts[found]
+        pairs, counts = np.unique(pairs, return_counts=True)
+        documents, text = pairs >> 32, pairs & 0xFFFFFFFF
+        ratio = counts / self.ngram_counts[text]
+        # For each document and file, sort the text with the largest ratio first.
+        order = np.lexsort((text, -counts, -ratio, self.files[text], documents))
+        key = (documents * max(len(self.names), 1) + self.files[text])[order]
+        first = np.flatnonzero(starts_of_groups(key))
         best = order[first]
-        most = np.maximum.reduceat(runs[order], first) if len(first) else runs[:0]
+        # The largest count may be that of another text.
+        largest = np.maximum.reduceat(counts[order], first) if len(first) else counts[:0]
         columns = [
-            ids[rows[best]],
+            ids[documents[best]],
             pa.array([self.names[number] for number in self.files[text[best]]], pa.string()),
-            most.astype(np.uint32),
-            share[best].astype(np.float32),
-            self.beginnings.take(pa.array(text[best])),
+            largest.astype(np.uint32),
+            ratio[best].astype(np.float32),
+            self.previews.take(pa.array(text[best])),
         ]
         return pa.table(columns, schema=SCHEMA)
 
-    def _common(self, texts: Sequence[str], length: int) -> tuple[Numbers, Numbers]:
-        """Pairs of a document and a place in `hashes` whose run stands in it; each once."""
-        folded = letters(texts, gap=length - 1)
-        hashes, counts = folded.windows(length)
+    def _common_ngrams(self, texts: Sequence[str], size: int) -> tuple[Ints, Ints]:
+        """Return distinct pairs of a document (pairs,) and an index into `hashes` (pairs,) of an n-gram that it contains."""
+        normalized = normalize_texts(texts, gap=size - 1)
+        hashes, counts = normalized.ngrams(size)
+        # The bitmap rules out most n-grams.
         places, bits = _bits(hashes, len(self.seen))
-        maybe = np.flatnonzero(self.seen[places] & bits)
-        maybe = maybe[np.argsort(hashes[maybe])]  # in order, neighbours are searched for near each other: thrice as fast
-        rows, hashes = folded.owners(counts)[maybe], hashes[maybe]
+        candidates = np.flatnonzero(self.seen[places] & bits)
+        # Look the others up in rising order, which keeps lookups near each other: three times as fast.
+        candidates = candidates[np.argsort(hashes[candidates])]
+        documents, hashes = normalized.owners(counts)[candidates], hashes[candidates]
         first = np.searchsorted(self.hashes, hashes)
-        hit = (first < len(self.hashes)) & (rows < len(texts))
+        hit = (first < len(self.hashes)) & (documents < len(texts))
         hit[hit] = self.hashes[first[hit]] == hashes[hit]
-        pairs = np.sort((first[hit] << 32) | rows[hit])
-        pairs = pairs[np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)]]
-        rows, first = pairs & 0xFFFFFFFF, pairs >> 32
-        number = np.searchsorted(self.hashes, self.hashes[first], side="right") - first
-        places = np.repeat(first - np.cumsum(number) + number, number) + np.arange(number.sum())
-        return np.repeat(rows, number), places
+        # Keep each n-gram of a document once.
+        pairs = np.sort((first[hit] << 32) | documents[hit])
+        pairs = pairs[starts_of_groups(pairs)]
+        documents, first = pairs & 0xFFFFFFFF, pairs >> 32
+        # An n-gram of several texts has as many entries in `hashes`.
+        entries = np.searchsorted(self.hashes, self.hashes[first], side="right") - first
+        return np.repeat(documents, entries), ranges(first, entries)
 
 
-def _bits(hashes: Hashes, size: int) -> tuple[Numbers, npt.NDArray[np.uint8]]:
-    """Of each hash its byte and its bit in a table of so many bytes."""
-    beginnings = hashes >> np.uint64(64 - size.bit_length() - 2)
-    return (beginnings >> np.uint64(3)).astype(np.int64), np.uint8(1) << (beginnings & np.uint64(7)).astype(np.uint8)
+def _bits(hashes: Hashes, size: int) -> tuple[Ints, Bytes]:
+    """Return the byte (n,) and the bit (n,) of each hash in a bitmap of `size` bytes."""
+    prefixes = hashes >> np.uint64(64 - size.bit_length() - 2)
+    return (prefixes >> np.uint64(3)).astype(np.int64), np.uint8(1) << (prefixes & np.uint64(7)).astype(np.uint8)

@@ -1,32 +1,30 @@
-"""The files of the stage `dedup`: one source after another, part after part, so that they are sorted by id.
+"""Write the files of the stage `dedup`: source after source, part after part, so that they are sorted by id.
 
-Nothing of a part is held longer than its rows are written.
+Only one part is in memory at a time.
 """
 
 import contextlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import storage
+from pipeline.arrays import Flags, Hashes, Ints, Strings
 from pipeline.dedup import decontamination, paragraphs
 from pipeline.dedup.clusters import WITHDRAWN, Clusters
 from pipeline.dedup.decisions import Decided, Decision
-from pipeline.dedup.ngrams import Hashes, Numbers
 from pipeline.documents.table import Part, part_file, parts
 from pipeline.engine import counting, parquet
 from pipeline.engine.counting import Counts
 from pipeline.engine.stages import FileEntry, Finished
 
 SAMPLES = 3
-"""Samples shown of each reason and source."""
+"""Samples per reason and source."""
 
 DROPPED = pa.schema(
     [
@@ -52,113 +50,125 @@ _SCHEMAS = {
 
 @dataclass
 class Outcome:
-    """What became of the documents of one source."""
+    """What `dedup` did to the documents of one source."""
 
     source: int
     files: list[FileEntry] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
     characters_kept: int = 0
     paragraphs: int = 0
-    """Paragraphs that go out of documents that stay."""
+    """Paragraphs removed from kept documents."""
     paragraph_characters: int = 0
     cluster_sizes: Counts = field(default_factory=dict)
-    """Documents that stay for others, by how many there are of each, itself included."""
+    """Clusters by their size, the kept document included."""
     contaminated_by: dict[str, int] = field(default_factory=dict)
-    """Dropped documents by evaluation file; one may hold texts of several."""
+    """Dropped documents by evaluation file. A document may match several files."""
     samples: dict[str, list[tuple[int, int, int]]] = field(default_factory=dict)
-    """By reason: the first dropped documents, each with the level and the id of what it is a copy of (-1: of none)."""
+    """By reason, the first dropped documents: id, and the level and id of the document kept in its place, or -1 and -1."""
     lines: list[tuple[int, int]] = field(default_factory=list)
-    """The first paragraphs that go: id, ordinal."""
+    """The first removed paragraphs: id, ordinal."""
     leaks: dict[int, dict[str, str]] = field(default_factory=dict)
-    """By the id of a contaminated sample: the evaluation file, and the beginning of its text that is there most of all."""
+    """By the id of a contaminated sample: the evaluation file, and the start of the text in it that matches best."""
 
 
 @dataclass(frozen=True)
 class Writer:
-    """Writes what was decided on, source by source."""
+    """Writes the decisions, source by source."""
 
     decision: Decision
-    copies: Clusters
+    duplicates: Clusters
     folder: str
     lines: tuple[str, ...] = ()
-    """Files of paragraphs that go (see `paragraphs.gather`)."""
+    """URLs of the lists of paragraphs to remove (see `paragraphs.gather`)."""
 
     def write(self, source: int, documents: Finished) -> Outcome:
-        """The files of one source."""
+        """Write the files of one source, given by its number."""
         outcome = Outcome(source)
-        gone = paragraphs.gather(self.lines, source)
+        removed = paragraphs.gather(self.lines, source)
         kinds = {kind: f"{kind}_{documents.manifest['source']}.parquet" for kind in _SCHEMAS}
         rows = dict.fromkeys(kinds, 0)
         with contextlib.ExitStack() as stack:
             writers = {kind: stack.enter_context(_writing(self.folder, file, _SCHEMAS[kind])) for kind, file in kinds.items()}
             for task in parts([documents]):
-                for kind, table in self._part(replace(task, source=source), gone, outcome).items():
+                for kind, table in self._part(replace(task, source=source), removed, outcome).items():
                     if len(table):
                         writers[kind].write_table(table)
                         rows[kind] += len(table)
         outcome.files = [FileEntry.of(self.folder, file, rows[kind]) for kind, file in kinds.items()]
         return outcome
 
-    def _part(self, part: Part, gone: pa.Table, outcome: Outcome) -> dict[str, pa.Table]:
+    def _part(self, part: Part, removed: pa.Table, outcome: Outcome) -> dict[str, pa.Table]:
+        """Return the rows of a part for each kind of file, and add to `outcome`. `removed`: paragraphs to remove."""
         decided = self.decision.on(part)
-        members, places = self.copies.find(decided.ids)
-        reasons, kept_ids = self._with_copies(decided, members, places)
-        emptied, lines = self._without_paragraphs(part, decided, reasons, gone)
+        is_member, members = self.duplicates.find(decided.ids)
+        reasons, kept_ids = self._drop_duplicates(decided, is_member, members)
+        emptied, lines = self._remove_paragraphs(part, decided, reasons, removed)
         reasons = np.where(emptied, "duplicate_paragraphs", reasons)
         outcome.paragraphs += len(lines)
         outcome.paragraph_characters += int(lines["characters"].to_numpy().sum())
-        wanted = SAMPLES - len(outcome.lines)
-        outcome.lines += zip(*(lines[name][:wanted].to_pylist() for name in ("id", "ordinal")), strict=True)
-        found = {"clusters": self._clusters(places), "contaminated": decided.overlaps, "paragraphs": lines}
-        out = np.flatnonzero(reasons != "")
-        ids = pa.array(decided.ids[out])
-        of = pa.array(kept_ids[out], mask=kept_ids[out] == decided.ids[out])
-        found["dropped"] = pa.table([ids, pa.array(reasons[out].tolist(), pa.string()), of], schema=DROPPED)
-        kept = decided.characters[reasons == ""].sum() - lines["characters"].to_numpy().sum(dtype=np.int64)
-        outcome.characters_kept += int(kept)
-        self._count(found, outcome)
-        _count_clusters(found["clusters"], outcome)
-        return found
+        missing = SAMPLES - len(outcome.lines)
+        outcome.lines += zip(*(lines[name][:missing].to_pylist() for name in ("id", "ordinal")), strict=True)
+        tables = {"clusters": self._clusters(members), "contaminated": decided.contamination, "paragraphs": lines}
+        dropped = np.flatnonzero(reasons != "")
+        ids = pa.array(decided.ids[dropped])
+        kept = pa.array(kept_ids[dropped], mask=kept_ids[dropped] == decided.ids[dropped])
+        tables["dropped"] = pa.table([ids, pa.array(reasons[dropped].tolist(), pa.string()), kept], schema=DROPPED)
+        characters = decided.characters[reasons == ""].sum() - lines["characters"].to_numpy().sum(dtype=np.int64)
+        outcome.characters_kept += int(characters)
+        self._count(tables, outcome)
+        _count_clusters(tables["clusters"], outcome)
+        return tables
 
-    def _with_copies(self, decided: Decided, members: npt.NDArray[np.bool_], places: Numbers) -> tuple[Any, Hashes]:
-        """Reasons that copies add, and the document that each is a copy of (its own id: of none)."""
-        wanted = decided.reasons[members] == ""
-        if not self._copies_go:
-            wanted &= self.copies.kept_levels[places] == WITHDRAWN
-        rows, places = np.flatnonzero(members)[wanted], places[wanted]
+    def _drop_duplicates(self, decided: Decided, is_member: Flags, members: Ints) -> tuple[Strings, Hashes]:
+        """Return the reasons with duplicates included, and the document kept in place of each, both (documents,).
+
+        A document that is not a duplicate has its own id.
+
+        Args:
+            is_member: (documents,) whether each is in a cluster.
+            members: for those, their index in `self.duplicates`.
+        """
+        undecided = decided.reasons[is_member] == ""
+        if not self._drops_duplicates:
+            undecided &= self.duplicates.kept_levels[members] == WITHDRAWN
+        rows, members = np.flatnonzero(is_member)[undecided], members[undecided]
         reasons, kept_ids = decided.reasons.astype("<U24"), decided.ids.copy()
-        reasons[rows], kept_ids[rows] = self.copies.reasons(places), self.copies.kept_ids[places]
+        reasons[rows], kept_ids[rows] = self.duplicates.reasons(members), self.duplicates.kept_ids[members]
         return reasons, kept_ids
 
     @property
-    def _copies_go(self) -> bool:
+    def _drops_duplicates(self) -> bool:
+        """False if the recipe only asks for duplicates of withdrawn documents."""
         return self.decision.dedup.exact or self.decision.dedup.near
 
-    def _clusters(self, places: Numbers) -> pa.Table:
-        places = places[(self.copies.sizes[places] > 0) & self._copies_go]
-        columns = [self.copies.ids[places], self.copies.kept_ids[places], self.copies.sizes[places]]
+    def _clusters(self, members: Ints) -> pa.Table:
+        found = self.duplicates
+        members = members[(found.sizes[members] > 0) & self._drops_duplicates]
+        columns = [found.ids[members], found.kept_ids[members], found.sizes[members]]
         return pa.table([pa.array(column) for column in columns], schema=CLUSTERS)
 
-    def _without_paragraphs(
-        self, part: Part, decided: Decided, reasons: npt.NDArray[np.str_], gone: pa.Table
-    ) -> tuple[npt.NDArray[np.bool_], pa.Table]:
-        """Documents of which too little is left, and the paragraphs that go out of the others."""
-        if not len(gone) or not len(decided.ids):
-            return np.zeros(len(decided.ids), np.bool_), gone.slice(0, 0)
-        first = int(np.searchsorted(gone["id"].to_numpy(), decided.ids[0]))
-        last = int(np.searchsorted(gone["id"].to_numpy(), decided.ids[-1], side="right"))
-        lines = gone.slice(first, last - first)
+    def _remove_paragraphs(self, part: Part, decided: Decided, reasons: Strings, removed: pa.Table) -> tuple[Flags, pa.Table]:
+        """Return (documents,) which ones become too short without their paragraphs, and the lines to remove from others."""
+        if not len(removed) or not len(decided.ids):
+            return np.zeros(len(decided.ids), np.bool_), removed.slice(0, 0)
+        # The lines of this part, and the document of each.
+        first = int(np.searchsorted(removed["id"].to_numpy(), decided.ids[0]))
+        last = int(np.searchsorted(removed["id"].to_numpy(), decided.ids[-1], side="right"))
+        lines = removed.slice(first, last - first)
         rows = np.searchsorted(decided.ids, lines["id"].to_numpy())
+        # Per document: removed lines, their characters, and long lines in total.
         numbers = np.bincount(rows, minlength=len(decided.ids))
         lost = np.bincount(rows, lines["characters"].to_numpy(), minlength=len(decided.ids))
         signatures = storage.join(self.decision.signatures[part.source], part.file)
-        had = parquet.read(signatures, ["paragraphs"])["paragraphs"].to_numpy()
-        least = max(self.decision.filters[part.source].min_characters, 1)
-        emptied = (reasons == "") & (numbers > 0) & (numbers == had) & (decided.characters - lost < least)
+        totals = parquet.read(signatures, ["paragraphs"])["paragraphs"].to_numpy()
+        min_characters = max(self.decision.filters[part.source].min_characters, 1)
+        too_short = decided.characters - lost < min_characters
+        emptied = (reasons == "") & (numbers > 0) & (numbers == totals) & too_short
         return emptied, lines.filter(pa.array(~emptied[rows]))
 
-    def _count(self, found: dict[str, pa.Table], outcome: Outcome) -> None:
-        dropped, contaminated = found["dropped"], found["contaminated"]
+    def _count(self, tables: dict[str, pa.Table], outcome: Outcome) -> None:
+        """Add the dropped documents of a part to the counts and samples of `outcome`."""
+        dropped, contaminated = tables["dropped"], tables["contaminated"]
         for entry in pc.value_counts(dropped["reason"]).to_pylist():
             reason = entry["values"]
             outcome.dropped[reason] = outcome.dropped.get(reason, 0) + entry["counts"]
@@ -173,22 +183,25 @@ class Writer:
             outcome.contaminated_by[name] = outcome.contaminated_by.get(name, 0) + entry["counts"]
 
     def _kept(self, kept_id: int | None) -> tuple[int, int]:
+        """Return the level and id of a kept document, -1 and -1 for None."""
         if kept_id is None:
             return -1, -1
-        _, places = self.copies.find(np.array([kept_id], np.uint64))
-        return int(self.copies.levels[places[0]]), kept_id
+        _, members = self.duplicates.find(np.array([kept_id], np.uint64))
+        return int(self.duplicates.levels[members[0]]), kept_id
 
 
 def _count_clusters(clusters: pa.Table, outcome: Outcome) -> None:
-    keepers = clusters["cluster_size"].filter(pc.equal(clusters["id"], clusters["kept_id"])).to_numpy()
-    for size, number in zip(*np.unique(keepers[keepers > 1], return_counts=True), strict=True):
+    # Each cluster is counted once, by the row of its kept document.
+    sizes = clusters["cluster_size"].filter(pc.equal(clusters["id"], clusters["kept_id"])).to_numpy()
+    for size, number in zip(*np.unique(sizes[sizes > 1], return_counts=True), strict=True):
         counting.count(outcome.cluster_sizes, str(size), number=int(number))
 
 
-def _leak(contaminated: pa.Table, number: int) -> dict[str, str]:
-    rows = contaminated.filter(pc.equal(contaminated["id"], pa.scalar(number, pa.uint64()))).to_pylist()
-    most = max(rows, key=lambda row: float(row["share"]))
-    return {"file": most["file"], "evaluation_text": most["text"]}
+def _leak(contaminated: pa.Table, document_id: int) -> dict[str, str]:
+    """Return the evaluation file and text that a document matches best."""
+    rows = contaminated.filter(pc.equal(contaminated["id"], pa.scalar(document_id, pa.uint64()))).to_pylist()
+    best = max(rows, key=lambda row: float(row["share"]))
+    return {"file": best["file"], "evaluation_text": best["text"]}
 
 
 @contextlib.contextmanager
@@ -201,33 +214,34 @@ def _writing(folder: str, name: str, schema: pa.Schema) -> Iterator[pq.ParquetWr
 
 
 def samples(outcome: Outcome, decision: Decision, documents: Sequence[Finished]) -> list[dict[str, str]]:
-    """The beginning of a few dropped documents of each reason, and of what they are copies of; a few paragraphs that go."""
+    """Return previews for the report: a few dropped documents per reason, each with the one kept, and removed paragraphs."""
     own, of_level = outcome.source, decision.levels.index
     rows = [(reason, *row) for reason, some in sorted(outcome.samples.items()) for row in some]
-    wanted = {(own, number) for _, number, _, _ in rows} | {(own, number) for number, _ in outcome.lines}
+    # Read all texts at once, by source and id.
+    wanted = {(own, document_id) for _, document_id, _, _ in rows} | {(own, document_id) for document_id, _ in outcome.lines}
     wanted |= {(of_level(level), kept_id) for _, _, level, kept_id in rows if level > WITHDRAWN}
     texts = _texts(documents, wanted)
-    found = []
-    for reason, number, level, kept_id in rows:
-        sample = {"source": decision.names[own], "reason": reason, "text": texts[own, number][:200]}
+    result = []
+    for reason, document_id, level, kept_id in rows:
+        sample = {"source": decision.names[own], "reason": reason, "text": texts[own, document_id][:200]}
         if reason == "contaminated":
-            sample |= outcome.leaks[number]
+            sample |= outcome.leaks[document_id]
         if level > WITHDRAWN:
             sample["kept_text"] = texts[of_level(level), kept_id][:200]
-        found.append(sample)
-    for number, ordinal in outcome.lines:
-        text = texts[own, number].split("\n")[ordinal][:200]
-        found.append({"source": decision.names[own], "reason": "repeated_paragraph", "text": text})
-    return found
+        result.append(sample)
+    for document_id, ordinal in outcome.lines:
+        text = texts[own, document_id].split("\n")[ordinal][:200]
+        result.append({"source": decision.names[own], "reason": "repeated_paragraph", "text": text})
+    return result
 
 
 def _texts(documents: Sequence[Finished], wanted: set[tuple[int, int]]) -> dict[tuple[int, int], str]:
-    """Texts by source and id; each part is opened once."""
+    """Read texts by source and id, opening each part once."""
     by_part = defaultdict(list)
-    for source, number in wanted:
-        by_part[source, part_file(number, documents[source].manifest["parts"])].append(number)
-    found: dict[tuple[int, int], str] = {}
-    for (source, part), numbers in by_part.items():
-        rows = parquet.read_rows(documents[source].file(part), "id", numbers, ["id", "text"])
-        found |= {(source, row["id"]): row["text"] for row in rows}
-    return found
+    for source, document_id in wanted:
+        by_part[source, part_file(document_id, documents[source].manifest["parts"])].append(document_id)
+    texts: dict[tuple[int, int], str] = {}
+    for (source, part), ids in by_part.items():
+        rows = parquet.read_rows(documents[source].file(part), "id", ids, ["id", "text"])
+        texts |= {(source, row["id"]): row["text"] for row in rows}
+    return texts

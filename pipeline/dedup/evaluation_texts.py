@@ -1,11 +1,11 @@
-"""The stage `evaluation`: the texts that models are scored on, as they are looked for in documents.
+"""The stage `evaluation`: n-grams of the texts that models are evaluated on, which documents are then searched for.
 
-    runs.arrow       hash, text: a row for each different run of letters of each text, sorted by hash
-    texts.parquet    file, runs, text: how many runs each text has, and its beginning
+    runs.arrow       hash, text: a row for each distinct n-gram of each text, sorted by hash
+    texts.parquet    file, runs, text: number of n-grams of each text, and its start
 
-Evaluation files are read by what they look like, and every string in them is a text: all fields of tables, all strings of JSON
-(SQuAD's passages, questions and answers), sentences of characters with tags, lines of anything else. Strings of less than four
-runs (names, stock phrases) are left out: they stand everywhere.
+The format of an evaluation file is detected, and every string in it is a text: the fields of tables, the strings of JSON
+(SQuAD's passages, questions and answers), the sentences of tagged characters, the lines of anything else. Strings of less than
+four n-grams (names, stock phrases) are left out, because they occur everywhere.
 """
 
 import json
@@ -17,13 +17,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pipeline import storage
+from pipeline.arrays import Hashes, Ints, starts_of_groups
 from pipeline.config import DecontaminationConfig
-from pipeline.dedup.ngrams import Hashes, Numbers, letters
+from pipeline.dedup.ngrams import normalize_texts
 from pipeline.engine.execution import SERIAL, Execution
 from pipeline.engine.stages import FileEntry, Finished, Stage
 from pipeline.engine.stages import run as run_stage
@@ -31,21 +32,21 @@ from pipeline.errors import CorpusError
 from pipeline.sources import inputs
 
 STAGE_VERSION = 1
-LEAST_RUNS = 4
-RUNS_FILE, TEXTS_FILE = "runs.arrow", "texts.parquet"
+MIN_NGRAMS = 4
+NGRAMS_FILE, TEXTS_FILE = "runs.arrow", "texts.parquet"
 TEXTS_AT_ONCE = 4_096
-SHOWN = 60
-"""Letters of an evaluation text that are shown where a document holds it."""
+PREVIEW_CHARACTERS = 60
+"""Characters of an evaluation text that the report and `inspect` show."""
 
 _TAGGED = re.compile(r"\S[ \t]+(?:[BIESMO]|[BIESM]-\S+)\s*")
-"""`北 B-LOC`: a character and its tag."""
+"""A character and its tag: `北 B-LOC`."""
 
 
 def evaluation(decontamination: DecontaminationConfig, root: str, *, execution: Execution = SERIAL) -> Finished:
-    """The stage `evaluation`: all evaluation texts as sorted hashes of their runs, 12 bytes a letter.
+    """Hash the n-grams of all evaluation texts: 12 bytes per character.
 
-    Raises: CorpusError for a file that is missing, damaged, not UTF-8 or without text, and for an input none of whose texts is
-        long enough to be looked for: nothing would be kept out.
+    Raises: CorpusError for a file that is missing, damaged, not UTF-8 or without text, and for an input all of whose texts are
+        too short, because nothing of it could be found in documents.
     """
     files = inputs.expand(decontamination.inputs)
     settings = {"letters": decontamination.ngram_size}
@@ -57,65 +58,70 @@ def evaluation(decontamination: DecontaminationConfig, root: str, *, execution: 
             found = sorted(set(strings(file.url)))
             if not any(map(str.strip, found)):
                 raise CorpusError(
-                    f"{file.url}: an evaluation file without a text; fetch it again, or name files that have texts"
+                    f"{file.url}: an evaluation file without any text; fetch it again, or name files that have texts"
                 )
             texts += found
             numbers += [number] * len(found)
-        hashes, owners, runs = text_runs(texts, decontamination.ngram_size)
-        kept = np.flatnonzero(runs >= LEAST_RUNS)
-        _check_found(decontamination, {files[numbers[i]].url for i in kept})
-        place = np.full(len(texts), -1)
-        place[kept] = np.arange(len(kept))
-        usable = place[owners] >= 0
-        table = pa.table({"hash": hashes[usable], "text": place[owners[usable]].astype(np.uint32)})
-        with storage.open_write(storage.join(folder, RUNS_FILE)) as out, pa.ipc.new_file(out, table.schema) as writer:
+        hashes, owners, ngram_counts = text_ngrams(texts, decontamination.ngram_size)
+        kept = np.flatnonzero(ngram_counts >= MIN_NGRAMS)
+        _check_inputs(decontamination, {files[numbers[i]].url for i in kept})
+        # Renumber the texts that are kept, and leave out the n-grams of the others.
+        new_number = np.full(len(texts), -1)
+        new_number[kept] = np.arange(len(kept))
+        usable = new_number[owners] >= 0
+        table = pa.table({"hash": hashes[usable], "text": new_number[owners[usable]].astype(np.uint32)})
+        with storage.open_write(storage.join(folder, NGRAMS_FILE)) as out, pa.ipc.new_file(out, table.schema) as writer:
             writer.write_table(table)
-        columns = [[files[numbers[i]].name for i in kept], runs[kept].astype(np.uint32), [texts[i][:SHOWN] for i in kept]]
+        names, previews = [files[numbers[i]].name for i in kept], [texts[i][:PREVIEW_CHARACTERS] for i in kept]
+        columns = [names, ngram_counts[kept].astype(np.uint32), previews]
         with storage.open_write(storage.join(folder, TEXTS_FILE)) as out:
             pq.write_table(pa.table(columns, names=["file", "runs", "text"]), out)
         counts = {"files": len(files), "texts": len(kept), "too_short": len(texts) - len(kept), "runs": int(usable.sum())}
-        return {"files": [FileEntry.of(folder, name) for name in (RUNS_FILE, TEXTS_FILE)], "counts": counts}
+        return {"files": [FileEntry.of(folder, name) for name in (NGRAMS_FILE, TEXTS_FILE)], "counts": counts}
 
     return run_stage(root, stage, body, execution)
 
 
-def _check_found(decontamination: DecontaminationConfig, with_texts: set[str]) -> None:
-    """Names and labels beside passages are no harm; an input that is nothing else is a wrong one.
+def _check_inputs(decontamination: DecontaminationConfig, usable: set[str]) -> None:
+    """Check that each input has a file with texts that are long enough, given the URLs of these files.
 
-    Raises: CorpusError for an input that has none of the files with texts to look for.
+    Short names and labels next to longer texts do no harm, but an input with nothing else must be a mistake.
+
+    Raises: CorpusError for an input without such a file.
     """
-    least = decontamination.ngram_size + LEAST_RUNS - 1
+    min_characters = decontamination.ngram_size + MIN_NGRAMS - 1
     for url in decontamination.inputs:
-        if not with_texts & {file.url for file in inputs.expand([url])}:
+        if not usable & {file.url for file in inputs.expand([url])}:
             raise CorpusError(
-                f"{url}: no text in it has {least} letters, so nothing of it would be kept out; "
+                f"{url}: no text in it has {min_characters} letters or digits, so none could be found in documents; "
                 "name files with longer texts, or lower decontamination.ngram_size"
             )
 
 
-def text_runs(texts: Sequence[str], length: int) -> tuple[Hashes, npt.NDArray[np.uint32], Numbers]:
-    """Different runs of some texts: hashes (sorted), the text of each; and how many runs each text has.
+def text_ngrams(texts: Sequence[str], size: int) -> tuple[Hashes, NDArray[np.uint32], Ints]:
+    """Return the distinct n-grams of each text. A text shorter than `size` has none.
 
-    A text shorter than a run has none.
+    Returns: (n-grams,) hashes, sorted; (n-grams,) the text of each; (texts,) the number of n-grams of each text.
     """
-    hashes, owners = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint32)]
+    hash_parts, owner_parts = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint32)]
     for first in range(0, len(texts), TEXTS_AT_ONCE):
-        folded = letters(texts[first : first + TEXTS_AT_ONCE], gap=length - 1)
-        found, _ = folded.windows(length)
-        rows = folded.owners(np.maximum(folded.lengths - length + 1, 0))
-        inside = rows < len(folded.lengths)
-        hashes.append(found[inside])
-        owners.append((rows[inside] + first).astype(np.uint32))
-    all_hashes, all_owners = np.concatenate(hashes), np.concatenate(owners)
-    order = np.lexsort((all_owners, all_hashes))
-    all_hashes, all_owners = all_hashes[order], all_owners[order]
-    new = np.ones(len(order), np.bool_)
-    new[1:] = (all_hashes[1:] != all_hashes[:-1]) | (all_owners[1:] != all_owners[:-1])
-    return all_hashes[new], all_owners[new], np.bincount(all_owners[new], minlength=len(texts))
+        normalized = normalize_texts(texts[first : first + TEXTS_AT_ONCE], gap=size - 1)
+        found, _ = normalized.ngrams(size)
+        rows = normalized.owners(np.maximum(normalized.lengths - size + 1, 0))
+        inside = rows < len(normalized.lengths)
+        hash_parts.append(found[inside])
+        owner_parts.append((rows[inside] + first).astype(np.uint32))
+    hashes, owners = np.concatenate(hash_parts), np.concatenate(owner_parts)
+    # Sort, and drop n-grams that a text has twice.
+    order = np.lexsort((owners, hashes))
+    hashes, owners = hashes[order], owners[order]
+    distinct = starts_of_groups(hashes) | starts_of_groups(owners)
+    hashes, owners = hashes[distinct], owners[distinct]
+    return hashes, owners, np.bincount(owners, minlength=len(texts))
 
 
 def strings(url: str) -> Iterator[str]:
-    """Every text of an evaluation file; repeated ones too.
+    """Yield every text of an evaluation file, repeated ones too.
 
     Raises: CorpusError for a file that is damaged or not UTF-8.
     """
@@ -138,28 +144,29 @@ def strings(url: str) -> Iterator[str]:
 
 
 def _json_strings(content: str, lines: Iterable[str]) -> Iterator[str]:
-    """Of one JSON value, or of JSON lines; a line that is none is a text as it stands."""
+    """Yield the strings of a JSON value or of JSON lines. A line that is not JSON is a text itself."""
     try:
-        return (yield from _within(json.loads(content)))
+        return (yield from _strings_in(json.loads(content)))
     except ValueError:
         pass
     for line in lines:
         try:
-            yield from _within(json.loads(line)) if line.strip() else ()
+            yield from _strings_in(json.loads(line)) if line.strip() else ()
         except ValueError:
             yield line
 
 
-def _within(value: Any) -> Iterator[str]:
+def _strings_in(value: Any) -> Iterator[str]:
+    """Yield the strings in a JSON value, keys left out."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
-            yield from _within(item)
+            yield from _strings_in(item)
 
 
 def _tagged(lines: Iterable[str]) -> Iterator[str]:
-    """Sentences: the first characters of their lines."""
+    """Yield sentences of tagged characters: a line per character, an empty line after each sentence."""
     sentence: list[str] = []
     for line in (*lines, ""):
         if line.strip():

@@ -1,119 +1,132 @@
-"""MinHash: a few numbers of a text, by which texts that are nearly the same are found.
+"""MinHash: short signatures of texts, from which near duplicates are found without comparing texts.
 
     text                                sketch           similarity to the first
     他出生在北京大学旁边的医院里。      1100 0110 ...
-    他出生在北京大学附近的医院里。      1011 1111 ...    0.32 (truly 4 / 16 = 0.25)
-    科学技术博物馆今天开放。            1110 1000 ...    -0.19 (truly 0)
+    他出生在北京大学附近的医院里。      1011 1111 ...    0.32 (exactly: 4 / 16 = 0.25)
+    科学技术博物馆今天开放。            1110 1000 ...    -0.19 (exactly: 0)
 
-A document is the set of its runs of five letters (shingles). MinHash keeps, of 256 kinds of runs, the smallest hash; two
-documents agree in a share of them that estimates the Jaccard similarity of their sets, |A & B| / |A | B|.
+A document is the set of its n-grams (5 characters by default). Its signature has at least 256 bins, each with the smallest hash
+of the n-grams that fall into it. The ratio of bins in which two signatures agree estimates the Jaccard similarity of the two
+sets, |A & B| / |A | B|.
 
-- One hash a run: its high bits are its kind, its low bits its value (one-permutation hashing). Kinds that no run fell into
-  borrow the value of another (optimal densification: Shrivastava, ICML 2017), which leaves the estimate unbiased.
-- `bands`: hashes of the first bands x rows minima, `rows` at a time. Who shares a band is a candidate; half of the pairs of
-  similarity (1 / bands) ** (1 / rows) are: 0.72 for 14 x 8 (datatrove), 0.79 for 20 x 13 (NeMo Curator).
-- `sketch`: one bit of each of 256 minima (b-bit minwise hashing, b = 1: Li and König, WWW 2010). Two sketches that differ in d
-  bits have a similarity of about 1 - 2 d / 256: that checks a candidate with 32 bytes instead of two texts.
+- One-permutation hashing: one hash per n-gram, whose high bits choose the bin and whose low bits are the value. Empty bins
+  borrow the value of another bin (optimal densification: Shrivastava, ICML 2017), which keeps the estimate unbiased.
+- Bands: hashes of `rows` bins each. Two documents that share a band are candidates. A pair of similarity
+  (1 / bands) ** (1 / rows) becomes one with a probability of about 1/2: 0.72 for 14 x 8 (datatrove), 0.79 for 20 x 13 (NeMo
+  Curator).
+- Sketch: one bit of each of 256 bins (b-bit minwise hashing with b = 1: Li and König, WWW 2010). Two sketches that differ in d
+  bits have a similarity of about 1 - 2 d / 256. This checks a candidate with 32 bytes instead of two texts.
 
-Measured on news of which 0.5 to 5 % of the letters were changed, texts of 30 to 2,000 letters, true similarities around 0.82:
-the 256 minima err by 0.019 to 0.022 (256 permutations: 0.018 to 0.023, at four times the cost), the sketch by 0.036 to 0.039.
-Of pairs from 0.75 on, 93 to 99 % are found and pass a threshold of 0.75; from 0.85 on 99.9 %; below 0.65, 0.4 %.
+Measured on news in which 0.5 to 5 % of the characters were changed, texts of 30 to 2,000 characters, exact similarities around
+0.82: the error of 256 bins is 0.019 to 0.022 (256 permutations: 0.018 to 0.023, at four times the cost), that of the sketch is
+0.036 to 0.039. Of the pairs from 0.75 on, 93 to 99 % are found and pass a threshold of 0.75; from 0.85 on 99.9 %; below 0.65
+0.4 %.
 """
 
 import functools
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
-from pipeline.dedup.ngrams import Hashes, Letters, mix
+from pipeline.arrays import Floats, Hashes, Ints, mix, ranges
+from pipeline.dedup.ngrams import NormalizedTexts
+
+Signatures = NDArray[np.uint32]
+"""(texts, bins)"""
 
 SKETCH_BITS = 256
-LENDERS = 32
-"""Turns in which an empty kind asks one other, before it asks all."""
-DENSE_SHARE = 0.05
-"""Whole rows are faster than single cells as long as so many are empty."""
+MAX_ROUNDS = 32
+"""Rounds in which an empty bin borrows from one other bin, before it chooses among all."""
+SPARSE_RATIO = 0.05
+"""Ratio of empty bins below which single bins are filled instead of whole rows, which is faster then."""
 
 _EMPTY = np.uint32(0xFFFFFFFF)
 
 
-def minima(folded: Letters, ngram_size: int, number: int) -> npt.NDArray[np.uint32]:
-    """MinHash of each text: (texts, number); all 2**32 - 1 for a text without letters."""
-    hashes, counts = folded.windows(ngram_size)
-    texts = len(folded.lengths)
-    places = ((hashes >> np.uint64(32)) * np.uint64(number) >> np.uint64(32)).astype(np.int64)
-    places += folded.owners(counts) * number
-    result = np.full((texts + 1) * number, _EMPTY, np.uint32)  # the last row gathers what belongs to no text
-    np.minimum.at(result, places, hashes.astype(np.uint32))
-    return _densified(result.reshape(-1, number)[:texts])
+def minhash(texts: NormalizedTexts, ngram_size: int, bins: int) -> Signatures:
+    """Return the signature (texts, bins) of each text; all 2**32 - 1 for a text without letters and digits."""
+    hashes, counts = texts.ngrams(ngram_size)
+    number = len(texts.lengths)
+    # High 32 bits -> bin, by multiply and shift; low 32 bits -> value.
+    cells = ((hashes >> np.uint64(32)) * np.uint64(bins) >> np.uint64(32)).astype(np.int64)
+    cells += texts.owners(counts) * bins
+    result = np.full((number + 1) * bins, _EMPTY, np.uint32)  # the last row collects the n-grams that reach into gaps
+    np.minimum.at(result, cells, hashes.astype(np.uint32))
+    return _densify(result.reshape(-1, bins)[:number])
 
 
-def _densified(minima: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-    """Empty kinds take the value of the first non-empty one in an order of their own, the same for all texts."""
-    number = minima.shape[1]
-    by_kind = np.ascontiguousarray(minima.T)
-    blank = (by_kind == _EMPTY).all(axis=0)
-    filled, turns, turn = by_kind.copy(), _lenders(number), 0
+def _densify(signatures: Signatures) -> Signatures:
+    """Fill each empty bin with the value of the first non-empty bin in an order of its own, the same for all texts."""
+    bins = signatures.shape[1]
+    by_bin = np.ascontiguousarray(signatures.T)  # (bins, texts)
+    blank = (by_bin == _EMPTY).all(axis=0)  # (texts,) without any n-gram
+    filled, lenders, done = by_bin.copy(), _lenders(bins), 0
     full = filled != _EMPTY
-    enough = (1 - DENSE_SHARE) * number * np.count_nonzero(~blank)
-    while turn < LENDERS and np.count_nonzero(full) < enough:
-        # The empty value is the largest, so this fills what is empty and leaves the rest.
-        lent = by_kind[turns[turn]]
+    # While many bins are empty, a round handles all of them with whole rows of the matrix.
+    enough = (1 - SPARSE_RATIO) * bins * np.count_nonzero(~blank)
+    while done < MAX_ROUNDS and np.count_nonzero(full) < enough:
+        # Full bins borrow the empty value, which is the largest, so that the minimum leaves them as they are.
+        lent = by_bin[lenders[done]]
         lent |= np.negative(full.astype(np.uint32))
         np.minimum(filled, lent, out=filled)
         np.not_equal(filled, _EMPTY, out=full)
-        turn += 1
-    result, flat = np.ascontiguousarray(filled.T), minima.ravel()
+        done += 1
+    # The remaining rounds handle the empty bins one by one.
+    result, flat = np.ascontiguousarray(filled.T), signatures.ravel()
     cells = np.flatnonzero(~(full | blank).T)
-    for lenders in turns[turn:]:
-        kinds = cells % number
-        values = flat[cells - kinds + lenders[kinds]]
+    for round_ in lenders[done:]:
+        bin_of = cells % bins
+        values = flat[cells - bin_of + round_[bin_of]]
         result.ravel()[cells] = values
         cells = cells[values == _EMPTY]
-    return _lent_by_rank(minima, result, cells)
+    return _borrow_from_any(signatures, result, cells)
 
 
 @functools.cache
-def _lenders(number: int) -> list[npt.NDArray[np.int64]]:
-    """The first kinds that each kind asks, turn by turn."""
-    turns = (mix(np.arange(number, dtype=np.uint64) + np.uint64(turn * number)) for turn in range(1, LENDERS + 1))
-    return [np.argsort(turn, kind="stable") for turn in turns]
+def _lenders(bins: int) -> list[Ints]:
+    """Return for each round (bins,): the bin from which each bin borrows."""
+    rounds = (mix(np.arange(bins, dtype=np.uint64) + np.uint64(round_ * bins)) for round_ in range(1, MAX_ROUNDS + 1))
+    return [np.argsort(keys, kind="stable") for keys in rounds]
 
 
-def _lent_by_rank(
-    minima: npt.NDArray[np.uint32], result: npt.NDArray[np.uint32], cells: npt.NDArray[np.int64]
-) -> npt.NDArray[np.uint32]:
-    """What is still empty asks all others in the order of a hash: texts of a few runs have few to ask."""
-    number = minima.shape[1]
-    rows, kinds = np.divmod(cells, number)
-    asked, places = np.unique(rows, return_inverse=True)
-    owners, lenders = np.nonzero(minima[asked] != _EMPTY)
-    numbers = np.bincount(owners, minlength=len(asked))
-    firsts = np.cumsum(numbers) - numbers
-    each = numbers[places]  # lenders of each cell, cell after cell
-    starts = np.cumsum(each) - each
-    lender = lenders[np.repeat(firsts[places] - starts, each) + np.arange(each.sum())]
-    order = mix((np.repeat(kinds, each) * number + lender).astype(np.uint64) + np.uint64((LENDERS + 1) * number))
-    order = (order & ~np.uint64(0xFFFF)) | lender.astype(np.uint64)
+def _borrow_from_any(signatures: Signatures, result: Signatures, cells: Ints) -> Signatures:
+    """Fill the cells (n,) of `result` that are still empty: texts with few n-grams have few bins to borrow from.
+
+    Each cell chooses among all non-empty bins of its text the one with the smallest hash of (cell's bin, bin).
+    """
+    bins = signatures.shape[1]
+    texts, empty_bins = np.divmod(cells, bins)
+    # The non-empty bins of the texts concerned, text after text.
+    concerned, place = np.unique(texts, return_inverse=True)
+    owners, full_bins = np.nonzero(signatures[concerned] != _EMPTY)
+    counts = np.bincount(owners, minlength=len(concerned))
+    firsts = np.cumsum(counts) - counts
+    # One entry per pair of a cell and a bin it may borrow from, cell after cell.
+    choices = counts[place]
+    lender = full_bins[ranges(firsts[place], choices)]
+    keys = mix((np.repeat(empty_bins, choices) * bins + lender).astype(np.uint64) + np.uint64((MAX_ROUNDS + 1) * bins))
+    # The bin goes into the low bits, so that the minimum of the keys of a cell tells the bin.
+    keys = (keys & ~np.uint64(0xFFFF)) | lender.astype(np.uint64)
     if len(cells):
-        best = (np.minimum.reduceat(order, starts) & np.uint64(0xFFFF)).astype(np.int64)
-        result.ravel()[cells] = minima[rows, best]
+        best = (np.minimum.reduceat(keys, np.cumsum(choices) - choices) & np.uint64(0xFFFF)).astype(np.int64)
+        result.ravel()[cells] = signatures[texts, best]
     return result
 
 
-def bands(minima: npt.NDArray[np.uint32], number: int, rows: int) -> Hashes:
-    """A hash a band, (texts, number): of its `rows` minima and of its own number."""
-    hashes = np.tile(np.arange(number, dtype=np.uint64), (len(minima), 1))
+def band_hashes(signatures: Signatures, bands: int, rows: int) -> Hashes:
+    """Return a hash for each band, (texts, bands): of its `rows` bins and its own number."""
+    hashes = np.tile(np.arange(bands, dtype=np.uint64), (len(signatures), 1))
     for row in range(rows):
-        hashes = mix(hashes + minima[:, row : number * rows : rows])
+        hashes = mix(hashes + signatures[:, row : bands * rows : rows])
     return hashes
 
 
-def sketches(minima: npt.NDArray[np.uint32]) -> Hashes:
-    """The lowest bit of the first 256 minima: (texts, 4)."""
-    return np.packbits((minima[:, :SKETCH_BITS] & 1).astype(np.bool_), axis=1).view(np.uint64)
+def sketches(signatures: Signatures) -> Hashes:
+    """Return the lowest bit of the first 256 bins: (texts, 4)."""
+    return np.packbits((signatures[:, :SKETCH_BITS] & 1).astype(np.bool_), axis=1).view(np.uint64)
 
 
-def similarity(left: Hashes, right: Hashes) -> npt.NDArray[np.float64]:
-    """Estimated Jaccard similarity of sketches, row by row; below 0 where they agree less than chance does."""
-    different: npt.NDArray[np.int64] = np.bitwise_count(left ^ right).sum(axis=-1, dtype=np.int64)
+def similarity(left: Hashes, right: Hashes) -> Floats:
+    """Estimate the Jaccard similarity of sketches, (n, 4) and (n, 4) -> (n,). Below 0 where they agree less than by chance."""
+    different: Ints = np.bitwise_count(left ^ right).sum(axis=-1, dtype=np.int64)
     return 1 - 2 * different / SKETCH_BITS

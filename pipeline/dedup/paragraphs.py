@@ -1,36 +1,34 @@
-"""Paragraphs: long lines that stood in a document before are taken out of the later ones.
+"""Repeated paragraphs: a long line that an earlier document has is removed from later documents.
 
-    A   央视网消息：……。 / 本文由 LCTT 原创编译，Linux中国 荣誉推出        stays
-    B   另一篇文章……。   / 本文由 LCTT 原创编译，Linux中国 荣誉推出        its second line goes
+    A   央视网消息：……。 / 本文由 LCTT 原创编译，Linux中国 荣誉推出        unchanged
+    B   另一篇文章……。   / 本文由 LCTT 原创编译，Linux中国 荣誉推出        its second line is removed
 
-`paragraphs_<source>.parquet` lists them: id, ordinal (the line's number), kept_id (where the same line stays), characters. Two
-lines are the same when their letters are (width, case, punctuation and white space do not count). Of equal lines the first one
-stays: by the order of sources that `dedup` decides with, then by id, then by place; lines of dropped documents
+`paragraphs_<source>.parquet` lists the removed lines: id, ordinal (number of the line), kept_id (the document that keeps the
+line), characters. Lines are equal when their normalised characters are: width, case, punctuation and white space do not count.
+Of equal lines the first is kept: by level of the source (as in clusters.py), then id, then ordinal. Lines of dropped documents
 do not count.
 
-A document that loses all its long lines, and of which less is left than a document must have, is dropped too
-(`duplicate_paragraphs`): what is left of it are short lines, so no other document needs it.
+A document that loses all its long lines, and then has fewer characters than `filters.min_characters`, is dropped too
+(`duplicate_paragraphs`): only short lines are left, so no other document depends on it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import storage
+from pipeline.arrays import Array, Flags, Hashes, Ints, starts_of_groups
 from pipeline.dedup.clusters import bucket_of
-from pipeline.dedup.ngrams import Hashes, Numbers
 from pipeline.dedup.signatures import paragraph_file
 from pipeline.documents.table import Part
 from pipeline.engine import parquet, steps
 from pipeline.engine.stages import FileEntry, Finished
 
-ROWS_A_BUCKET = 2_000_000
+ROWS_PER_BUCKET = 2_000_000
 
 SCHEMA = pa.schema(
     [
@@ -43,18 +41,18 @@ SCHEMA = pa.schema(
 
 
 def buckets(signatures: Sequence[Finished]) -> int:
-    """How many buckets all paragraphs go into."""
-    return -(-sum(done.manifest["counts"]["paragraphs"] for done in signatures) // ROWS_A_BUCKET) or 1
+    """Return the number of buckets for all paragraphs."""
+    return -(-sum(done.manifest["counts"]["paragraphs"] for done in signatures) // ROWS_PER_BUCKET) or 1
 
 
 @dataclass(frozen=True)
 class ReadParagraphs:
-    """Map: the paragraphs of those documents of a part that stay."""
+    """Map: the paragraphs of the documents of a part that are kept."""
 
     signatures: tuple[str, ...]
-    """URLs of the stages, by source."""
+    """URL of each source's stage of signatures."""
     dropped: tuple[str, ...]
-    """A source's file of dropped documents, sorted by id."""
+    """URL of each source's file of dropped documents, sorted by id."""
     levels: tuple[int, ...]
     buckets: int
 
@@ -67,15 +65,17 @@ class ReadParagraphs:
 
 
 @dataclass(frozen=True)
-class FirstOfEach:
-    """Reduce: of equal paragraphs the first stays, the others are listed, sorted by source, id and ordinal."""
+class ListRepeats:
+    """Reduce: the first of equal paragraphs is kept, the others are listed, sorted by source, id and ordinal."""
 
     folder: str
 
     def __call__(self, bucket: int, table: pa.Table) -> steps.Reduced:
         keys = [table[name].to_numpy() for name in ("hash", "level", "id", "ordinal")]
         order, repeated = repeats(*keys)
-        kept = pa.array(keys[2][order[np.maximum.accumulate(np.where(repeated, 0, np.arange(len(order))))]][repeated])
+        # For each repeat, the first row of its group: the last row before it that is not a repeat.
+        first = np.maximum.accumulate(np.where(repeated, 0, np.arange(len(order))))
+        kept = pa.array(keys[2][order[first]][repeated])
         found = table.take(pa.array(order[repeated])).select(["source", "id", "ordinal", "characters"])
         found = found.append_column("kept_id", kept).sort_by([(name, "ascending") for name in ("source", "id", "ordinal")])
         name = f"paragraphs-{bucket:05d}.parquet"
@@ -84,18 +84,14 @@ class FirstOfEach:
         return steps.Reduced((FileEntry.of(self.folder, name, len(found)),), {})
 
 
-def repeats(
-    hashes: Hashes, levels: npt.NDArray[Any], ids: Hashes, ordinals: npt.NDArray[Any]
-) -> tuple[Numbers, npt.NDArray[np.bool_]]:
-    """Rows in the order (hash, level, id, ordinal), and for each place whether its hash stands before it."""
+def repeats(hashes: Hashes, levels: Array, ids: Hashes, ordinals: Array) -> tuple[Ints, Flags]:
+    """Return the order (rows,) by (hash, level, id, ordinal), and which rows in it repeat an earlier hash, (rows,)."""
     order = np.lexsort((ordinals, ids, levels, hashes))
-    repeated = np.zeros(len(order), np.bool_)
-    repeated[1:] = hashes[order[1:]] == hashes[order[:-1]]
-    return order, repeated
+    return order, ~starts_of_groups(hashes[order])
 
 
 def gather(urls: Sequence[str], source: int) -> pa.Table:
-    """All paragraphs that go out of the documents of one source, sorted by id and ordinal: about 24 bytes each."""
+    """Return the paragraphs to remove from the documents of one source, sorted by id and ordinal: about 24 bytes each."""
     found = [parquet.read_between(url, "source", source, source, SCHEMA.names).cast(SCHEMA) for url in urls]
     return (
         pa.concat_tables([SCHEMA.empty_table(), *found])
@@ -105,20 +101,25 @@ def gather(urls: Sequence[str], source: int) -> pa.Table:
 
 
 def ids_between(url: str, ids: pa.ChunkedArray) -> pa.Array:
-    """The ids of a file sorted by id that lie in the range of some others: only row groups of that range are read."""
+    """Return the ids in a file (sorted by id) between the first and the last of `ids`. Reads only row groups of that range."""
     if not len(ids):
         return pa.array([], pa.uint64())
     return parquet.read_between(url, "id", ids[0].as_py(), ids[-1].as_py(), ["id"])["id"].combine_chunks()
 
 
-def without(texts: pa.ChunkedArray, ids: Hashes, gone: pa.Table) -> pa.Array:
-    """The texts (of some ids, sorted) without the lines of `gone` (id, ordinal; sorted)."""
-    rows, ordinals = gone["id"].to_numpy(), gone["ordinal"].to_numpy()
+def without(texts: pa.ChunkedArray, ids: Hashes, removed: pa.Table) -> pa.Array:
+    """Return texts (n,) without some of their lines.
+
+    Args:
+        ids: (n,) ids of the texts, sorted.
+        removed: the lines to remove, with columns id and ordinal, sorted by both.
+    """
+    owners, ordinals = removed["id"].to_numpy(), removed["ordinal"].to_numpy()
     result = texts.to_pylist()
-    numbers, starts = np.unique(rows, return_index=True)
-    for number, lines in zip(numbers, np.split(ordinals, starts[1:]) if len(starts) else [], strict=True):
-        place = int(np.searchsorted(ids, number))
-        if place < len(ids) and ids[place] == number:
-            out = set(lines.tolist())
-            result[place] = "\n".join(line for ordinal, line in enumerate(result[place].split("\n")) if ordinal not in out)
+    distinct, starts = np.unique(owners, return_index=True)
+    for owner, lines in zip(distinct, np.split(ordinals, starts[1:]) if len(starts) else [], strict=True):
+        index = int(np.searchsorted(ids, owner))
+        if index < len(ids) and ids[index] == owner:
+            skipped = set(lines.tolist())
+            result[index] = "\n".join(line for ordinal, line in enumerate(result[index].split("\n")) if ordinal not in skipped)
     return pa.array(result, pa.string())

@@ -1,10 +1,11 @@
-"""The stage `signatures_<source>`: a few numbers a document, by which copies of it are found without its text.
+"""The stage `signatures_<source>`: a few hashes per document, from which its duplicates are found without its text.
 
-    part-00000.parquet         id, letters, paragraphs, bands (8 bytes a band), sketch (256 bits), sorted by id
-    paragraphs-00000.parquet   id, ordinal (the line), hash, characters: lines long enough to be compared by themselves
+    part-00000.parquet         id, letters, paragraphs, bands (8 bytes each), sketch (256 bits), sorted by id
+    paragraphs-00000.parquet   id, ordinal (number of the line), hash, characters: lines that are long enough to be compared
 
-What a signature is, and how well it tells, is written in pipeline/dedup/minhash.py. Signing takes 15 ms a MB of news (50 where
-texts are as short as reviews), paragraphs included. On disk a document takes 160 bytes, a paragraph 24.
+`letters` counts the normalised characters of a document. pipeline/dedup/minhash.py explains signatures and their accuracy.
+Computing them takes 15 ms per MB of news (50 for texts as short as reviews), paragraphs included. On disk a document takes 160
+bytes, a paragraph 24.
 """
 
 import itertools
@@ -13,24 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import storage
+from pipeline.arrays import Hashes, Ints
 from pipeline.config import DedupConfig, SourceConfig
-from pipeline.dedup.minhash import (
-    SKETCH_BITS,
-    bands,
-    minima,
-    sketches,
-)
-from pipeline.dedup.ngrams import (
-    Hashes,
-    Letters,
-    letters,
-    segments,
-)
+from pipeline.dedup.minhash import SKETCH_BITS, band_hashes, minhash, sketches
+from pipeline.dedup.ngrams import NormalizedTexts, normalize_texts, span_hashes
 from pipeline.documents.table import Part, parts
 from pipeline.engine import counting, job, steps
 from pipeline.engine.counting import Counts
@@ -40,11 +31,11 @@ from pipeline.engine.stages import run as run_stage
 
 STAGE_VERSION = 1
 BATCH_CHARACTERS = 1 << 17
-"""Texts that are hashed together: arrays of 1 MB stay near the processor."""
+"""Characters of the texts that are hashed at once: arrays of 1 MB stay in the processor's cache."""
 
 
 def needed(dedup: DedupConfig) -> bool:
-    """Whether anything is compared that takes signatures."""
+    """Return whether the recipe compares anything by signatures."""
     return dedup.near or dedup.min_paragraph_characters > 0
 
 
@@ -56,7 +47,10 @@ def signatures(
     *,
     execution: Execution = SERIAL,
 ) -> Finished:
-    """Sign the documents of one source. Only what shapes a signature enters the key: a new threshold signs nothing again."""
+    """Compute the signatures of the documents of one source.
+
+    The key has only what shapes a signature, so a new similarity threshold does not recompute any.
+    """
     shape = SignatureShape(dedup.ngram_size, dedup.bands, dedup.rows, dedup.min_paragraph_characters)
     stage = Stage("signatures", STAGE_VERSION, {"shape": shape}, {"documents": documents.digest}, source=source.name)
 
@@ -72,7 +66,7 @@ def signatures(
 
 @dataclass(frozen=True)
 class SignatureShape:
-    """What a signature is made of; fields as in `DedupConfig`."""
+    """The fields of `DedupConfig` that shape a signature."""
 
     ngram_size: int
     bands: int
@@ -80,7 +74,8 @@ class SignatureShape:
     min_paragraph_characters: int
 
     @property
-    def minima(self) -> int:
+    def bins(self) -> int:
+        """Bins of the MinHash signature, enough for both the bands and the sketch."""
         return max(SKETCH_BITS, self.bands * self.rows)
 
 
@@ -95,12 +90,12 @@ class SignPart:
         signed = [signature_schema(self.shape).empty_table()]
         paragraphs = [PARAGRAPHS.empty_table()]
         for ids, texts in text_batches(task.url):
-            folded = letters(texts, gap=self.shape.ngram_size - 1)
-            numbers = np.zeros(len(ids), np.int64)
+            normalized = normalize_texts(texts, gap=self.shape.ngram_size - 1)
+            paragraph_counts = np.zeros(len(ids), np.int64)
             if self.shape.min_paragraph_characters:
-                found, numbers = _paragraphs(ids, folded, self.shape.min_paragraph_characters)
+                found, paragraph_counts = _paragraphs(ids, normalized, self.shape.min_paragraph_characters)
                 paragraphs.append(found)
-            signed.append(_signed(ids, folded, numbers, self.shape))
+            signed.append(_signatures(ids, normalized, paragraph_counts, self.shape))
         table, lines = pa.concat_tables(signed), pa.concat_tables(paragraphs)
         entries = [_write(self.folder, task.file, table)]
         if self.shape.min_paragraph_characters:
@@ -113,7 +108,7 @@ class SignPart:
 
 
 def paragraph_file(part: str) -> str:
-    """`part-00003.parquet` -> `paragraphs-00003.parquet`."""
+    """Return the file of a part's paragraphs: `part-00003.parquet` -> `paragraphs-00003.parquet`."""
     return part.replace("part-", "paragraphs-")
 
 
@@ -128,7 +123,7 @@ PARAGRAPHS = pa.schema(
 
 
 def signature_schema(shape: SignatureShape) -> pa.Schema:
-    """Columns of the signatures of a part."""
+    """Return the columns of a part of signatures."""
     return pa.schema(
         [
             pa.field("id", pa.uint64(), nullable=False),
@@ -140,11 +135,12 @@ def signature_schema(shape: SignatureShape) -> pa.Schema:
     )
 
 
-def text_batches(url: str) -> Iterator[tuple[npt.NDArray[np.uint64], list[str]]]:
-    """Ids and texts of a part of documents, some at a time."""
+def text_batches(url: str) -> Iterator[tuple[Hashes, list[str]]]:
+    """Yield ids and texts of a part of documents, about BATCH_CHARACTERS characters at a time."""
     with storage.open_read(url) as file:
         for batch in pq.ParquetFile(file).iter_batches(batch_size=1_024, columns=["id", "text"]):
             ids, texts = batch["id"].to_numpy(), batch["text"].to_pylist()
+            # Cut after the text that reaches each multiple of BATCH_CHARACTERS.
             ends = np.cumsum([len(text) for text in texts])
             cuts = np.searchsorted(ends, np.arange(BATCH_CHARACTERS, ends[-1] if len(ends) else 0, BATCH_CHARACTERS))
             bounds = np.unique([0, *cuts.tolist(), len(texts)]).tolist()
@@ -152,48 +148,48 @@ def text_batches(url: str) -> Iterator[tuple[npt.NDArray[np.uint64], list[str]]]
                 yield ids[first:last], texts[first:last]
 
 
-def _signed(ids: npt.NDArray[np.uint64], folded: Letters, paragraphs: npt.NDArray[Any], shape: SignatureShape) -> pa.Table:
-    found = minima(folded, shape.ngram_size, shape.minima)
+def _signatures(ids: Hashes, texts: NormalizedTexts, paragraph_counts: Ints, shape: SignatureShape) -> pa.Table:
+    signatures = minhash(texts, shape.ngram_size, shape.bins)
     columns = [
         pa.array(ids),
-        pa.array(folded.lengths.astype(np.uint32)),
-        pa.array(paragraphs.astype(np.uint32)),
-        binary_column(bands(found, shape.bands, shape.rows)),
-        binary_column(sketches(found)),
+        pa.array(texts.lengths.astype(np.uint32)),
+        pa.array(paragraph_counts.astype(np.uint32)),
+        binary_column(band_hashes(signatures, shape.bands, shape.rows)),
+        binary_column(sketches(signatures)),
     ]
     return pa.table(columns, schema=signature_schema(shape))
 
 
-def _paragraphs(ids: npt.NDArray[np.uint64], folded: Letters, least: int) -> tuple[pa.Table, npt.NDArray[np.int64]]:
-    """Lines of at least `least` letters, and how many of them each text has."""
-    lines = folded.lines()
-    long = np.flatnonzero(lines.ends - lines.starts >= least)
-    rows, starts, ends = lines.rows[long], lines.raw_starts[long], lines.raw_ends[long]
-    blanks = np.zeros(len(folded.raw) + 1, np.int64)
-    np.cumsum(folded.raw == ord(" "), out=blanks[1:])
-    characters = ends - starts - (blanks[ends] - blanks[starts])
-    hashes = segments(folded.codes, lines.starts[long], lines.ends[long])
-    columns = [ids[rows], lines.ordinals[long].astype(np.uint32), hashes, characters.astype(np.uint32)]
-    return pa.table([pa.array(column) for column in columns], schema=PARAGRAPHS), np.bincount(rows, minlength=len(ids))
+def _paragraphs(ids: Hashes, normalized: NormalizedTexts, min_characters: int) -> tuple[pa.Table, Ints]:
+    """Return the lines of at least `min_characters` normalised characters, and their number per text (texts,)."""
+    lines = normalized.lines()
+    long = np.flatnonzero(lines.ends - lines.starts >= min_characters)
+    texts, starts, ends = lines.texts[long], lines.raw_starts[long], lines.raw_ends[long]
+    # `characters` does not count spaces.
+    spaces = np.zeros(len(normalized.raw) + 1, np.int64)
+    np.cumsum(normalized.raw == ord(" "), out=spaces[1:])
+    characters = ends - starts - (spaces[ends] - spaces[starts])
+    hashes = span_hashes(normalized.codes, lines.starts[long], lines.ends[long])
+    columns = [ids[texts], lines.ordinals[long].astype(np.uint32), hashes, characters.astype(np.uint32)]
+    return pa.table([pa.array(column) for column in columns], schema=PARAGRAPHS), np.bincount(texts, minlength=len(ids))
 
 
 def binary_column(rows: Hashes) -> pa.Array:
-    """Rows of 64-bit numbers as one fixed-size binary column."""
+    """Return rows (n, k) of 64-bit numbers as a fixed-size binary column."""
     rows = np.ascontiguousarray(rows)
     return pa.Array.from_buffers(pa.binary(8 * rows.shape[1]), len(rows), [None, pa.py_buffer(rows)])
 
 
 def binary_rows(column: pa.ChunkedArray) -> Hashes:
-    """The reverse of `binary_column`."""
+    """Return the rows (n, k) of a binary column: the reverse of `binary_column`."""
     array = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
     width = array.type.byte_width // 8
-    return np.frombuffer(array.buffers()[1], np.uint64)[array.offset * width : (array.offset + len(array)) * width].reshape(
-        -1, width
-    )
+    numbers = np.frombuffer(array.buffers()[1], np.uint64)
+    return numbers[array.offset * width : (array.offset + len(array)) * width].reshape(-1, width)
 
 
 def _write(folder: str, name: str, table: pa.Table) -> FileEntry:
     with storage.open_write(storage.join(folder, name)) as file:
-        # Hashes do not compress.
+        # No compression: hashes do not compress.
         pq.write_table(table.combine_chunks(), file, compression="none", use_dictionary=False, write_statistics=["id"])
     return FileEntry.of(folder, name, table.num_rows)

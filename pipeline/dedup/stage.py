@@ -1,21 +1,21 @@
-"""The stage `dedup`: which documents are dropped, over all sources, and why. No text is touched.
+"""The stage `dedup`: which documents of all sources are dropped, and why. It changes no text.
 
-    dropped_news.parquet        id, reason, kept_id (of a copy: of which document), sorted by id
-    paragraphs_news.parquet     id, ordinal, kept_id, characters: lines that go out of documents that stay
-    clusters_news.parquet       id, kept_id, cluster_size: documents that have copies, those that stay among them
-    contaminated_news.parquet   id, file, runs, share, text: which evaluation texts the contaminated ones hold
+    dropped_news.parquet        id, reason, kept_id (the document kept in its place, if any), sorted by id
+    paragraphs_news.parquet     id, ordinal, kept_id, characters: lines to remove from kept documents
+    clusters_news.parquet       id, kept_id, cluster_size: documents that have duplicates, the kept ones included
+    contaminated_news.parquet   id, file, runs, share, text: the evaluation texts in contaminated documents
 
-Reasons, in this order: `withdrawn`; what the filters say; `contaminated`; `withdrawn_copy` (the same as a withdrawn document,
-or nearly); `duplicate` (a better document has the same letters) and `near_duplicate`; `duplicate_paragraphs`. What is dropped
-by itself stands for nothing: a copy is only ever dropped for a document that stays.
+Reasons, in this order: `withdrawn`; the name of a filter; `contaminated`; `withdrawn_copy` (a duplicate or near duplicate of a
+withdrawn document); `duplicate` (a better document has the same normalised characters) and `near_duplicate`;
+`duplicate_paragraphs`. A document is only dropped as a duplicate of one that is kept itself.
 
-Of copies in several sources the one of the highest priority stays; of equal priority, that of the source which the recipe names
-first; in one source the longest, then the smallest id. The first two files of a source depend on it and on better sources
-alone: a source added behind them leaves them byte for byte as they were.
+Of duplicates in several sources, the one from the source of the highest priority is kept; at equal priority, the one from the
+source that the recipe names first; within a source the longest, then the one with the smallest id. The first two files of a
+source depend only on it and on better sources: a source added after them leaves them unchanged, byte for byte.
 
-Memory: about 180 bytes for each document that has a copy, and 24 for each paragraph of one source that goes: 0.7 GB when a
-fifth of 20 million documents have copies, 3.6 GB when all have. On disk, rows take 56 bytes for each of 14 bands and the
-fingerprint (840 a document) while they are compared.
+Memory: about 180 bytes for each document that has a duplicate, and 24 for each paragraph to remove from one source: 0.7 GB if a
+fifth of 20 million documents have duplicates, 3.6 GB if all have. On disk, temporary rows take 56 bytes for each of the 14
+bands and the fingerprint, 840 per document.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,21 +51,22 @@ def dedup(
     decontamination: DecontaminationConfig | None = None,
     execution: Execution = SERIAL,
 ) -> Finished:
-    """Decide over the documents of all sources (`documents[i]` is the finished stage of `sources[i]`).
+    """Decide which documents of all sources are dropped.
 
     Args:
-        signatures: of each source; empty where `signatures.needed` says so.
-        contamination: of each source; empty where `decontamination.needed` says so.
+        documents: the finished stage of each source, in the order of `sources`.
+        signatures: the same; empty unless `signatures.needed`.
+        contamination: the same; empty unless `decontamination.needed`.
         filters: by the name of the source.
-        withdrawn: ids of documents that must not be used (`decisions.read_withdrawn`).
+        withdrawn: ids of documents that must not be used (see `decisions.read_withdrawn`).
 
-    Raises: CorpusError when nothing is left of a source.
+    Raises: CorpusError if all documents of a source are dropped.
     """
     decision = Decision(
         names=tuple(source.name for source in sources),
         levels=levels(sources),
         signatures=tuple(done.url for done in signatures),
-        overlaps=tuple(done.url for done in contamination),
+        contamination=tuple(done.url for done in contamination),
         filters=tuple(filters[source.name] for source in sources),
         dedup=config,
         decontamination=decontamination or DecontaminationConfig(),
@@ -75,9 +76,10 @@ def dedup(
     stage = Stage("dedup", STAGE_VERSION, decision.settings(), inputs)
 
     def body(folder: str) -> dict[str, Any]:
-        found, counts = _find_copies(decision, documents, folder, execution)
+        found, counts = _find_duplicates(decision, documents, folder, execution)
         writer = Writer(decision, found, folder)
         if config.min_paragraph_characters:
+            # Paragraphs are compared among kept documents only, so those must be known first.
             first = Writer(decision, found, storage.join(folder, f"{WORK}dropped"))
             for index, done in enumerate(documents):
                 first.write(index, done)
@@ -96,22 +98,22 @@ def dedup(
     return run_stage(root, stage, body, execution)
 
 
-def _find_copies(
+def _find_duplicates(
     decision: Decision, documents: Sequence[Finished], folder: str, execution: Execution
 ) -> tuple[Clusters, Counts]:
-    """Clusters of the documents that are not dropped by themselves, and of the withdrawn ones."""
+    """Cluster the withdrawn documents and those that no decision has dropped yet."""
     dedup = decision.dedup
     if not (dedup.exact or dedup.near or decision.withdrawn):
         return clusters.connect([]), {}
     number = sum(done.manifest["counts"]["kept"] for done in documents)
     buckets = clusters.buckets(number, dedup.bands if dedup.near else 0)
-    pairs = storage.join(folder, f"{WORK}copies")
+    pairs = storage.join(folder, f"{WORK}pairs")
     work = steps.Job(
         name="dedup",
         folder=pairs,
         tasks=parts(documents),
         map=ReadRows(decision, buckets),
-        reduce=clusters.PairUp(pairs, dedup.similarity),
+        reduce=clusters.FindPairs(pairs, dedup.similarity),
     )
     entries, counts = job.run(work, execution)
     return clusters.connect([storage.join(pairs, entry.name) for entry in entries]), counts
@@ -124,7 +126,11 @@ def _find_paragraphs(
     dropped: str,
     execution: Execution,
 ) -> tuple[str, ...]:
-    """Files of the paragraphs that stood in a document before."""
+    """List the paragraphs that an earlier document has; return the URLs of the lists.
+
+    Args:
+        dropped: folder with a file of dropped documents for each source.
+    """
     folder = f"{dropped}-paragraphs"
     files = tuple(storage.join(dropped, f"dropped_{name}.parquet") for name in decision.names)
     buckets = paragraphs.buckets(signatures)
@@ -133,20 +139,23 @@ def _find_paragraphs(
         folder=folder,
         tasks=parts(documents),
         map=paragraphs.ReadParagraphs(decision.signatures, files, decision.levels, buckets),
-        reduce=paragraphs.FirstOfEach(folder),
+        reduce=paragraphs.ListRepeats(folder),
     )
     entries, _ = job.run(work, execution)
     return tuple(storage.join(folder, entry.name) for entry in entries)
 
 
 def _facts(outcome: Outcome, documents: Finished) -> dict[str, Any]:
-    """What the manifest says of one source."""
+    """Return the manifest's entry for one source.
+
+    Raises: CorpusError if none of its documents is kept.
+    """
     number = documents.manifest["counts"]["kept"]
     kept = number - sum(outcome.dropped.values())
     if not kept:
         reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(outcome.dropped.items())) or "it is empty"
         name = documents.manifest["source"]
-        raise CorpusError(f"source {name!r}: no document is left of {number:,} ({reasons}); look at [filters] and the input")
+        raise CorpusError(f"source {name!r}: all {number:,} documents are dropped ({reasons}); check [filters] and the input")
     return {
         "documents": number,
         "kept": kept,
