@@ -9,12 +9,12 @@ from click.testing import CliRunner, Result
 
 from workflows.cli import main
 
-UNLIKE = ("run.json", "digests.json")
-"""Files that say when and where; the report tells seconds too."""
+VARYING = ("run.json", "digests.json")
+"""Files that differ between equal runs: they record time and place. The report does too."""
 
 
 def prepare(*arguments: object, output: Path | str) -> Result:
-    """Run `nezha-pipe prepare`; errors of our own come out as they are."""
+    """Run `nezha-pipe prepare`; unexpected exceptions are raised."""
     words = ["prepare", *map(str, arguments), "--output", str(output)]
     result = CliRunner().invoke(main, words, prog_name="nezha-pipe")
     if result.exception is not None and not isinstance(result.exception, SystemExit):
@@ -23,7 +23,7 @@ def prepare(*arguments: object, output: Path | str) -> Result:
 
 
 def refused(result: Result) -> str:
-    """The error of a command that must have been refused: one line, exit code 2."""
+    """Return the error of a command that must have failed with one line and exit code 2."""
     assert result.exit_code == 2, result.output
     assert "Traceback" not in result.output and result.stdout == ""
     *before, last = result.stderr.splitlines()
@@ -32,14 +32,14 @@ def refused(result: Result) -> str:
 
 
 def digests(output: Path) -> dict[str, str]:
-    """SHA-256 of every file of the stages, hidden ones too."""
-    files = (path for path in sorted(output.rglob("*")) if path.is_file() and path.name not in UNLIKE)
+    """Return the SHA-256 of every file of the stages, including hidden ones."""
+    files = (path for path in sorted(output.rglob("*")) if path.is_file() and path.name not in VARYING)
     names = ((str(path.relative_to(output)), path) for path in files)
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in names if not name.startswith("data_report")}
 
 
 def manifest(output: Path, stage: str) -> dict[str, Any]:
-    """What the one finished stage of a name says."""
+    """Return the manifest of the only finished stage with this name."""
     (folder,) = output.glob(f"{stage}-*")
     content: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
     return content

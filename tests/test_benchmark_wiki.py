@@ -1,4 +1,4 @@
-"""The benchmark `wiki`: what it takes for the truth, how it measures, peers that may be missing."""
+"""The benchmark `wiki`: its reference texts, its metrics, and peers that may be missing."""
 
 import sys
 from pathlib import Path

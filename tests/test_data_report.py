@@ -184,7 +184,7 @@ def test_unreadable_records_without_a_reason_are_unreadable(inputs: ReportInputs
     assert "unreadable: not JSON −20" in shown(inputs) and " unreadable −1" in shown(inputs)
 
 
-def test_a_manifest_that_does_not_add_up_is_told(inputs: ReportInputs) -> None:
+def test_a_manifest_that_does_not_add_up_is_reported(inputs: ReportInputs) -> None:
     assert "unaccounted for" not in shown(inputs)
     inputs.documents[1].manifest["counts"]["read"] += 7
     assert figures(inputs)["funnel"][1]["unaccounted"] == {"reading": 7, "deciding": 0}
@@ -275,12 +275,12 @@ CAPTIONS = {
 
 
 @pytest.mark.parametrize(("name", "caption"), CAPTIONS.items())
-def test_captions_tell_the_numbers(inputs: ReportInputs, name: str, caption: str) -> None:
+def test_captions_state_the_numbers(inputs: ReportInputs, name: str, caption: str) -> None:
     assert figures(inputs)["captions"][name] == caption
     assert caption in shown(inputs)
 
 
-def test_the_mixture_is_told_in_documents_characters_tokens_and_weights(inputs: ReportInputs) -> None:
+def test_the_mixture_is_shown_in_documents_characters_tokens_and_weights(inputs: ReportInputs) -> None:
     mixture = figures(inputs)["mixture"]
     assert mixture["names"] == ["wiki", "news"]
     assert {row["label"]: round(row["fractions"][0], 4) for row in mixture["rows"]} == {
@@ -313,10 +313,10 @@ def test_few_samples_of_a_reason_are_shown_of_each_source_in_turn(inputs: Report
     assert [sample["text"] for sample in samples] == ["wiki0", "news0", "wiki1", "wiki2", "wiki3"]
 
 
-def test_wikitext_templates_groups_and_repairs_are_told(inputs: ReportInputs) -> None:
+def test_wikitext_templates_groups_and_repairs_are_shown(inputs: ReportInputs) -> None:
     page_text = shown(inputs)
     assert "Infobox country 6,641 仮リンク 2,260" in page_text and "references 2,000 tables 500" in page_text
-    assert "1 templates replaced by their text, by frequency lang 854" in page_text
+    assert "Templates replaced by their text, by frequency: 1 lang 854" in page_text
     assert "21 brackets and punctuation marks repaired; conversion rules in the text: 3." in page_text
     assert "地名 2" in page_text and "IT 5" in page_text
 
@@ -327,7 +327,7 @@ def test_personal_data_and_rules_are_counted_by_source(inputs: ReportInputs) -> 
     assert "HTML 470 0 470" in page_text and "invisible characters 41 40 1" in page_text
 
 
-def test_clusters_evaluation_files_and_withdrawn_ids_are_told(inputs: ReportInputs) -> None:
+def test_clusters_evaluation_files_and_withdrawn_ids_are_shown(inputs: ReportInputs) -> None:
     page_text = shown(inputs)
     assert "documents per cluster 75% 2 11" in page_text
     assert "cmrc2018_dev.json.gz 2" in page_text and "withdrawn ids not found: 1." in page_text
@@ -338,7 +338,7 @@ def test_lengths_have_a_bar_for_every_bin_even_an_empty_one(inputs: ReportInputs
     assert lengths == {"bins": [256, 512, 1_024], "panels": {"wiki": [0.25, 0, 0.75], "news": [1, 0, 0]}}
 
 
-def test_tokens_are_told_by_source_and_in_all(inputs: ReportInputs) -> None:
+def test_tokens_are_shown_by_source_and_in_all(inputs: ReportInputs) -> None:
     page_text = shown(inputs)
     assert "wiki 500 1,000 250,000 500,000 250.0 2.00 1.12 100 0.020%" in page_text
     assert "all 1,000 2,000 350,000 700,000 175.0 2.00 1.14 200 0.029%" in page_text
@@ -346,7 +346,7 @@ def test_tokens_are_told_by_source_and_in_all(inputs: ReportInputs) -> None:
     assert "Vocabulary of 21,128 tokens, given, SHA-256" in page_text and '“ → "' in page_text
 
 
-def test_masks_are_told_as_measured(inputs: ReportInputs) -> None:
+def test_masks_are_shown_as_measured(inputs: ReportInputs) -> None:
     content = figures(inputs)
     assert content["masked_ratio"] == pytest.approx(0.15)
     assert content["masks"]["rows"][0] == {

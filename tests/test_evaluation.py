@@ -1,4 +1,4 @@
-"""Evaluation: scores are what a hand counts, runs repeat and go on after an interruption, and both models are scored."""
+"""Evaluation: scores match counts by hand, runs repeat and resume, and both models are scored."""
 
 import json
 import random
@@ -38,7 +38,7 @@ CONFIG = EvaluationConfig(seeds=2, epochs=2, batch_size=16, learning_rate=5e-3, 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An export folder of a tiny network."""
+    """Export a tiny network and return the folder."""
     folder = str(tmp_path_factory.mktemp("model") / "export-1")
     torch.manual_seed(3)
     vocab = Vocab((*SPECIALS, *CHARACTERS, "1", "9", "##9", "1998"))
@@ -49,7 +49,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Reviews are good where 好 is in them; 江泽民 is a person, 京 and 沪 are places."""
+    """Write task files: reviews with 好 are good; 江泽民 is a person, 京 and 沪 are places."""
     folder = str(tmp_path_factory.mktemp("data"))
     rng = random.Random(5)
     words = [("江泽民", "B-PER I-PER I-PER"), ("京", "B-LOC"), ("沪", "B-LOC"), ("说", "O")]
@@ -85,7 +85,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
         ("O O", "O O", 0.0),
     ],
 )
-def test_entity_f1_is_what_a_hand_counts(gold: str, predicted: str, f1: float) -> None:
+def test_entity_f1_matches_counts_by_hand(gold: str, predicted: str, f1: float) -> None:
     assert entity_f1([gold.split()], [predicted.split()]) == pytest.approx(f1)
 
 
@@ -96,7 +96,7 @@ def test_entity_f1_counts_over_all_sentences_not_by_sentence() -> None:
     assert entity_f1(gold, predicted) == pytest.approx(2 * (1 / 2) * (1 / 3) / (1 / 2 + 1 / 3))
 
 
-def test_accuracy_is_the_share_of_texts_that_are_right() -> None:
+def test_accuracy_is_the_fraction_of_texts_that_are_right() -> None:
     gold = [Example(("好",), ("1",)), Example(("不好",), ("0",)), Example(("太好",), ("1",))]
     assert measure("accuracy", gold, [["1"], ["1"], ["1"]]) == pytest.approx(2 / 3)
 
@@ -122,7 +122,7 @@ def test_a_pair_is_encoded_as_two_texts() -> None:
     assert [[vocab.tokens[token] for token in tokens] for tokens in (text.tokens, text.second)] == [[*"房间好"], [*"太吵"]]
 
 
-def test_pairs_are_learned_and_scored_and_what_stands_in_for_a_split_is_told(model: str, tmp_path: Path) -> None:
+def test_pairs_are_learned_and_scored_and_a_replaced_split_is_noted(model: str, tmp_path: Path) -> None:
     rng = random.Random(7)
     for split, count in (("dev", 200), ("test", 32)):
         rows = ["text_a\ttext_b\tlabel"]
@@ -148,9 +148,9 @@ def test_files_that_hold_scored_texts_are_named(tmp_path: Path) -> None:
 
 
 def test_both_models_are_scored_on_every_task_and_seed(model: str, data: str, tmp_path: Path) -> None:
-    told: list[tuple[int, int, str]] = []
+    reported: list[tuple[int, int, str]] = []
     output = str(tmp_path)
-    scores = evaluate(model, data, CONFIG, output, threads=1, report=lambda *state: told.append(state))
+    scores = evaluate(model, data, CONFIG, output, threads=1, report=lambda *state: reported.append(state))
     runs = [(score.model_id, score.task, score.seed, score.split) for score in scores]
     assert runs == [
         (model_id, task, seed, split)
@@ -161,7 +161,7 @@ def test_both_models_are_scored_on_every_task_and_seed(model: str, data: str, tm
     ]
     assert {score.n for score in scores if score.split == "test"} == {32}
     assert read_scores(storage.join(output, "scores.jsonl")) == scores
-    assert [done for done, _, _ in told] == list(range(1, 17)) and {total for _, total, _ in told} == {16}
+    assert [done for done, _, _ in reported] == list(range(1, 17)) and {total for _, total, _ in reported} == {16}
     for score in scores:
         rows = [json.loads(line) for line in (tmp_path / score.predictions_uri).read_text().splitlines()]
         if score.metric == "accuracy":
@@ -173,7 +173,7 @@ def test_both_models_are_scored_on_every_task_and_seed(model: str, data: str, tm
     assert names == {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
 
 
-def test_an_interrupted_evaluation_goes_on_and_ends_with_the_same_scores(
+def test_an_interrupted_evaluation_resumes_and_ends_with_the_same_scores(
     model: str, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = EvaluationConfig(tasks=("sentiment",), seeds=2, epochs=1, batch_size=16, max_length=16)
@@ -211,13 +211,13 @@ def test_processes_give_what_one_process_gives(model: str, data: str, tmp_path: 
     assert evaluate(model, data, config, str(tmp_path / "two"), threads=1, workers=2) == alone
 
 
-def test_missing_data_is_told_before_anything_is_trained(model: str, data: str, tmp_path: Path) -> None:
+def test_missing_data_is_reported_before_anything_is_trained(model: str, data: str, tmp_path: Path) -> None:
     config = EvaluationConfig(tasks=("sentiment", "chnsenticorp"))
     with pytest.raises(TaskError, match=r"chnsenticorp/train.tsv"):
         evaluate(model, data, config, str(tmp_path), report=lambda *state: pytest.fail("trained"))
 
 
-def test_a_model_that_bears_the_baselines_name_is_refused(model: str, data: str, tmp_path: Path) -> None:
+def test_a_model_with_the_baselines_name_is_refused(model: str, data: str, tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="called 'untrained'"):
         evaluate(model, data, CONFIG, str(tmp_path), model_id=UNTRAINED)
 

@@ -1,4 +1,4 @@
-"""What `plan` says: parameters as torch counts them, arithmetic as its counter does, hours, memory and disk from both."""
+"""`plan`: parameters and FLOPs as torch counts them; hours, memory and disk from both."""
 
 import json
 from pathlib import Path
@@ -117,7 +117,7 @@ def test_activations_grow_with_tokens_and_shrink_with_checkpointing() -> None:
 
 
 def kept_for_backward(network: PretrainingModel, rows: int, length: int, half: bool) -> int:
-    """Bytes that autograd keeps after a forward pass, but for weights and their copies in bf16."""
+    """Return the bytes that autograd keeps after a forward pass, without weights and their copies in bf16."""
     shapes = {weight.shape for weight in network.parameters()}
     storages = {}
 

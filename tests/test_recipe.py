@@ -110,13 +110,13 @@ def test_a_recipe_of_a_paper_says_in_one_line_which_inputs_it_needs(name: str, t
     assert not [*tmp_path.iterdir()]
 
 
-def test_inputs_that_are_given_are_asked_for_no_more(tmp_path: Path) -> None:
+def test_inputs_that_are_given_are_not_requested_again(tmp_path: Path) -> None:
     (tmp_path / "news.txt").write_text("新闻。", encoding="utf-8")
     message = run("nezha-base-2019", "--output", str(tmp_path / "o"), "--set", f"source.2.input={tmp_path / 'news.txt'}")
     assert "source 'baike' has no input" in message and "news" not in message.partition("baike")[2].lower()
 
 
-def test_phrases_are_asked_for_with_the_inputs(tmp_path: Path) -> None:
+def test_phrases_are_requested_with_the_inputs(tmp_path: Path) -> None:
     assert "--set masking.phrases=PHRASES" in run("ernie1", "--output", str(tmp_path))
     given = [f"source.{number}.input=x" for number in (1, 2, 3)]
     missing = recipe.load("ernie1", given).missing()

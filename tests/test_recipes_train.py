@@ -1,4 +1,4 @@
-"""Two of the shipped recipes, made small, train on the embedded corpus: what their tables say is what the loop does."""
+"""Two shipped recipes, scaled down, train on the embedded corpus; the loop follows their settings."""
 
 import json
 from pathlib import Path
@@ -25,14 +25,14 @@ SMALL = (
     *("phase.0.sequence_length=32", "phase.0.steps=6", "phase.0.warmup_steps=2"),
     *("phase.1.sequence_length=64", "phase.1.steps=4", "phase.1.batch_size=8"),
 )
-"""Width 32 and ten steps; all that makes a recipe what it is stays."""
+"""Width 32 and ten steps; what characterises a recipe stays."""
 MODERN = ("phase.0.batch_size=16", "phase.0.ramp_batch_size=4", "phase.0.ramp_steps=3", "phase.1.decay_steps=4")
 BERT_WWM = ("phase.0.batch_size=16", "phase.1.warmup_steps=1", "pairs.dupe_factor=1", "encoder.max_position_embeddings=64")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Articles of the embedded corpus; both recipes read, clean and split them once."""
+    """Write articles of the embedded corpus, which both recipes share."""
     folder = tmp_path_factory.mktemp("data")
     lines = [json.dumps({"text": text}, ensure_ascii=False) for text in articles(150)]
     (folder / "news.jsonl").write_text("\n".join(lines), encoding="utf-8")
@@ -74,7 +74,7 @@ def test_bert_wwm_trains_with_absolute_positions_and_pairs(data: Path, tmp_path:
     assert result.finished and result.steps == 10
     rows = [row for row in checkpoint.read_metrics(str(tmp_path)) if row["kind"] == "train"]
     assert all(row["loss"] < 10 and row["pair_loss"] is not None for row in rows)
-    begun, ended = (checkpoint.load(url).model for url in (newest(str(tmp_path), 9)[-1], result.last_checkpoint))
-    (positions,) = (name for name in ended if "position_embeddings" in name)
-    assert ended[positions].shape == (64, 32) and not torch.equal(begun[positions], ended[positions])
+    first_model, last_model = (checkpoint.load(url).model for url in (newest(str(tmp_path), 9)[-1], result.last_checkpoint))
+    (positions,) = (name for name in last_model if "position_embeddings" in name)
+    assert last_model[positions].shape == (64, 32) and not torch.equal(first_model[positions], last_model[positions])
     assert run.config.optimizer.variant == "nvlamb"

@@ -31,7 +31,7 @@ def sentiment(folder: Path, **other: str | bytes) -> str:
     return write(folder, {f"sentiment/{split}.tsv": content for split, content in splits.items()})
 
 
-def test_a_review_is_one_token_with_one_label(tmp_path: Path) -> None:
+def test_a_review_is_one_item_with_one_label(tmp_path: Path) -> None:
     data = tasks.load(tasks.find("sentiment"), sentiment(tmp_path))
     assert data.labels == ("0", "1")
     assert data.train == (
@@ -89,7 +89,7 @@ def test_a_limit_takes_the_same_part_of_the_texts_whatever_stands_around_them(tm
         ("label\ttext_a\n1\t好\n".encode("gb18030"), "not UTF-8 at byte 15"),
     ],
 )
-def test_a_malformed_classification_file_is_told_by_file_and_line(tmp_path: Path, train: str | bytes, message: str) -> None:
+def test_a_malformed_classification_file_is_reported_by_file_and_line(tmp_path: Path, train: str | bytes, message: str) -> None:
     with pytest.raises(TaskError, match=message) as caught:
         tasks.load(tasks.find("sentiment"), sentiment(tmp_path, train=train))
     assert "\n" not in str(caught.value)
@@ -103,7 +103,7 @@ def test_a_malformed_classification_file_is_told_by_file_and_line(tmp_path: Path
         ("\n\n", "no examples"),
     ],
 )
-def test_a_malformed_tagging_file_is_told_by_file_and_line(tmp_path: Path, content: str, message: str) -> None:
+def test_a_malformed_tagging_file_is_reported_by_file_and_line(tmp_path: Path, content: str, message: str) -> None:
     url = write(tmp_path, {"entities/train.txt": NEWS, "entities/dev.txt": content, "entities/test.txt": NEWS})
     with pytest.raises(TaskError, match=rf"dev.txt.*{message}"):
         tasks.load(tasks.find("entities"), url)
@@ -117,7 +117,7 @@ def ocnli(count: int, label: str = "neutral") -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def test_a_pair_is_two_tokens_with_one_label(tmp_path: Path) -> None:
+def test_a_pair_is_two_items_with_one_label(tmp_path: Path) -> None:
     files = {f"lcqmc/{split}.tsv": PAIRS for split in tasks.SPLITS}
     data = tasks.load(tasks.find("lcqmc"), write(tmp_path, {**files}))
     assert data.train[1] == Example(("谁有第1张图", "第1张图谁有"), ("1",))
@@ -167,7 +167,7 @@ def test_all_pairs_of_a_premise_fall_on_one_side(tmp_path: Path) -> None:
         ("ocnli/dev.json", '{"sentence1": 1, "sentence2": "坏", "label": "a"}\n', "line 1: expected two texts and a label"),
     ],
 )
-def test_a_malformed_file_of_pairs_is_told_by_file_and_line(tmp_path: Path, name: str, content: str, message: str) -> None:
+def test_a_malformed_file_of_pairs_is_reported_by_file_and_line(tmp_path: Path, name: str, content: str, message: str) -> None:
     files = {"lcqmc/dev.tsv": PAIRS, "lcqmc/test.tsv": PAIRS, "ocnli/train.50k.json": ocnli(100), "ocnli/dev.json": ocnli(5)}
     url = write(tmp_path, {**files, name: content})
     with pytest.raises(TaskError, match=rf"{name}.*{message}") as caught:
@@ -175,7 +175,7 @@ def test_a_malformed_file_of_pairs_is_told_by_file_and_line(tmp_path: Path, name
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_is_told_with_the_names_looked_for(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_the_expected_names(tmp_path: Path) -> None:
     sentiment(tmp_path)
     (tmp_path / "sentiment" / "dev.tsv").unlink()
     with pytest.raises(TaskError, match=re.escape("none of sentiment/dev.tsv, sentiment/dev.tsv.gz,")):
@@ -192,7 +192,7 @@ def test_a_cut_short_archive_and_a_single_label_are_refused(tmp_path: Path) -> N
         tasks.load(tasks.find("sentiment"), url)
 
 
-def test_an_unknown_task_is_told_with_the_nearest_name() -> None:
+def test_an_unknown_task_is_reported_with_the_nearest_name() -> None:
     with pytest.raises(TaskError, match="no task 'sentimant'; did you mean sentiment\\? There are sentiment, entities"):
         tasks.find("sentimant")
 

@@ -45,10 +45,10 @@ def export_checkpoint(
 
     Raises: CheckpointError if the checkpoint is damaged, or was not trained on the shards in `data`.
     """
-    from model.exporting.export import export_model
-    from model.heads import PretrainingModel
     from model.checkpoints import checkpoint
     from model.config import PretrainConfig
+    from model.exporting.export import export_model
+    from model.heads import PretrainingModel
     from pipeline.tokenization.vocab import Vocab
 
     loaded = checkpoint.load(checkpoint_url)
