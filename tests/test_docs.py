@@ -183,9 +183,9 @@ def plain(value: typing.Any) -> str:
 
 
 def test_the_tables_of_files_are_what_is_recognised() -> None:
-    assert {row[0] for row in table(CORPORA_PAGE, "layout")} == known(detection.FormatName) - {"empty"}
-    for row in table(CORPORA_PAGE, "layout"):
-        cut = detection.FileFormat(typing.cast(detection.FormatName, row[0])).splittable or row[0] in (
+    assert {row[0] for row in table(CORPORA_PAGE, "format")} == set(detection.FORMATS)
+    for row in table(CORPORA_PAGE, "format"):
+        cut = detection.FileFormat(row[0]).splittable or row[0] in (
             "MediaWiki dump",
             "Parquet",
         )

@@ -1,7 +1,7 @@
 """Masks: 15 % of the tokens, 80/10/10, whole words whatever their length, never a special, and the same ones everywhere."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.arrays import TokenIds
 from pipeline.config import MaskingConfig, MaskingPolicy, PairsConfig
 from pipeline.examples.masking import MaskingRules, Masks, draw, replacement_ids, static_masks
-from pipeline.examples.masking_units import SPAN_SHARES, Units
+from pipeline.examples.masking_units import SPAN_LENGTHS, Units
 from pipeline.examples.random_streams import generator, numbers
 from pipeline.examples.sequences import Sequences
 from pipeline.tokenization.vocab import SPECIALS, Vocab
@@ -187,7 +187,7 @@ def test_replacements_can_begin_a_word() -> None:
     st.integers(-(2**63), 2**64 - 1),
     st.sampled_from([0.15, 0.01, 0.99]),
     st.sampled_from([0, 1, 5, 20]),
-    st.booleans(),
+    st.sampled_from([(), SPAN_LENGTHS["span"]]),
     st.sampled_from([-1, 1_003]),
 )
 def test_many_masks_at_once_are_those_drawn_one_by_one(
@@ -195,7 +195,7 @@ def test_many_masks_at_once_are_those_drawn_one_by_one(
     seed: int,
     rate: float,
     max_predictions: int,
-    spans: bool,
+    spans: tuple[float, ...],
     separator: int,
 ) -> None:
     layouts = [layout for layout in layouts if separator < 0 or layout[0][:4] == [1] * 4] or [([1] * 4, None)]
@@ -263,7 +263,7 @@ def test_no_sequences_have_no_masks() -> None:
     assert (len(none.positions), none.lengths.shape) == (0, (0, 2))
 
 
-@pytest.mark.parametrize("policy", ["word", "token", "span"])
+@pytest.mark.parametrize("policy", [policy for policy in get_args(MaskingPolicy) if policy != "entity"])
 @pytest.mark.parametrize("max_predictions", [0, 20])
 def test_the_share_hidden_by_each_policy(news: list[Example], policy: MaskingPolicy, max_predictions: int) -> None:
     """BERT's script hides fewer tokens where words are long, since it skips the word that overflows the budget."""
@@ -282,7 +282,7 @@ def test_the_share_hidden_by_each_policy(news: list[Example], policy: MaskingPol
 
 def test_spans_are_spans_of_words_as_long_as_in_spanbert() -> None:
     ids, starts, _ = example([2, 1, 3] * 100)
-    rules = replace(RULES, spans=True)
+    rules = replace(RULES, spans=SPAN_LENGTHS["span"])
     drawn = single(static_masks(1, 1, joined([(ids, starts, 0)] * 300), rules))
     words = []
     for mask in drawn:
@@ -300,13 +300,14 @@ def test_a_span_ends_with_its_segment() -> None:
     random = np.full((1, 6), 0.99)  # as long as can be
     units = Units.of(joined([example([1, 1, 1], [1, 1])]))
     assert units.lengths.tolist() == [[1, 1, 1, 0, 1, 1]]
-    assert units.spans(random).tolist() == [[0, 0, 0, 3, 4, 4]]
-    assert Units.of(joined([example([1] * 14)])).spans(np.full((1, 14), 0.99)).tolist() == [[0] * 10 + [10] * 4]
+    assert units.spans(random, SPAN_LENGTHS["span"]).tolist() == [[0, 0, 0, 3, 4, 4]]
+    units = Units.of(joined([example([1] * 14)]))
+    assert units.spans(np.full((1, 14), 0.99), SPAN_LENGTHS["span"]).tolist() == [[0] * 10 + [10] * 4]
 
 
 def test_a_span_has_one_fate() -> None:
     ids, starts, _ = example([1] * 60)
-    rules = MaskingRules(MASK, np.arange(100, 200), rate=0.05, spans=True)  # 3.1 tokens: mostly of one span
+    rules = MaskingRules(MASK, np.arange(100, 200), rate=0.05, spans=SPAN_LENGTHS["span"])  # 3.1 tokens: mostly of one span
     fates = []
     for mask in single(static_masks(1, 1, joined([(ids, starts, 0)] * 500), rules)):
         if len(mask.positions) == 3 and mask.positions[2] == mask.positions[0] + 2:
@@ -369,4 +370,10 @@ GOLDEN_SHARES = [
 
 def test_shares_of_spans_are_the_same_numbers_on_every_processor() -> None:
     """Products and sums of IEEE 754 alone, in a fixed order, to the last bit."""
-    assert [float(share).hex() for share in SPAN_SHARES] == GOLDEN_SHARES
+    assert [float(share).hex() for share in SPAN_LENGTHS["span"]] == GOLDEN_SHARES
+
+
+def test_every_policy_of_spans_can_be_chosen_and_its_lengths_add_up() -> None:
+    assert SPAN_LENGTHS.keys() <= set(get_args(MaskingPolicy))
+    for lengths in SPAN_LENGTHS.values():
+        assert lengths == tuple(sorted(lengths)) and lengths[-1] == 1

@@ -24,6 +24,7 @@ from pipeline.sources.formats import json_values, parquet, plain
 from pipeline.sources.formats.detection import FileFormat
 from pipeline.sources.formats.fields import FIELDS
 from pipeline.sources.formats.lines import Range
+from pipeline.sources.formats.text_formats import TEXT_FORMATS
 from pipeline.sources.inputs import InputFile
 from pipeline.sources.records import Bad, ReadTask, Record, Skipped
 
@@ -147,14 +148,14 @@ def _read_file(source: SourceConfig, task: ReadTask, counts: Counts, side_input:
                 yield from json_values.values(file, part, file_format.encoding, task.url, source)
             case "Parquet":
                 yield from parquet.rows(file, part, task.url, source)
-            case "<doc> files":
-                yield from plain.elements(file, part, encoding, task.url)
             case "documents":
                 yield from plain.documents(file, part, encoding)
             case "a document":
                 yield from plain.document(file, part, encoding)
             case "lines":
                 yield from plain.lines(file, part, encoding)
+            case name if name in TEXT_FORMATS:
+                yield from TEXT_FORMATS[name].read(file, part, encoding, task.url)
 
 
 def _pages(source: SourceConfig, task: ReadTask, counts: Counts, side_input: Finished | None) -> Iterator[Record | Bad | Skipped]:

@@ -10,6 +10,7 @@
 The same function draws the static masks of shards and the fresh masks of a training epoch. Imports numpy only.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from pipeline.arrays import TokenIds
 from pipeline.config import MaskingConfig, PairsConfig
 from pipeline.examples import random_streams
-from pipeline.examples.masking_units import Units, units_of_spans, units_on_a_circle
+from pipeline.examples.masking_units import SPAN_LENGTHS, Units, units_of_spans, units_on_a_circle
 from pipeline.examples.sequences import Sequences
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ class MaskingRules:
     """Share of tokens, [CLS] and [SEP] counted (as BERT counts), that are predicted."""
     max_predictions: int = 0
     """Most tokens predicted in an example; 0 = no limit."""
-    spans: bool = False
-    """Units are joined to spans of up to ten before they are drawn, and a span is replaced as a whole (SpanBERT)."""
+    spans: tuple[float, ...] = ()
+    """Which fraction of the spans has up to 1, 2, 3, ... words (masking_units.SPAN_LENGTHS). A span is drawn and replaced as a
+    whole, as in SpanBERT. Empty: each unit is drawn by itself."""
     separator: int = -1
     """The token that parts documents inside a sequence, if they are parted; it is never hidden."""
 
@@ -49,7 +51,7 @@ class MaskingRules:
     def of(cls, vocab: "Vocab", masking: MaskingConfig, pairs: PairsConfig) -> "MaskingRules":
         """The rules of a recipe, or of the manifest of shards."""
         separator = vocab.sep_id if pairs.layout == "full_sentences" else -1
-        spans, most = masking.policy == "span", masking.max_predictions_per_seq
+        spans, most = SPAN_LENGTHS.get(masking.policy, ()), masking.max_predictions_per_seq
         return cls(vocab.mask_id, replacement_ids(vocab), masking.masked_lm_prob, most, spans, separator)
 
 
@@ -124,7 +126,7 @@ def _draw(seed: int, epochs: NDArray[np.int64], sequences: Sequences, rules: Mas
     random, at = random_streams.numbers(seed, epoch, names, counts), np.cumsum(counts) - counts
     order = _rows(random, at, units)
     if rules.spans:
-        spans, fate_of_span = _spans(seed, epoch, names, units)
+        spans, fate_of_span = _spans(seed, epoch, names, units, rules.spans)
         order = np.take_along_axis(order, spans, axis=1)
     choose = units_of_spans if rules.spans else units_on_a_circle
     hidden = choose(order, random[at + units.counts], units.lengths, windows, rules.max_predictions)
@@ -152,12 +154,12 @@ def _rows(random: NDArray[np.float64], at: NDArray[np.int64], units: Units) -> N
 
 
 def _spans(
-    seed: int, epoch: NDArray[np.int64], names: NDArray[np.uint64], units: Units
+    seed: int, epoch: NDArray[np.int64], names: NDArray[np.uint64], units: Units, lengths: Sequence[float]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(n, most) the first word of each word's span, and (n, most) numbers for the fates of spans."""
     counts = 2 * units.counts
     random, at = random_streams.numbers(seed, epoch, names, counts, random_streams.SPANS), np.cumsum(counts) - counts
-    return units.spans(_rows(random, at, units)), _rows(random, at + units.counts, units)
+    return units.spans(_rows(random, at, units), lengths), _rows(random, at + units.counts, units)
 
 
 def ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ Used by masking.py.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 
 SPAN_P, LONGEST_SPAN = 0.2, 10
 """SpanBERT, section 3.1: words of a span are geometric, p = 0.2, given that they are not more than 10; 3.8 on average."""
-# Products and sums one by one: numpy's powers and sums may end in another bit on another processor, and so in other masks.
-_SHARES = list(accumulate(range(1, LONGEST_SPAN), lambda share, _: share * (1 - SPAN_P), initial=1.0))
-SPAN_SHARES = np.array(list(accumulate(share / math.fsum(_SHARES) for share in _SHARES)))
-"""(10,) share of spans of up to 1, 2, ... 10 words. (So SpanBERT's code cuts the distribution off; its text says clip.)"""
+# Products and sums one by one: numpy's powers and sums may differ in the last bit between processors, and so would the masks.
+_SPANBERT = list(accumulate(range(1, LONGEST_SPAN), lambda ratio, _: ratio * (1 - SPAN_P), initial=1.0))
+SPAN_LENGTHS: dict[str, tuple[float, ...]] = {
+    "span": tuple(accumulate(ratio / math.fsum(_SPANBERT) for ratio in _SPANBERT)),  # SpanBERT's code; its text says clip
+}
+"""Policies that hide several words in a row: which fraction of the spans has up to 1, 2, 3, ... words. The last one is 1."""
 _PLACE_BITS = 10  # 53 bits of a random number and these: one bit is to spare for the 1.0 of places without a unit
 
 
@@ -64,18 +67,19 @@ class Units:
         """Some rows, in any order."""
         return Units(self.firsts.take(rows, axis=0), self.lengths.take(rows, axis=0), self.counts.take(rows))
 
-    def spans(self, random: NDArray[np.float64]) -> NDArray[np.int64]:
-        """(n, most) the first word of the span of 1 to 10 words in which each word stands.
+    def spans(self, random: NDArray[np.float64], lengths: Sequence[float]) -> NDArray[np.int64]:
+        """Return (n, most): the first word of the span that each word is in.
 
         Spans follow one another from the first word on; at the end of a segment they may be shorter.
 
         Args:
             random: (n, most) numbers in [0, 1): those of a row make the lengths of its spans, one after the other.
+            lengths: which fraction of the spans has up to 1, 2, 3, ... words (SPAN_LENGTHS).
         """
         column = np.arange(self.lengths.shape[1])
         begins = np.zeros((len(random), len(column) + 1), np.bool_)
         begins[:, 0] = True
-        words = 1 + SPAN_SHARES[:-1].searchsorted(random, side="right")
+        words = 1 + np.searchsorted(lengths[:-1], random, side="right")
         np.put_along_axis(begins, np.minimum(words.cumsum(axis=1), len(column)), True, axis=1)
         specials = self.lengths == 0
         begins[:, :-1] |= specials

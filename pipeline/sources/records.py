@@ -6,8 +6,10 @@ Skipped("redirect")
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from pipeline.sources.formats.detection import FileFormat
+if TYPE_CHECKING:
+    from pipeline.sources.formats.detection import FileFormat
 
 EXCERPT = 80
 """Bytes shown of a record that could not be read."""
@@ -63,7 +65,7 @@ class ReadTask:
     end: int | None
     """The task reads records that start in bytes (Parquet: row groups) [start, end); None: to the end of the file."""
     number: int
-    file_format: FileFormat | None = None
+    file_format: "FileFormat | None" = None
     """The file's format if `plan` detected it; otherwise the task detects it."""
     following: tuple[tuple[str, str], ...] = ()
     """URL and name of further files, read whole after this one."""

@@ -19,26 +19,24 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Literal, cast
+from typing import IO, cast
 
 from pipeline import storage
 from pipeline.errors import CorpusError
 from pipeline.sources.formats import compression, encodings
 from pipeline.sources.formats.compression import Compression
 from pipeline.sources.formats.encodings import Encoding
+from pipeline.sources.formats.text_formats import TEXT_FORMATS
 
-FormatName = Literal[
-    "empty", "JSON lines", "JSON values", "Parquet", "<doc> files", "MediaWiki dump", "documents", "a document", "lines"
-]
+FORMATS = ("JSON lines", "JSON values", "Parquet", "MediaWiki dump", "documents", "a document", "lines", *TEXT_FORMATS)
 HEAD = 1 << 20
 """Bytes at the start of a file that decide its format."""
 
-_SPLITTABLE: set[FormatName] = {"JSON lines", "documents", "lines", "<doc> files"}
+_SPLITTABLE = {"JSON lines", "documents", "lines", *(one.name for one in TEXT_FORMATS.values() if one.splittable)}
 _CONTROLS = bytes({*range(0x20), 0x7F} - set(b"\t\n\v\f\r\x1b"))
 _TEXT_BEGINS = "\ufeff \t\r\n"
 _JSON_LINE = re.compile(r"\s*\{\s*[\"}]")
 _JSON_ARRAY = re.compile(r"\[\s*(?:\{\s*[\"}]|\"|\]\s*$)")
-_DOC = re.compile(r"<doc\s[^>\n]*>")
 _DUMP = re.compile(r"(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?<mediawiki\b", re.DOTALL)
 _HTML_PAGE = re.compile(r"<!doctype html\b|<html\b", re.IGNORECASE)
 _BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
@@ -52,7 +50,8 @@ _MAX_HEADLINE = 60
 class FileFormat:
     """The format of a file."""
 
-    kind: FormatName
+    kind: str
+    """One of FORMATS, or `empty`."""
     compression: Compression = ""
     encoding: Encoding = "utf-8"
 
@@ -128,15 +127,16 @@ def _bytes_are_text(file_format: FileFormat) -> bool:
     return file_format.encoding in ("utf-8", "gb18030") and file_format.kind != "JSON values"
 
 
-def format_name(head: str, complete: bool) -> FormatName:
+def format_name(head: str, complete: bool) -> str:
     """Return the format of a text that starts with `head`; `complete`: `head` is the whole text."""
     text = head.lstrip(_TEXT_BEGINS)
     if not text:
         return "empty" if complete else "documents"
     if _DUMP.match(text):
         return "MediaWiki dump"
-    if _DOC.match(text):
-        return "<doc> files"
+    for known in TEXT_FORMATS.values():
+        if known.signature.match(text):
+            return known.name
     if _JSON_ARRAY.match(text):
         return "JSON values"
     lines = [line for line in io.StringIO(text) if not line.isspace()]

@@ -1,13 +1,18 @@
-"""Lines of a byte range of a file, each with its offset. Only \\n ends a line: U+2028 and the like occur inside texts.
+"""Lines of a byte range of a file, each with its offset; documents of several lines.
 
     "一\\n二\\n三\\n", range [1, 5)  ->  (4, "二\\n")      a line belongs to the range that it starts in
 
-So ranges can be read independently, and together they contain every line once.
+Only \\n ends a line: U+2028 and the like occur inside texts. Ranges can be read independently, and together they contain every
+line once.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
+
+from pipeline.sources.formats import encodings
+from pipeline.sources.formats.encodings import Encoding
+from pipeline.sources.records import Bad, Record, excerpt
 
 MAX_RECORD_BYTES = 8 << 20
 """Bytes of the longest line, document or value that is read. Longer ones are bad records, however much memory there is.
@@ -33,6 +38,34 @@ class Range:
     def origin(self, position: int) -> str:
         """Return the identity of the record at an offset."""
         return f"{self.file}#{position}"
+
+
+class Block:
+    """The lines of one document, up to MAX_RECORD_BYTES."""
+
+    def __init__(self, origin: str, line: bytes) -> None:
+        self.origin = origin
+        self._lines, self.size = [line], len(line)
+
+    def add(self, line: bytes) -> None:
+        """Add the next line."""
+        self.size += len(line)
+        if self.size <= MAX_RECORD_BYTES:
+            self._lines.append(line)
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self._lines)
+
+    def record(self, encoding: Encoding) -> Record | Bad:
+        """Return the lines as a record without a title; a bad one if they are too long or cannot be decoded."""
+        data = self.data
+        if self.size > MAX_RECORD_BYTES:
+            return Bad(self.origin, TOO_LONG, excerpt(data))
+        try:
+            return Record(self.origin, "", data.removeprefix(encodings.BOM).decode(encoding))
+        except UnicodeDecodeError:
+            return Bad(self.origin, f"not {encodings.NAMES[encoding]}", excerpt(data))
 
 
 def numbered_lines(file: IO[bytes], start: int) -> Iterator[tuple[int, bytes]]:
