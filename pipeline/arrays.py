@@ -28,7 +28,6 @@ def mix(words: Hashes) -> Hashes:
     """Scramble 64-bit words so that every bit of the result depends on every bit of the word. Distinct words stay distinct.
 
     The finalizer of splitmix64 (Steele, Lea and Flood, Fast splittable pseudorandom number generators, OOPSLA 2014).
-    model/samples/order.py has its own copy.
 
     >>> mix(np.array([0, 1, 2], np.uint64)).tolist()
     [0, 6238072747940578789, 15839785061582574730]

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
+from pipeline.arrays import GOLDEN_RATIO, Hashes, Ints, mix
 from pipeline.errors import RecipeError
 
 PATTERN = 10_000
@@ -32,30 +32,19 @@ WINDOW_BLOCKS = 8
 ROUNDS = 6
 """Rounds of the Feistel networks. Four are enough for a uniform permutation in theory (Luby and Rackoff, 1988)."""
 
-Integers = npt.NDArray[np.int64]
-_Words = npt.NDArray[np.uint64]
 _U = np.uint64
-_ODD = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
-
-
-def mix(words: _Words) -> _Words:
-    """Hash 64-bit words, any shape, one to one: the finaliser of SplitMix64 (Steele, Lea and Flood, 2014)."""
-    words = (words ^ (words >> _U(30))) * _U(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> _U(27))) * _U(0x94D049BB133111EB)
-    result: _Words = words ^ (words >> _U(31))
-    return result
 
 
 def key(*numbers: int) -> int:
     """Hash several numbers into one of 64 bits; the order counts."""
     state = 0
     for number in numbers:
-        state = int(mix(np.array([(state ^ (number & _MASK)) * _ODD + 1 & _MASK], _U))[0])
+        state = int(mix(np.array([(state ^ (number & _MASK)) * int(GOLDEN_RATIO) + 1 & _MASK], _U))[0])
     return state
 
 
-def permute(values: Integers, size: Integers, keys: _Words) -> Integers:
+def permute(values: Ints, size: Ints, keys: Hashes) -> Ints:
     """Look up `values` in a pseudorandom permutation of 0..size-1, one for each key; the three arguments broadcast.
 
     The generalised Feistel network of Black and Rogaway (Ciphers with Arbitrary Finite Domains, 2002, section 5): numbers are
@@ -74,7 +63,7 @@ def permute(values: Integers, size: Integers, keys: _Words) -> Integers:
     return result
 
 
-def _feistel(values: Integers, a: _Words, b: _Words, keys: _Words) -> Integers:
+def _feistel(values: Ints, a: Hashes, b: Hashes, keys: Hashes) -> Ints:
     """A keyed permutation of 0..a*b-1, elementwise; all arguments (n,)."""
     left, right = np.divmod(values.astype(_U), b)
     for number in range(0, ROUNDS, 2):
@@ -84,14 +73,14 @@ def _feistel(values: Integers, a: _Words, b: _Words, keys: _Words) -> Integers:
 
 
 @lru_cache(maxsize=64)
-def _blocks(rows: int, keyed: int) -> tuple[Integers, int]:
+def _blocks(rows: int, keyed: int) -> tuple[Ints, int]:
     """The blocks of a source in the order of an epoch, (count,), and the place in it of the last one, which may be short."""
     count = -(-rows // BLOCK_ROWS)
     blocks = permute(np.arange(count), np.array(count), np.array([keyed], _U))
     return blocks, int(np.flatnonzero(blocks == count - 1)[0])
 
 
-def shuffled(places: Integers, rows: int, seed: int, epoch: int, window_blocks: int = WINDOW_BLOCKS) -> Integers:
+def shuffled(places: Ints, rows: int, seed: int, epoch: int, window_blocks: int = WINDOW_BLOCKS) -> Ints:
     """The rows of a source at some places of one epoch.
 
     `places`: (n,) in 0..rows-1. Returns (n,) in 0..rows-1; all places together give every row once.
@@ -110,7 +99,7 @@ def shuffled(places: Integers, rows: int, seed: int, epoch: int, window_blocks: 
     short_end = (short % window_blocks + 1) * BLOCK_ROWS - lacking
     place = place + lacking * ((number == short_window) & (place >= short_end))
     block, offset = np.divmod(number * window + place, BLOCK_ROWS)
-    result: Integers = blocks[block] * BLOCK_ROWS + offset
+    result: Ints = blocks[block] * BLOCK_ROWS + offset
     return result
 
 
@@ -134,11 +123,11 @@ def pattern_counts(weights: Mapping[str, float]) -> dict[str, int]:
 class Located:
     """Where n samples come from; each field is (n,)."""
 
-    source: Integers
+    source: Ints
     """Indices into `Order.sources`."""
-    epoch: Integers
+    epoch: Ints
     """Full passes over the source before this sample."""
-    row: Integers
+    row: Ints
     """Indices into the rows of the source."""
 
 
@@ -176,7 +165,7 @@ class Order:
             places = np.flatnonzero(self.pattern == number)
             self.before[places] = np.arange(len(places))
 
-    def locate(self, k: Integers) -> Located:
+    def locate(self, k: Ints) -> Located:
         """Source, epoch and row of samples `k`, (n,) int64."""
         period, place = np.divmod(k, PATTERN)
         source = self.pattern[place]
