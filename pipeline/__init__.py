@@ -1,21 +1,22 @@
-"""Raw corpora to training shards. One sentence on its way through the room:
+"""Raw corpora to training shards. Folders in the order of the data, with one sentence on its way through them:
 
-    sources.py            {"title": "外宾来访", "content": "<p>国家主席在北京会见外宾。</p>"}  a byte range of a file -> records
-    text/cleaning.py      国家主席在北京会见外宾。                                    markup and invisible characters go
-    documents.py          id 7f3a..., 12 characters, 92 % Chinese                    the stage: Parquet, sorted by id
-    copies/signatures.py  a few hashes, by which copies of it are found
-    copies/duplicates.py  kept                                                       filters, copies and leaks, decided apart
-    vocabulary.py         [PAD] [UNK] [CLS] [SEP] [MASK] ... 国 家                   given, or built
-    text/sentences.py     国家主席在北京会见外宾。
-    text/words.py         国家|主席|在|北京|会见|外宾|。                               jieba, by character offsets
-    text/tokens.py        国 家 主 席 在 北 京 会 见 外 宾 。                           WordPiece, by the same offsets
-    encoding.py           the stage: all three, made once for shards of all lengths
-    pairs.py              [CLS] 国 家 ... 。 [SEP] ... [SEP]                          does B follow A?
-    masking.py            [CLS] 国 家 主 席 在 [MASK] [MASK] 会 见 外 宾 。 ...          whole words
-    examples.py           the stage: Arrow shards, rows in hashed order
-    shards.py             a row on disk, and how training reads it
+    sources/        {"title": "外宾来访", "content": "<p>国家主席在北京会见外宾。</p>"}    records of files
+    wiki/           '''柏林'''是[[德國]]首都。  ->  柏林是德国首都。                       pages of a dump
+    cleaning/       国家主席在北京会见外宾。                                           no markup, no invisible characters
+    documents/      id 7f3a..., 12 characters, chinese_share 0.92                      stage: Parquet, sorted by id
+    dedup/          kept                                                               stages: filters, duplicates, contamination
+    tokenization/   国家|主席|在|北京|会见|外宾|。  ->  国 家 主 席 在 北 京 会 见 外 宾 。    stages: vocabulary, tokens
+    examples/       [CLS] 国 家 主 席 在 [MASK] [MASK] 会 见 外 宾 。 [SEP] ...          stage: Arrow shards of masked pairs
+    checks/         verify: files on disk against the rules of their stage
+    tfrecords/      the same examples as TFRecord files of BERT, read and written
 
-What files are is told by `layouts/`, what becomes of a dump of Wikipedia by `wiki/`; `tfrecords/` speaks with BERT's files, and
-`checks/` re-reads what stands on disk. `stages.py` says what a stage is, `job.py` is the one Beam graph of all of them,
-`storage.py` the one door to file systems.
+engine/ runs all of it: what a stage is, jobs of map and reduce steps, Beam, processes. Each stage is a module of its folder,
+most of them called `stage`.
+
+Modules at the top, used by all folders:
+
+storage.py      local and remote file systems; every read and write goes through it
+config.py       the settings of data preparation, checked
+errors.py       errors that a user can fix, as one-line messages
+arrays.py       names of numpy array types, and integer helpers
 """

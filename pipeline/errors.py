@@ -1,11 +1,11 @@
-"""What a person can mend, drawn as a tree. Everything else is our bug and keeps its traceback.
+"""Errors that a user can fix. Everything else is a bug of ours and keeps its traceback.
 
-UserError               one line: what is wrong, and how to mend it; the command exits with 2
+UserError               one line: what is wrong and how to fix it; the command exits with 2
 +-- CorpusError         input text, vocabulary, shards
 +-- StorageError        a folder or an object store that cannot be read or written
-+-- RecipeError         a setting that cannot be
-+-- CheckpointError     weights or a checkpoint folder that is not what it should be
-+-- ClusterError        workers that cannot be had, or that failed too often
++-- RecipeError         an invalid setting
++-- CheckpointError     unusable weights or checkpoint folders
++-- ClusterError        workers that are unavailable, or that failed too often
 +-- TaskError           evaluation data that is missing or malformed
 """
 
@@ -19,20 +19,20 @@ class CorpusError(UserError):
 
 
 class StorageError(UserError):
-    """A place that cannot be read or written: missing, forbidden, full, unreachable."""
+    """A location that cannot be read or written: missing, forbidden, full, unreachable."""
 
 
 class RecipeError(UserError):
-    """A recipe, or a combination of settings, that makes no sense."""
+    """A recipe, or a combination of settings, that is invalid."""
 
 
 class CheckpointError(UserError):
-    """Weights or a checkpoint folder that is not what it should be."""
+    """Weights or a checkpoint folder that cannot be used."""
 
 
 class ClusterError(UserError):
-    """Workers that cannot be had, or that failed more often than the recipe allows."""
+    """Workers that are unavailable, or that failed more often than the recipe allows."""
 
 
 class TaskError(UserError):
-    """Evaluation data that is missing or not in the form that the task needs."""
+    """Evaluation data that is missing or not in the format that the task needs."""

@@ -66,7 +66,7 @@ def written(folder: Path, files: dict[str, bytes]) -> Path:
 PACKED: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": zst}
 TABLE = parquet({"title": ["题"] * 60, "text": TEXTS})
 CUT = "the compressed file is cut short or damaged"
-NO_DUMP = "neither a MediaWiki dump nor made of one"
+NO_DUMP = "neither a MediaWiki dump nor extracted from one"
 
 REFUSED: list[tuple[str, str, dict[str, bytes], str]] = [
     *((f"news cut .{kind}", "news", {f"a.jsonl.{kind}": half(pack(LINES))}, CUT) for kind, pack in PACKED.items()),
@@ -96,7 +96,7 @@ REFUSED: list[tuple[str, str, dict[str, bytes], str]] = [
     ("UTF-16 without a mark", "text", {"a.txt": PLAIN.encode("utf-16-be")}, "set --encoding utf-16"),
     ("half a character of UTF-16", "text", {"a.txt": PLAIN.encode("utf-16")[:-1]}, "cut short"),
     ("a picture among the news", "news", {"a.jsonl": LINES, "b.png": NOISE}, "b.png: not text"),
-    ("a dump among the news", "news", {"a.jsonl": LINES, "b.xml": DUMP}, "must be of the kind 'wiki', not 'news'"),
+    ("a dump among the news", "news", {"a.jsonl": LINES, "b.xml": DUMP}, "must be of kind 'wiki', not 'news'"),
     ("an empty file", "text", {"a.txt": b""}, "files: empty 1; records: none"),
     ("empty files", "text", {"a.txt": b"", "b.txt": b"\n\n", "c.jsonl": b"\n"}, "files: empty 3; records: none"),
     ("nothing", "text", {}, "no such file, or an empty folder"),
@@ -184,7 +184,7 @@ def test_no_document_left_after_the_filters_tells_which_and_how_many(tmp_path: P
     english = "Nothing in this document is written in Chinese, not a single word of it."
     folder = written(tmp_path / "in", {"a.txt": "\n\n".join(["短。", english, "也短。"]).encode()})
     told = refused(prepare("--corpus", "text", "--input", folder, output=tmp_path / "out"))
-    assert "no document is left of 3 (" in told and "too_short 2" in told and "[filters]" in told
+    assert "all 3 documents are dropped (" in told and "too_short 2" in told and "[filters]" in told
     assert manifest(tmp_path / "out", "documents_text")["counts"]["kept"] == 3, "reading is not done again with other filters"
 
 
@@ -207,7 +207,7 @@ LATE: list[tuple[tuple[str, ...], bytes | None, str]] = [
     (("--vocab", "{file}"), "\n".join([*PIECES, "学"]).encode(), "'学' stands on lines"),
     (("--vocab", "{file}"), b"", "is empty"),
     (("--set", "dedup.withdrawn={file}"), None, "not found"),
-    (("--set", "dedup.withdrawn={file}"), b"0a4f00c1b2d4e3f9\nnonsense\n", "line 2: 'nonsense' is no id of a document"),
+    (("--set", "dedup.withdrawn={file}"), b"0a4f00c1b2d4e3f9\nnonsense\n", "line 2: 'nonsense' is not a document id"),
     (("--set", 'decontamination.inputs=["{file}"]'), None, "no such file"),
     (("--set", 'words.user_dictionary=["{file}"]'), None, "not found"),
     (("--set", 'words.user_dictionary=["{file}"]'), "北京大学 3 n\n".encode("gbk"), "a user dictionary must be UTF-8"),
@@ -277,7 +277,7 @@ def test_an_input_that_changes_while_it_is_read_is_refused_and_nothing_is_kept(
             file.write(LINES)
 
     monkeypatch.setattr(sources, "records", growing)
-    with pytest.raises(CorpusError, match="its input changed while it was read; run again when it is whole"):
+    with pytest.raises(CorpusError, match="its input changed while it was being read; run again once it is complete"):
         documents(config(folder, kind="news"), str(tmp_path / "out"))
     assert os.listdir(tmp_path / "out") == ["digests.json"]
     monkeypatch.setattr(sources, "records", whole)

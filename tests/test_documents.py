@@ -102,7 +102,7 @@ def test_too_many_bad_records_are_refused_and_a_higher_limit_reads_nothing_again
     with pytest.raises(CorpusError) as error:
         documents(source(0.01), root)
     assert "1 of 10 records cannot be read, max_bad_ratio allows 1.00% (in.txt#" in str(error.value)
-    assert str(error.value).endswith("/bad.jsonl: mend the input, or raise max_bad_ratio")
+    assert str(error.value).endswith("/bad.jsonl: fix the input, or raise max_bad_ratio")
     monkeypatch.setattr(clean_part.ReadDocuments, "_records", None)  # whoever reads again fails
     done = documents(source(0.1), root)
     assert done.manifest["counts"]["bad"] == 1
@@ -233,8 +233,8 @@ def test_a_task_of_bad_records_alone_is_given_up_on_early(tmp_path: Path, monkey
     def source(max_bad_ratio: float) -> SourceConfig:
         return SourceConfig(name="t", kind="news", input=(str(tmp_path / "in.jsonl"),), max_bad_ratio=max_bad_ratio)
 
-    told = r"^source 't': 51 of 52 records cannot be read, .*with text_field .* mend the input, or raise max_bad_ratio$"
-    with pytest.raises(CorpusError, match=told):
+    message = r"^source 't': 51 of 52 records cannot be read, .*with text_field .* fix the input, or raise max_bad_ratio$"
+    with pytest.raises(CorpusError, match=message):
         documents(source(0.01), str(tmp_path / "runs"))
     assert documents(source(1.0), str(tmp_path / "runs")).manifest["counts"]["bad"] == 400
     (tmp_path / "in.jsonl").write_bytes(mixed_lines(300, 300))  # as many good ones: the sum decides
@@ -276,7 +276,7 @@ def test_two_records_of_one_identity_are_refused(tmp_path: Path) -> None:
     table = next(table for entry in done.files("part-") if (table := read_part(done, entry["name"])).num_rows)
     write = module.WritePart(str(tmp_path / "again"), 16)
     assert [entry.rows for entry in write(0, table).files] == [table.num_rows]
-    with pytest.raises(CorpusError, match=rf"two records bear one identity, {table['id'][0].as_py():016x}"):
+    with pytest.raises(CorpusError, match=rf"two records have the same id, {table['id'][0].as_py():016x}"):
         write(0, pa.concat_tables([table, table.slice(0, 1)]))
 
 
@@ -293,11 +293,11 @@ def test_samples_of_personal_data_do_not_show_it(tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("联系电话13812345678，邮箱zhang@example.com，欢迎来信来电咨询。")
     done = documents(SourceConfig(name="t", kind="text", input=(str(tmp_path / "in.txt"),)), str(tmp_path / "runs"))
     assert done.manifest["personal_data"] == {"mail": 1, "phone": 1}
-    told = str(done.manifest["samples"])
-    assert "13812345678" not in told and "example" not in told and "<电话>" in told
+    samples = str(done.manifest["samples"])
+    assert "13812345678" not in samples and "example" not in samples and "<电话>" in samples
 
 
-def test_auto_told_in_full_reads_nothing_again(tmp_path: Path) -> None:
+def test_auto_written_out_reads_nothing_again(tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("北京大学的学生在图书馆里学习。")
     source = SourceConfig(name="t", kind="text", input=(str(tmp_path / "in.txt"),))
     assert documents(source, str(tmp_path / "runs")).fresh

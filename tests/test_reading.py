@@ -247,7 +247,7 @@ def test_a_line_too_long_for_memory_is_one_bad_record(tmp_path: Path, monkeypatc
 
 def test_a_dump_of_a_wiki_is_refused_in_another_kind(tmp_path: Path) -> None:
     dump = b'<?xml version="1.0"?>\n<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/">\n</mediawiki>\n'
-    with pytest.raises(CorpusError, match="a MediaWiki dump; source 's' must be of the kind 'wiki', not 'text'"):
+    with pytest.raises(CorpusError, match="a MediaWiki dump; source 's' must be of kind 'wiki', not 'text'"):
         read_data(tmp_path / "f", dump)
 
 

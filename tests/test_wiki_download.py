@@ -176,7 +176,7 @@ def test_the_part_of_an_older_dump_goes(tmp_path: Path, server: Server) -> None:
 
 def test_other_bytes_than_announced_are_refused_and_removed(tmp_path: Path, server: Server) -> None:
     server.sha1 = "1" * 40
-    with pytest.raises(CorpusError, match=f"{NAME}: .*another SHA-1.*run again"):
+    with pytest.raises(CorpusError, match=f"{NAME}: .*not have the published SHA-1.*run again"):
         _download(tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
@@ -200,7 +200,7 @@ def test_no_server_is_one_line_that_names_the_ways_out(tmp_path: Path, server: S
 
 def test_a_wiki_without_a_finished_dump_is_told(tmp_path: Path, server: Server) -> None:
     server.tree[f"/zhwiki/latest/zhwiki-latest-{FILE}-rss.xml"] = b"<rss></rss>"
-    with pytest.raises(CorpusError, match="no dump is announced"):
+    with pytest.raises(CorpusError, match="no dump is listed"):
         _download(tmp_path)
     server.tree[f"/zhwiki/latest/zhwiki-latest-{FILE}-rss.xml"] = server.feed("20250820")
     with pytest.raises(CorpusError, match=r"no SHA-1 of .*20250820.* yet"):

@@ -1,10 +1,10 @@
-"""From records to documents, the work of one task of the stage `documents_<source>`: clean, convert, mask, measure.
+"""One task of the stage `documents_<source>`: read its records, then clean, convert, mask and measure them.
 
     record   {"title": "新闻", "content": "<p>他说：“你好”。</p>\\r\\n责任编辑：张三"}
     document 他说：“你好”。      characters 7, chinese_share 0.57, language zh, script hans, ...; changed: html, boilerplate
 
-Records stream through in batches, so that a task is never in memory as a whole. What could not be read is kept aside with its
-reason. Nothing is judged here: measures stand beside the text, and pipeline/dedup/stage.py decides on them.
+Records stream through in batches, so a task is never in memory as a whole. Unreadable records are set aside, each with its
+reason. Nothing is judged here: measures are stored next to the text, and pipeline/dedup/stage.py decides on them.
 """
 
 import bisect
@@ -36,18 +36,20 @@ from pipeline.wiki.conversion import variants
 
 BATCH_RECORDS = 512
 BATCH_CHARACTERS = 1 << 20
-"""Records that are measured together: enough for numpy, little in memory."""
+"""Limits of a batch that is measured together: large enough for numpy, small in memory."""
 SPILL_BYTES = 8 << 20
-"""Of tables that are held before they go into a spill file."""
+"""Size of the tables buffered before they go into a spill file."""
 RANGE_BYTES = 64 << 10
-"""Of one part in one spill file, on average, in a source of many parts: a range is a read for whoever gathers the part, and an
-entry in the notes of the task. Spilled every 8 MiB, 40 GB of text would be millions of ranges of a document or two."""
+"""Average bytes of one part in one spill file, for sources of many parts.
+
+Gathering a part takes one read per range, and each range is an entry in the task's notes. If buffers were always spilled at
+8 MiB, 40 GB of text would be millions of ranges of one or two documents."""
 MAX_SPILL_BYTES = 128 << 20
-"""Whatever the number of parts: held in memory by each worker."""
+"""Upper limit of the buffer, whatever the number of parts: each worker has one."""
 BATCH_BAD = 10_000
-"""Records that cannot be read, held as Python objects."""
+"""Unreadable records in a batch, which are Python objects."""
 MAX_BAD_RECORDS = 100_000
-"""Unreadable records of one task, and most of what it read, after which it gives up: the setting is wrong, not the records."""
+"""A task gives up after this many unreadable records, if most of what it read was bad: a setting is wrong, not the records."""
 
 
 _LETTERS_AND_DIGITS = re.compile("[0-9A-Za-z０-９Ａ-Ｚａ-ｚ]")
@@ -55,13 +57,13 @@ _LETTERS_AND_DIGITS = re.compile("[0-9A-Za-z０-９Ａ-Ｚａ-ｚ]")
 
 @dataclass(frozen=True)
 class ReadDocuments:
-    """Map: one task's records, cleaned and measured; a chunk at a time."""
+    """Map: one task's records, cleaned and measured; yields a chunk at a time."""
 
     source: SourceConfig
-    """Resolved: with `auto` told in full."""
+    """Resolved: every `auto` replaced by its value."""
     parts: int
     side_input: Finished | None = None
-    """Of a wiki: what its pages need of other pages."""
+    """For wikis: what pages need from other pages."""
 
     def __call__(self, task: ReadTask) -> Iterator[steps.Mapped]:
         counts: Counts = {}
@@ -75,7 +77,7 @@ class ReadDocuments:
                 buffered_bad.append(pa.Table.from_pylist([vars(one) for one in bad], schema=BAD_SCHEMA))
             if sum(table.nbytes for table in buffered) > limit:
                 yield self._mapped(buffered, dict(counts))
-                counts.clear()  # and not another: the readers count into this one
+                counts.clear()  # not a new dict: the readers count into this one
                 buffered = []
             if sum(table.nbytes for table in buffered_bad) > SPILL_BYTES:
                 yield self._mapped_bad(buffered_bad)
@@ -89,14 +91,14 @@ class ReadDocuments:
         return steps.Mapped(table, part_of(table["id"].to_numpy(), self.parts), counts)
 
     def _mapped_bad(self, tables: list[pa.Table]) -> steps.Mapped:
-        """What could not be read goes to a bucket after the parts."""
+        """Put unreadable records into an extra bucket after the parts."""
         table = pa.concat_tables(tables)
         return steps.Mapped(table, np.full(table.num_rows, self.parts), {})
 
     def _records(self, task: ReadTask, counts: Counts) -> Iterator[Record | Bad]:
-        """Records that are documents, and those that cannot be read; all are counted.
+        """Yield the task's documents and unreadable records; count every record.
 
-        Raises: CorpusError where nearly all of very many cannot be read: no need to read on.
+        Raises: CorpusError when most of very many records are unreadable, so that the task need not be read to its end.
         """
         read = unreadable = 0
         for record in reading.records(self.source, task, counts, self.side_input):
@@ -111,11 +113,11 @@ class ReadDocuments:
                 counting.count(counts, "reasons", record.reason)
                 counting.sample(counts, "bad", partial(_sample, record))
                 if unreadable > MAX_BAD_RECORDS and unreadable > max(0.5, self.source.max_bad_ratio) * read:
-                    raise CorpusError(too_many_bad(self.source, unreadable, read, [_sample(record)], "mend the input"))
+                    raise CorpusError(too_many_bad(self.source, unreadable, read, [_sample(record)], "fix the input"))
             yield record
 
     def _documents(self, records: list[Record], counts: Counts) -> pa.Table:
-        """The documents of a batch; those without any text are counted."""
+        """Return the documents of a batch; count those without any text."""
         kept: list[tuple[Record, str, str]] = []
         for record in records:
             changed: set[str] = set()
@@ -143,7 +145,7 @@ class ReadDocuments:
         return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
 
     def _title(self, record: Record, counts: Counts, changed: set[str]) -> str:
-        """The title, cleaned as the text is; one that is nothing but furniture of its page is counted."""
+        """Return the cleaned title; count titles that consist of page furniture only."""
         if not record.title:
             return ""
         title = self._cleaned(record.title, record, counts, changed)
@@ -153,7 +155,7 @@ class ReadDocuments:
         return title
 
     def _cleaned(self, text: str, record: Record, counts: Counts, changed: set[str]) -> str:
-        """Text or title of a record after cleaning, conversion and masking, each counted once where it changed something."""
+        """Return a text or title cleaned, converted and masked; count each rule that changed the record once."""
 
         def changed_by(rule: str, before: str, after: str) -> None:
             if rule not in changed:
@@ -172,7 +174,7 @@ class ReadDocuments:
             for kind, number in found.items():
                 counting.count(counts, "personal_data", kind, number=number)
             if found:
-                # What was found must not be told in the manifest either.
+                # Personal data must not end up in the manifest's samples either.
                 changed_by("personal_data", *(_LETTERS_AND_DIGITS.sub("*", one) for one in (text, masked)))
             text = masked
         return text
@@ -183,7 +185,7 @@ def _sample(bad: Bad) -> dict[str, str]:
 
 
 def _batches(found: Iterable[Record | Bad]) -> Iterator[tuple[list[Record], list[Bad]]]:
-    """Some records at a time, and what could not be read among them."""
+    """Yield batches of records, with the unreadable ones among them."""
     records: list[Record] = []
     bad: list[Bad] = []
     characters = 0
@@ -210,7 +212,7 @@ def _count(counts: Counts, characters: Any, languages: Iterable[str], scripts: I
 
 
 def _difference(before: str, after: str) -> dict[str, str]:
-    """Some characters around the first place where two texts differ."""
+    """Return some characters around the first position where two texts differ."""
     both = range(min(len(before), len(after)))
     place = bisect.bisect_left(both, True, key=lambda last: before[: last + 1] != after[: last + 1])
     place = max(0, place - 20)

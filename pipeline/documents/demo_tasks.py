@@ -1,4 +1,4 @@
-"""The stage tasks: files to fine-tune and score on, from the embedded corpus."""
+"""The stage `tasks`: fine-tuning and evaluation files from the embedded corpus."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ _MAX_TAGGED = 120
 
 
 def tagged_sentences(article: Article) -> Iterator[list[tuple[str, str]]]:
-    """Characters with BIO tags, a sentence a list. Adjacent words of persons are surname and given name: 江/nr 泽民/nr."""
+    """Yield sentences as lists of (character, BIO tag). Adjacent person names are a surname and a given name: 江/nr 泽民/nr."""
     for paragraph in article.paragraphs:
         sentence: list[tuple[str, str]] = []
         previous = ""
@@ -30,7 +30,7 @@ def tagged_sentences(article: Article) -> Iterator[list[tuple[str, str]]]:
             for position, character in enumerate(word):
                 begins = position == 0 and not joined
                 sentence.append((character, f"{'B' if begins else 'I'}-{entity}" if entity else "O"))
-            # 江/nr 泽民/nr 李/nr 鹏/nr would be two persons: after a given name a new one begins.
+            # 江/nr 泽民/nr 李/nr 鹏/nr are two persons: after a given name a new one starts.
             previous = "" if joined else tag
             if word in "。！？；" or (word == "，" and len(sentence) > _MAX_TAGGED // 2) or len(sentence) > _MAX_TAGGED:
                 yield sentence
@@ -63,7 +63,7 @@ def _write_tasks(folder: str) -> dict[str, object]:
 
 
 def _unambiguous(reviews: Sequence[tuple[Split, Review]]) -> list[tuple[Split, Review]]:
-    """One copy of each review, in the order of a hash; those found with both labels tell nothing and go."""
+    """Return each distinct review once, ordered by a hash; reviews that occur with both labels are left out."""
     labels: dict[bytes, set[bool]] = {}
     for _, review in reviews:
         labels.setdefault(fingerprint(review.text), set()).add(review.positive)

@@ -1,12 +1,12 @@
-"""Reading: the files of a source become tasks, a task becomes records. Nothing is judged, nothing is lost without a word.
+"""Reading: the files of a source become tasks, and a task becomes records. Nothing is judged, and nothing is lost silently.
 
     plan(source, files, 16 MiB)      news.jsonl, 40 MiB    -> [0, 16 Mi), [16 Mi, 32 Mi), [32 Mi, end)
                                      0001.txt ... 8000.txt -> one task of many small files
                                      part.parquet          -> row groups [0, 3), [3, 6)
     records(source, task, counts)    -> Record("news.jsonl#412", "外宾来访", "国家主席在北京会见外宾。"), Bad(...), Skipped(...)
 
-What a file is (layout, compression, encoding) is examples by its content: pipeline/sources/formats/. The identity of a record never depends
-on how files were cut into tasks. Kinds with readers of their own: `demo` (pipeline/sources/demo.py) and MediaWiki dumps of `wiki`.
+The format of a file is detected from its content (pipeline/sources/formats/). The identity of a record does not depend on how
+files are cut into tasks. Two kinds of input have readers of their own: `demo` (pipeline/sources/demo.py) and MediaWiki dumps.
 """
 
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -19,8 +19,7 @@ from pipeline.engine.stages import (
     Finished,
 )
 from pipeline.errors import CorpusError
-from pipeline.sources.formats import detection
-from pipeline.sources.formats import json_values, parquet, plain
+from pipeline.sources.formats import detection, json_values, parquet, plain
 from pipeline.sources.formats.detection import FileFormat
 from pipeline.sources.formats.fields import FIELDS
 from pipeline.sources.formats.lines import Range
@@ -31,15 +30,15 @@ from pipeline.sources.records import Bad, ReadTask, Record, Skipped
 __all__ = ["Bad", "ReadTask", "Record", "Skipped", "plan", "records"]
 
 _NOT_WIKI = {"documents": "plain text", "a document": "a text or a web page", "lines": "plain text"}
-"""Layouts that a source of the kind `wiki` cannot have: what a server says instead of a dump must not pass for an article."""
+"""Formats that a source of kind `wiki` cannot have: a server's error page must not pass for an article."""
 _DETECTION_THREADS = 8
-"""Files whose beginnings are looked at at the same time: they may lie in a store."""
+"""Files whose format is detected at the same time, because they may be in an object store."""
 
 
 def plan(source: SourceConfig, files: Sequence[InputFile], task_bytes: int) -> list[ReadTask]:
-    """Tasks of about `task_bytes` each: large files are cut where that can be done, small ones are read together.
+    """Return tasks of about `task_bytes` each: large files are split where the format allows, small ones are grouped.
 
-    Raises: CorpusError for a large file that is damaged, or nothing that can be read.
+    Raises: CorpusError for a large file that is damaged, or for input that cannot be read at all.
     """
     if source.kind == "demo":
         return [ReadTask("", source.input[0], 0, None, 0)]
@@ -53,12 +52,12 @@ def plan(source: SourceConfig, files: Sequence[InputFile], task_bytes: int) -> l
         following = tuple((file.url, file.name) for file in rest)
         for start, end in _ranges(first, known.get(first), task_bytes):
             tasks.append(ReadTask(first.url, first.name, start, end, len(tasks), known.get(first), following))
-            following = ()  # once, even where a small file has several ranges: Parquet may be far larger unpacked
+            following = ()  # only once, even if a small file has several ranges: Parquet can be far larger uncompressed
     return tasks
 
 
 def dumps(source: SourceConfig, files: Sequence[InputFile]) -> list[InputFile]:
-    """Those files of a source of the kind `wiki` that are MediaWiki dumps: others may be what wikiextractor made of one.
+    """Return the files of a `wiki` source that are MediaWiki dumps; the others may be wikiextractor's output.
 
     Raises: CorpusError for plain text and web pages.
     """
@@ -73,7 +72,7 @@ def _detect_formats(source: SourceConfig, files: Sequence[InputFile]) -> dict[In
     for file, file_format in known.items():
         if source.kind == "wiki" and file_format.kind in _NOT_WIKI:
             raise CorpusError(
-                f"{file.url}: neither a MediaWiki dump nor made of one, but {_NOT_WIKI[file_format.kind]}; "
+                f"{file.url}: neither a MediaWiki dump nor extracted from one, but {_NOT_WIKI[file_format.kind]}; "
                 "name the pages-articles .xml.bz2 itself, or read plain text with --corpus text"
             )
     return known
@@ -84,7 +83,7 @@ def _dumps(known: Mapping[InputFile, FileFormat]) -> list[InputFile]:
 
 
 def _groups(files: Sequence[InputFile], task_bytes: int, alone: Container[InputFile]) -> Iterator[list[InputFile]]:
-    """Files that are read together, in their order: small ones up to `task_bytes`; large ones, and `alone`, by themselves."""
+    """Yield files to read together, in order: small ones up to `task_bytes`; large ones, and `alone`, by themselves."""
     group: list[InputFile] = []
     size = 0
     for file in files:
@@ -101,7 +100,7 @@ def _groups(files: Sequence[InputFile], task_bytes: int, alone: Container[InputF
 
 
 def _ranges(file: InputFile, file_format: FileFormat | None, task_bytes: int) -> list[tuple[int, int | None]]:
-    """The ranges that a file is read in."""
+    """Return the ranges that a file is read in."""
     if file_format is not None and file_format.kind == "MediaWiki dump":
         from pipeline.wiki.dumps import dump
 
@@ -117,9 +116,10 @@ def _ranges(file: InputFile, file_format: FileFormat | None, task_bytes: int) ->
 def records(
     source: SourceConfig, task: ReadTask, counts: Counts, side_input: Finished | None = None
 ) -> Iterator[Record | Bad | Skipped]:
-    """The records of one task. `counts` takes what files are; `side_input` is what pages of a wiki need of other pages.
+    """Yield the records of one task.
 
-    Raises: CorpusError for a file that is cut short, damaged, or in a form that cannot be read.
+    `counts` receives the formats of files; `side_input` is what pages of a wiki need from other pages.
+    Raises: CorpusError for a file that is cut short, damaged, or in a format that cannot be read.
     """
     if source.kind == "demo":
         from pipeline.sources import demo
@@ -132,7 +132,9 @@ def records(
         yield from _read_file(source, ReadTask(url, file, 0, None, number), counts, side_input)
 
 
-def _read_file(source: SourceConfig, task: ReadTask, counts: Counts, side_input: Finished | None) -> Iterator[Record | Bad | Skipped]:
+def _read_file(
+    source: SourceConfig, task: ReadTask, counts: Counts, side_input: Finished | None
+) -> Iterator[Record | Bad | Skipped]:
     file_format = task.file_format or detection.detect_format(task.url, source.encoding)
     if task.start == 0:
         counting.count(counts, "files", str(file_format))
@@ -158,27 +160,28 @@ def _read_file(source: SourceConfig, task: ReadTask, counts: Counts, side_input:
                 yield from TEXT_FORMATS[name].read(file, part, encoding, task.url)
 
 
-def _pages(source: SourceConfig, task: ReadTask, counts: Counts, side_input: Finished | None) -> Iterator[Record | Bad | Skipped]:
+def _pages(
+    source: SourceConfig, task: ReadTask, counts: Counts, side_input: Finished | None
+) -> Iterator[Record | Bad | Skipped]:
     if source.kind != "wiki":
-        raise CorpusError(
-            f"{task.url}: a MediaWiki dump; source {source.name!r} must be of the kind 'wiki', not {source.kind!r}"
-        )
+        raise CorpusError(f"{task.url}: a MediaWiki dump; source {source.name!r} must be of kind 'wiki', not {source.kind!r}")
     from pipeline.wiki import pages
 
     yield from pages.records(source, task, side_input, counts)
 
 
-def too_many_bad(source: SourceConfig, bad: int, read: int, samples: Sequence[Mapping[str, str]], mend: str) -> str:
-    """What is said of a source of which too many records cannot be read."""
+def too_many_bad(source: SourceConfig, bad: int, read: int, samples: Sequence[Mapping[str, str]], fix: str) -> str:
+    """Return the error message for a source with too many unreadable records."""
     examples = "; ".join(f"{sample['origin']}: {sample['reason']}" for sample in samples[:2])
     return (
-        f"source {source.name!r}: {bad:,} of {read:,} records cannot be read, max_bad_ratio allows {source.max_bad_ratio:.2%} ({examples}); "
-        f"{_hint(source, samples[0])}{mend}, or raise max_bad_ratio"
+        f"source {source.name!r}: {bad:,} of {read:,} records cannot be read, "
+        f"max_bad_ratio allows {source.max_bad_ratio:.2%} ({examples}); "
+        f"{_hint(source, samples[0])}{fix}, or raise max_bad_ratio"
     )
 
 
 def _hint(source: SourceConfig, sample: Mapping[str, str]) -> str:
-    """How to mend what made a record unreadable, where that can be said."""
+    """Return how to fix the cause of unreadable records, if it is known."""
     if sample["text"].startswith(FIELDS):
-        return f"name what holds text with text_field ({sample['text']}); "
+        return f"name the fields with text in text_field ({sample['text']}); "
     return "leave the encoding at auto; " if source.encoding != "auto" and sample["reason"].startswith("not ") else ""

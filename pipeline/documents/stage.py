@@ -1,11 +1,11 @@
 """The stage `documents_<source>`: records of one source become cleaned, measured documents in Parquet.
 
     part-00000.parquet ... part-00015.parquet       documents sorted by id; a part is a range of ids
-    bad.jsonl                                       records that could not be read, each with the reason
+    bad.jsonl                                       unreadable records, each with its reason
 
-An id is a hash of where the document stands, so parts are shuffled documents, and stay the same however the input was cut into
-tasks. What is measured (length, share of Chinese) stands beside the text; whether that is good enough is decided later, in
-pipeline/dedup/stage.py, so that a changed threshold reads nothing again.
+An id is a hash of the document's source and position, so parts are shuffled, and stay the same however the input was cut into
+tasks. Measures (length, ratio of Chinese) are stored next to the text; whether they are good enough is decided later, in
+pipeline/dedup/stage.py, so that a changed threshold does not read the input again.
 """
 
 import importlib.metadata
@@ -34,26 +34,26 @@ from pipeline.sources import demo, inputs
 
 STAGE_VERSION = 4
 PART_BYTES = 16 << 20
-"""Input of a part: small enough to hold a part and what becomes of it in memory."""
+"""Input bytes of a part: small enough to hold the part, and what later stages make of it, in memory."""
 MIN_PARTS = 16
-"""Parts of even the smallest source, so that several workers share the work on it."""
+"""Parts of even the smallest source, so that several workers can share it."""
 TASK_BYTES = 8 << 20
-"""Input of a task: workers are done at about the same time."""
+"""Minimum input bytes of a task, small enough for workers to finish at about the same time."""
 MAX_TASK_BYTES = 256 << 20
 TASKS = 256
-"""Of a large source: more, and their many small spill ranges would cost more than they spread."""
+"""Tasks of a large source. With more, their many small spill ranges would cost more than the better balance gains."""
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 UNPACKED = 4
-"""Times that text is larger than its compressed file, about: for the number of parts alone."""
+"""Approximate ratio of text to its compressed size; only used for the number of parts."""
 
 BAD_FILE = "bad.jsonl"
-"""Records that could not be read, with the reason."""
+"""Unreadable records, each with its reason."""
 MAX_TEMPLATES = 200
-"""Of a wiki's templates whose text is lost, that the manifest lists."""
+"""Templates with lost text that the manifest lists."""
 
 
 def number_of_parts(files: Sequence[inputs.InputFile]) -> int:
-    """How many parts a source has: a matter of the input alone, never of workers."""
+    """Return the number of parts of a source. It depends on the input alone, never on workers."""
     input_bytes = sum(file.size * (UNPACKED if file.url.endswith(COMPRESSED) else 1) for file in files)
     return max(MIN_PARTS, -(-input_bytes // PART_BYTES))
 
@@ -68,16 +68,16 @@ def documents(
     """Read and clean one source.
 
     Args:
-        task_bytes: input of a task; 0 = by the size of the source. Changes nothing in what is written.
+        task_bytes: input bytes of a task; 0 = chosen by the size of the source. Does not change what is written.
 
-    Raises: CorpusError when the input is missing or not text, or too many records of it cannot be read.
+    Raises: CorpusError when the input is missing or not text, or too many of its records are unreadable.
     """
     named = _named(source, root, execution)
     files = inputs.expand(named)
     dumps = reading.dumps(source, files) if source.kind == "wiki" else []
     side = _side_input(source, dumps, root, execution) if dumps else None
-    # Where the input lies does not change what it is: its digest stands for it. Priority matters to duplicates alone, and
-    # how many bad records are too many is asked of a finished stage too, so that a higher limit reads nothing again.
+    # Not part of the key: the input's location, since its digest identifies it; priority, which only matters to dedup; and
+    # max_bad_ratio, which is checked on finished stages too, so that raising it does not read the input again.
     source = source.resolved()
     settings: dict[str, Any] = {name: getattr(source, name) for name in READING_SETTINGS}
     if source.kind == "demo":
@@ -103,7 +103,9 @@ def documents(
         )
         if inputs.expand(named) != files:
             storage.remove(folder)
-            raise CorpusError(f"source {source.name!r}: its input changed while it was read; run again when it is whole")
+            raise CorpusError(
+                f"source {source.name!r}: its input changed while it was being read; run again once it is complete"
+            )
         facts = {"kind": source.kind, "licence": source.licence, "parts": parts}
         facts |= _facts(counts, input_bytes)
         _check(source, facts, folder)
@@ -115,17 +117,17 @@ def documents(
 
 
 def _tools() -> dict[str, str]:
-    """What else decides the bytes: tables of characters and the parser of HTML."""
+    """Return the versions of libraries that decide what is written: character tables and the HTML parser."""
     versions = {name: importlib.metadata.version(name) for name in ("opencc", "selectolax")}
     return {**versions, "unicode": unicodedata.unidata_version}
 
 
 READING_SETTINGS = ("name", "kind", "licence", "text_field", "encoding", "variant", "list_items", "personal_data")
-"""Of a source, that decide what its documents are."""
+"""The settings of a source that decide what its documents are."""
 
 
 def _named(source: SourceConfig, root: str, execution: Execution) -> Sequence[str]:
-    """What a source reads: what it names, the files of the embedded corpus, or a dump that is downloaded."""
+    """Return what a source reads: its `input`, the files of the embedded corpus, or a dump that is downloaded."""
     if source.kind == "demo":
         return demo.files(_demo_part(source))
     if source.input:
@@ -139,7 +141,7 @@ def _named(source: SourceConfig, root: str, execution: Execution) -> Sequence[st
 
 
 def _side_input(source: SourceConfig, dumps: Sequence[inputs.InputFile], root: str, execution: Execution) -> Finished:
-    """Of a wiki: what its pages need of others, read in a pass before."""
+    """Return the stage with what pages of a wiki need from other pages, gathered in an earlier pass."""
     from pipeline.wiki.dumps import side_input
 
     return side_input.side_input(source, dumps, root, execution=execution)
@@ -152,11 +154,11 @@ def _demo_part(source: SourceConfig) -> str:
 
 
 def _check(source: SourceConfig, facts: Mapping[str, Any], folder: str) -> None:
-    """Refuse a source without documents, or with too many records that cannot be read."""
+    """Raise an error for a source without documents, or with too many unreadable records."""
     counts = facts["counts"]
     if counts["bad"] > source.max_bad_ratio * counts["read"]:
-        mend = f"they are listed in {storage.join(folder, BAD_FILE)}: mend the input"
-        raise CorpusError(too_many_bad(source, counts["bad"], counts["read"], facts["samples"]["bad"], mend))
+        fix = f"they are listed in {storage.join(folder, BAD_FILE)}: fix the input"
+        raise CorpusError(too_many_bad(source, counts["bad"], counts["read"], facts["samples"]["bad"], fix))
     if counts["kept"] == 0:
         records = {**facts["skipped"], "without text": counts["empty"], "unreadable": counts["bad"]}
         details = "; ".join(
@@ -169,11 +171,11 @@ def _check(source: SourceConfig, facts: Mapping[str, Any], folder: str) -> None:
 
 
 COUNTED = ("skipped", "changed", "personal_data", "languages", "scripts", "templates_kept", "left_out", "conversions")
-"""Tables of numbers that go into the manifest as they are."""
+"""Tables of counts that go into the manifest unchanged."""
 
 
 def _facts(counts: Counts, input_bytes: int) -> dict[str, Any]:
-    """What the manifest says of the records."""
+    """Return what the manifest records about the source."""
     numbers = {name: counts.get(name, 0) for name in ("read", "bad", "empty", "kept", "characters", "repairs")}
     return {
         "counts": {**numbers, "bytes_in": input_bytes},
@@ -188,9 +190,9 @@ def _facts(counts: Counts, input_bytes: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class WritePart:
-    """Reduce: one part, sorted by id.
+    """Reduce: write one part, sorted by id.
 
-    Raises: CorpusError when two of its records bear one identity.
+    Raises: CorpusError when two of its records have the same id.
     """
 
     folder: str
@@ -203,12 +205,12 @@ class WritePart:
         _refuse_equal_ids(table)
         name = part_name(part)
         with storage.open_write(storage.join(self.folder, name)) as file:
-            # Row groups of 4,096 documents: a reader of some ids or columns skips the rest.
+            # Small row groups: a reader that needs a few ids skips the rest.
             pq.write_table(table, file, compression="zstd", row_group_size=4_096)
         return steps.Reduced((FileEntry.of(self.folder, name, table.num_rows),), {})
 
     def _bad(self, table: pa.Table) -> steps.Reduced:
-        """What could not be read, kept aside."""
+        """Write the unreadable records."""
         with storage.open_write(storage.join(self.folder, BAD_FILE)) as file:
             for batch in table.sort_by("origin").to_batches(max_chunksize=10_000):
                 file.write("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in batch.to_pylist()).encode())
@@ -216,12 +218,12 @@ class WritePart:
 
 
 def _refuse_equal_ids(table: pa.Table) -> None:
-    """Of documents sorted by id. What was read twice would be trained on twice, and no list could name one of the two."""
+    """Raise an error if two documents, sorted by id, have the same id: they would be trained on twice."""
     ids = table["id"].to_numpy()
     equal = np.flatnonzero(ids[1:] == ids[:-1])
     if len(equal):
         first, second = (table["origin"][int(equal[0]) + place].as_py() for place in (0, 1))
         raise CorpusError(
-            f"source {table['source'][0].as_py()!r}: two records bear one identity, {ids[equal[0]]:016x} "
-            f"({first} and {second}); a page may stand twice in a dump, else report this as a bug"
+            f"source {table['source'][0].as_py()!r}: two records have the same id, {ids[equal[0]]:016x} "
+            f"({first} and {second}); a dump may contain a page twice, otherwise report this as a bug"
         )

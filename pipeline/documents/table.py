@@ -1,4 +1,4 @@
-"""The documents of a source on disk: columns, ids, and the parts that they are written in."""
+"""Documents on disk: columns, ids, and the parts they are written in."""
 
 import hashlib
 from collections.abc import Sequence
@@ -34,34 +34,34 @@ BAD_SCHEMA = pa.schema([(name, pa.string()) for name in ("origin", "reason", "ex
 
 
 def document_id(source: str, origin: str) -> int:
-    """The identity of a document: 64 bits of a hash of its source's name and its place there."""
+    """Return the id of a document: a 64-bit hash of its source's name and its origin."""
     return int.from_bytes(hashlib.blake2b(f"{source}|{origin}".encode(), digest_size=8).digest(), "little")
 
 
 def part_of(ids: npt.NDArray[np.uint64], parts: int) -> npt.NDArray[np.int64]:
-    """The part of each id: the range of all 64-bit numbers is cut into equal chunks."""
+    """Return the part of each id: the range of 64-bit numbers is divided into `parts` equal ranges."""
     width = -(-(1 << 64) // parts)
     return (ids // np.uint64(width)).astype(np.int64) if parts > 1 else np.zeros(len(ids), np.int64)
 
 
 def part_name(part: int) -> str:
-    """The file of a part: `part-00003.parquet`."""
+    """Return the file name of a part: `part-00003.parquet`."""
     return f"part-{part:05d}.parquet"
 
 
 def part_file(document_id: int, parts: int) -> str:
-    """The file of the part that a document is in."""
+    """Return the file name of the part that contains a document."""
     return part_name(int(part_of(np.array([document_id], np.uint64), parts)[0]))
 
 
 @dataclass(frozen=True)
 class Part:
-    """One file of a stage that is written in parts, as a task of the stages behind it."""
+    """One file of a stage that is written in parts, as a task of later stages."""
 
     source: int
-    """The source's place in the recipe, where a job goes over several."""
+    """Index of the source in the recipe, for jobs over several sources."""
     stage: Finished
-    """Without its lists of files and samples: tasks are many, and each is pickled."""
+    """Without its lists of files and samples: there are many tasks, and each is pickled."""
     file: str
     """`part-00003.parquet`"""
 
@@ -75,10 +75,12 @@ class Part:
 
 
 def parts(done: Sequence[Finished]) -> list[Part]:
-    """The parts of the stages of all sources, in the recipe's order."""
-    return [Part(index, stage.without_files, entry["name"]) for index, stage in enumerate(done) for entry in stage.files("part-")]
+    """Return the parts of all sources' stages, in the recipe's order."""
+    return [
+        Part(index, stage.without_files, entry["name"]) for index, stage in enumerate(done) for entry in stage.files("part-")
+    ]
 
 
 def read_part(stage: Finished, name: str, columns: list[str] | None = None) -> pa.Table:
-    """The documents of one part, or some of their columns."""
+    """Read the documents of one part, or some of their columns."""
     return parquet.read(stage.file(name), columns)

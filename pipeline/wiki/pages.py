@@ -1,11 +1,11 @@
-"""Pages of a dump become records: those of the article namespace, as prose in one variant of Chinese.
+"""Pages of a dump -> records: articles only, as prose in one variant of Chinese.
 
     Page("QUIC", text="{{NoteTA|G1=IT}}'''快速UDP網路連-{zh-hans:接;zh-hant:線}-'''（{{lang-en|...}}）...")
     ->  Record("zhwiki.xml.bz2#4189276", "QUIC", "快速UDP网络连接（英语：...）...", "https://zh.wikipedia.org/wiki/QUIC")
 
-Redirects, disambiguations and pages of other namespaces are `Skipped`, by reason. A page that the parser cannot do costs that
-page alone: it is `Bad`, with the reason. Counted on the way: templates lost (by characters), templates that gave text,
-conversions, and what had to be mended.
+Redirects, disambiguation pages and other namespaces are `Skipped`, each with a reason. A page that the parser cannot handle is
+`Bad` and affects no other page. Counted on the way: templates that were lost (in characters), templates that gave text,
+conversions, and repairs.
 """
 
 import re
@@ -19,8 +19,7 @@ from pipeline.engine.stages import Finished
 from pipeline.sources.records import Bad, ReadTask, Record, Skipped
 from pipeline.wiki.conversion.converter import Converted, Converter
 from pipeline.wiki.conversion.groups import Groups
-from pipeline.wiki.dumps import dump
-from pipeline.wiki.dumps import side_input
+from pipeline.wiki.dumps import dump, side_input
 from pipeline.wiki.dumps.dump import Page
 from pipeline.wiki.dumps.side_input import SideInput
 from pipeline.wiki.rendering import (
@@ -31,7 +30,7 @@ from pipeline.wiki.rendering import (
 )
 
 ARTICLES = 0
-# Of zhwiki's magic words, and what writers type for them; MediaWiki has put the target into <redirect> in all but broken ones.
+# zhwiki's magic words and common misspellings. MediaWiki sets <redirect> for all but broken redirects.
 _REDIRECT = re.compile(r"\s*[#＃]\s*(?:REDIRECT|重定向|重新導向|重新导向)", re.IGNORECASE)
 _DISAMBIGUATION_TITLE = re.compile(r"[(（]\s*(?:消歧义|消歧義|disambiguation)\s*[)）]\s*$", re.IGNORECASE)
 _DISAMBIGUATION_CATEGORY = re.compile(r"\[\[\s*(?:category|cat|分类|分類)\s*:\s*(?:全部)?(?:消歧义|消歧義)", re.IGNORECASE)
@@ -40,9 +39,10 @@ _DISAMBIGUATION_CATEGORY = re.compile(r"\[\[\s*(?:category|cat|分类|分類)\s*
 def records(
     source: SourceConfig, task: ReadTask, side_input: Finished | None, counts: Counts
 ) -> Iterator[Record | Bad | Skipped]:
-    """The articles that start in the range of a task.
+    """Yield the articles that start in the range of a task.
 
-    `side_input`: the stage of side.py over the same dumps; without it, redirects of templates and public groups are not known.
+    `side_input`: the stage of dumps/side_input.py for the same dumps; without it, template redirects and conversion groups are
+    unknown.
     Raises: CorpusError for a file that is cut short or damaged.
     """
     side_url = side_input.url if side_input else ""
@@ -57,7 +57,7 @@ def records(
 
 
 def _skip_reason(page: Page) -> str:
-    """Why a page is none, told without parsing it; empty for one that may be."""
+    """Return why a page is not an article, as far as its wikitext shows without parsing; "" if it may be one."""
     if page.namespace != ARTICLES:
         return "other namespace"
     if page.redirect or _REDIRECT.match(page.text):
@@ -81,7 +81,7 @@ def _record(
         text, mended = mend(converted.text)
     except MarkupError as error:
         return Bad(origin, f"markup: {error}", _preview(page))
-    except Exception as error:  # of any kind: one page in a million must not end a night's work, and is kept aside to be seen
+    except Exception as error:  # one bad page in a million must not end a long run; it is listed in bad.jsonl
         return Bad(origin, f"the parser failed: {type(error).__name__}", _preview(page))
     _count(rendered, converted, mended, counts)
     return Record(origin, converted.title, text, _url(site, page.title), converted=True)
@@ -93,12 +93,12 @@ def _load_side_input(url: str) -> SideInput:
 
 @lru_cache(maxsize=8)
 def _converter(wanted: str, side_url: str) -> Converter:
-    """One in a process: groups that pages have asked for stay ready."""
+    """Return the converter for a variant. One per process, so that parsed conversion groups are reused."""
     return Converter(wanted, Groups(_load_side_input(side_url).groups))
 
 
 def _count(rendered: Rendered, converted: Converted, mended: int, counts: Counts) -> None:
-    """What was done to a page; of what was left out, the characters."""
+    """Count what was done to a page, and the characters that were left out."""
     for table, found in (("templates", rendered.lost), ("templates_kept", rendered.kept), ("left_out", rendered.dropped)):
         for name, number in found.items():
             counting.count(counts, table, name, number=number)
@@ -111,5 +111,5 @@ def _preview(page: Page) -> str:
 
 
 def _url(site: str, title: str) -> str:
-    """As browsers show it: `https://zh.wikipedia.org/wiki/柏林_(消歧义)`."""
+    """Return the page's URL as browsers show it: `https://zh.wikipedia.org/wiki/柏林_(消歧义)`."""
     return site + title.replace(" ", "_").replace("%", "%25").replace("?", "%3F") if site else ""

@@ -1,4 +1,4 @@
-"""Wikitext becomes prose: one page in, its paragraphs out, a line each, and an account of what went.
+"""Wikitext -> prose: one page in, one paragraph a line out, with an account of what was removed.
 
     page = "{{NoteTA|G1=IT}}'''柏林'''（{{lang-de|Berlin}}）分為12-{zh-hans:个区; zh-hant:個區}-<ref>...</ref>。"
     rendered = render(page, title="柏林", list_items=True, redirects={})
@@ -9,13 +9,13 @@
 
     mend("柏林（，Berlin）")    ("柏林（Berlin）", 1)         after conversion
 
-Kept: prose, list items (by setting), labels of links. Dropped: tables, footnotes, files with their captions, galleries,
-headings, code, formulas that plain text cannot say, addresses, sections such as 参考文献, hatnotes.
+Kept: prose, list items (optional), labels of links. Dropped: tables, footnotes, files and their captions, galleries, headings,
+code, formulas without a plain form, URLs, sections such as 参考文献, hatnotes.
 
-Every step is one pass, or as many as a constant says; the only step that copies text more than once counts its copies. So
-time and memory are proportional to the length of the page, or it raises MarkupError. The rules are those of MediaWiki's
-parser (https://www.mediawiki.org/wiki/Preprocessor_ABNF, includes/parser/Preprocessor_Hash.php and Parser.php); where it
-would show raw markup because something was never closed, the marks go and the text stays.
+Each step is a single pass, or a constant number of them; the one step that copies text repeatedly pays from a budget. So time
+and memory are proportional to the length of the page, or MarkupError is raised. The rules are those of MediaWiki's parser
+(https://www.mediawiki.org/wiki/Preprocessor_ABNF, includes/parser/Preprocessor_Hash.php and Parser.php); where MediaWiki would
+show raw markup because something was never closed, the marks are removed and the text stays.
 """
 
 from collections.abc import Mapping
@@ -42,32 +42,32 @@ class Rendered:
     """A page as prose."""
 
     text: str
-    """A paragraph a line. Rules -{...}- stand in it as they were written, with links and templates inside them resolved."""
+    """One paragraph a line. Rules -{...}- are unchanged, except that links and templates inside them are resolved."""
     note_ta: list[dict[str, str]]
     """Arguments of each {{NoteTA}}: {"T": "zh-cn:...;zh-tw:...", "G1": "IT", "1": "zh-cn:块;zh-tw:網段"}."""
     kept: dict[str, int]
-    """Templates that gave text, and how often; those inside dropped templates too. Names are small, without spaces."""
+    """Templates that gave text, and how often, also inside dropped templates. Names are lower case, without spaces."""
     lost: dict[str, int]
-    """Characters of text in templates that are not known, by name; 0 for one without arguments."""
+    """Characters of text lost in unknown templates, by name; 0 for a template without arguments."""
     dropped: dict[str, int]
-    """Characters left out on purpose, by kind: ref, table, file, heading, section, list, math, code, gallery, address, ..."""
+    """Characters dropped on purpose, by kind: ref, table, file, heading, section, list, math, code, gallery, address, ..."""
     disambiguation: bool
-    """Whether the page says that it only tells titles apart."""
+    """Whether the page declares itself a disambiguation page."""
     converts: bool
     """False if the page forbids conversion between scripts (__NOCC__)."""
     repairs: int
-    """Things that were never closed: braces, brackets, tables, footnotes."""
+    """Number of things that were never closed: braces, brackets, tables, footnotes."""
 
 
 def render(text: str, *, title: str, list_items: bool, redirects: Mapping[str, str]) -> Rendered:
-    """Make prose of wikitext.
+    """Convert wikitext to prose.
 
     Args:
-        title: of the page, for {{PAGENAME}}.
-        list_items: whether items of lists stay, each as a paragraph.
-        redirects: template names that stand for others, without namespace: {"Ld": "Link-de"}.
+        title: title of the page, for {{PAGENAME}}.
+        list_items: whether list items are kept, one paragraph each.
+        redirects: redirects between templates, without namespace: {"Ld": "Link-de"}.
 
-    Raises: MarkupError, and nothing else, for a page whose markup is nested beyond the budget of steps.
+    Raises: MarkupError, and no other exception, for a page whose markup exceeds the budget of steps.
     """
     findings = Findings.of(text)
     templates = Templates(title=title, redirects=redirects, findings=findings)

@@ -1,13 +1,13 @@
-"""MediaWiki's LanguageConverter for Chinese: -{ }- rules, NoteTA and its groups, then OpenCC for all that no rule speaks of.
+"""MediaWiki's LanguageConverter for Chinese: -{ }- rules, NoteTA and its groups, then OpenCC for text without a rule.
 
     converter = Converter("zh-cn", {"IT": [("zh-cn:软件;zh-tw:軟體", "")]})
     note_ta = [{"G1": "IT", "1": "zh-cn:计算机;zh-tw:電腦"}]
     converter.convert("電腦的軟體，-{zh-cn:线;zh-tw:線}-與-{三個火槍手}-", title="電腦", note_ta=note_ta)
     ->  text "计算机的软件，线与三個火槍手", title "计算机", counts {"rules": 2, "note_ta": 1, "replaced": 3, "groups": {..}}
 
-As in MediaWiki a rule in the text (flags A, H, -) holds from its place on; NoteTA stands before the text and holds for all
-of it and for the title. Phrases of the page win over OpenCC's tables and the longest phrase over shorter ones. What a rule
-shows, and raw text, is never converted again, and no phrase reaches across a rule: so `-{}-` parts two words.
+As in MediaWiki, a rule in the text (flags A, H, -) takes effect from its position on; NoteTA applies to the whole text and the
+title. Phrases of the page take precedence over OpenCC's tables, longer phrases over shorter ones. The output of a rule and raw
+text are never converted again, and no phrase extends across a rule: `-{}-` separates two words.
 """
 
 import re
@@ -25,9 +25,9 @@ __all__ = ["Converted", "Converter", "to_variant"]
 _BRACKET = re.compile(r"-\{|\}-")
 _RULE = re.compile(r"-\{(?:(?!-\{|\}-).)*+\}-", re.DOTALL)
 _BREAK = "\x1f"
-"""Stands in OpenCC's input where finished text is left out; XML allows no such character, so dumps have none."""
+"""Replaces finished text in OpenCC's input. XML does not allow this character, so dumps do not contain it."""
 _MAX_DEPTH = 10
-"""Rules inside rules that MediaWiki follows."""
+"""Nesting of rules that MediaWiki follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Converted:
 class Converter:
     """Converts pages to one variant. `none` resolves rules to what the writer wrote and converts nothing else.
 
-    `groups` are those of groups.parse by name; the phrases of each are made ready when a page first asks for it, and kept.
+    `groups` are those of groups.parse, by name. The phrases of a group are prepared when a page first uses it, and cached.
     """
 
     def __init__(self, variant: str, groups: Mapping[str, Sequence[groups.Entry]]) -> None:
@@ -51,7 +51,7 @@ class Converter:
         self._tables: dict[str, Phrases | None] = {}
 
     def convert(self, text: str, *, title: str = "", note_ta: Iterable[Mapping[str, str]] = ()) -> Converted:
-        """Text without -{ }-, and the title; counts: rules, unclosed, unknown, note_ta, groups, missing_groups, replaced."""
+        """Return text and title without -{ }-. Counts: rules, unclosed, unknown, note_ta, groups, missing_groups, replaced."""
         page = _Page(self.variant, text)
         for arguments in note_ta:
             self._note(arguments, page)
@@ -62,7 +62,7 @@ class Converter:
         return Converted(page.text(), title, page.counts)
 
     def _note(self, arguments: Mapping[str, str], page: "_Page") -> None:
-        """{{NoteTA}}: groups in the order of their numbers, then the title, then the page's own rules, which win."""
+        """Apply {{NoteTA}}: groups by number, then the title, then the page's own rules, which take precedence."""
         values = {key.strip(): value.strip() for key, value in arguments.items()}
         for key in _numbered(values, "G"):
             self._group(values[key].replace("_", " "), page)
@@ -87,7 +87,7 @@ class Converter:
 
 
 class _Page:
-    """One page while it is read: the rules in force at this place, and the text so far."""
+    """The state of one page: the rules in force at the current position, and the text so far."""
 
     def __init__(self, variant: str, text: str) -> None:
         self.variant = variant
@@ -104,7 +104,7 @@ class _Page:
         self._done: list[str] = []
 
     def read(self, text: str) -> None:
-        """Resolve the rules of a text from left to right, those inside a rule before it."""
+        """Resolve the rules of a text from left to right, inner rules before the rule around them."""
         stack: list[list[str]] = []
         place = 0
         for match in _BRACKET.finditer(text):
@@ -129,18 +129,18 @@ class _Page:
             self._literal("".join("-{" + "".join(parts) for parts in stack), [])
 
     def text(self) -> str:
-        """All that was read, converted."""
+        """Return everything read so far, converted."""
         return _joined(self._open, self._done, self.variant)
 
     def converted(self, text: str) -> str:
-        """Another text under the rules in force now."""
+        """Convert another text by the rules in force now."""
         if self.variant == "zh":
             return text
         between, become = self._split(text)
         return _joined(between, become, self.variant)
 
     def apply(self, rule: Rule) -> str:
-        """Put a rule in force for what follows; what it shows at its place."""
+        """Put a rule in force for the following text; return what it shows."""
         if rule.flags & {"+", "-"}:
             self._change(rule.table(self.variant), remove="-" in rule.flags)
         if "T" in rule.flags:
@@ -161,7 +161,10 @@ class _Page:
         return self._chosen(rule) if "S" in flags and "H" not in flags else ""
 
     def _chosen(self, rule: Rule) -> str:
-        """The rule's text for this reader. Where it has none MediaWiki shows an error: we convert the writer's first text."""
+        """Return the rule's text for this variant.
+
+        If it has none, MediaWiki shows an error; we convert the writer's first text.
+        """
         text = rule.choose(self.chain)
         if text is None:
             if rule.both or rule.one_way:
@@ -177,7 +180,7 @@ class _Page:
             self._own.update(table)
 
     def _literal(self, text: str, stack: list[list[str]]) -> None:
-        """Text between rules: part of the rule around it, or of the page."""
+        """Add text between rules to the rule around it, or to the page."""
         if stack:
             stack[-1].append(text)
         elif text.isspace():
@@ -198,7 +201,7 @@ class _Page:
 
 
 def _joined(between: list[str], become: list[str], variant: str) -> str:
-    """Texts converted in one go, with what stands between them as it is."""
+    """Convert texts in one call and join them with the unconverted ones between them."""
     whole = _BREAK.join(between)
     if whole.count(_BREAK) == len(become):
         between = to_variant(whole, variant).split(_BREAK)
@@ -208,7 +211,7 @@ def _joined(between: list[str], become: list[str], variant: str) -> str:
 
 
 def _numbered(arguments: Mapping[str, str], letter: str) -> list[str]:
-    """Keys such as G1, G2 or 1, 2 that have a value, by number."""
+    """Return keys such as G1, G2 or 1, 2 that have a value, by number."""
     keys = [
         key for key, value in arguments.items() if value and key.startswith(letter) and key.removeprefix(letter).isdecimal()
     ]

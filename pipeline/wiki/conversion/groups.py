@@ -1,12 +1,12 @@
-"""Public groups of conversion rules: what `{{NoteTA|G1=IT}}` brings in from `Module:CGroup/IT`.
+"""Public groups of conversion rules: what `{{NoteTA|G1=IT}}` includes from `Module:CGroup/IT`.
 
     parse("return { name = 'IT', content = { Item('user', 'zh-cn:用户;zh-tw:使用者;'), { type = 'import', import = 'C' } } }")
     ->  [("zh-cn:用户;zh-tw:使用者;", ""), ("", "C")]
 
-The modules are Lua, but only ever tables of strings, so they are read, not run. Forms, all found in the wild: `{ type = 'item',
+The modules are Lua, but only ever tables of strings, so they are parsed and not run. Forms found in zhwiki: `{ type = 'item',
 original = .., rule = .. }`, `Item(original, rule)`, `'rule'`, `{ 'rule' }`, `{ 'original', 'rule' }`, headings
-(`type = 'text'`), imports, and modules that only return another (`return require('Module:CGroup/C')`). Before modules there
-were templates: `{{CItem|rule}}`.
+(`type = 'text'`), imports, and modules that only return another (`return require('Module:CGroup/C')`). Older groups are
+templates: `{{CItem|rule}}`.
 """
 
 import re
@@ -15,16 +15,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pipeline.wiki.conversion.lua import Call, Table, return_value
 
 Entry = tuple[str, str]
-"""A rule and "", or "" and the name of a group that is imported."""
+"""A rule and "", or "" and the name of an imported group."""
 
 _TITLE = re.compile(r"\s*(?:Module|模块|模組|Template|模板|样板|樣板):\s*CGroup/(.+)", re.IGNORECASE | re.DOTALL)
 _SERVICE = {"core", "doc", "list", "preload", "sandbox", "editintro", "temp", "CHead", "New Style"}
 _MAX_GROUPS = 200
-"""Groups that one group may bring in."""
+"""Groups that one group may import, directly or not."""
 
 
 def name(title: str) -> str | None:
-    """The group that a page is about: `Module:CGroup/IT` -> `IT`; None for other pages, documentation and tools."""
+    """Return the group that a page defines: `Module:CGroup/IT` -> `IT`; None for other pages, documentation and tools."""
     match = _TITLE.fullmatch(title)
     if not match:
         return None
@@ -33,12 +33,12 @@ def name(title: str) -> str | None:
 
 
 def parse(text: str) -> list[Entry]:
-    """The entries of a module, in its order. What is not understood is passed over."""
+    """Return the entries of a module, in order. Whatever cannot be parsed is skipped."""
     return list(_entries(return_value(text)))
 
 
 def parse_template(text: str) -> list[Entry]:
-    """The entries of an old group, `Template:CGroup/<name>`: {{CItem|rule}} and its kin, -{H|rule}-, other groups."""
+    """Return the entries of an older group, `Template:CGroup/<name>`: {{CItem|rule}} and similar, -{H|rule}-, other groups."""
     text = re.sub(r"<!--.*?(?:-->|\Z)", "", text, flags=re.DOTALL)
     text = re.sub(r"\{\{\s*[Ll]ang\s*\|[^|{}]*\|([^|{}]*)\}\}", r"\1", text).replace("{{=}}", "\x01")
     entries: list[Entry] = []
@@ -55,7 +55,7 @@ def parse_template(text: str) -> list[Entry]:
 
 
 class Groups(Mapping[str, Sequence[Entry]]):
-    """Groups by name, each parsed when it is first asked for: a dump has hundreds of modules, a page two or three."""
+    """Groups by name, each parsed on first use: a dump has hundreds of modules, a page uses two or three."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         """`texts`: name -> the page, a Lua module or the wikitext of an old template."""
@@ -76,7 +76,7 @@ class Groups(Mapping[str, Sequence[Entry]]):
 
 
 def collect(group: str, groups: Mapping[str, Sequence[Entry]]) -> list[str] | None:
-    """All rules of a group, imports in their place, each group once; None where there is no such group."""
+    """Return all rules of a group with its imports in place, each group once; None if there is no such group."""
     if group not in groups:
         return None
     seen: set[str] = set()
@@ -95,7 +95,7 @@ def collect(group: str, groups: Mapping[str, Sequence[Entry]]) -> list[str] | No
 
 
 def _argument(template: str, arguments: str) -> str | None:
-    """The rule among the arguments of {{CItem|rule|original=..}}, {{CItemLan/R|original|rule}}; None for other templates."""
+    """Return the rule in the arguments of {{CItem|rule|original=..}}, {{CItemLan/R|original|rule}}; None for others."""
     wanted = {"CItem": "1", "CI": "1", "CItemHidden": "1", "CNoteA": "1", "CItemLan": "1", "CItemLan/R": "2"}.get(template)
     values: dict[str, str] = {}
     number = 0
@@ -109,7 +109,7 @@ def _argument(template: str, arguments: str) -> str | None:
 
 
 def _entries(value: object) -> Iterator[Entry]:
-    """A module's value: a table with `content`, a table that names another group, or another module."""
+    """Yield the entries of a module's value: a table with `content`, a table that names another group, or another module."""
     if isinstance(value, Call):
         title = value.arguments[0] if value.function == "require" and value.arguments else None
         if isinstance(title, str) and (imported := name(title)) is not None:

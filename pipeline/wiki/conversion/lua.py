@@ -1,9 +1,10 @@
-"""Reads what a Lua module returns, as far as it is made of strings, tables and calls; nothing is run.
+"""Read the value that a Lua module returns, if it consists of strings, tables and calls; nothing is run.
 
     return_value("local x = { 'a', b = 'c' .. 'd' }; return { content = x, Item('e', [[f]]) }")
     ->  Table(items=[Call("Item", ["e", "f"])], named={"content": Table(items=["a"], named={"b": "cd"})})
 
-Syntax: the Lua 5.1 manual, sections 2.1 and 2.5.7. Whatever else stands in a module reads as None.
+Syntax: the Lua 5.1 manual, sections 2.1 and 2.5.7. Everything else reads as None. Skip this file on a first read: only
+groups.py needs it.
 """
 
 import re
@@ -20,12 +21,12 @@ _TOKEN = re.compile(
 )
 _ESCAPE = re.compile(r"((?:\\\d{1,3}|\\x[0-9a-fA-F]{2})+)|\\(z\s*|.)", re.DOTALL)
 _MAX_DEPTH = 40
-"""Tables inside tables that are read."""
+"""Nesting of tables that is read."""
 
 
 @dataclass
 class Table:
-    """`{ 'a', b = 'c' }`: values in their order, and those that have a name."""
+    """`{ 'a', b = 'c' }`: positional values in order, and named ones."""
 
     items: list[object] = field(default_factory=list)
     named: dict[str, object] = field(default_factory=dict)
@@ -41,7 +42,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Name:
-    """A name, as `p` in `return p`."""
+    """A variable name, as `p` in `return p`."""
 
     name: str
 
@@ -53,7 +54,7 @@ def return_value(text: str) -> object:
 
 
 class _Chunk:
-    """Reads the values of a Lua chunk: strings, tables, names and calls. Anything else is None."""
+    """A recursive-descent parser of strings, tables, names and calls. Anything else is None."""
 
     def __init__(self, text: str) -> None:
         self.tokens = [_token(match) for match in _TOKEN.finditer(text) if match["comment"] is None]
@@ -61,7 +62,7 @@ class _Chunk:
         self.locals: dict[str, object] = {}
 
     def return_value(self) -> object:
-        """The value of the last `return`, that of the chunk; on the way, values given to names are kept."""
+        """Return the value of the last `return`, which is the chunk's; record assignments on the way."""
         result: object = None
         while self.position < len(self.tokens):
             kind, text = self.tokens[self.position]
@@ -73,7 +74,7 @@ class _Chunk:
         return result
 
     def resolve(self, value: object) -> object:
-        """A name as the value that it was given, so for `content` inside the module's table."""
+        """Replace a name by its value, also for `content` in the module's table."""
         if isinstance(value, Name):
             table = self.locals.get(value.name)
             if isinstance(table, Table):
@@ -93,7 +94,7 @@ class _Chunk:
         return False
 
     def value(self, depth: int = 0) -> object:
-        """The expression at this place; strings joined by `..` are one."""
+        """Parse the expression at the current position; strings joined by `..` become one."""
         value = self.single(depth)
         while self.sign(".."):
             right = self.single(depth)
@@ -123,7 +124,7 @@ class _Chunk:
         return None if text == "nil" else Name(text)
 
     def table(self, depth: int, end: str = "}") -> Table:
-        """What stands before `end`: values in their order, and those that have a name."""
+        """Parse the values before `end`: positional ones in order, and named ones."""
         table = Table()
         while self.position < len(self.tokens) and not self.sign(end):
             before = self.position
@@ -138,7 +139,7 @@ class _Chunk:
         return table
 
     def key(self) -> str | None:
-        """`name =` or `['name'] =` before a value."""
+        """Parse `name =` or `['name'] =` before a value; None if there is no key."""
         kinds = self.tokens[self.position : self.position + 4]
         if len(kinds) > 1 and kinds[0][0] == "name" and kinds[1] == ("sign", "="):
             self.position += 2

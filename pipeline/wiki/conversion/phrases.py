@@ -1,4 +1,4 @@
-"""Rules that hold for a whole page: many phrases found at once, the longest of those that begin first.
+"""Many phrases searched for at once, for rules that apply to a whole page: leftmost first, then longest.
 
 phrases = Phrases({"電腦": "计算机", "電腦程式": "计算机程序"})
 split("買電腦程式的人", [phrases])  ->  ["買", "的人"], ["计算机程序"]
@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 _FEW = 40
-"""So many phrases are searched one by one."""
+"""Up to this many phrases are searched for one by one."""
 
 
 class Match(NamedTuple):
-    """A phrase in a text; sorts so that the winner of each place comes first."""
+    """A phrase found in a text; sorts so that the winner of each position comes first."""
 
     start: int
     length: int
@@ -26,10 +26,10 @@ class Match(NamedTuple):
 
 
 class Phrases:
-    """A table of phrases that is used on many texts and may grow between them.
+    """A table of phrases that is used on many texts and may grow in between.
 
-    Of thousands of phrases most begin with a common character, so places are found by their first two, hashed into a table of
-    65,536 flags: one look at the text whatever the size of the table. Adding a phrase costs no more than the phrase.
+    With thousands of phrases, most start with a common character. So candidates are found by their first two characters, hashed
+    into a table of 65,536 flags: one pass over the text, whatever the size of the table. Adding a phrase takes constant time.
     """
 
     def __init__(self, table: Mapping[str, str]) -> None:
@@ -40,7 +40,7 @@ class Phrases:
         self.update(table)
 
     def update(self, table: Mapping[str, str]) -> None:
-        """Add phrases; what is there already gets the new text."""
+        """Add phrases; the replacement of an existing phrase is overwritten."""
         for phrase, to in table.items():
             if phrase and phrase not in self.table:
                 lengths = self._lengths.get(phrase[:2])
@@ -54,12 +54,12 @@ class Phrases:
                 self.table[phrase] = to
 
     def remove(self, phrases: Iterable[str]) -> None:
-        """Take phrases away that are there."""
+        """Remove those of the phrases that are in the table."""
         for phrase in phrases:
             self.table.pop(phrase, None)
 
     def find(self, text: str, layer: int = 0, without: Collection[str] = ()) -> Iterator[Match]:
-        """Phrases in the text, overlapping ones too; `without` names phrases that do not count."""
+        """Yield the phrases in a text, including overlapping ones; those in `without` are ignored."""
         table, lengths = self.table, self._lengths
         few = len(table) <= _FEW
         for phrase in table if few else table.keys() & set(text):
@@ -73,7 +73,7 @@ class Phrases:
                     break
 
     def _starts(self, text: str) -> list[int]:
-        """Places where a phrase of two characters or more begins, and a few in a hundred where none does."""
+        """Return positions where a phrase of two or more characters starts, with a few per cent of false positives."""
         if self._flags is None:
             self._flags = np.zeros(1 << 16, dtype=bool)
         self._flags[_pairs("".join(pair for pair in self._unflagged if len(pair) == 2))[::2]] = True
@@ -83,10 +83,10 @@ class Phrases:
 
 
 def split(text: str, layers: Sequence[Phrases], without: Collection[str] = ()) -> tuple[list[str], list[str]]:
-    """The text between phrases, and what the phrases become: one more of the first than of the second.
+    """Return the text between phrases, and the replacements of the phrases: one more of the former.
 
-    Of phrases that begin at one place the longest wins, of the same phrase that of the later layer. The last layer alone is
-    not touched by `without`.
+    Of phrases that start at one position the longest wins; of the same phrase in several layers, the last layer. `without`
+    applies to all layers but the last.
     """
     last = len(layers) - 1
     found: list[Match] = []
@@ -110,6 +110,6 @@ def _occurrences(text: str, phrase: str) -> Iterator[int]:
 
 
 def _pairs(text: str) -> NDArray[np.uint32]:
-    """A number below 65,536 for each two neighbours."""
+    """Hash each pair of neighbouring characters to a number below 65,536: (len(text) - 1,) uint32."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     return (codes[:-1] * np.uint32(0x9E3779B1) + codes[1:] * np.uint32(0x85EBCA77)) >> np.uint32(16)

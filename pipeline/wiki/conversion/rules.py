@@ -1,14 +1,14 @@
-"""One rule of MediaWiki's LanguageConverter: what stands between -{ and }-.
+"""One rule of MediaWiki's LanguageConverter: the text between -{ and }-.
 
-    parse("zh-cn:计算机;zh-tw:電腦")               two ways: whoever reads zh-cn sees 计算机
-    parse("A|电脑=>zh-tw:電腦")                    one way, and from here on the whole page
+    parse("zh-cn:计算机;zh-tw:電腦")               two-way: readers of zh-cn see 计算机
+    parse("A|电脑=>zh-tw:電腦")                    one-way, for the rest of the page too
     parse("T|zh-cn:大仲马;zh-tw:大仲馬")           the title of the page
     parse("zh-hans;zh-hant|XXX")                  converted for these variants only
-    parse("三個火槍手"), parse("R|三個火槍手")      as it is
+    parse("三個火槍手"), parse("R|三個火槍手")      raw
 
-Without flags the text of the variant is shown. A adds the rule to the page and shows it; H adds and hides; T is for the title
-(alone it hides, and adds nothing); `-` takes a rule away; R is raw; N the name of a variant; D describes the rule. R, N and
-`-` each switch off all others. Facts from MediaWiki's includes/language, ConverterRule.php and LanguageConverter.php.
+Without flags the text of the variant is shown. A adds the rule to the page and shows it; H adds it without showing it; T is for
+the title (alone it shows and adds nothing); `-` removes a rule; R is raw; N is the name of a variant; D describes the rule. R,
+N and `-` each disable all other flags. See MediaWiki's includes/language, ConverterRule.php and LanguageConverter.php.
 """
 
 import functools
@@ -29,7 +29,7 @@ NAMES = {
     "zh-sg": "新加坡",
     "zh-my": "大马",
 }
-"""What flags N and D call the variants."""
+"""Names of the variants, for flags N and D."""
 _FLAGS = frozenset("AHTRND-")
 _BCP47 = {
     "zh-hans-cn": "zh-cn",
@@ -40,7 +40,7 @@ _BCP47 = {
     "zh-hant-mo": "zh-mo",
 }
 _CODES = "|".join([*VARIANTS, "zh-Hans-(?:CN|SG|MY)", "zh-Hant-(?:TW|HK|MO)", "zh-Hans", "zh-Hant"])
-# A semicolon parts two rules only where a rule or the end follows: texts may hold semicolons of their own.
+# A semicolon only separates two rules if a rule or the end follows: texts may contain semicolons.
 _BETWEEN = re.compile(rf";\s*+(?=(?:[^;]*?=>\s*+)?(?:{_CODES})\s*+:|$)")
 _ENTITY = re.compile(r"(&[#a-zA-Z0-9]+);")
 _ONE_WAY_ONLY = ("zh-hans", "zh-hant")
@@ -48,20 +48,20 @@ _ONE_WAY_ONLY = ("zh-hans", "zh-hant")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule as it was understood; `flags` are those in force, with `+` for "adds to the page" and `S` for "shows"."""
+    """A parsed rule. `flags` are those in force, with `+` for "adds to the page" and `S` for "shows"."""
 
     flags: frozenset[str]
     text: str
-    """All that follows the first bar, or the whole."""
+    """Everything after the first bar, or the whole."""
     only: frozenset[str] = frozenset()
-    """Variants that a text without rules is converted for."""
+    """Variants for which a text without rules is converted."""
     both: dict[str, str] = field(default_factory=dict)
     """Variant -> text."""
     one_way: dict[str, dict[str, str]] = field(default_factory=dict)
     """Variant -> {from: to}."""
 
     def choose(self, variants: Iterable[str]) -> str | None:
-        """The text of the first of these variants that has one; one-way rules last, for the first variant alone; else None."""
+        """Return the text of the first of these variants that has one; then the first variant's one-way rule; else None."""
         variants = tuple(variants)
         for variant in variants:
             if variant in self.both:
@@ -69,7 +69,7 @@ class Rule:
         return next(iter(self.one_way.get(variants[0], {}).values()), None)
 
     def first(self) -> str:
-        """The text that the writer put first, for a variant that no rule speaks of."""
+        """Return the text that the writer put first, for a variant without a text of its own."""
         for text in self.both.values():
             return text
         for pairs in self.one_way.values():
@@ -78,10 +78,9 @@ class Rule:
         return self.text
 
     def table(self, variant: str) -> dict[str, str]:
-        """What the rule means for the rest of a page: {what is written: what the variant shows}.
+        """Return what the rule replaces in the rest of a page: {written text: text shown for the variant}.
 
-        The texts of all other variants become this one's, one's own stays as it is. `zh-hans` and `zh-hant` take one-way
-        rules alone.
+        The texts of all variants become the variant's own text. `zh-hans` and `zh-hant` only use one-way rules.
         """
         if variant == "zh":
             return {}
@@ -100,9 +99,9 @@ class Rule:
 
 @functools.lru_cache(maxsize=4096)
 def parse(inner: str) -> Rule:
-    """A rule from the text between -{ and }-, inner rules resolved before. Never fails: what is no rule is raw text.
+    """Parse the text between -{ and }-, with inner rules already resolved. Never fails: what is not a rule is raw text.
 
-    The same rules come again and again in a page, so rules are cached_stage; do not change their tables.
+    The same rules occur again and again in a page, so results are cached; do not change their tables.
     """
     head, bar, text = inner.partition("|")
     named = {flag.strip() for flag in head.split(";")} if bar else set()
@@ -137,7 +136,7 @@ def _in_force(flags: set[str]) -> frozenset[str]:
 
 
 def _split(text: str) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """Two-way and one-way rules; an unknown variant voids them all, and a part without a colon counts for nothing."""
+    """Return two-way and one-way rules. An unknown variant voids all of them; a part without a colon is ignored."""
     both: dict[str, str] = {}
     one_way: dict[str, dict[str, str]] = {}
     for part in _BETWEEN.split(_ENTITY.sub("\\1\x01", text) if "&" in text else text):

@@ -4,9 +4,8 @@
     to_variant("计算机里面的头发", "zh-tw")             ->  "計算機裡面的頭髮"
     traditional("這是一門社會科學")                     ->  True
 
-Characters are converted, words are not (資訊 does not become 信息): the word tables of OpenCC (tw2sp, s2twp) were tried on
-news, where they turn 核心 into 内核, 建立 into 创建, 工作文件 into 工作檔案. Words are the trade of the rules that editors
-write, see rules.py.
+Characters are converted, words are not (資訊 does not become 信息): OpenCC's word tables (tw2sp, s2twp), tried on news, turn
+核心 into 内核, 建立 into 创建, 工作文件 into 工作檔案. Words are left to the rules that editors write, see rules.py.
 """
 
 import functools
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from opencc import OpenCC
 
 VARIANTS = ("zh", "zh-hans", "zh-hant", "zh-cn", "zh-hk", "zh-mo", "zh-my", "zh-sg", "zh-tw")
-"""MediaWiki's codes, in the order of its ZhConverter; `zh` is the text as it was written."""
+"""MediaWiki's codes, in the order of its ZhConverter; `zh` is the text as written."""
 FALLBACKS = {
     "zh": ("zh-hans", "zh-hant", "zh-cn", "zh-tw", "zh-hk", "zh-sg", "zh-mo", "zh-my"),
     "zh-hans": ("zh-cn", "zh-sg", "zh-my"),
@@ -30,7 +29,7 @@ FALLBACKS = {
     "zh-hk": ("zh-mo", "zh-hant", "zh-tw"),
     "zh-mo": ("zh-hk", "zh-hant", "zh-tw"),
 }
-"""Whose text is shown where a variant has none (MediaWiki, includes/language/converters/ZhConverter.php)."""
+"""The variants whose text is shown if a variant has none (MediaWiki, includes/language/converters/ZhConverter.php)."""
 
 _CONFIGS = {
     **dict.fromkeys(("zh-hans", "zh-cn", "zh-sg", "zh-my"), "t2s"),
@@ -47,15 +46,17 @@ _PARTICLE = re.compile(
     "(?:(?!名)|(?<=写著))"
     "(?:(?<=[㐀-鿿\x1f]著)|(?=[力眼手重陆装色火急迷想落实凉墨笔法]))"
 )
-"""著 that is 着 in simplified text; 显著, 编著, 著名, 著《…》 and 著 as the first word of a clause are not. Of 15,732 places in
-simplified news, reviews, laws and articles 43 go wrong, and 13,313 where all stay 著, as OpenCC's t2s has it."""
+"""著 that simplified text writes 着; 显著, 编著, 著名, 著《…》 and 著 as the first word of a clause are not.
+
+Of 15,732 occurrences in simplified news, reviews, laws and articles, 43 go wrong; with OpenCC's t2s alone, which keeps 著,
+13,313 do."""
 
 
 def to_variant(text: str, variant: str) -> str:
-    """The text in a variant; `none` and `zh` change nothing.
+    """Convert text to a variant; `none` and `zh` change nothing.
 
     Traditional text has one character, 著, for the particle 着 and for 著 "to write, notable". Lines that were traditional get
-    their 着 back; a line that is simplified already is left alone.
+    their 着 back; a line that was already simplified is left alone.
     """
     if variant in ("none", "zh"):
         return text
@@ -67,7 +68,10 @@ def to_variant(text: str, variant: str) -> str:
 
 
 def traditional(text: str, most: int = 1000) -> bool:
-    """Whether the first characters are in traditional script: there a third of them has another simplified form, here none."""
+    """Return whether a text is in traditional script, by its first `most` characters.
+
+    In traditional text about a third of the characters have a different simplified form, in simplified text none.
+    """
     text = text[:most]
     changed: int = sum(map(operator.ne, text, _opencc("t2s").convert(text)))
     return changed * 50 > len(text)

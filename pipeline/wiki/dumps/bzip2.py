@@ -4,10 +4,11 @@
              | BZh9    | block 0      | block 1             | ...  | end, checksum | BZh9 | block ...
     blocks("zhwiki.xml.bz2", 200_000)  ->  (251_733, 900 kB of XML), (498_120, 900 kB of XML), ...
 
-A bzip2 file is a row of blocks of at most 900 kB, each coded by itself. A block starts with 48 bits of its own (digits of pi),
-at any bit, and holds a checksum of its text; so a range is entered at the first such mark in it, and a decoded block proves
-that its mark was one. By chance the 48 bits stand elsewhere once in some 10,000 dumps of 3 GB: the block that is then cut there
-does not decode, and is tried again to the mark after. Format: github.com/dsnet/compress, doc/bzip2-format.pdf.
+A bzip2 file is a sequence of independently coded blocks of at most 900 kB. A block starts, at any bit, with a 48-bit magic
+number (digits of pi) and contains a checksum of its text. So a range is entered at the first such number in it, and a block
+that decodes proves that the number was its start. By chance the 48 bits occur elsewhere once in some 10,000 dumps of 3 GB: the
+block that is cut there does not decode, and is tried again up to the next number.
+Format: github.com/dsnet/compress, doc/bzip2-format.pdf.
 """
 
 import bz2
@@ -22,13 +23,13 @@ _STREAM_END = 0x177245385090
 _WINDOW = 1 << 20
 """Bytes read at once."""
 _MAX_BLOCK_BYTES = 2 << 20
-"""More bytes than any block has."""
+"""Upper limit of the size of a compressed block."""
 _FOOTER = 64
-"""The end of a stream (10 bytes and the bits to the next byte) and empty streams after it lie within so many bytes."""
+"""Bytes from the end that contain the end of the last stream (10 bytes, padding) and any empty streams after it."""
 
 
 def _marks_of(magic: int) -> tuple[re.Pattern[bytes], dict[bytes, int]]:
-    """A pattern of the five whole bytes that 48 bits have at each of eight bit positions, and the position of each."""
+    """Return a pattern for the five whole bytes of a 48-bit number at each of eight bit positions, and the position of each."""
     inner = {(magic << (8 - shift)).to_bytes(7, "big")[1:6]: shift for shift in range(8)}
     return re.compile(b"|".join(map(re.escape, inner))), inner
 
@@ -37,7 +38,7 @@ _BLOCK_MARKS, _STREAM_END_MARKS = _marks_of(_BLOCK), _marks_of(_STREAM_END)
 
 
 def blocks(url: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
-    """(byte that it starts in, text) of each block that starts at byte `start` or after it, to the end of the file.
+    """Yield (byte it starts in, text) of each block that starts at byte `start` or later, to the end of the file.
 
     Raises: CorpusError for a file that is cut short or damaged.
     """
@@ -47,7 +48,7 @@ def blocks(url: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
     while base + len(data) < size:
         read = base + len(data)
         data += storage.read_range(url, read, min(read + _WINDOW, size))
-        known = marks[-1] if marks else -1  # one that ends with the last window is found again
+        known = marks[-1] if marks else -1  # a number at the end of the last window is found again
         found = _find(data, _BLOCK_MARKS, _BLOCK, max(read - base - 6, 0))
         marks += [8 * base + bit for bit in found if 8 * base + bit > known]
         if base + len(data) == size:
@@ -55,7 +56,7 @@ def blocks(url: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
         while len(marks) > 1:
             text = _decode(data, marks[0] - 8 * base, marks[1] - 8 * base, marks[1] == 8 * size)
             if text is None and marks[1] < min(8 * size, marks[0] + 8 * _MAX_BLOCK_BYTES):
-                del marks[1]  # no mark, or damage: the next one tells
+                del marks[1]  # the 48 bits by chance, or damage: try up to the next number
                 continue
             if text is None:
                 raise CorpusError(
@@ -64,33 +65,35 @@ def blocks(url: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
             yield marks[0] // 8, text
             del marks[0]
         if not marks and len(data) > _MAX_BLOCK_BYTES:
-            raise CorpusError(f"{url}: damaged, no bzip2 data in the {_MAX_BLOCK_BYTES:,} bytes after byte {base:,}; fetch it again")
+            raise CorpusError(
+                f"{url}: damaged, no bzip2 data in the {_MAX_BLOCK_BYTES:,} bytes after byte {base:,}; fetch it again"
+            )
         used = marks[0] // 8 - base if marks else 0
         data, base = data[used:], base + used
 
 
 def is_complete(url: str) -> bool:
-    """Whether the file ends as a bzip2 file does: a cheap look at the last bytes, before hours of work."""
+    """Return whether the file ends like a bzip2 file: a cheap check of the last bytes, before hours of work."""
     size = storage.file_size(url)
     end = storage.read_range(url, max(size - _FOOTER, 0), size)
     return any(0 <= 8 * len(end) - (bit + 80) < 8 for bit in _find(end, _STREAM_END_MARKS, _STREAM_END))
 
 
 def _find(data: bytes, marks: tuple[re.Pattern[bytes], dict[bytes, int]], magic: int, start: int = 0) -> list[int]:
-    """Bits at which the 48 bits stand, from byte `start` on."""
+    """Return the bit positions of the 48-bit number, from byte `start` on."""
     pattern, shifts = marks
     found = ((match.start() - 1) * 8 + shifts[match.group()] for match in pattern.finditer(data, start))
     return [bit for bit in found if bit >= 8 * start and _bits(data, bit, 48) == magic]
 
 
 def _bits(data: bytes, start: int, number: int) -> int:
-    """Bits [start, start + number) as a number."""
+    """Return bits [start, start + number) as an integer."""
     end = start + number
     return int.from_bytes(data[start // 8 : -(-end // 8)], "big") >> (-end % 8) & ((1 << number) - 1)
 
 
 def _decode(data: bytes, start: int, end: int, last: bool) -> bytes | None:
-    """The text of the block in bits [start, end), which may hold the end of a stream too; None if it is not a whole block."""
+    """Decode the block in bits [start, end), which may include the end of a stream; None if it is not a whole block."""
     if last or data[end // 8 - 4 : end // 8 - 1] == b"BZh":
         first = max(end // 8 - _FOOTER, start // 8)
         ends = [8 * first + bit for bit in _find(data[first : end // 8], _STREAM_END_MARKS, _STREAM_END)]
@@ -101,7 +104,7 @@ def _decode(data: bytes, start: int, end: int, last: bool) -> bytes | None:
     if length < 80:
         return None
     bits = _bits(data, start, length)
-    checksum = bits >> (length - 80) & 0xFFFFFFFF  # of the block, and so of a stream that has no other
+    checksum = bits >> (length - 80) & 0xFFFFFFFF  # the block's checksum is also that of a stream of this block alone
     stream = ((bits << 48 | _STREAM_END) << 32 | checksum) << (-length % 8)
     try:
         return bz2.decompress(b"BZh9" + stream.to_bytes(-(-(length + 80) // 8), "big"))

@@ -1,11 +1,11 @@
-"""The latest dump of a Wikipedia, from Wikimedia: 3 GB, over connections that break.
+"""The latest dump of a Wikipedia, from Wikimedia: 3 GB, over unreliable connections.
 
-    runs/wiki/downloads/zhwiki-1f0c5a7d9e3b/                            a stage: once there, it is used and nothing is asked
-        zhwiki-20250801-pages-articles-multistream.xml.bz2              whole, its SHA-1 as Wikimedia has it
-        work-download/zhwiki-20250801-...xml.bz2.part                   while it comes; the next run goes on from its end
+    runs/wiki/downloads/zhwiki-1f0c5a7d9e3b/                            a stage: once finished, nothing is requested again
+        zhwiki-20250801-pages-articles-multistream.xml.bz2              complete, with the SHA-1 that Wikimedia publishes
+        work-download/zhwiki-20250801-...xml.bz2.part                   while downloading; the next run resumes at its end
 
-Which dump is the latest is in the feed beside it, `latest/zhwiki-latest-pages-articles-multistream.xml.bz2-rss.xml`; its sum is
-in the folder of that date, which never changes. For a newer dump, remove the stage's folder. https://dumps.wikimedia.org/
+The date of the latest dump is in the feed `latest/zhwiki-latest-pages-articles-multistream.xml.bz2-rss.xml`; its checksum is in
+the folder of that date, which never changes. To get a newer dump, remove the stage's folder. https://dumps.wikimedia.org/
 """
 
 import hashlib
@@ -30,19 +30,19 @@ from pipeline.errors import CorpusError
 STAGE_VERSION = 1
 BASE = "https://dumps.wikimedia.org"
 VARIABLE = "NEZHA_PIPE_WIKIMEDIA"
-"""Environment variable: a mirror of Wikimedia's dumps to take instead."""
+"""Environment variable with the address of a mirror of Wikimedia's dumps."""
 _NAME = "pages-articles-multistream.xml.bz2"
-_AGENT = {"User-Agent": "nezha-pipe (corpus preparation; python-requests)"}  # Wikimedia asks for one that says what it is
+_AGENT = {"User-Agent": "nezha-pipe (corpus preparation; python-requests)"}  # Wikimedia requires a descriptive one
 _TIMEOUT = (20, 60)
 """Seconds to connect, and to wait for the next bytes."""
 _RETRIES = 3
 _CHUNK = 1 << 16
-"""Bytes asked of a connection at once: so many at most are lost where it breaks."""
+"""Bytes read from a connection at once: at most this much is lost when it breaks."""
 
 
 @dataclass(frozen=True)
 class Dump:
-    """A dump as the server announces it."""
+    """A dump announced by the server."""
 
     url: str
     sha1: str
@@ -81,7 +81,7 @@ def download(
 
 
 def _part(folder: str, name: str) -> Path:
-    """Where the file grows: in the stage's folder, or in the cache of this machine when that is in a store."""
+    """Return the path of the partial file: in the stage's folder, or in a local cache if that folder is in an object store."""
     if storage.is_local(folder):
         return storage.local_path(folder) / f"{WORK}download" / f"{name}.part"
     cache = os.environ.get("NEZHA_PIPE_CACHE") or Path.home() / ".cache" / "nezha-pipe"
@@ -104,27 +104,27 @@ def _check(part: Path, dump: Dump) -> None:
             digest.update(data)
     if digest.hexdigest() != dump.sha1:
         part.unlink()
-        raise CorpusError(f"{dump.url}: what came has another SHA-1 than the server says; it was removed, run again")
+        raise CorpusError(f"{dump.url}: the download does not have the published SHA-1; it was removed, run again")
 
 
 class _Server:
-    """Wikimedia's server, or a mirror: patient with connections that break."""
+    """Wikimedia's server, or a mirror. Retries when connections break."""
 
     def __init__(self, base: str, attempts: int, pause: float) -> None:
         self.base, self.attempts, self.pause = base, attempts, pause
         self.session = requests.Session()
         self.session.headers.update(_AGENT)
-        # 429 and 503: busy, with a Retry-After that is kept to.
+        # 429 and 503 mean busy; their Retry-After is respected.
         retry = Retry(total=_RETRIES, backoff_factor=pause, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False)
         self.session.mount("http://", HTTPAdapter(max_retries=retry))
         self.session.mount("https://", HTTPAdapter(max_retries=retry))
 
     def latest(self, wiki: str) -> Dump:
-        """The newest finished dump."""
+        """Return the newest finished dump."""
         feed = self._text(f"{self.base}/{wiki}/latest/{wiki}-latest-{_NAME}-rss.xml")
         dates = re.findall(rf"{wiki}-(\d{{8}})-{re.escape(_NAME)}", feed)
         if not dates:
-            raise CorpusError(f"{self.base}/{wiki}/latest: no dump is announced; download one and name it as input")
+            raise CorpusError(f"{self.base}/{wiki}/latest: no dump is listed; download one and name it as input")
         folder = f"{self.base}/{wiki}/{max(dates)}"
         name = f"{wiki}-{max(dates)}-{_NAME}"
         sums = self._text(f"{folder}/{wiki}-{max(dates)}-sha1sums.txt")
@@ -144,7 +144,7 @@ class _Server:
         return answer.text
 
     def fetch(self, url: str, part: Path, report: Report) -> None:
-        """Bring a file, going on from the end of what is there of it."""
+        """Download a file, resuming at the end of the partial one."""
         fruitless = 0
         error: Exception | None = None
         while fruitless < self.attempts:
@@ -160,20 +160,20 @@ class _Server:
             came = part.stat().st_size if part.exists() else 0
             fruitless = 0 if came > size else fruitless + 1
             time.sleep(min(self.pause * 2**fruitless, 60))
-        raise CorpusError(_unreachable(url, error) + "; what came so far is kept, the next run goes on from there") from error
+        raise CorpusError(_unreachable(url, error) + "; the partial download is kept, the next run resumes there") from error
 
     def _receive(self, url: str, part: Path, size: int, report: Report) -> bool:
-        """One connection; whether the file is whole at its end."""
-        # Asked for as it is: a packed answer would have other bytes to count.
+        """Download over one connection; return whether the file is complete."""
+        # No compression: byte ranges must refer to the file itself.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={size}-"} if size else {})
         with self.session.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
-            if answer.status_code == 416:  # nothing after what is there: it is whole, or of something else
+            if answer.status_code == 416:  # nothing to resume: the file is complete, or of another dump
                 total = _total(answer.headers.get("Content-Range", ""))
                 if total != size:
                     part.unlink()
                 return total == size
             answer.raise_for_status()
-            if answer.status_code != 206:  # a server that knows no ranges begins anew
+            if answer.status_code != 206:  # the server does not support ranges and starts over
                 size = 0
             total = size + int(answer.headers.get("Content-Length", 0))
             with part.open("ab" if size else "wb") as file:
@@ -190,11 +190,11 @@ def _data(answer: requests.Response) -> Iterator[bytes]:
 
 
 def _total(content_range: str) -> int:
-    """The size in `bytes */1234`."""
+    """Return the size in `bytes */1234`, or -1."""
     size = content_range.rpartition("/")[2]
     return int(size) if size.isdecimal() else -1
 
 
 def _unreachable(url: str, error: Exception | None) -> str:
-    reason = " ".join(str(error or "the connection breaks before anything comes").split())[:200]
+    reason = " ".join(str(error or "the connection breaks before any data arrives").split())[:200]
     return f"{url}: cannot be fetched ({reason}); check the network, set {VARIABLE} to a mirror, or name a dump as input"

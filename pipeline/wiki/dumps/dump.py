@@ -3,9 +3,9 @@
     <page><title>柏林</title><ns>0</ns><id>3472</id>...<text ...>'''柏林'''（{{lang-de|Berlin}}）是...</text>...</page>
     ->  Page("柏林", namespace=0, page_id=3472, redirect="", model="wikitext", text="'''柏林'''（{{lang-de|Berlin}}）是...")
 
-XML as it is and bzip2 are cut into tasks; gz, xz and zst are one task each, streamed. A page belongs to the range where its
-`<page>` starts: the byte of the XML, or the byte of the bzip2 block that holds it. So every page is read once, however a file
-is cut, and the index of a multistream dump is not needed (and cannot be wrong): blocks are found in the dump, see bzip2.py.
+Plain XML and bzip2 are split into tasks; gz, xz and zst are one task each, streamed. A page belongs to the range in which its
+`<page>` starts: the byte of the XML, or the byte of the bzip2 block that contains it. So each page is read exactly once,
+however a file is split. The index of a multistream dump is not needed (and cannot be wrong): bzip2.py finds the blocks.
 """
 
 import re
@@ -19,14 +19,14 @@ from pipeline.sources.records import Bad, ReadTask
 from pipeline.wiki.dumps import bzip2
 
 MAX_PAGE_BYTES = 16 << 20
-"""A longer page is not read. MediaWiki itself takes pages of 2 MB at most."""
+"""Longer pages are not read. MediaWiki itself limits pages to 2 MB."""
 UNPACKED = 4
-"""A byte of bzip2 holds about so many bytes of wikitext."""
+"""Approximate bytes of wikitext per byte of bzip2."""
 _CHUNK = 1 << 20
 _HEAD_BYTES = 1 << 16
 _CLOSING = b"</mediawiki>"
 _TAIL = 32
-"""Bytes kept while looking for a tag: more than any tag has."""
+"""Bytes kept while searching for a tag: longer than any tag."""
 _INDEX = re.compile(r"-index\d*\.txt(-p\d+p\d+)?(\.bz2)?$")
 _COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _HEAD = re.compile(
@@ -38,28 +38,28 @@ _REFERENCE = re.compile(r"&#(?:(\d{1,7})|x([0-9a-fA-F]{1,6}));")
 
 @dataclass(frozen=True)
 class Page:
-    """One page: its latest revision where a dump has several."""
+    """One page: its latest revision if a dump has several."""
 
     title: str
-    """With its namespace: `Template:Lang`."""
+    """With the namespace: `Template:Lang`."""
     namespace: int
     page_id: int
     redirect: str
-    """Title that it leads to; empty for others."""
+    """Title of the redirect's target; empty for other pages."""
     model: str
     """`wikitext`, `Scribunto` (Lua), `json`..."""
     text: str
 
 
 def is_index(name: str) -> bool:
-    """Whether a file is the index of a multistream dump, by its name: such files lie beside dumps and are no dumps."""
+    """Return whether a file is the index of a multistream dump, by its name: indexes are next to dumps but are not dumps."""
     return _INDEX.search(name) is not None
 
 
 def split(file: InputFile, task_bytes: int, first: int = 0) -> list[ReadTask]:
-    """Tasks of about `task_bytes` of XML, numbered from `first`.
+    """Return tasks of about `task_bytes` of XML, numbered from `first`.
 
-    Raises: CorpusError for what is no dump (a web page, JSON, UTF-16, an empty file) or is a bzip2 file without its end.
+    Raises: CorpusError for a file that is not a dump (a web page, JSON, UTF-16, an empty file) or a bzip2 file without its end.
     """
     if file.size == 0:
         raise CorpusError(f"{file.url}: an empty file; fetch the dump again")
@@ -74,13 +74,13 @@ def split(file: InputFile, task_bytes: int, first: int = 0) -> list[ReadTask]:
 
 
 def site(url: str) -> str:
-    """Where pages are on the web, by the dump's `<siteinfo>`: `https://zh.wikipedia.org/wiki/`; empty if it does not say."""
+    """Return the base URL of pages from the dump's `<siteinfo>`: `https://zh.wikipedia.org/wiki/`; empty if there is none."""
     found = re.search(rb"<base>\s*(https?://[^<\s]*/)[^/<]*</base>", _head(url, _compression(url)))
     return found[1].decode(errors="replace") if found else ""
 
 
 def pages(task: ReadTask, namespaces: Container[int] | None = None) -> Iterator[Page | Bad]:
-    """The pages that start in the range of a task. Of namespaces that are not asked for, texts are left empty.
+    """Yield the pages that start in the range of a task. Texts outside `namespaces` are left empty.
 
     Raises: CorpusError for a file that is cut short or damaged.
     """
@@ -91,7 +91,7 @@ def pages(task: ReadTask, namespaces: Container[int] | None = None) -> Iterator[
 
 
 def _compression(url: str) -> str:
-    """By the first bytes: names of dumps are no guide (`...xml-p10p30302.bz2`, `...xml-p10p30302-shortened.bz2`)."""
+    """Detect compression by the first bytes: names of dumps vary (`...xml-p10p30302.bz2`, `...xml-p10p30302-shortened.bz2`)."""
     head = storage.read_range(url, 0, min(8, storage.file_size(url)))
     if re.match(rb"BZh[1-9]", head):
         return "bz2"
@@ -99,7 +99,7 @@ def _compression(url: str) -> str:
 
 
 def _head(url: str, compression: str) -> bytes:
-    """The first bytes of the XML."""
+    """Return the first bytes of the XML."""
     if compression == "bz2":
         return next((text for _, text in bzip2.blocks(url)), b"")[:_CHUNK]
     return next(_stream(url, compression), b"")
@@ -115,7 +115,7 @@ def _check_head(url: str, compression: str) -> None:
 
 
 def _chunks(task: ReadTask) -> Iterator[tuple[bool, bytes]]:
-    """The XML from the start of the range, to the end of the file: (whether a chunk is of the range, bytes)."""
+    """Yield (whether the chunk is inside the range, bytes) from the start of the range to the end of the file."""
     compression = _compression(task.url)
     if compression == "bz2":
         for position, text in bzip2.blocks(task.url, task.start):
@@ -139,15 +139,15 @@ def _stream(url: str, compression: str) -> Iterator[bytes]:
 
 
 class _Window:
-    """A part of the XML that moves on: from `at` to the end of what has been read."""
+    """A moving window over the XML: from `at` to the end of what has been read."""
 
     def __init__(self, url: str, chunks: Iterator[tuple[bool, bytes]]) -> None:
         self.url, self.chunks = url, chunks
         self.data, self.at = b"", 0
-        self.ours, self.beyond = 0, False  # where the range ends in `data`, and whether reading has come so far
+        self.ours, self.beyond = 0, False  # where the range ends in `data`, and whether reading has passed that point
 
     def seek(self, tag: bytes) -> bool:
-        """Go to the next tag; False when it is not of the range, or there is none."""
+        """Move to the next tag; return False if it is outside the range, or there is none."""
         while (found := self.data.find(tag, self.at)) < 0:
             self.at = max(self.at, len(self.data) - _TAIL)
             if self.beyond and len(self.data) - len(tag) >= self.ours:
@@ -160,7 +160,7 @@ class _Window:
         return found < self.ours
 
     def take(self, tag: bytes, most: int) -> tuple[bytes, bool]:
-        """What stands from here to the end of the tag, or the beginning of it and False if that is more than `most` bytes."""
+        """Return the bytes up to the end of the tag and True, or their beginning and False if there are more than `most`."""
         searched, begin = self.at, b""
         while (found := self.data.find(tag, searched)) < 0:
             if len(self.data) - self.at > most:
@@ -175,11 +175,11 @@ class _Window:
         return (begin, False) if begin else (xml, True)
 
     def _check_end(self, end: bytes) -> None:
-        """At the end of the file: whoever has its last bytes says whether it is whole."""
+        """At the end of the file, check that it is complete. Only the task that reads the last bytes of its range does so."""
         if not self.beyond and not end.endswith(_CLOSING) and not _CLOSING.endswith(end):
             raise CorpusError(
                 f"{self.url}: cut short, it does not end with </mediawiki>; fetch it again "
-                "(of a part cut out on purpose: append that tag)"
+                "(if it was cut on purpose, append that tag)"
             )
 
     def _more(self) -> bool:
@@ -202,7 +202,7 @@ def _page(xml: bytes, whole: bool, file: str, namespaces: Container[int] | None)
     try:
         wanted = namespaces is None or namespace in namespaces
         title, redirect = _unescape(head["title"].decode()), _unescape((head["redirect"] or b"").decode())
-        revision = max(xml.rfind(b"<revision>"), 0)  # the latest: they stand in the order of time
+        revision = max(xml.rfind(b"<revision>"), 0)  # the latest: they are in chronological order
         model = _between(xml, b"<model>", b"</model>", revision).decode()
         text = _text(xml, revision) if wanted else b""
         if text is None:
@@ -213,7 +213,7 @@ def _page(xml: bytes, whole: bool, file: str, namespaces: Container[int] | None)
 
 
 def _text(xml: bytes, start: int) -> bytes | None:
-    """What stands in `<text ...>`; empty in `<text bytes="0" />`. The main text is the first, others belong to slots."""
+    """Return the content of `<text ...>`; empty for `<text bytes="0" />`. The first is the main text, others are slots."""
     tag = xml.find(b"<text", start)
     begin = xml.find(b">", tag) + 1
     if tag < 0 or xml[begin - 2 : begin] == b"/>":
@@ -229,7 +229,7 @@ def _between(xml: bytes, opening: bytes, closing: bytes, start: int) -> bytes:
 
 
 def _unescape(text: str) -> str:
-    """XML's five entities and numbers; not HTML's, which are the business of wikitext. Line ends as XML has them."""
+    """Resolve XML's five entities and numeric references (HTML's belong to the wikitext); normalise line ends as XML does."""
     if "&" in text:
         if "&#" in text:
             text = _REFERENCE.sub(_character, text)
@@ -242,5 +242,5 @@ def _unescape(text: str) -> str:
 def _character(reference: re.Match[str]) -> str:
     code = int(reference[1]) if reference[1] else int(reference[2], 16)
     if code == ord("&"):
-        return "&amp;"  # its turn is to come
+        return "&amp;"  # resolved last
     return chr(code) if 0 < code < 0xD800 or 0xDFFF < code <= 0x10FFFF else "\ufffd"

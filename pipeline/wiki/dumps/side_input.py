@@ -1,12 +1,12 @@
-"""The stage `wiki_side_input_<source>`: what pages of a dump need to know of other pages of it, gathered in one pass.
+"""The stage `wiki_side_input_<source>`: what pages of a dump need from other pages, gathered in one pass.
 
     side.parquet    kind      name                  text
                     redirect  Le                    Link-en                                   {{Le|...}} is {{Link-en|...}}
                     group     IT                    return { name = 'IT', content = {...} }   the page Module:CGroup/IT
                     site      zhwiki-20250801.xml   https://zh.wikipedia.org/wiki/            where its pages are on the web
 
-Namespaces are told by their numbers, and the name before a title's colon is passed by: dumps of zhwiki say `Template:`, others
-`模板:`, and some carry the <siteinfo> of another wiki.
+Namespaces are identified by number, and the name before a title's colon is ignored: dumps of zhwiki say `Template:`, others
+`模板:`, and some contain the <siteinfo> of another wiki.
 """
 
 from collections.abc import Iterator, Sequence
@@ -40,14 +40,14 @@ _MAX_HOPS = 5
 
 @dataclass(frozen=True)
 class SideInput:
-    """What the stage found, by names as titles have them (`Link-en`, with spaces, first letter large)."""
+    """What the stage found, by names as in titles (`Link-en`, with spaces, first letter in upper case)."""
 
     redirects: dict[str, str]
-    """Names of templates that lead to others: {"Le": "Link-en"}; the second is no redirect itself."""
+    """Redirects between templates: {"Le": "Link-en"}; the target is not a redirect itself."""
     groups: dict[str, str]
     """Lua modules (or the wikitext of old templates) of public conversion groups, by the name of the group."""
     sites: dict[str, str]
-    """Beginnings of URLs by the name of the dump file."""
+    """Base URL of pages, by the name of the dump file."""
 
 
 def side_input(
@@ -60,7 +60,7 @@ def side_input(
 ) -> Finished:
     """Gather redirects of templates and public conversion groups from the dumps of a source.
 
-    Raises: CorpusError for what is no dump, or one that is cut short.
+    Raises: CorpusError for a file that is not a dump, or is cut short.
     """
     files = [file for file in files if not dump.is_index(file.name)]
     stage = Stage("wiki_side_input", STAGE_VERSION, {}, {"input": inputs.digest(files, root)}, source=source.name)
@@ -78,7 +78,7 @@ def side_input(
 
 
 def find_rows(task: ReadTask) -> steps.Mapped:
-    """Map: the rows of one task. Pages that cannot be read are counted by the stage of documents, not here."""
+    """Map: the rows of one task. Unreadable pages are counted by the stage `documents`, not here."""
     rows = list(_rows(task))
     return steps.Mapped(_table(rows), np.zeros(len(rows), np.int64), {})
 
@@ -103,7 +103,7 @@ def _rows(task: ReadTask) -> Iterator[tuple[str, str, str]]:
 
 @dataclass(frozen=True)
 class WriteSideInput:
-    """Reduce: all rows into one file, in one order; of a name that two dumps have, the first."""
+    """Reduce: write all rows to one file, sorted; if two dumps define a name, the first wins."""
 
     folder: str
 
@@ -121,7 +121,7 @@ class WriteSideInput:
 
 
 def _follow(name: str, leads: dict[str, str]) -> str:
-    """Where a name leads in the end; circles are left after a few steps."""
+    """Follow redirects to their end; circles are abandoned after a few steps."""
     for _ in range(_MAX_HOPS):
         if name not in leads:
             break
@@ -131,7 +131,7 @@ def _follow(name: str, leads: dict[str, str]) -> str:
 
 @lru_cache(maxsize=4)
 def load(url: str) -> SideInput:
-    """What the finished stage in folder `url` found."""
+    """Load what the finished stage in folder `url` found."""
     found: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
     for kind, name, text in zip(*parquet.read(storage.join(url, FILE)).to_pydict().values(), strict=True):
         found[kind][name] = text

@@ -1,4 +1,4 @@
-r"""Formulas inside sentences: those that plain text can say stay, all others go.
+r"""Formulas inside sentences: kept if plain text can express them, otherwise dropped.
 
     plain(r"n+1")                    "n+1"          设<math>n+1</math>为素数 -> 设n+1为素数
     plain(r"\alpha \le 2\pi")        "α ≤ 2π"
@@ -30,12 +30,12 @@ _PLAIN = re.compile(r"[^\\{}&\n]{1,40}")
 
 
 def plain(formula: str) -> str:
-    """A short formula of letters, digits and signs as text; empty when anything in it needs two dimensions."""
+    """Return a short formula of letters, digits and signs as text; "" if any of it needs two dimensions."""
     if len(formula) > 200:
         return ""
     text = _ESCAPED.sub(r"\1", _STYLES.sub("", formula.replace(r"\{", "(").replace(r"\}", ")")))
     text = _COMMAND.sub(lambda match: _SYMBOLS.get(match[1], match[0]), _SPACES.sub(" ", text))
-    for _ in range(3):  # braces of `x_{n_{k}}` stand three deep at most in what a line can say
+    for _ in range(3):  # a formula that fits on a line nests braces three deep at most: `x_{n_{k}}`
         text = _BRACES.sub(r"\1", text)
     text = " ".join(text.split())
     return text if _PLAIN.fullmatch(text) else ""

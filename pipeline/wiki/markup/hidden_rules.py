@@ -1,8 +1,8 @@
-"""Conversion rules for the whole page that stand in what is dropped: the page must not lose them with it.
+"""Conversion rules for the whole page inside text that is dropped: the page must not lose them.
 
     hidden_rules("| 名 = -{A|zh-cn:大仲马;zh-tw:大仲馬}-| 年 = -{zh-cn:甲;zh-tw:乙}-")     "-{H|zh-cn:大仲马;zh-tw:大仲馬}-"
 
-A rule with the flag A (add), H (add, show nothing), T (title) or - (remove) works beyond its place; the others only show text.
+Rules with the flags A (add), H (add without showing), T (title) or - (remove) have an effect elsewhere; others only show text.
 """
 
 import re
@@ -11,7 +11,7 @@ _RULE = re.compile(r"-\{([AaHhTt+\-;\s]{1,12}+)\|([^{}]*+)\}-")
 
 
 def hidden_rules(text: str) -> str:
-    """These rules, in a form that shows nothing."""
+    """Return these rules in a form that shows nothing."""
     if "-{" not in text:
         return ""
     return "".join(_hidden(flags.upper(), rule) for flags, rule in _RULE.findall(text))

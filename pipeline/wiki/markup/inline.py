@@ -2,8 +2,8 @@
 
     inline("'''柏林'''的[http://berlin.de 网站]&nbsp;见 https://berlin.de/zh __NOTOC__", findings)     "柏林的网站 见 "
 
-Addresses go, labels stay. An odd `'` among quotes is an apostrophe, as in MediaWiki (`L'''Osservatore''`). Entities come
-last of all: `&lt;ref&gt;` is text and no tag.
+URLs are dropped, labels stay. An odd `'` among quotes is an apostrophe, as in MediaWiki (`L'''Osservatore''`). Entities are
+resolved last: `&lt;ref&gt;` is text, not a tag.
 """
 
 import html
@@ -25,7 +25,7 @@ _SPACES = re.compile(r"[ \t\xa0\u2002-\u200a\u202f\u205f]{2,}+|[\t\xa0\u2002-\u2
 
 
 def inline(text: str, findings: Findings) -> str:
-    """The text of several lines without markup inside them."""
+    """Remove the markup inside the lines of a text."""
     if "//" in text or "[mailto:" in text:
         text = _EXTERNAL.sub(r"\1", text)
         text = _ADDRESS.sub(lambda match: _after_address(match[0], findings), text)
@@ -39,7 +39,7 @@ def inline(text: str, findings: Findings) -> str:
 
 
 def _after_address(address: str, findings: Findings) -> str:
-    """Punctuation at the end is the sentence's; so is a bracket that the address did not open."""
+    """Return the punctuation at the end of a URL, which belongs to the sentence, as does a bracket that it did not open."""
     end = len(address.rstrip(_TRAILING))
     if "(" not in address:
         end = min(end, len(address.rstrip(_TRAILING + ")")))
@@ -48,7 +48,7 @@ def _after_address(address: str, findings: Findings) -> str:
 
 
 def _without_quotes(line: str) -> str:
-    """Bold and italics (Parser::doQuotes): if both are odd in a line, one `'''` is an apostrophe and `''`."""
+    """Remove marks of bold and italics (Parser::doQuotes): if both are odd in a line, one `'''` is an apostrophe and `''`."""
     runs = _QUOTES.findall(line)
     lengths = [len(run) for run in runs]
     bold = sum(length in (3, 4) or length >= 5 for length in lengths)
@@ -56,6 +56,6 @@ def _without_quotes(line: str) -> str:
     if bold % 2 and italic % 2:
         for match in _QUOTES.finditer(line):
             if len(match[0]) == 3 and match.start() and line[match.start() - 1] != " ":
-                line = line[: match.start()] + "''''" + line[match.end() :]  # four: an apostrophe, and marks
+                line = line[: match.start()] + "''''" + line[match.end() :]  # four quotes: an apostrophe and a mark
                 break
     return _QUOTES.sub(lambda match: "'" if len(match[0]) == 4 else "", line)

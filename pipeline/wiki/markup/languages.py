@@ -1,6 +1,6 @@
-"""Languages of the world as Chinese Wikipedia writes them: the codes of other Wikipedias, and names for {{lang-xx}}.
+"""Languages as Chinese Wikipedia names them: codes of other Wikipedias, and names for {{lang-xx}}. Two tables.
 
-    is_language_prefix("zh-min-nan")    True: [[zh-min-nan:Pak-lîm]] is a link beside the page, not in it
+    is_language_prefix("zh-min-nan")    True: [[zh-min-nan:Pak-lîm]] is shown next to the page, not in its text
     language_name("de")                 "德语"
     language_name("en-gb")              "英语"
 
@@ -44,11 +44,11 @@ _NAMES = dict(entry.split(":") for entry in _NAMED.split())
 
 
 def is_language_prefix(prefix: str) -> bool:
-    """Whether `[[prefix:...]]` is a link to another language's page, which shows in the margin and not in the text."""
+    """Return whether `[[prefix:...]]` links to another language's page, which is shown in the margin and not in the text."""
     return prefix.lower() in _PREFIXES
 
 
 def language_name(code: str) -> str:
-    """The Chinese name of a language, in simplified script; `en-gb` is `en`; empty for one that is not known."""
+    """Return the Chinese name of a language, in simplified script; `en-gb` counts as `en`; "" for unknown codes."""
     code = code.strip().lower()
     return _NAMES.get(code) or _NAMES.get(code.partition("-")[0], "")

@@ -1,14 +1,14 @@
-"""What a link shows: `[[目标|文字]]` shows 文字.
+"""The visible text of a link: `[[目标|文字]]` shows 文字.
 
     link_text(["勃兰登堡州"], findings)                          "勃兰登堡州"
     link_text(["联邦州 (德国)", "联邦州"], findings)             "联邦州"
     link_text(["File:柏林.jpg", "thumb", "柏林墙"], findings)    ""     findings.dropped == {"file": 3}
     link_text(["Category:柏林"], findings)                       ""
     link_text([":Category:柏林"], findings)                      "Category:柏林"
-    link_text(["en:Berlin"], findings)                           ""     a link in the margin, to another Wikipedia
+    link_text(["en:Berlin"], findings)                           ""     an interlanguage link, shown in the margin
 
-Namespaces and their aliases: zhwiki's own (api.php?action=query&meta=siteinfo&siprop=namespaces|namespacealiases), and the
-English, German and Japanese names that pasted pages keep.
+Namespaces and their aliases: zhwiki's own (api.php?action=query&meta=siteinfo&siprop=namespaces|namespacealiases), plus the
+English, German, Japanese and Korean names found in pages pasted from other Wikipedias.
 """
 
 import re
@@ -33,7 +33,7 @@ _NO_TITLE = re.compile(r"[\[\]{}<>\n]")
 
 
 def link_text(parts: Sequence[str], findings: Findings) -> str:
-    """The text that a reader sees of a link, given what stands between its pipes, already resolved."""
+    """Return the visible text of a link; `parts` are its already resolved parts between the pipes."""
     if len(parts) == 1 and "|" in parts[0]:  # from {{!}}
         parts = parts[0].split("|")
     target = parts[0].strip()
@@ -64,5 +64,5 @@ def _shown(target: str, parts: Sequence[str]) -> str:
 
 
 def leaves_no_text(target: str) -> bool:
-    """Whether the start of a link that is never closed names a file or a category: then the rest of its line is no prose."""
+    """Return whether the start of an unclosed link names a file or a category: then the rest of its line is not prose."""
     return target.partition(":")[0].strip().lower() in FILES | CATEGORIES

@@ -1,8 +1,8 @@
-"""What removal leaves behind is mended: empty brackets, doubled punctuation, spaces before it. Runs last, after conversion.
+"""Repair what removal left behind: empty brackets, doubled punctuation, spaces before punctuation. Runs last, after conversion.
 
     mend("柏林（，Berlin）是首都 ，，也是《》城市（）。")     ("柏林（Berlin）是首都，也是城市。", 5)
 
-The number of repairs tells how much a page lost: it is a sign of quality.
+The number of repairs shows how much a page lost, which is a measure of its quality.
 """
 
 import re
@@ -12,13 +12,13 @@ _PAIRS = ("（）", "()", "［］", "〔〕", "「」", "『』", "《》", "〈
 _FILLING = r"[\s，、；：:,;·•－–—/]*+"
 _EMPTY = re.compile(
     "|".join(
-        # f() and main() are names of functions, and stay.
+        # f() and main() are function names and stay.
         (r"(?<![A-Za-z0-9_])" if pair == "()" else "") + re.escape(pair[0]) + _FILLING + re.escape(pair[1])
         for pair in _PAIRS
     )
 )
 _MAX_DEPTH = 3
-# Each pattern begins where a run begins, or a long run would be looked at from each of its characters.
+# Each pattern only matches at the start of a run; otherwise a long run would be scanned again from each of its characters.
 _LEADING = re.compile(
     r"([（「『《〈【〔])[ \t]*+[，、；：,;][ \t，、；：,;]*+|(?<![A-Za-z0-9_])(\()[ \t]*+[，、；,;][ \t，、；,;]*+"
 )
@@ -32,7 +32,7 @@ _WORD = re.compile(r"\w")
 
 
 def mend(text: str) -> tuple[str, int]:
-    """The mended text, without lines that hold no letter, and the number of repairs."""
+    """Return the repaired text, without lines that have no letter or digit, and the number of repairs."""
     repairs = 0
     for _ in range(_MAX_DEPTH):
         text, number = _EMPTY.subn("", text)
@@ -54,5 +54,5 @@ def mend(text: str) -> tuple[str, int]:
 
 
 def _strongest(match: re.Match[str]) -> str:
-    """Of several marks in a row the one that parts most. (。。。 is somebody's ellipsis, and is not matched.)"""
+    """Return the strongest of several consecutive marks. (。。。, an improvised ellipsis, does not get here.)"""
     return max(match[0].replace(" ", "").replace("\t", ""), key=_STRENGTH.index)

@@ -1,11 +1,10 @@
-"""Comments and extension tags: what the parser must not look into goes first, from left to right, as MediaWiki has it.
+"""Comments and extension tags: whatever the parser must not look into is handled first, from left to right, as in MediaWiki.
 
     without_opaque("柏林<ref name=a>{{cite web|url=x}}</ref>有<!-- 约 -->340万人<ref name=a />。", findings)
         -> "柏林有340万人。"                    findings.dropped == {"ref": 29, ...}
 
-Kept: `<nowiki>` as it was typed (its markup is hidden in noncharacters, see `revealed`), poems line by line, formulas where
-plain text can say them (formulas.py). A tag that is never closed goes alone; an open `<ref>` ends at the next `<ref>` or
-line.
+Kept: `<nowiki>` as typed (its markup is hidden in noncharacters, see `revealed`), poems line by line, formulas that plain text
+can express (formulas.py). Of an unclosed tag only the tag is dropped; an unclosed `<ref>` ends at the next `<ref>` or line end.
 """
 
 import re
@@ -22,7 +21,7 @@ _DROPPED = {
     "references": "ref",
     "includeonly": "includeonly",
 }
-"""Their content goes, and is counted under this name; all that are not named here under `tag`."""
+"""Tags whose content is dropped and counted under this name; the content of _OTHERS is counted as `tag`."""
 _OTHERS = [
     "categorytree",
     "charinsert",
@@ -50,7 +49,7 @@ _CLOSINGS = {name: re.compile(rf"</{name}\s*+>", re.IGNORECASE) for name in _NAM
 _REF = re.compile(r"</ref\s*+>|<ref(?![A-Za-z0-9])", re.IGNORECASE)
 
 BREAK = "\ufdd0"
-"""A line break that was asked for (`<br>`), until paragraphs are made. Unicode keeps U+FDD0..U+FDEF out of texts."""
+"""An explicit line break (`<br>`), until paragraphs are made. Unicode reserves U+FDD0..U+FDEF for internal use."""
 _NOTHING = "\ufdd1"
 _HIDDEN = {mark: chr(0xFDD2 + place) for place, mark in enumerate("{}[]|=<>'*#:;-_&!/")}
 _HIDE = str.maketrans(_HIDDEN)
@@ -59,14 +58,14 @@ _NONCHARACTERS = re.compile("[\ufdd0-\ufdef]+")
 
 
 def without_opaque(text: str, findings: Findings) -> str:
-    """The text without them. Linear: no closing tag is looked for twice."""
+    """Return the text without comments and extension tags. Linear: no closing tag is searched for twice."""
     if text.isascii() or not _NONCHARACTERS.search(text):
         return _scan(text, findings)
     return _scan(_NONCHARACTERS.sub("", text), findings)
 
 
 def revealed(text: str) -> str:
-    """Last of all: what `<nowiki>` hid, and line breaks."""
+    """Restore what `<nowiki>` hid, and explicit line breaks. Runs last of all."""
     return text.translate(_REVEAL) if _NONCHARACTERS.search(text) else text
 
 
@@ -79,7 +78,7 @@ def _scan(text: str, findings: Findings) -> str:
         name = (match[1] or "").lower()
         if not name:
             position = _after_comment(text, match, findings)
-        elif match[3] is None:  # it has no >, so it is no tag: what looks like its attributes goes with it
+        elif match[3] is None:  # no > and so no tag: what looks like its attributes is dropped too
             position = match.start(2) + len(match[2].partition("\n")[0])
         elif match[2].endswith("/") or name in never_closed:
             parts.append(_NOTHING if name == "nowiki" else "")
@@ -100,7 +99,7 @@ def _scan(text: str, findings: Findings) -> str:
 
 
 def _content(name: str, content: str, findings: Findings) -> str:
-    """What stays of a tag that was closed."""
+    """Return what remains of a tag that was closed."""
     if name == "nowiki":
         return content.translate(_HIDE) + _NOTHING
     if name == "poem":
@@ -112,7 +111,10 @@ def _content(name: str, content: str, findings: Findings) -> str:
 
 
 def _after_comment(text: str, match: re.Match[str], findings: Findings) -> int:
-    """Where text goes on. A comment alone on its line takes the line with it; an open one takes the rest, as in MediaWiki."""
+    """Return where the text continues after a comment.
+
+    A comment alone on its line includes the line end; an unclosed one extends to the end of the page, as in MediaWiki.
+    """
     end = text.find("-->", match.end())
     findings.drop("comment", (len(text) if end < 0 else end) - match.end())
     if end < 0:

@@ -1,11 +1,11 @@
-"""Lines of wikitext become paragraphs, one a line.
+"""Lines of wikitext -> paragraphs, one a line.
 
     paragraphs("'''柏林'''是[首都]。\n\n== 区 ==\n* 米特\n* 潘科\n----\n;柏林墙 : 建于1961年", findings, list_items=True)
         -> ["'''柏林'''是[首都]。", "米特", "潘科", "柏林墙", "建于1961年"]
 
-Lines of a paragraph that break off in mid-sentence are joined, as browsers show them; a line that ends a sentence ends its
-paragraph. Marks of lists (`*` `#` `;` `:`) go, the items stay or go by setting. An indented paragraph (`:`) is no list item,
-unless it defines a term (`;`). Headings, rules, hatnotes in italics, cut sections and rows of broken tables go.
+Lines that break off in mid-sentence are joined, as browsers show them; a line that ends a sentence ends its paragraph. List
+marks (`*` `#` `;` `:`) are removed; whether the items stay is a setting. An indented paragraph (`:`) is not a list item, unless
+it defines a term (`;`). Headings, rulers, italic hatnotes, cut sections and rows of broken tables are dropped.
 """
 
 import re
@@ -19,7 +19,7 @@ _ENDS_SENTENCE = re.compile(r"[。！？!?；;：:…”’」』）)》〉】\]
 _ASIAN = "[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\ufe30-\uffef\U00020000-\U0003ffff]"
 _ASIAN_END = re.compile(_ASIAN + r"'*$")
 _ASIAN_START = re.compile(r"'*" + _ASIAN)
-# A line in italics from its start to its end.
+# A whole line in italics.
 _HATNOTE = re.compile(
     r"''(?!')[^']{0,200}(?:参见|參見|参看|參看|主条目|主條目|详见|詳見|另见|另見|消歧|关于|關於|同名|其他用法)[^']*''$"
 )
@@ -28,7 +28,7 @@ _BROKEN_ROWS = ("|", "!", "{|")
 
 
 def paragraphs(text: str, findings: Findings, *, list_items: bool) -> list[str]:
-    """The paragraphs of a page without tables; inline markup is still in them."""
+    """Return the paragraphs of a page without tables, still with inline markup."""
     lines = _Lines(findings, list_items)
     for line in text.split("\n"):
         stripped = line.strip(" \t\u3000")
@@ -52,7 +52,7 @@ class _Lines:
         self._defines = False
 
     def plain(self, line: str) -> None:
-        """A line of a paragraph."""
+        """Add a line of a paragraph."""
         self._defines = False
         if self._cut_level:
             self._findings.drop("section", len(line))
@@ -69,18 +69,18 @@ class _Lines:
         self._open.append(line)
 
     def blank(self) -> None:
-        """An empty line ends paragraphs and lists."""
+        """End paragraphs and lists at an empty line."""
         self._defines = False
         self.end()
 
     def end(self) -> None:
-        """The paragraph ends here."""
+        """End the current paragraph."""
         if self._open:
             self.paragraphs.append("".join(self._open))
             self._open.clear()
 
     def marked(self, line: str) -> None:
-        """A line whose first character may be markup."""
+        """Add a line whose first character may be markup."""
         if line[0] == "=":
             found = heading(line)
             if found is None:

@@ -1,11 +1,11 @@
-"""Headings, and the sections that are no prose: references, links, lists of further reading.
+"""Headings, and the sections that are not prose: references, links, further reading.
 
     heading("== 参考文献 ==")         (2, "参考文献")
     is_cut("參考文獻與外部連結")      True
     is_cut("历史")                    False
 
-A heading itself never stays: as a short line of its own it is noise for pretraining. A cut section ends at the next heading of
-its level or above.
+Headings themselves are always dropped: as short lines of their own they are noise for pretraining. A cut section ends at the
+next heading of its level or a higher one.
 """
 
 import re
@@ -29,7 +29,7 @@ _CHOICE = re.compile(r"-\{(?:[^{}|]*+\|)?([^{}]*+)\}-")
 
 
 def heading(line: str) -> tuple[int, str] | None:
-    """The level and the title of a heading line; None for another line."""
+    """Return level and title of a heading line; None for other lines."""
     line = line.rstrip()
     left = len(line) - len(line.lstrip("="))
     right = len(line) - len(line.rstrip("="))
@@ -40,8 +40,8 @@ def heading(line: str) -> tuple[int, str] | None:
 
 
 def is_cut(title: str) -> bool:
-    """Whether a section of this title goes: each of the things that it names is in the table, in either script."""
-    if "-{" in title:  # -{zh-hans:参考资料; zh-hant:參考資料}-: any of the variants tells
+    """Return whether a section with this title is dropped: all that the title names is in the table, in either script."""
+    if "-{" in title:  # -{zh-hans:参考资料; zh-hant:參考資料}-: any variant will do
         title = _CHOICE.sub(lambda match: match[1].split(";")[0].rpartition(":")[2], title)
     parts = [part for part in _AND.split(_MARKUP.sub("", title).lower()) if part]
     return bool(parts) and all(part in _CUT for part in parts)

@@ -3,13 +3,12 @@
     resolve("[[联邦州 (德国)|-{zh-hans:联邦州; zh-hant:邦}-]]，{{lang|de|Berlin}}。", templates, findings)
         -> "-{zh-hans:联邦州; zh-hant:邦}-，Berlin。"
 
-One regular expression cuts the text into tokens; a stack of frames holds what is open, as in MediaWiki's Preprocessor_Hash. A
-`|` belongs to the innermost frame, so that one inside `-{ }-` or a link never splits a template's argument. Where MediaWiki
-would show raw markup (a frame that is never closed), only the marks go and the text stays. Rules stay as they are, for
-conversion.py.
+One regular expression splits the text into tokens; a stack of frames keeps what is open, as in MediaWiki's Preprocessor_Hash. A
+`|` belongs to the innermost frame, so one inside `-{ }-` or a link never splits a template's argument. Where MediaWiki would
+show raw markup (an unclosed frame), only the marks are removed and the text stays. Rules are left to wiki/conversion.
 
-Linear: a frame is opened and closed once; a search for the frame that a mark closes looks at a bounded number of frames; copies
-of text are paid for from the budget of `findings`.
+Linear: a frame is opened and closed once; the search for the frame that a mark closes considers a bounded number of frames;
+copies of text are paid for from the budget of `findings`.
 """
 
 import re
@@ -20,31 +19,31 @@ from pipeline.wiki.markup.findings import Findings
 from pipeline.wiki.markup.links import leaves_no_text, link_text
 
 _TOKEN = re.compile(r"(\{{2,}|\}{2,}|\[\[|\]{2,}|-\{(?!\{)|\}-|\|)")
-# Nine links in ten have neither a namespace nor markup; the regular expression's own replacement is all they need.
+# Nine links in ten have neither a namespace nor markup; a plain regex substitution resolves them.
 _PLAIN_LINK = re.compile(r"\[\[(?:[^\[\]{}|:<>\n/]++\|)?+([^\[\]{}|:<>\n/]++)\]\]")
 _CUT = re.compile(r"[^{}\[\]|-]")
 _CHUNK = 1 << 16
 _MAX_DEPTH = 200
-"""Frames open at once. Deeper ones are the work of stray braces: all that is open is then taken for text."""
+"""Frames open at once. Deeper nesting comes from stray braces: everything open is then taken as text."""
 _REACH = 4
-"""How many frames that were never closed `]]` and `}-` may skip to find theirs."""
+"""Number of unclosed frames that `]]` and `}-` may skip to reach theirs."""
 _MAX_NAME = 80
 _STRAY = re.compile(r"\{\{|\}\}|\[\[|\]\]")
 _STRAYS = re.compile(r"(?<!-)\{|\}(?!-)|[\[\]]")
 _BROKEN_RULE = re.compile(r"\s*\n\s*")
 
 Argument = list[str]
-"""Parts of text. The first one is raw: a `=` in it parts a name from a value."""
+"""Parts of text. The first is raw: a `=` in it separates a name from a value."""
 
 
 class Expander(Protocol):
-    """What makes text of a template (templates.py)."""
+    """Expands templates (implemented in wiki/templates/expansion.py)."""
 
     def expand(self, name: str, arguments: list[Argument]) -> str: ...
 
 
 class Frame:
-    """Something open: `kind` is `{`, `[`, `-`, or empty for the page itself."""
+    """An open mark: `kind` is `{`, `[`, `-`, or "" for the page itself."""
 
     __slots__ = ("arguments", "braces", "kind")
 
@@ -55,9 +54,9 @@ class Frame:
 
 
 def resolve(text: str, templates: Expander, findings: Findings) -> str:
-    """The text without braces and brackets, rules apart.
+    """Resolve all braces and brackets of a text, except rules.
 
-    Raises: MarkupError beyond the budget of `findings`.
+    Raises: MarkupError when the budget of `findings` is used up.
     """
     stack = _Stack(templates, findings)
     for chunk in _chunks(_PLAIN_LINK.sub(r"\1", text)):
@@ -92,7 +91,7 @@ def resolve(text: str, templates: Expander, findings: Findings) -> str:
 
 
 def _chunks(text: str) -> Iterator[str]:
-    """Bounded parts, so that the tokens of a page of 50 MB never exist all at once; a token is never cut."""
+    """Yield bounded chunks, so that the tokens of a 50 MB page never exist all at once; a token is never split."""
     start = 0
     while len(text) - start > _CHUNK:
         found = _CUT.search(text, start + _CHUNK)
@@ -104,7 +103,7 @@ def _chunks(text: str) -> Iterator[str]:
 
 
 def _without_strays(text: str) -> str:
-    """Lines on which marks are left, as `{` + `{`, lose all of them."""
+    """Remove all marks from lines on which some are left, as `{` + `{`."""
     if not _STRAY.search(text):
         return text
     return "\n".join(_STRAYS.sub("", line) if _STRAY.search(line) else line for line in text.split("\n"))
@@ -123,7 +122,7 @@ class _Stack:
         self._out.append(text)
 
     def separate(self) -> None:
-        """A pipe."""
+        """Handle a pipe."""
         if self.top.kind in ("{", "["):
             self._out = []
             self.top.arguments.append(self._out)
@@ -139,7 +138,7 @@ class _Stack:
         self._open_templates += kind == "{"
 
     def close_links(self, brackets: int) -> None:
-        """`]]`, or `]]]` when a link's text ends with an external link."""
+        """Handle `]]`, or `]]]` when a link's text ends with an external link."""
         if brackets == 3 and self._out and self._out[-1].rfind("[") > self._out[-1].rfind("]"):
             self._out.append("]")
             brackets -= 1
@@ -154,12 +153,12 @@ class _Stack:
             self._out.append("}-")
             return
         content = "".join(self._pop().arguments[0])
-        if "\n" in content:  # a rule is cut at no line; text in braces without rules is a paragraph a line
+        if "\n" in content:  # rules are joined across lines; braces without rules become one paragraph a line
             content = _BROKEN_RULE.sub(" " if ":" in content or "|" in content else "}-\n\n-{", content)
         self._replace("-{" + content + "}-")
 
     def close_templates(self, braces: int) -> int:
-        """`}}`, `}}}`, or more; how many of the braces were not needed."""
+        """Handle `}}`, `}}}`, or more; return the number of unused braces."""
         while braces >= 2 and self._open_templates:
             while self.top.kind != "{":
                 self._abandon(len(self._frames) - 1)
@@ -175,7 +174,7 @@ class _Stack:
         return braces
 
     def text(self) -> str:
-        """Everything; what is still open is taken for text."""
+        """Return the whole text; whatever is still open is taken as text."""
         self._abandon(1)
         return "".join(self._out)
 
@@ -184,7 +183,7 @@ class _Stack:
 
     @staticmethod
     def _argument_text(frame: Frame) -> str:
-        """`{{{1|默认}}}` outside a template shows its default."""
+        """Return the default of `{{{1|默认}}}`, which is what it shows outside a template."""
         return "".join(frame.arguments[1]) if len(frame.arguments) > 1 else ""
 
     def _pop(self) -> Frame:
@@ -197,11 +196,11 @@ class _Stack:
     def _replace(self, text: str) -> None:
         self._findings.spend(len(text) + 1)
         if not self._out:
-            self._out.append("")  # what stands first in an argument must be raw
+            self._out.append("")  # the first part of an argument must be raw
         self._out.append(text)
 
     def _reach(self, kind: str) -> bool:
-        """Whether a frame of this kind can be closed now; frames above it, never closed, are given up for it."""
+        """Return whether a frame of this kind can be closed now; unclosed frames above it are abandoned."""
         lowest = max(0, len(self._frames) - 1 - _REACH)
         for place in range(len(self._frames) - 1, lowest, -1):
             if self._frames[place].kind == kind:
@@ -212,7 +211,7 @@ class _Stack:
         return False
 
     def _abandon(self, first: int) -> None:
-        """Frames from the `first` on are never closed: their marks go, their text stays in the frame below."""
+        """Give up the unclosed frames from index `first` on: drop their marks, keep their text in the frame below."""
         if first >= len(self._frames):
             return
         given_up = self._frames[first:]
@@ -227,8 +226,10 @@ class _Stack:
 
 
 def _salvage(frame: Frame) -> Argument:
-    """What is left of a frame that was never closed. Arguments that are no prose are put on lines that begin with a pipe, which
-    tables.py drops."""
+    """Return what remains of an unclosed frame.
+
+    Arguments that are not prose are put on lines that start with a pipe, which paragraphs.py drops.
+    """
     first = frame.arguments[0]
     separator = "|"
     start = first[0] if first else ""

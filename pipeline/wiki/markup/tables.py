@@ -1,8 +1,8 @@
-"""Tables, `{| ... |}`: they go with all they hold, tables inside tables too.
+"""Tables, `{| ... |}`: dropped with everything in them, including nested tables.
 
     without_tables("前\n{| class=wikitable\n|-\n| 年份 || 事件\n|}\n后", findings)     "前\n\n后"
 
-A table that is never closed goes up to the next empty line or heading, so that it does not take the rest of the page with it.
+An unclosed table ends at the next empty line or heading, so that it does not take the rest of the page with it.
 """
 
 import re
@@ -15,7 +15,7 @@ _END_OF_OPEN = re.compile(r"\n[ \t]*+\n|\n(?==)")
 
 
 def without_tables(text: str, findings: Findings) -> str:
-    """The text without tables. Linear: every mark is looked at twice."""
+    """Return the text without tables. Linear: each mark is visited twice."""
     if "{|" not in text:
         return text
     kept_from = 0
@@ -29,7 +29,7 @@ def without_tables(text: str, findings: Findings) -> str:
 
 
 def _ranges(text: str, findings: Findings) -> list[tuple[int, int]]:
-    """Where tables start and end, outer before inner."""
+    """Return where tables start and end, outer before inner."""
     closed: list[tuple[int, int]] = []
     waiting: list[int] = []
     for match in _MARK.finditer(text):

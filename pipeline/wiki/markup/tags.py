@@ -1,10 +1,10 @@
-"""HTML in wikitext: tags go, their text stays, and those that make a block make a paragraph.
+"""HTML in wikitext: tags are removed, their text stays, and block elements start a paragraph.
 
     without_tags("10<sup>6</sup>个<br>H<sub>2</sub>O<div>图</div>", findings)     "10^6个⏎H2O\n\n图\n\n"     (⏎ is opaque.BREAK)
     without_tags("<ruby>漢字<rp>(</rp><rt>かんじ</rt><rp>)</rp></ruby>", findings)  "漢字"
 
-Of a ruby the base stays: readings between its characters would part words. `<table>` goes with all it holds, as `{| |}` does. A
-tag that HTML and MediaWiki do not know, as in `#include <stdio.h>`, is text.
+Of ruby only the base text stays: readings between its characters would split words. `<table>` is dropped with its content, like
+`{| |}`. Tags that neither HTML nor MediaWiki knows, as in `#include <stdio.h>`, are text.
 """
 
 import re
@@ -31,7 +31,7 @@ _TABLE = re.compile(r"<(/?)table(?![A-Za-z0-9])[^<>]*+>", re.IGNORECASE)
 
 
 def without_tags(text: str, findings: Findings) -> str:
-    """The text without tags."""
+    """Return the text without HTML tags."""
     if "<" not in text:
         return text
     if _TABLE.search(text):
@@ -50,7 +50,7 @@ def _replacement(match: re.Match[str]) -> str:
 
 
 def _without_tables(text: str, findings: Findings) -> str:
-    """A table that is never closed goes up to the next empty line."""
+    """Drop tables; an unclosed one ends at the next empty line."""
     parts = []
     start = depth = kept_from = 0
     for match in _TABLE.finditer(text):

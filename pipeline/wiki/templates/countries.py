@@ -1,8 +1,8 @@
-"""Countries by the codes of their flag templates: {{JPN}} and {{flag|JPN}} show a flag and 日本.
+"""Countries by the codes of their flag templates: {{JPN}} and {{flag|JPN}} show a flag and 日本. One table.
 
     COUNTRIES["JPN"]    "日本"
 
-Codes: ISO 3166-1 alpha-3 and those of the IOC and FIFA that zhwiki uses beside them; names in simplified script.
+Codes: ISO 3166-1 alpha-3, and those of the IOC and FIFA that zhwiki also uses; names in simplified script.
 """
 
 _NAMED = """

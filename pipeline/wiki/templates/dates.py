@@ -3,7 +3,7 @@
     birth_and_death({"1": "1879年", "2": "3月14日", "3": "1955年", "4": "4月18日"})    "1879年3月14日－1955年4月18日"
     date({"1": "1990", "2": "10", "3": "3"})                                           "1990年10月3日"
 
-Ages are left out: they would be those of the day on which the text is made.
+Ages are left out: they would depend on the day on which the text is extracted.
 """
 
 import re
@@ -14,14 +14,14 @@ _NUMBER = re.compile(r"\d{1,4}")
 
 
 def birth_and_death(arguments: Arguments) -> str:
-    """{{bd|year|day|year|day}}; `1979年10月1日－` of one who lives."""
+    """{{bd|year|day|year|day}}; `1979年10月1日－` for living people."""
     given = [arguments.get(name, "").strip() for name in ("1", "2", "3", "4")]
     birth, death = ("".join(part for part in parts if part not in ("?", "？")) for parts in (given[:2], given[2:]))
     return f"{birth}－{death}" if birth or death else ""
 
 
 def date(arguments: Arguments) -> str:
-    """Year, month, day, in the first three arguments or under their names; what is no number stays as written."""
+    """Return year, month, day from the first three arguments or their names; what is not a number stays as written."""
     given = [arguments.get(name, "").strip() for name in ("1", "2", "3")]
     if not given[0]:
         given = [arguments.get(name, "").strip() for name in ("year", "month", "day")]

@@ -1,4 +1,4 @@
-"""Templates become text: each name is resolved, and the argument that carries text is taken.
+"""Template calls -> text: the name is looked up, and the argument that carries text is taken.
 
     templates = Templates(title="柏林", redirects={"Ld": "Link-de"}, findings=findings)
     templates.expand("lang", [["de"], ["Berlin"]])                      "Berlin"
@@ -6,8 +6,8 @@
     templates.expand("NoteTA", [["G1=IT"], ["1=zh-cn:块;zh-tw:網段"]])  ""    in findings.note_ta: {"G1": "IT", "1": "..."}
     templates.expand("Navbox country", [["text"]])                      ""    findings.lost == {"Navbox country": 4}
 
-Names are matched without case, spaces and underscores, in both scripts, with or without `Template:`; a name that is not known
-is followed through the redirects of the dump. Everything unknown is dropped, and its characters are counted under its name.
+Names match regardless of case, spaces and underscores, in both scripts, with or without `Template:`; an unknown name is looked
+up in the redirects of the dump. Unknown templates are dropped, and their characters counted by name.
 """
 
 import re
@@ -34,13 +34,13 @@ _GREEN_LINK = re.compile(r"(?:link-|ilh/|internallinkhelper/)([a-z-]+)|([a-z-]+)
 _LABELLED = re.compile(r"lang-([a-z-]+)")
 _PARAMETER = re.compile(r"\s*+[^=\n]{0,60}=")
 _NO_NAME = re.compile(r"[<\[]|//")
-"""What stands before the `=` of a tag or of an address is no name. MediaWiki takes it for one, and the text is lost."""
+"""Before a `=`, these are part of a tag or URL and not of a name. MediaWiki takes them as a name, and loses the text."""
 _MAX_NAME = 200
 _NOTE_TA = "noteta"
 
 
 def template_name(written: str) -> str:
-    """The name as titles have it, without its namespace: `模板:lang_ en` is `Lang en`."""
+    """Return the name as in titles, without its namespace: `模板:lang_ en` -> `Lang en`."""
     prefix = _NAMESPACE.match(written)
     name = _SPACES.sub(" ", written[prefix.end() if prefix else 0 :]).strip()
     return name[:1].upper() + name[1:]
@@ -55,10 +55,10 @@ class Templates:
         self._findings = findings
 
     def expand(self, name: str, arguments: list[list[str]]) -> str:
-        """The text of a template, given its arguments in parts, already resolved; empty for one that is dropped."""
+        """Return the text of a template, given its resolved arguments in parts; "" if it is dropped."""
         if function := find_function(name, self._title):
             return function(["".join(argument) for argument in arguments])
-        if country := COUNTRIES.get(name.strip()):  # {{JPN}}; {{jpn}} is another
+        if country := COUNTRIES.get(name.strip()):  # {{JPN}}, but not {{jpn}}
             return country
         key = _key(name) if len(name) < _MAX_NAME else ""
         if not _is_known(key):
@@ -75,12 +75,12 @@ class Templates:
         return ""
 
     def _redirected(self, name: str) -> str:
-        """The key of the template that this one is a redirect to."""
+        """Return the key of the template that this one redirects to."""
         target = self._redirects.get(template_name(name[:_MAX_NAME]))
         return _key(target) if target else ""
 
     def _lose(self, name: str, arguments: list[list[str]]) -> str:
-        """Count the values of the arguments; an address is not for readers. Rules for the whole page stay."""
+        """Drop an unknown template, count the text of its arguments except URLs, and keep conversion rules for the page."""
         named = template_name(name[:_MAX_NAME])
         number = 0
         rules = ""
@@ -95,7 +95,7 @@ class Templates:
 
 
 def _named(arguments: list[list[str]]) -> Arguments:
-    """Arguments by name or number. `=` counts in the raw text that an argument begins with; named values are stripped."""
+    """Return arguments by name or number. Only a `=` in an argument's first, raw part counts; named values are stripped."""
     found: Arguments = {}
     number = 0
     for argument in arguments:
@@ -111,7 +111,7 @@ def _named(arguments: list[list[str]]) -> Arguments:
 
 @lru_cache(maxsize=1 << 14)
 def _key(name: str) -> str:
-    """What names are compared by."""
+    """Return the form in which names are compared."""
     return template_name(name).replace(" ", "").lower()
 
 
@@ -121,7 +121,7 @@ def _is_known(key: str) -> bool:
 
 @lru_cache(maxsize=1 << 14)
 def _handler(key: str) -> Callable[[Arguments], str] | None:
-    """What makes text of the template with this key."""
+    """Return the function that makes the text of the template with this key."""
     if handler := TEXT.get(key):
         return handler
     if key in CONSTANTS:
@@ -135,7 +135,7 @@ def _handler(key: str) -> Callable[[Arguments], str] | None:
 
 
 def _with_language(code: str) -> Callable[[Arguments], str]:
-    """{{lang-de|Berlin}} shows the language before the text: 德语：Berlin."""
+    """Return a handler that puts the language before the text, like {{lang-de|Berlin}}: 德语：Berlin."""
     label = language_name(code)
     text = first_of("1", "text", "s", "t")
 

@@ -5,7 +5,7 @@
     find_function("PAGENAME", "柏林")([])                   "柏林"
     find_function("lang", "柏林")                           None: it is a template
 
-What depends on the wiki's data or on the day (`{{NUMBEROFARTICLES}}`, `{{#time:Y}}`, `{{#invoke:...}}`) is empty.
+Whatever depends on the wiki's data or the current day (`{{NUMBEROFARTICLES}}`, `{{#time:Y}}`, `{{#invoke:...}}`) is empty.
 Semantics: https://www.mediawiki.org/wiki/Help:Magic_words and Help:Extension:ParserFunctions.
 """
 
@@ -17,7 +17,7 @@ from pipeline.wiki.templates.quantities import grouped
 
 Function = Callable[[Sequence[str]], str]
 _Body = Callable[[str, Sequence[str]], str]
-"""Of what follows the colon, and the further arguments."""
+"""Called with the text after the colon, and the other arguments."""
 
 _PAGE_WORDS = frozenset(
     [
@@ -47,7 +47,7 @@ _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 
 
 def find_function(name: str, title: str) -> Function | None:
-    """The function that a template's first part calls, or None if it names a template."""
+    """Return the function that the first part of a call names, or None if it names a template."""
     match = _NAME.match(name)
     if match is None:
         return None
@@ -95,7 +95,7 @@ def _ifexist(title: str, arguments: Sequence[str]) -> str:
 
 
 def _switch(value: str, arguments: Sequence[str]) -> str:
-    """`|a|b=x` gives x for a and for b; `#default`, or a last part without `=`, gives what is left."""
+    """`|a|b=x` returns x for a and b; `#default`, or a last part without `=`, is the result for all other values."""
     found = False
     default = ""
     for argument in arguments:
@@ -111,7 +111,7 @@ def _switch(value: str, arguments: Sequence[str]) -> str:
 
 
 def _tag(name: str, arguments: Sequence[str]) -> str:
-    """{{#tag:ref|...}} is a footnote; text of other tags stays."""
+    """{{#tag:ref|...}} is a footnote; the text of prose tags stays."""
     return _at(arguments, 0) if name.lower() in ("poem", "nowiki", "span", "div", "ruby", "rb", "small", "big") else ""
 
 

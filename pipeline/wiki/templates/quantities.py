@@ -1,4 +1,4 @@
-"""Numbers and measures: {{convert}}, {{val}}, {{formatnum:}}.
+"""Numbers and units: {{convert}}, {{val}}, {{formatnum:}}.
 
     convert({"1": "468", "2": "km2", "3": "sqmi"})          "468平方公里"
     convert({"1": "5", "2": "ft", "3": "10", "4": "in"})    "5英尺10英寸"
@@ -6,8 +6,8 @@
     value({"1": "1.5", "2": "0.2", "u": "kg"})              "1.5±0.2 kg"
     grouped("77006")                                        "77,006"
 
-The measure is told as the writer gave it; what the template would convert it to is not computed. Codes of units are those of
-en.wikipedia's Module:Convert/data, which zhwiki's has from there; names are zhwiki's, in simplified script.
+Quantities are shown as the writer gave them; conversions are not computed. Unit codes are those of en.wikipedia's
+Module:Convert/data, which zhwiki copies; names are zhwiki's, in simplified script.
 """
 
 import re
@@ -56,13 +56,13 @@ _MAX_ARGUMENTS = 12
 
 
 def grouped(number: str) -> str:
-    """Thousands parted by commas, as {{formatnum:}} does for Chinese; what is no plain number stays."""
+    """Separate thousands by commas, as {{formatnum:}} does for Chinese; anything but a plain number is unchanged."""
     match = _PLAIN.fullmatch(number.strip()) if len(number) < _MAX_LENGTH else None
     return f"{match[1]}{int(match[2]):,}{match[3] or ''}" if match else number
 
 
 def convert(arguments: Arguments) -> str:
-    """{{convert|number|unit|...}}: the measure as given, in Chinese. Empty where there is no number."""
+    """{{convert|number|unit|...}}: the quantity as given, in Chinese; "" if there is no number."""
     given = [arguments.get(str(place), "").strip() for place in range(1, _MAX_ARGUMENTS)]
     shown = ""
     place = 0
@@ -74,9 +74,9 @@ def convert(arguments: Arguments) -> str:
         else:
             shown += _unit(after)
             if not (after in ("ft", "mi", "lb", "st", "yd") and _NUMBER.fullmatch(given[place + 2])):
-                break  # but `5|ft|10|in` goes on
+                break  # only `5|ft|10|in` continues
             if given[place + 3] not in _UNITS:
-                break  # and in `5|ft|1` the last is a precision
+                break  # in `5|ft|1`, the 1 is a precision
         place += 2
         if place + 3 >= len(given):
             break

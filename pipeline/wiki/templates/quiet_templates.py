@@ -1,11 +1,11 @@
-"""The templates that say nothing a reader of prose would miss: footnotes, hatnotes, maintenance, layout. And disambiguation.
+"""Templates without prose: footnotes, hatnotes, maintenance, page design. And those that mark disambiguation pages. Tables.
 
     is_quiet("reflist")             True    dropped, and not counted as lost
-    is_quiet("citeweb")             True    by its first letters
+    is_quiet("citeweb")             True    by its prefix
     is_quiet("navboxcountry")       False   dropped, and counted
     is_disambiguation("hndis")      True    its page is a list of titles
 
-Keys as in text_templates.py: small, without spaces.
+Keys as in text_templates.py: lower case, without spaces.
 """
 
 _PREFIXES = ("cite", "ipa", "commons", "wikisource", "wikiquote", "harv", "sfn", "efn", "notelist", "multicol-", "pp-")
@@ -62,10 +62,10 @@ _DISAMBIGUATION_ENDS = ("消歧义", "消歧義", "disambiguation", "disambig")
 
 
 def is_quiet(key: str) -> bool:
-    """Whether a template shows no prose."""
+    """Return whether a template shows no prose."""
     return key in _QUIET or key.startswith(_PREFIXES)
 
 
 def is_disambiguation(key: str) -> bool:
-    """Whether a template makes its page a disambiguation page, such as {{人名消歧義}}."""
+    """Return whether a template, such as {{人名消歧義}}, marks its page as a disambiguation page."""
     return key in _DISAMBIGUATION or key.endswith(_DISAMBIGUATION_ENDS)

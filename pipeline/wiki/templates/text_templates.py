@@ -1,13 +1,12 @@
-"""The templates that carry text: which argument it stands in, or what makes it. All keys are small, without spaces
-(`startdate`).
+"""Templates that carry text: which argument it is in, or how it is made. Keys are lower case, without spaces (`startdate`).
 
     TEXT["lang"]({"1": "de", "2": "Berlin"})                       "Berlin"
     TEXT["tsl"]({"1": "en", "2": "Homeostasis", "3": "穩態"})      "穩態"
     TEXT["nihongo"]({"1": "东京塔", "2": "東京タワー"})            "东京塔（東京タワー）"
     CONSTANTS["spacedndash"]                                       " – "
 
-The order of arguments of the helpers for links into other Wikipedias is that of zhwiki's Category:内部链接助手模板.
-{{link-xx}}, {{xx-link}}, {{ilh/xx}} and {{lang-xx}} are made by rule (templates.py).
+The argument order of templates that link to other Wikipedias is that of zhwiki's Category:内部链接助手模板. {{link-xx}},
+{{xx-link}}, {{ilh/xx}} and {{lang-xx}} follow a pattern and are handled in expansion.py.
 """
 
 from collections.abc import Callable
@@ -29,7 +28,7 @@ Handler = Callable[[Arguments], str]
 
 
 def first_of(*names: str) -> Handler:
-    """The first of these arguments that is not empty."""
+    """Return a handler for the first of these arguments that is not empty."""
 
     def shown(arguments: Arguments) -> str:
         for name in names:
@@ -51,7 +50,7 @@ def _joined(separator: str, first: str = "") -> Handler:
 
 
 def _longest(arguments: Arguments) -> str:
-    """Of a template that wraps a block, whatever its settings are called."""
+    """Return the longest argument of a template that wraps a block, whatever its parameters are called."""
     texts = [*_positional(arguments), *(arguments.get(name, "") for name in ("content", "text", "內容", "内容", "col1"))]
     return max(texts, key=len, default="")
 
@@ -74,7 +73,7 @@ def _with_language(arguments: Arguments) -> str:
 
 
 def _quotation(arguments: Arguments) -> str:
-    """A quotation is a paragraph of its own; who said it stays away, as captions do."""
+    """Return the quotation as a paragraph of its own; its source is left out, like captions."""
     text = first_of("1", "text", "quote", "content", "引用", "內容", "内容")(arguments)
     return f"\n\n{text}\n\n" if text else ""
 
@@ -85,7 +84,7 @@ def _country(arguments: Arguments) -> str:
 
 
 def _variants(arguments: Arguments) -> str:
-    """{{lan|zh-cn=...|zh-tw=...}}: a rule for conversion.py."""
+    """{{lan|zh-cn=...|zh-tw=...}}: a rule for wiki/conversion."""
     rules = ";".join(f"{name}:{text}" for name, text in arguments.items() if name.startswith("zh") and text)
     return "-{" + rules + "}-" if rules else first_of("1")(arguments)
 
