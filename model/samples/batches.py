@@ -21,7 +21,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.samples.order import Integers, Located, Order
+from model.samples.order import Located, Order
+from pipeline.arrays import Ints
 from pipeline.config import MaskingConfig, PairsConfig
 from pipeline.engine.stages import Finished
 from pipeline.examples import masking
@@ -96,7 +97,7 @@ class Step:
     micro_batches: tuple[Batch, ...]
 
 
-def micro_batches(lengths: Integers, micro_batch_tokens: int) -> list[Integers]:
+def micro_batches(lengths: Ints, micro_batch_tokens: int) -> list[Ints]:
     """Indices of the rows of each micro-batch, longest rows first; every row once.
 
     `lengths`: (n,) tokens of each row. A micro-batch has at most `micro_batch_tokens` positions, padding included; a row that
@@ -125,7 +126,7 @@ class MaskedRows:
         self.rules = [MaskingRules.of(vocab, *one) for one in settings]
         self.seed = seed
 
-    def lengths(self, places: Located) -> Integers:
+    def lengths(self, places: Located) -> Ints:
         """The number of tokens of each row, (n,)."""
         result = np.empty(len(places.row), np.int64)
         for number, shards in enumerate(self.sets):
