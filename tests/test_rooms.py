@@ -21,7 +21,7 @@ ORDER = {
     ),
     "pipeline.wiki": "conversion markup templates dumps rendering pages",
     "model": (
-        "config flops sizes threads remote_code optimization attention encoder heads exporting training conversion finetuning"
+        "config flops sizes threads remote_code optimization attention encoder heads samples checkpoints exporting conversion training finetuning"
     ),
     "cluster": "config tasks worker session trainer launch",
     "workflows": (
