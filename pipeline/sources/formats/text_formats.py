@@ -70,5 +70,10 @@ def _element(found: Record | Bad) -> Record | Bad:
     return Record(found.origin, title, text, html.unescape(attributes.get("url", "")))
 
 
-TEXT_FORMATS = {one.name: one for one in (TextFormat("<doc> files", re.compile(r"<doc\s[^>\n]*>"), elements, splittable=True),)}
+TEXT_FORMATS = {
+    one.name: one
+    for one in [
+        TextFormat("<doc> files", re.compile(r"<doc\s[^>\n]*>"), elements, splittable=True),
+    ]
+}
 """By name. The first whose signature matches is the format of a file."""
