@@ -20,11 +20,11 @@ from model.config import EncoderConfig
 from pipeline.errors import RecipeError
 
 CPU = torch.device("cpu")
-FileFormat = Literal["released", "paper", "relative", "absolute"]
-FORMS: tuple[FileFormat, ...] = ("released", "paper", "relative", "absolute")
+Form = Literal["released", "paper", "relative", "absolute"]
+FORMS: tuple[Form, ...] = ("released", "paper", "relative", "absolute")
 
 
-def config_of(form: FileFormat, clip: int = 64, width: int = 64, heads: int = 2, dropout: float = 0.0) -> EncoderConfig:
+def config_of(form: Form, clip: int = 64, width: int = 64, heads: int = 2, dropout: float = 0.0) -> EncoderConfig:
     return EncoderConfig(
         hidden_size=heads * width,
         num_attention_heads=heads,
@@ -36,7 +36,7 @@ def config_of(form: FileFormat, clip: int = 64, width: int = 64, heads: int = 2,
 
 
 def encoding(config: EncoderConfig, offset: int) -> list[float]:
-    """The row of a pair (i, j) with j - i = offset, straight from the definition."""
+    """The encoding of a pair (i, j) with j - i = offset, straight from the definition."""
     width, clip = config.head_size, config.max_relative_position
     index = min(max(offset, -clip), clip) + clip if config.relative_positions == "released" else offset
     return [f(index / 10_000 ** (2 * k / width)) for k in range(width // 2) for f in (math.sin, math.cos)]
@@ -77,7 +77,7 @@ class Case(NamedTuple):
 
 
 @lru_cache(maxsize=2)
-def case(form: FileFormat, length: int, clip: int = 64, width: int = 64) -> Case:
+def case(form: Form, length: int, clip: int = 64, width: int = 64) -> Case:
     config = config_of(form, clip, width)
     lengths = (length, 37, 1)
     generator = torch.Generator().manual_seed(length)
@@ -88,8 +88,8 @@ def case(form: FileFormat, length: int, clip: int = 64, width: int = 64) -> Case
 
 
 @lru_cache(maxsize=2)
-def expected(form: FileFormat, length: int, clip: int = 64, width: int = 64) -> list[Tensor]:
-    """The definition in float64, sequence by sequence, with the (L, L, H) table written out."""
+def expected(form: Form, length: int, clip: int = 64, width: int = 64) -> list[Tensor]:
+    """The definition in float64, one sequence at a time, with the whole (L, L, H) table."""
     one = case(form, length, clip, width)
     inputs = [x.clone().requires_grad_() for x in one.inputs]
     contexts = []
@@ -113,7 +113,7 @@ def errors(ours: list[Tensor], truth: list[Tensor]) -> list[float]:
     return [((a.double() - b).norm() / b.norm()).item() for a, b in zip(ours, truth, strict=True)]
 
 
-CASES: list[tuple[FileFormat, int, int, int]] = [
+CASES: list[tuple[Form, int, int, int]] = [
     *[(form, length, 64, 64) for form in FORMS for length in (37, 65, 66, 128, 200, 512)],
     *[("released", length, 127, 64) for length in (128, 129, 200, 512)],
     *[(form, length, 64, 32) for form in FORMS for length in (66, 200)],
@@ -121,7 +121,7 @@ CASES: list[tuple[FileFormat, int, int, int]] = [
 
 
 @pytest.mark.parametrize("form, length, clip, width", CASES)
-def test_all_implementations_agree_with_float64(form: FileFormat, length: int, clip: int, width: int) -> None:
+def test_all_implementations_agree_with_float64(form: Form, length: int, clip: int, width: int) -> None:
     tried = []
     for name in ("eager", "banded", "sdpa"):
         if name == "sdpa" and (form == "relative" or (form == "released" and length > clip + 1)):
@@ -135,23 +135,23 @@ def test_all_implementations_agree_with_float64(form: FileFormat, length: int, c
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("length", [66, 200])
-def test_half_precision_is_no_worse_than_eager(form: FileFormat, length: int) -> None:
+def test_half_precision_is_no_worse_than_eager(form: Form, length: int) -> None:
     for dtype in (torch.bfloat16, torch.float16):
         eager = errors(case(form, length).run("eager", dtype), expected(form, length))
         for name in ("banded", "sdpa"):
             if choosable(name, form, length):
                 ours = errors(case(form, length).run(name, dtype), expected(form, length))
-                # Roundings fall by chance: a tenth more is noise.
+                # Rounding errors are random: 10 % more is noise.
                 assert all(a < 1.1 * b for a, b in zip(ours, eager, strict=True)), (name, dtype, ours, eager)
 
 
-def choosable(name: str, form: FileFormat, length: int, clip: int = 64) -> bool:
+def choosable(name: str, form: Form, length: int, clip: int = 64) -> bool:
     return name != "sdpa" or form in ("paper", "absolute") or (form == "released" and length <= clip + 1)
 
 
 @pytest.mark.parametrize("form", ["released", "paper"])
 @pytest.mark.parametrize("name", ["eager", "banded"])
-def test_the_layer_is_the_formula_pair_by_pair(form: FileFormat, name: str) -> None:
+def test_the_layer_is_the_formula_pair_by_pair(form: Form, name: str) -> None:
     torch.manual_seed(1)
     config = config_of(form, clip=16, width=8)
     layer = SelfAttention(config).double()
@@ -171,7 +171,7 @@ def test_the_layer_is_the_formula_pair_by_pair(form: FileFormat, name: str) -> N
 @pytest.mark.parametrize("name", ["banded", "sdpa"])
 @pytest.mark.parametrize("first", [512, 4_096])
 def test_far_from_the_start_nothing_is_less_exact(name: str, first: int) -> None:
-    """The same 40 tokens at the start of a sequence, and behind `first` others that are as good as not there."""
+    """The same 40 tokens at the start of a sequence, and after `first` others that receive no weight."""
     torch.manual_seed(2)
     config = config_of("paper", heads=1)
     q, k, v = (torch.randn(40, 1, 64) for _ in range(3))
@@ -192,7 +192,7 @@ def test_far_from_the_start_nothing_is_less_exact(name: str, first: int) -> None
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_4096_forward_and_backward_in_bounded_memory(form: FileFormat, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_4096_forward_and_backward_in_bounded_memory(form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(3)
     sizes: list[int] = []
     empty = torch.empty
@@ -214,17 +214,17 @@ def test_4096_forward_and_backward_in_bounded_memory(form: FileFormat, monkeypat
     torch.testing.assert_close(short, eager, rtol=1e-4, atol=1e-5)
 
 
-def test_blocks_of_rows_and_groups_of_heads_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_blocks_and_groups_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     for form in FORMS:
         whole = case(form, 200).run("banded", torch.float64)
         for places in (3_000, 50_000, 10**7):
-            monkeypatch.setitem(banded.BLOCK_PLACES, "cpu", places)
+            monkeypatch.setitem(banded.BLOCK_SCORES, "cpu", places)
             assert max(errors(case(form, 200).run("banded", torch.float64), whole)) < 1e-13
         monkeypatch.undo()
 
 
 def test_one_dnn_takes_every_product_in_half_precision() -> None:
-    """Where it refuses one, torch warns and leaves it for the rest of the process: everything is then 20 times slower."""
+    """If oneDNN rejects one, torch warns and disables it for the whole process, which makes everything 20 times slower."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for form in FORMS:
@@ -233,7 +233,7 @@ def test_one_dnn_takes_every_product_in_half_precision() -> None:
 
 
 @pytest.mark.parametrize("name", ["eager", "banded", "sdpa"])
-def test_dropout_leaves_the_mean_and_repeats_by_the_seed(name: str) -> None:
+def test_dropout_keeps_the_mean_and_is_reproducible_by_seed(name: str) -> None:
     config = config_of("paper" if name == "sdpa" else "released", clip=8, width=8)
     torch.manual_seed(5)
     q, k, v = (torch.randn(30, 2, 8) for _ in range(3))
@@ -251,8 +251,8 @@ def test_dropout_leaves_the_mean_and_repeats_by_the_seed(name: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_dropout_falls_on_values_and_positions_alike_and_gradients_know_it(form: FileFormat) -> None:
-    """With the draws of one seed the context is linear in the values, and gradients are those of finite differences."""
+def test_dropout_applies_to_values_and_positions_and_their_gradients(form: Form) -> None:
+    """With a fixed mask the context is linear in the values, and gradients match finite differences."""
     torch.manual_seed(6)
     config = config_of(form, clip=3, width=4, heads=1)
     inputs = [torch.randn(9, 1, 4, dtype=torch.float64, requires_grad=True) for _ in range(3)]
@@ -266,9 +266,9 @@ def test_dropout_falls_on_values_and_positions_alike_and_gradients_know_it(form:
     assert torch.autograd.gradcheck(context, inputs)
 
 
-def test_the_fastest_is_chosen_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_fastest_is_chosen_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     choose.cache_clear()
-    choice._say.cache_clear()
+    choice._log_once.cache_clear()
     with caplog.at_level(logging.INFO, "model.attention.choice"):
         for _ in range(3):
             case("released", SHORT).run("auto")
@@ -283,19 +283,19 @@ def test_the_fastest_is_chosen_and_said_once(caplog: pytest.LogCaptureFixture) -
     "name, form, why",
     [
         ("triton", "released", "it needs a GPU"),
-        ("sdpa", "relative", "learned relative positions are no rotation"),
+        ("sdpa", "relative", "learned relative positions are not a rotation"),
         ("sdpa", "released", "exact only up to 65 tokens"),
-        ("flash", "released", "not known; take one of auto, eager"),
+        ("flash", "released", "unknown attention 'flash'; use one of auto, eager"),
     ],
 )
-def test_what_cannot_serve_is_refused_in_one_line(name: str, form: FileFormat, why: str) -> None:
+def test_what_is_not_supported_is_refused_in_one_line(name: str, form: Form, why: str) -> None:
     with pytest.raises(RecipeError, match=why) as refused:
         case(form, 200).run(name)
     assert "\n" not in str(refused.value)
 
 
 def test_on_a_gpu_the_order_is_triton_sdpa_banded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which one a GPU without Triton's support gets, as one of compute capability 7.0 is."""
+    """A GPU that Triton does not support, such as one of compute capability 7.0, gets another one."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     choose.cache_clear()
     gpu, half = torch.device("cuda", 0), torch.float16

@@ -1,4 +1,4 @@
-"""The Triton kernels against the definition in float64: on a GPU compiled, elsewhere in Triton's interpreter."""
+"""The Triton kernels against the definition in float64: compiled on a GPU, elsewhere in Triton's interpreter."""
 
 import os
 import subprocess
@@ -18,8 +18,8 @@ GPU = torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
 DEVICE = torch.device("cuda" if GPU else "cpu")
 loaded = sys.modules.get("triton")
 if loaded is not None and not GPU and not loaded.knobs.runtime.interpret:
-    pytest.skip("Triton was loaded for a GPU in this process already: run this file by itself", allow_module_level=True)
-with pytest.MonkeyPatch.context() as patch:  # Triton looks for this when a kernel is defined
+    pytest.skip("Triton is already loaded for a GPU in this process: run this file by itself", allow_module_level=True)
+with pytest.MonkeyPatch.context() as patch:  # Triton reads this when a kernel is defined
     patch.setenv("TRITON_INTERPRET", "0" if GPU else "1")
     pytest.importorskip("triton", reason="triton is not installed: pip install -e '.[gpu]'")
     triton = import_module("model.attention.varlen")
@@ -30,7 +30,7 @@ SEED = (1 << 40) + 5
 
 @pytest.fixture(autouse=True)
 def interpreter(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TRITON_INTERPRET", "0" if GPU else "1")  # and parts of Triton are loaded by the first call
+    monkeypatch.setenv("TRITON_INTERPRET", "0" if GPU else "1")  # some parts of Triton are loaded by the first call
     yield
 
 

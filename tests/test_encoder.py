@@ -1,4 +1,4 @@
-"""The encoder: its names, its size, its first weights, and that only real tokens count."""
+"""The encoder: its keys, size and initial weights; padding has no influence."""
 
 import math
 
@@ -51,7 +51,7 @@ def test_the_base_model_has_the_size_of_the_release() -> None:
 
 
 def test_one_block_is_what_bert_and_the_paper_say() -> None:
-    """The whole forward pass again in plain float64, with the (L, L, H) table made here."""
+    """The whole forward pass in plain float64, with a (L, L, H) table computed here."""
     config = EncoderConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=12)
     encoder = Encoder(config, 50).double().eval()
     w: dict[str, torch.Tensor] = {key: value + 0.3 * torch.randn_like(value) for key, value in encoder.state_dict().items()}
@@ -82,7 +82,7 @@ def test_one_block_is_what_bert_and_the_paper_say() -> None:
     x = norm(f"{layer}.output.LayerNorm", x + dense(f"{layer}.output.dense", inner))
 
     hidden = encoder(input_ids, None, segments)
-    # The table's float32 rounding is what differs.
+    # The difference is the float32 rounding of the table.
     torch.testing.assert_close(hidden[0], x, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(encoder.pool(hidden)[0], dense("pooler.dense", x[0]).tanh(), rtol=1e-5, atol=1e-5)
 
@@ -116,7 +116,7 @@ def test_segments_are_seen_and_default_to_the_first() -> None:
     assert not torch.equal(encoder(batch), encoder(batch, None, torch.ones_like(batch)))
 
 
-def test_both_activations_are_told_apart() -> None:
+def test_the_two_activations_differ() -> None:
     tanh, erf = (
         Encoder(EncoderConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, hidden_act=act), 50)
         for act in ("gelu_tanh", "gelu")

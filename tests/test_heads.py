@@ -1,4 +1,4 @@
-"""The heads: their keys, the tied matrix, and that only masked positions reach the vocabulary."""
+"""The heads: their keys, the tied matrix, and scores at masked positions only."""
 
 import torch
 

@@ -7,7 +7,7 @@ from model.attention.packing import Packing
 MASK = torch.tensor([[1, 1, 1, 1, 1, 0], [1, 1, 1, 0, 0, 0], [0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0]]).bool()
 
 
-def test_tokens_stand_one_after_another() -> None:
+def test_tokens_are_concatenated() -> None:
     packing = Packing.of(MASK)
     assert packing.lengths == (5, 3, 0, 1) and packing.total == 9 and packing.longest == 5
     assert packing.starts == (0, 5, 8, 8) and packing.cu_seqlens.tolist() == [0, 5, 8, 8, 9]
@@ -22,14 +22,14 @@ def test_what_is_packed_can_be_padded_again() -> None:
     assert torch.equal(packing.pad(packing.pack(padded)), padded * MASK[..., None])
 
 
-def test_places_of_tokens_are_found_among_the_packed() -> None:
+def test_padded_indices_become_packed_indices() -> None:
     packing, ids = Packing.of(MASK), torch.arange(24).view(4, 6)
     places = MASK.flatten().nonzero()[:, 0]
     assert torch.equal(packing.pack(ids)[packing.packed(places)], places)
-    assert packing.packed(torch.arange(24)).max() < packing.total  # of padding something, but never an error
+    assert packing.packed(torch.arange(24)).max() < packing.total  # padding gets some index, never an error
 
 
-def test_lengths_that_are_known_spare_the_mask() -> None:
+def test_known_lengths_make_the_mask_unnecessary() -> None:
     assert Packing.of(torch.zeros(2, 6).bool(), lengths=[4, 2]).lengths == (4, 2)
 
 

@@ -1,4 +1,4 @@
-"""The relative-position table: known values of the release, and the definition written out."""
+"""The table of relative positions: known values of the release, and the definition."""
 
 import hashlib
 import math
@@ -44,7 +44,7 @@ def test_the_released_index_is_clipped_and_shifted() -> None:
     assert relative_index(config, 4).tolist() == [[2, 3, 4, 4], [1, 2, 3, 4], [0, 1, 2, 3], [0, 0, 1, 2]]
 
 
-def test_a_table_kept_from_inference_serves_training() -> None:
+def test_a_table_cached_during_inference_works_in_training() -> None:
     table_on.cache_clear()
     with torch.inference_mode():
         table_on(BASE, 7, torch.device("cpu"))

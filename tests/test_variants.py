@@ -127,9 +127,9 @@ def test_a_sequence_that_absolute_positions_do_not_reach_is_refused() -> None:
 def test_attention_is_asked_for_by_name() -> None:
     model = network("relative").eval()
     model.nezha.use_attention("sdpa")
-    with pytest.raises(RecipeError, match="no rotation"):
+    with pytest.raises(RecipeError, match="not a rotation"):
         model(*batch())
-    with pytest.raises(RecipeError, match="'flash' is not known"):
+    with pytest.raises(RecipeError, match="unknown attention 'flash'"):
         model.nezha.use_attention("flash")
 
 

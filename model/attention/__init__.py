@@ -1,27 +1,29 @@
 """Self-attention with NEZHA's functional relative positions on keys and on values, on packed sequences.
 
-With a row T[i, j] of the table of positions.py for each pair of query i and key j of a sequence, in each head:
+Positions have one encoding T[i, j] for each pair of query i and key j of a sequence (positions.py). In each head:
 
-    score(i, j)  = (q_i . k_j + q_i . T[i, j]) / sqrt(H)      the relative term comes before the scaling
-    weight(i, j) = dropout(softmax_j(score(i, j)))            no key of another sequence, no padding
-    context(i)   = sum_j weight(i, j) (v_j + T[i, j])         the same table, and the weights after dropout
+    score(i, j)  = (q_i . k_j + q_i . T[i, j]) / sqrt(H)      the relative term is added before scaling
+    weight(i, j) = dropout(softmax_j(score(i, j)))            over the keys of the same sequence, without padding
+    context(i)   = sum_j weight(i, j) (v_j + T[i, j])         the same T, and the weights after dropout
 
-(arXiv 1909.00204, equations 4 to 7; Huawei's modeling.py, lines 941-1013.) The query side gets nothing, and [CLS] and [SEP] are
-ordinary positions. Learned tables (`positions = "relative"`) take the place of T; with `absolute` there is no T.
+(arXiv 1909.00204, equations 4 to 7; Huawei's modeling.py, lines 941-1013.) Nothing is added to queries, and [CLS] and [SEP] are
+ordinary positions. With `positions = "relative"`, T comes from learned tables; with `absolute` there is no T.
 
-Four implementations give the same to rounding (docs/attention.md has what each supports):
+In reading order:
 
-    eager    the definition, with the (L, L, H) table written out
-    sdpa     one call of scaled_dot_product_attention on [q; rotate(q)], [k; PE], [v; PE]; where nothing is clipped
-    banded   matrix products over blocks of rows (banded.py): anything, anywhere
-    triton   one pass over the keys (varlen.py): GPUs from compute capability 8.0
+    self_attention.py   queries, keys and values of a layer; calls one of the implementations
+    packing.py          the tokens of a batch without padding, and back
+    positions.py        the encodings T, as a table and as a rotation
+    choice.py           picks the implementation and logs the choice
+    dropout.py          dropout that is fast on CPUs
 
-A layer's heads go through these hands:
+Four implementations, equal up to rounding (docs/attention.md: what each supports, and its speed). Read eager.py; skip the rest
+until you need them:
 
-    self_attention.py   queries, keys and values of a layer
-    choice.py           which implementation, and the line in the log that says so
-    packing.py          sequences one after another, and back to a padded batch
-    positions.py        the table T, and the rotation that it is
-    eager.py, sdpa.py, banded.py (with terms.py), varlen.py (with kernels.py)
-    dropout.py          of weights and of everything else
+    eager.py            the definition, with the whole (L, L, H) table
+    sdpa.py             one scaled_dot_product_attention of [q; rotate(q)], [k; PE], [v; PE], where no offset is clipped
+    banded.py           `banded`: matrix products over blocks of rows, for all positions and devices
+    terms.py            the relative terms of `banded`
+    varlen.py           `triton`: one pass over the keys, for GPUs from compute capability 8.0
+    kernels.py          the Triton kernels of varlen.py
 """

@@ -1,4 +1,4 @@
-"""Which implementation of attention is used. It says so once in the log:
+"""The choice of an implementation of attention. Each different choice is logged once:
 
 attention: banded (cpu, float32, released form): the fastest here
 """
@@ -13,13 +13,13 @@ from model.config import EncoderConfig
 from pipeline.errors import RecipeError
 
 SHORT = 128
-"""Tokens of sequences for which a processor computes the definition fastest: the written-out table is small, and one product of
-matrices does more than many small ones. Measured at widths of 128 to 768 (docs/attention.md)."""
+"""Sequence length up to which `eager` is the fastest on CPUs: its table is small, and a few large matrix products beat many
+small ones. Measured at hidden sizes of 128 to 768 (docs/attention.md)."""
 IMPLEMENTATIONS = ("auto", "eager", "sdpa", "banded", "triton")
 log = logging.getLogger(__name__)
 
 
-@lru_cache(maxsize=256)  # asked for in every layer
+@lru_cache(maxsize=256)  # called in every layer
 def choose(
     requested: str,
     device: torch.device,
@@ -30,42 +30,43 @@ def choose(
     short: bool = False,
     gaps: bool = False,
 ) -> str:
-    """The implementation to use, by device, type and positions; `auto` takes the fastest that serves.
+    """Return the implementation to use, given device, type and positions; `auto` is the fastest that supports them.
 
-    `unclipped`: no offset in the batch reaches the clip. `short`: no sequence has more than SHORT tokens. `gaps`: some row of
-    the batch has padding before its last token.
+    `unclipped`: no offset in the batch is clipped. `short`: no sequence has more than SHORT tokens. `gaps`: some row of the
+    batch has padding before its last token. Raises: RecipeError where the requested implementation does not support this.
     """
     form = config.positions if config.positions != "functional" else f"{config.relative_positions} form"
-    about = f"{device.type}, {str(dtype).removeprefix('torch.')}, {form}"
+    setting = f"{device.type}, {str(dtype).removeprefix('torch.')}, {form}"
     if requested not in IMPLEMENTATIONS:
-        raise RecipeError(f"attention {requested!r} is not known; take one of {', '.join(IMPLEMENTATIONS)}")
+        raise RecipeError(f"unknown attention {requested!r}; use one of {', '.join(IMPLEMENTATIONS)}")
     if requested != "auto":
         if reason := _refusal(requested, device, dtype, config, unclipped, gaps):
-            raise RecipeError(f'attention = "{requested}" cannot serve here ({about}): {reason}; take "auto"')
-        _say(requested, "as asked for", about)
+            raise RecipeError(f'attention = "{requested}" cannot be used here ({setting}): {reason}; use "auto"')
+        _log_once(requested, "as requested", setting)
         return requested
     order: tuple[str, ...] = ("triton", "sdpa", "banded", "eager")
     if device.type == "cpu":
         order = ("eager",) if short else ("banded", "eager")
-    passed = []
+    rejected = []
     for name in order:
         if not (reason := _refusal(name, device, dtype, config, unclipped, gaps)):
             break
-        passed.append(f"{name}: {reason}")
-    _say(name, "; ".join(passed) or (f"the fastest up to {SHORT} tokens" if name == "eager" else "the fastest here"), about)
+        rejected.append(f"{name}: {reason}")
+    fastest = f"the fastest up to {SHORT} tokens" if name == "eager" else "the fastest here"
+    _log_once(name, "; ".join(rejected) or fastest, setting)
     return name
 
 
 def _refusal(
     name: str, device: torch.device, dtype: torch.dtype, config: EncoderConfig, unclipped: bool, gaps: bool
 ) -> str | None:
-    """Why this implementation cannot serve; None: it can."""
+    """Return why this implementation cannot be used, or None if it can."""
     if name == "eager":
         return None
     if gaps:
-        return "rows have padding before their last token, which only eager knows"
+        return "rows have padding before their last token, which only eager supports"
     if name == "sdpa" and config.positions == "relative":
-        return "learned relative positions are no rotation"
+        return "learned relative positions are not a rotation"
     if name == "sdpa" and not unclipped:
         return f"exact only up to {config.max_relative_position + 1} tokens, where nothing is clipped"
     if name == "triton":
@@ -74,7 +75,7 @@ def _refusal(
         if importlib.util.find_spec("triton") is None:
             return "the package triton is not installed"
         if config.positions != "functional":
-            return "only functional positions"
+            return "it supports functional positions only"
         from model.attention.varlen import supports
 
         if not supports(config.head_size, dtype, device):
@@ -83,6 +84,6 @@ def _refusal(
 
 
 @lru_cache(maxsize=256)
-def _say(name: str, reason: str, about: str) -> None:
-    """Once for each different choice."""
-    log.info("attention: %s (%s): %s", name, about, reason)
+def _log_once(name: str, reason: str, setting: str) -> None:
+    """Log a choice; the cache keeps equal choices from being logged again."""
+    log.info("attention: %s (%s): %s", name, setting, reason)

@@ -1,10 +1,11 @@
-"""Dropout whose draws are cheap on a processor: there torch's own can take longer than a layer's products in bfloat16.
+"""Dropout with fast random numbers on CPUs, where torch's own can take longer than a layer's bfloat16 matrix products.
 
-    drawn(seed, (2, 3), 0.1, cpu)    [[True, True, False], [True, True, True]]    True: kept
+    keep_mask(seed, (2, 3), 0.1, cpu)    [[True, True, False], [True, True, True]]    True: kept
 
-With one thread torch draws 7 ns an element, this less than 1. 16 random bits decide on an element, so the probability is a
-multiple of 1 / 65,536 (0.1 becomes 0.100006) and what is kept is scaled by just that. A draw is a function of its seed, and the
-seed comes from torch's generator: who seeds torch repeats everything, and a backward pass can draw again instead of storing.
+On one thread torch takes 7 ns per element, this less than 1. Each element uses 16 random bits, so the probability is rounded to
+a multiple of 1 / 65,536 (0.1 becomes 0.100006), and kept elements are scaled to match. A mask is a function of its seed, and
+seeds come from torch's generator. So seeding torch makes masks reproducible, and a backward pass can draw a mask again instead
+of storing it.
 """
 
 from collections.abc import Sequence
@@ -15,35 +16,37 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-STEPS = 1 << 16
-"""Of the probability: what 16 bits can tell apart."""
+LEVELS = 1 << 16
+"""Number of distinct probabilities: what 16 bits can represent."""
 
 
 def new_seed() -> int:
-    """From torch's generator of the processor, so that no GPU is waited for."""
+    """Draw a seed from torch's CPU generator, which never waits for a GPU."""
     return int(torch.randint(1 << 62, ()))
 
 
 def scale(probability: float) -> float:
-    """What kept elements are multiplied by; 0 where nothing is kept."""
-    dropped = round(probability * STEPS)
-    return STEPS / (STEPS - dropped) if dropped < STEPS else 0.0
+    """Return the factor for kept elements; 0 if none are kept."""
+    dropped = round(probability * LEVELS)
+    return LEVELS / (LEVELS - dropped) if dropped < LEVELS else 0.0
 
 
-def drawn(seed: Sequence[int] | int, shape: tuple[int, ...], probability: float, device: torch.device) -> Tensor:
-    """Which elements are kept: bool of `shape`, the same for the same arguments on the same kind of device."""
-    dropped = round(probability * STEPS)
+def keep_mask(seed: Sequence[int] | int, shape: tuple[int, ...], probability: float, device: torch.device) -> Tensor:
+    """Return which elements are kept: bool of `shape`, a function of the arguments."""
+    dropped = round(probability * LEVELS)
+    # Four int16 out of each 64-bit word.
     words = np.random.SFC64(seed).random_raw(-(-prod(shape) // 4))
     bits = torch.from_numpy(words.view(np.int16)[: prod(shape)]).view(shape)
-    kept = bits >= dropped - STEPS // 2 if dropped < STEPS else torch.zeros(shape, dtype=torch.bool)
+    # Drop the lowest `dropped` of the values -32,768 .. 32,767.
+    kept = bits >= dropped - LEVELS // 2 if dropped < LEVELS else torch.zeros(shape, dtype=torch.bool)
     return kept if device.type == "cpu" else kept.to(device)
 
 
 class Dropout(nn.Dropout):
-    """`torch.nn.Dropout`, faster on processors."""
+    """`torch.nn.Dropout`, faster on CPUs."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Any shape; a GPU uses torch's own."""
+        """Apply dropout to a tensor of any shape. GPUs and compiled code use torch's own."""
         if not self.training or self.p == 0 or input.device.type != "cpu" or torch.compiler.is_compiling():
             return super().forward(input)
         dropped: Tensor = _Dropped.apply(input, self.p)  # type: ignore[no-untyped-call]
@@ -53,7 +56,7 @@ class Dropout(nn.Dropout):
 class _Dropped(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, probability: float) -> Tensor:
-        kept = drawn(new_seed(), tuple(x.shape), probability, x.device)
+        kept = keep_mask(new_seed(), tuple(x.shape), probability, x.device)
         ctx.save_for_backward(kept)
         ctx.scale = scale(probability)
         return (x * kept).mul_(ctx.scale)

@@ -1,34 +1,35 @@
-"""The Triton kernels of NEZHA's attention; model/attention/varlen.py starts them and holds the formulas in words.
+"""The Triton kernels of NEZHA's attention. varlen.py launches them and states the formulas. A first reader can skip this file.
 
-A program takes a tile of queries (or of keys, for their gradients) of one sequence and head and walks over the other side in
-tiles, as FlashAttention-2 does (arXiv 2307.08691). With clip m, what a tile costs depends on where it lies:
+Each program takes a tile of queries (or of keys, for their gradients) of one sequence and head and loops over the other side in
+tiles, as FlashAttention-2 does (arXiv 2307.08691). With clip m, the cost of a tile depends on its offsets:
 
     m = 64, tiles of 64, queries 128-191     keys 0-63: far    64-127, 128-191, 192-255: near    256-319: far
 
-    far     all offsets j - i beyond the clip: one constant row, so one number for each query, and only the sum of its weights
-    near    the relative term is a second product, with rows of the table that lie side by side (see below)
+    far     all offsets j - i are beyond the clip: one encoding for all keys, so one number per query, and for values the sum of
+            the weights
+    near    the relative term is a second product, with consecutive rows of the table (see below)
 
-Inside the band q_i . a(j - i) = turn(q_i, r) . a(j - b), where b is the start of the 128 positions that i lies in, r = i - b:
-the turned query has seen an angle of at most 127 positions, and a(j - b) of all keys of a tile is one block of the table.
-For values it is the other way round: sum_j w_ij a(j - i) = turn(sum_j w_ij a(j - b), -r).
+Inside the band q_i . a(j - i) = turn(q_i, r) . a(j - b), where b is the start of the block of 128 positions that contains i and
+r = i - b: queries are rotated by at most 127 positions, and the a(j - b) of a tile's keys are one block of the table.
+For values it is the reverse: sum_j w_ij a(j - i) = turn(sum_j w_ij a(j - b), -r).
 
-Sizes: ROWS queries and COLUMNS keys of a tile, H head width. Keys far "left" lie before the query, far "right" behind it.
+Sizes: ROWS queries and COLUMNS keys per tile, H head width. Keys far "left" are before the query, far "right" after it.
 """
-# Triton's own types: parameters are pointers, numbers or constants of the compiler.
+# Triton has its own types: parameters are pointers, numbers or compile-time constants.
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators, allow-untyped-calls
 
 import triton
 import triton.language as tl
 
-SPAN = 128  # positions that share a base b; the sizes of tiles divide it
-PER_BATCH = ["tokens", "tiles", "seed_low", "seed_high", "threshold"]  # no kernel of its own for every value of these
+SPAN = 128  # positions that share a base b; must be a multiple of all tile sizes
+PER_BATCH = ["tokens", "tiles", "seed_low", "seed_high", "threshold"]  # no separate kernel for each value of these
 _SPAN = tl.constexpr(SPAN)
 _LOG2E = tl.constexpr(1.4426950408889634)
 
 
 @triton.jit
 def _scramble(x):
-    """High bits that depend on all bits of x (uint32). Constants: hash-prospector's lowbias32."""
+    """Mix x (uint32) so that its high bits depend on all its bits. Constants: hash-prospector's lowbias32."""
     x ^= x >> 16
     x *= 0x7FEB352D
     x ^= x >> 15
@@ -44,28 +45,28 @@ def _mix(x):
 
 @triton.jit
 def _head_keys(seed_low, seed_high, head):
-    """Two numbers (uint32) for a seed and a head, for rows and columns of its weights."""
+    """Return two keys (uint32) for a seed and a head: for the rows and for the columns of its weights."""
     key = _mix(_mix(seed_low.to(tl.uint32) + head.to(tl.uint32) * 0x9E3779B9) ^ seed_high.to(tl.uint32))
     return key, _mix(key + 0x9E3779B9)
 
 
 @triton.jit
 def _kept(row_key, column_key, threshold):
-    """Which weights dropout keeps. Rows and columns were mixed before, so eight instructions a weight are enough."""
+    """Return which weights dropout keeps. Rows and columns are mixed beforehand, so eight instructions per weight suffice."""
     return _scramble(row_key ^ column_key) >= threshold.to(tl.uint32)
 
 
 @triton.jit
 def _turn(x, sin, cos, R: tl.constexpr, H: tl.constexpr):
-    """Pairs (2k, 2k + 1) of x (R, H) turned back by the angles whose sines and cosines are given, (R, H / 2)."""
+    """Rotate the pairs (2k, 2k + 1) of x (R, H) backwards by angles given as sines and cosines (R, H / 2)."""
     even, odd = tl.split(tl.reshape(x, (R, H // 2, 2)))
     return tl.reshape(tl.join(even * cos + odd * sin, odd * cos - even * sin), (R, H))
 
 
 @triton.jit
 def _angles(SMALL, turn, H: tl.constexpr, POLICY: tl.constexpr):
-    """Sines and cosines of a tile's turns, (R, H / 2) each. Another eviction policy makes it another load: one load for the
-    start and the end of a kernel would hold 32 registers in between."""
+    """Load the sines and cosines of a tile's rotations, (R, H / 2) each. Start and end of a kernel pass different eviction
+    policies, which keeps the compiler from merging both loads and occupying 32 registers in between."""
     pair = SMALL + turn[:, None] * H + 2 * tl.arange(0, H // 2)[None, :]
     return tl.load(pair, eviction_policy=POLICY), tl.load(pair + 1, eviction_policy=POLICY)
 
@@ -78,7 +79,7 @@ def _far_rows(SMALL, H: tl.constexpr, POLICY: tl.constexpr):
 
 @triton.jit
 def _load(X, start, local, real, stride, H: tl.constexpr):
-    """Rows start + local of one head, (len(local), H); zeros where not real. The offset of a tile is 64 bits wide."""
+    """Load rows start + local of one head, (len(local), H); zeros where not `real`. The offset of a tile is 64 bits wide."""
     tile = X + tl.cast(start, tl.int64) * stride
     return tl.load(tile + local[:, None] * stride + tl.arange(0, H)[None, :], mask=real[:, None], other=0.0)
 
@@ -91,8 +92,8 @@ def _store(X, value, start, local, real, stride, H: tl.constexpr):
 
 @triton.jit
 def _near(first, length, clip, CLIPPED: tl.constexpr, OWN: tl.constexpr, OTHER: tl.constexpr):
-    """Start and end of the near tiles, OTHER wide, for positions first .. first + OWN - 1. The band is the same seen from a
-    query or from a key; far tiles lie before and behind."""
+    """Return start and end of the near tiles, OTHER wide, for positions first .. first + OWN - 1. The band is symmetric in
+    queries and keys; far tiles are before and after it."""
     if CLIPPED:
         begin = tl.maximum(first - clip, 0) // OTHER * OTHER
         end = tl.cdiv(first + OWN + clip, OTHER) * OTHER
@@ -103,9 +104,9 @@ def _near(first, length, clip, CLIPPED: tl.constexpr, OWN: tl.constexpr, OTHER: 
 
 @triton.jit
 def _far(step, begin, end):
-    """Start of the far tile number `step` and whether it lies to the left: tiles before `begin`, then those from `end` on.
+    """Return the start of far tile number `step`, and whether it is on the left: tiles before `begin`, then those from `end`.
 
-    One loop for both sides: with two more loops in a kernel the compiler spills registers.
+    Both sides share one loop: with two more loops in a kernel the compiler spills registers.
     """
     is_left = step < begin
     return tl.where(is_left, step, step - begin + end), is_left
@@ -119,7 +120,8 @@ def _forward_tiles(
     NEAR: tl.constexpr, CLIPPED: tl.constexpr, DROPOUT: tl.constexpr, PRECISION: tl.constexpr,
     COLUMNS: tl.constexpr, H: tl.constexpr,
 ):  # fmt: skip
-    """Softmax over the near tiles begin .. end, or over all others; `top` is the largest score, `total` the sum of weights."""
+    """Accumulate the softmax over the near tiles begin .. end, or over all others. `top`: the largest score so far; `total`:
+    the sum of weights relative to it."""
     local = tl.arange(0, COLUMNS)
     for step in range(begin if NEAR else 0, end if NEAR else begin + tl.maximum(length - end, 0), COLUMNS):
         if NEAR:
@@ -173,7 +175,7 @@ def forward(
     CLIPPED: tl.constexpr, DROPOUT: tl.constexpr, PRECISION: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, H: tl.constexpr,
 ):  # fmt: skip
-    """Context of one tile of queries, and the logarithm (base 2) of its softmax's sum."""
+    """Compute the context of one tile of queries, and the base-2 logarithm of each row's sum of exponentials."""
     sequence = tl.program_id(0) // tiles
     first = tl.program_id(0) % tiles * ROWS
     head = tl.program_id(1)
@@ -259,7 +261,7 @@ def _query_gradient_tiles(
         else:
             s += tl.where(is_left, q_left, q_right)[:, None]
         p = tl.where(real[None, :], tl.exp2(s * scale - lse[:, None]), 0.0)
-        # The gradient's products come after the scores are done with: fewer tiles in registers at a time.
+        # The gradient's products come once the scores are no longer needed: fewer tiles in registers at a time.
         v = _load(V, start, local, real, stride_v, H)
         dp = tl.dot(g, tl.trans(v), input_precision=PRECISION)
         if NEAR:
@@ -298,10 +300,10 @@ def query_gradient(
     CLIPPED: tl.constexpr, DROPOUT: tl.constexpr, PRECISION: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, H: tl.constexpr,
 ):  # fmt: skip
-    """Gradient of one tile of queries. G is that of the context.
+    """Compute the gradient of one tile of queries. G is the gradient of the context.
 
-    Leaves for `key_value_gradient`: queries and G turned, (T, N, H), and five numbers of each row, (5, N, T): G . context, then
-    the query's and G's products with the far rows.
+    Stores for `key_value_gradient`: rotated queries and rotated G, (T, N, H), and five numbers per row, (5, N, T): G . context,
+    then the query's and G's products with the two far rows.
     """
     sequence = tl.program_id(0) // tiles
     first = tl.program_id(0) % tiles * ROWS
@@ -382,7 +384,7 @@ def _key_value_gradient_tiles(
     NEAR: tl.constexpr, CLIPPED: tl.constexpr, DROPOUT: tl.constexpr, PRECISION: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, H: tl.constexpr,
 ):  # fmt: skip
-    """Scores and weights lie the other way round here, keys by queries: (COLUMNS, ROWS)."""
+    """Scores and weights are transposed here, keys by queries: (COLUMNS, ROWS)."""
     local = tl.arange(0, ROWS)
     for step in range(begin if NEAR else 0, end if NEAR else begin + tl.maximum(length - end, 0), ROWS):
         if NEAR:
@@ -408,7 +410,7 @@ def _key_value_gradient_tiles(
             s += relative
         else:
             s += tl.load(far + query, mask=real, other=0.0)[None, :]
-        lse = tl.load(LSE + query, mask=real, other=float("inf"))  # so rows behind the end have no weight
+        lse = tl.load(LSE + query, mask=real, other=float("inf"))  # rows past the end get no weight
         p = tl.exp2(s * scale - lse[None, :])
         g = _load(G, start, local, real, stride_g, H)
         weight = p
@@ -446,7 +448,7 @@ def key_value_gradient(
     CLIPPED: tl.constexpr, DROPOUT: tl.constexpr, PRECISION: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, H: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of one tile of keys and values, after `query_gradient`. `tiles` counts tiles of keys."""
+    """Compute the gradients of one tile of keys and values, after `query_gradient`. `tiles` counts tiles of keys."""
     sequence = tl.program_id(0) // tiles
     first = tl.program_id(0) % tiles * COLUMNS
     head = tl.program_id(1)

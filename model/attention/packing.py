@@ -1,10 +1,10 @@
-"""Sequences one after another, without padding between them: what linear layers, LayerNorms and dropout see of a batch.
+"""Packing: the tokens of a batch one sequence after another, without padding. All layers work on packed tokens.
 
     padded (2, 5)                     packed (8,)
     今 天 天 气 好                     今 天 天 气 好 他 走 了        lengths (5, 3), starts (0, 5), positions 0 1 2 3 4 0 1 2
     他 走 了 .  .
 
-Shapes: B sequences, L the longest of them, T tokens of all together.
+Shapes: B sequences, L width of the padded batch, T tokens of all sequences.
 """
 
 from collections.abc import Sequence
@@ -18,21 +18,23 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Packing:
-    """Where each sequence of a batch stands among the T tokens."""
+    """The position of each sequence of a batch among its T packed tokens."""
 
     lengths: tuple[int, ...]
-    """(B,), known to the host: who cuts and who launches must not wait for a GPU."""
+    """(B,) tokens per sequence, on the host, so that slicing and kernel launches need not wait for a GPU."""
     width: int
     """L of the padded batch, at least the longest length."""
     device: torch.device
     gaps: Tensor | None = None
-    """(B, L) bool, false where there is no token, of a batch that could not be packed: distances count its gaps."""
+    """(B, L) bool, False at padding, for a batch that cannot be packed because its rows have padding before tokens. Offsets
+    then count the gaps."""
 
     @staticmethod
     def of(attention_mask: Tensor, lengths: Sequence[int] | None = None) -> "Packing":
-        """Of a padded batch (B, L). Rows begin with their tokens; where some do not, all stay as they are, gaps and all.
+        """Return the packing of a padded batch. If some row has padding before a token, nothing is packed: see `gaps`.
 
-        `lengths`, where the caller knows them, spares a GPU the wait for its mask.
+        attention_mask: (B, L) bool, True for tokens
+        lengths: (B,) tokens per row, if the caller knows them; the host then need not wait for a mask on a GPU
         """
         if lengths is None:
             counts = attention_mask.sum(1)
@@ -45,12 +47,12 @@ class Packing:
 
     @staticmethod
     def full(sequences: int, length: int, device: torch.device) -> "Packing":
-        """Of a batch without padding."""
+        """Return the packing of a batch without padding."""
         return Packing((length,) * sequences, length, device)
 
     @cached_property
     def total(self) -> int:
-        """T"""
+        """T, the tokens of all sequences."""
         return sum(self.lengths)
 
     @cached_property
@@ -59,32 +61,32 @@ class Packing:
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
-        """(B,) where each sequence begins."""
+        """(B,) the first packed token of each sequence."""
         return tuple(accumulate(self.lengths, initial=0))[:-1]
 
     @cached_property
     def dense(self) -> bool:
-        """No padding at all: packed and padded are the same memory."""
+        """Whether there is no padding, so that packed and padded tensors are the same memory."""
         return self.total == len(self.lengths) * self.width
 
     @cached_property
     def cu_seqlens(self) -> Tensor:
-        """(B + 1,) int32, beginnings and the end, as kernels of packed sequences take them."""
+        """(B + 1,) int32, the starts and T, as kernels for packed sequences expect them."""
         return torch.tensor([*self.starts, self.total], dtype=torch.int32).to(self.device, non_blocking=True)
 
     @cached_property
     def first(self) -> Tensor:
-        """(B,) int64: the place of [CLS]. A sequence of no tokens has none: it is given some other's."""
+        """(B,) int64, the packed index of each [CLS]. A sequence without tokens gets the index of some other token."""
         return self.cu_seqlens[:-1].long().clamp(max=max(self.total - 1, 0))
 
     @cached_property
     def positions(self) -> Tensor:
-        """(T,) int64, from zero in each sequence."""
+        """(T,) int64, the position of each token in its sequence, from 0."""
         return self.places % self.width
 
     @cached_property
     def places(self) -> Tensor:
-        """(T,) int64: where the tokens stand among the B * L places of the padded batch."""
+        """(T,) int64, the index of each token in the flattened padded batch (B * L)."""
         if self.dense:
             return torch.arange(self.total, device=self.device)
         lengths = torch.tensor(self.lengths, dtype=torch.int64).to(self.device, non_blocking=True)
@@ -92,7 +94,7 @@ class Packing:
         return torch.arange(self.total, device=self.device) + shift.repeat_interleave(lengths, output_size=self.total)
 
     def packed(self, places: Tensor) -> Tensor:
-        """Indices into the B * L padded places as indices into the T packed ones; of padding, some index."""
+        """Convert indices into the flattened padded batch to indices into the packed tokens; for padding, an arbitrary one."""
         if self.dense:
             return places
         return (self.cu_seqlens[places // self.width] + places % self.width).clamp(max=max(self.total - 1, 0))
@@ -103,14 +105,14 @@ class Packing:
         return flat if self.dense else flat.index_select(0, self.places)
 
     def pad(self, packed: Tensor) -> Tensor:
-        """(T, ...) -> (B, L, ...), zeros at padding."""
+        """(T, ...) -> (B, L, ...), zero at padding."""
         shape = (len(self.lengths), self.width, *packed.shape[1:])
         if self.dense:
             return packed.reshape(shape)
         return packed.new_zeros(shape).flatten(0, 1).index_copy(0, self.places, packed).view(shape)
 
     def mask(self) -> Tensor | None:
-        """(B, L) bool, true for tokens; None where there is no padding."""
+        """Return (B, L) bool, True for tokens; None if there is no padding."""
         if self.dense:
             return self.gaps
         lengths = torch.tensor(self.lengths).to(self.device, non_blocking=True)

@@ -1,7 +1,6 @@
-"""The module of a layer: queries, keys and values, and what each position takes from the others."""
+"""Multi-head self-attention of a layer, and the dispatch to one of the implementations."""
 
-# Shape suffixes: T tokens of all sequences, N heads, H head width,
-# D = N * H hidden size.
+# Shape suffixes: T tokens of all sequences, N heads, H head width, D = N * H hidden size.
 
 from torch import Tensor, nn
 
@@ -16,7 +15,7 @@ from model.config import EncoderConfig
 
 
 class SelfAttention(nn.Module):
-    """Queries, keys and values of a layer, and what each position takes from the others."""
+    """Multi-head self-attention: projections to queries, keys and values, and learned relative tables if there are any."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -31,7 +30,7 @@ class SelfAttention(nn.Module):
         self.implementation = "auto"
 
     def forward(self, hidden_TD: Tensor, packing: Packing) -> Tensor:
-        """Context (T, D) of packed sequences."""
+        """Return the context (T, D) of packed sequences."""
         heads = (self.config.num_attention_heads, self.config.head_size)
         q_TNH, k_TNH, v_TNH = (project(hidden_TD).unflatten(-1, heads) for project in (self.query, self.key, self.value))
         relative = Relative(self.config)
@@ -50,11 +49,14 @@ def attend(
     dropout_p: float = 0.0,
     implementation: str = "auto",
 ) -> Tensor:
-    """Context (T, N, H) of packed sequences, by the implementation of this name; RecipeError where it cannot serve."""
+    """Return the context (T, N, H) of packed sequences.
+
+    Raises: RecipeError where the requested implementation cannot be used.
+    """
     clip = relative.clip
     unclipped = clip is None or packing.longest <= clip + 1
-    about = {"unclipped": unclipped, "short": packing.longest <= SHORT, "gaps": packing.gaps is not None}
-    chosen = choose(implementation, q_TNH.device, q_TNH.dtype, relative.config, **about)
+    batch = {"unclipped": unclipped, "short": packing.longest <= SHORT, "gaps": packing.gaps is not None}
+    chosen = choose(implementation, q_TNH.device, q_TNH.dtype, relative.config, **batch)
     if chosen == "eager":
         return attend_eager(q_TNH, k_TNH, v_TNH, packing, relative, dropout_p)
     if chosen == "sdpa":

@@ -1,21 +1,24 @@
-"""NEZHA's attention on packed sequences in one pass over the keys, forward and backward: for GPUs that Triton compiles for.
+"""NEZHA's attention on packed sequences in one pass over the keys, forward and backward, for GPUs that Triton supports.
+
+A first reader can skip this file and kernels.py: eager.py computes the same from the definition.
 
     weight(i, j) = softmax_j(scale * q_i . (k_j + a(j - i)))        context(i) = sum_j dropout(weight(i, j)) (v_j + a(j - i))
-    a(p) = row clip(p, -m, m) + shift of sines and cosines          paper: no clip, shift 0; released: clip m, shift m
+    a(p) = sines and cosines of clip(p, -m, m) + shift              paper: no clip, shift 0; released: clip m, shift m
 
     今天天气好 and 他走了, 12 heads of 64: q, k, v (8, 12, 64), cu_seqlens [0, 5, 8], max_seqlen 5
     context = attend_varlen(q, k, v, cu_seqlens, 5, clip=64, shift=64, dropout_p=0.1, seed=7, scale=0.125)
 
-No (L, L) matrix and no (L, L, H) table is ever in memory: encodings come from a table of some hundred rows that stays in the
-cache, and tiles beyond the clip pay one number a row (model/attention/kernels.py). Products take the type of q; sums and
-softmax are float32. Twice the same call gives the same bits, gradients included: no atomics.
+No (L, L) matrix and no (L, L, H) table is ever in memory: encodings come from a table of a few hundred rows that stays in the
+cache, and a tile beyond the clip costs one number per row (kernels.py). Products use the type of q; sums and softmax are
+float32. Equal calls give equal bits, gradients included: no atomics.
 
-Dropout is a function of (seed, head, row, column), rows and columns counted over all packed tokens; nothing is stored and the
-backward pass computes it again. `kept_weights` gives the same mask to an oracle. Not Triton's Philox: its ten rounds for every
-weight are some hundred integer instructions, ours eight (flash attention shares one Philox call among 16 weights).
+Dropout is a function of (seed, head, row, column), with rows and columns counted over all packed tokens. Nothing is stored: the
+backward pass computes it again, and `kept_weights` computes the same mask in plain PyTorch. Triton's Philox would need ten
+rounds, about a hundred integer instructions, for every weight; this needs eight instructions (flash attention shares one Philox
+call among 16 weights).
 
-Checked through Triton's interpreter and by compiling for compute capability 8.0 and 9.0; not run on a GPU yet. Below 8.0 (V100)
-Triton 3.7 compiles it without tensor cores: slow, use scaled_dot_product_attention there.
+Tested with Triton's interpreter, and compiled for compute capability 8.0 and 9.0; not run on a GPU yet. Below 8.0 (V100) Triton
+3.7 compiles it without tensor cores, which is slow: use scaled_dot_product_attention there.
 
 Shapes: T tokens of all sequences, N heads, H head width (16, 32, 64 or 128).
 """
@@ -36,26 +39,30 @@ DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
 
 class Tiles(NamedTuple):
-    """How a kernel is cut: queries and keys of a tile, warps of a program, tiles in flight."""
+    """The tiling of a kernel."""
 
     rows: int
+    """Queries per tile."""
     columns: int
+    """Keys per tile."""
     warps: int
+    """Warps per program."""
     stages: int
+    """Tiles loaded ahead."""
 
 
 def tiles(kernel: str, clipped: bool, dtype: torch.dtype, width: int) -> Tiles:
-    """A table and not an autotuner: other tiles round otherwise, and a run must be repeatable.
+    """Return the tiling of a kernel. It is a table, not an autotuner: tiles affect rounding, and runs must be reproducible.
 
-    float32 products are exact and run without tensor cores: for checks.
+    float32 is for tests: its products are exact and do not use tensor cores.
     """
     if dtype == torch.float32:
         return Tiles(32, 32, 8, 1) if width <= 64 else Tiles(16, 16, 8, 1)
     return TABLE[kernel, clipped][max(width, 32)]
 
 
-# Compiled for compute capability 9.0 with dropout, these spill no registers at widths 32 and 64, and at 128 few; with 64 keys a
-# tile those with a clip do. Shared memory stays under the 163 KB of compute capability 8.0.
+# Compiled for compute capability 9.0 with dropout, these spill no registers at widths 32 and 64, and few at 128. With a clip,
+# 64 keys per tile would spill. Shared memory stays below the 163 KB of compute capability 8.0.
 TABLE = {
     ("forward", False): {32: Tiles(64, 64, 4, 2), 64: Tiles(128, 64, 8, 2), 128: Tiles(64, 64, 8, 2)},
     ("forward", True): {32: Tiles(64, 64, 4, 3), 64: Tiles(64, 32, 4, 3), 128: Tiles(64, 32, 8, 2)},
@@ -67,7 +74,7 @@ TABLE = {
 
 
 def supports(width: int, dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether `attend_varlen` takes heads of this width and type on this device, and at a good speed."""
+    """Return whether `attend_varlen` supports heads of this width and type on this device, at a good speed."""
     fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0) and dtype != torch.float32
     return width in WIDTHS and dtype in DTYPES and fast
 
@@ -85,13 +92,14 @@ def attend_varlen(
     seed: int,
     scale: float,
 ) -> Tensor:
-    """Context (T, N, H) of packed sequences; no position sees another sequence.
+    """Return the context (T, N, H) of packed sequences; each token attends to its own sequence only.
 
-    q, k, v: (T, N, H), one type of float16, bfloat16 or float32; parts of one (T, 3, N, H) projection are fine.
-    cu_seqlens: (B + 1,), starts of the sequences and, last, T: every token belongs to one.
-    max_seqlen: at least the longest sequence; longer ones would be cut without a word.
-    seed: 0 <= seed < 2**63, another for each layer and step; whoever recomputes the layer must give the same again.
-    Raises ValueError for what the kernels do not take.
+    q, k, v: (T, N, H), all float16, bfloat16 or float32; views of one (T, 3, N, H) projection are fine
+    cu_seqlens: (B + 1,), the start of each sequence, then T; every token belongs to a sequence
+    max_seqlen: at least the longest sequence; longer ones would be truncated silently
+    seed: 0 <= seed < 2**63, different for each layer and step; recomputing a layer needs the same seed
+
+    Raises: ValueError for what the kernels do not support.
     """
     if q.shape[-1] not in WIDTHS or q.dtype not in DTYPES:
         raise ValueError(f"no Triton attention for heads of width {q.shape[-1]} in {q.dtype}: widths {WIDTHS}, types {DTYPES}")
@@ -100,7 +108,7 @@ def attend_varlen(
     if not 0.0 <= dropout_p < 1.0:
         raise ValueError(f"dropout {dropout_p} is not in [0, 1)")
     if clip is not None and max_seqlen <= clip + 1:
-        clip = None  # no pair is that far apart, and the kernels without a clip are quicker
+        clip = None  # no pair is that far apart, and the kernels without a clip are faster
     context: Tensor = _Attention.apply(  # type: ignore[no-untyped-call]
         q, k, v, cu_seqlens.to(torch.int32), max_seqlen, clip, shift, dropout_p, seed, scale
     )
@@ -124,7 +132,7 @@ class _Attention(torch.autograd.Function):
         return *_backward(gradients[0], q, k, v, starts, context, lse, *ctx.settings), *[None] * 7
 
 
-# Both passes are operators of their own, so torch.compile takes a layer in one token and does not look inside.
+# Both passes are custom operators, which torch.compile treats as opaque: a layer compiles in one piece.
 @torch.library.custom_op("nezha::attend_varlen", mutates_args=())
 def _forward(
     q: Tensor, k: Tensor, v: Tensor, starts: Tensor, longest: int, clip: int | None, shift: int,
@@ -175,7 +183,7 @@ def _backward_shapes(gradient: Tensor, q: Tensor, *_: Any) -> tuple[Tensor, Tens
 
 
 class _Launch:
-    """What all kernels are given alike."""
+    """The arguments that all kernels share; calling it launches a kernel."""
 
     def __init__(
         self, q: Tensor, k: Tensor, v: Tensor, starts: Tensor, longest: int, clip: int | None,
@@ -190,7 +198,7 @@ class _Launch:
         self.constants = {
             "CLIPPED": clip is not None,
             "DROPOUT": dropout_p > 0.0,
-            "PRECISION": "ieee" if q.dtype == torch.float32 else "tf32",  # says nothing where q is 16 bits wide
+            "PRECISION": "ieee" if q.dtype == torch.float32 else "tf32",  # without effect where q is 16 bits wide
             "H": self.width,
         }
 
@@ -207,8 +215,8 @@ class _Launch:
 
 
 def _reach(clip: int | None, longest: int) -> int:
-    """Rows that the table must have on either side of offset 0: what near tiles touch, with their margins."""
-    # A power of two: one table for many batches.
+    """Return the rows that the table needs on either side of offset 0: those that near tiles touch, with their margins."""
+    # A power of two, so that many batches share one table.
     return (triton.next_power_of_2(max(longest, 1)) if clip is None else clip) + 3 * kernels.SPAN
 
 
@@ -216,10 +224,12 @@ def _reach(clip: int | None, longest: int) -> int:
 def _tables(
     reach: int, width: int, clip: int | None, shift: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Encodings of offsets -reach .. reach, the view starting at offset 0; and sines and cosines of the SPAN first positions,
-    then the two far rows, in float32. Angles are float64 until the end, whatever the offset.
+    """Return two tables, computed with float64 angles.
+
+    near: (reach + 1, H) in `dtype`, encodings from offset 0 on; rows of offsets from -reach lie in memory before it
+    small: (SPAN + 2, H) float32, sines and cosines of the first SPAN positions, then the two far rows
     """
-    with torch.inference_mode(False):  # tables first made during inference must still serve training
+    with torch.inference_mode(False):  # tables first created during inference must be usable in training
         near = sinusoids(torch.arange(-reach, reach + 1, dtype=torch.float64) + shift, width)
         far = torch.tensor([shift - (clip or 0), shift + (clip or 0)], dtype=torch.float64)
         small = sinusoids(torch.cat((torch.arange(kernels.SPAN, dtype=torch.float64), far)), width)
@@ -231,7 +241,7 @@ def _dense_rows(x: Tensor) -> Tensor:
 
 
 def _signed(word: int) -> int:
-    """The 32 low bits as a signed number: Triton's type of an integer depends on its size, and so would the kernel."""
+    """Return the low 32 bits as a signed number. Triton chooses an integer's type, and so a kernel, by its size."""
     return (word & 0xFFFFFFFF) - ((word & 0x80000000) << 1)
 
 
@@ -240,9 +250,9 @@ def _threshold(dropout_p: float) -> int:
 
 
 def kept_weights(seed: int, heads: int, rows: Tensor, columns: Tensor, dropout_p: float) -> Tensor:
-    """The dropout of `attend_varlen` in plain PyTorch: (N, rows, columns) bool, for tests and oracles.
+    """Return the dropout mask of `attend_varlen` in plain PyTorch, (N, rows, columns) bool, for tests.
 
-    rows and columns: positions among all packed tokens, int64. A weight that is kept is divided by 1 - dropout_p.
+    rows, columns: int64 positions among all packed tokens. Kept weights are divided by 1 - dropout_p.
     """
     head = torch.arange(heads, device=rows.device)
     key = _mix(_mix(((seed & 0xFFFFFFFF) + head * 0x9E3779B9) & 0xFFFFFFFF) ^ (seed >> 32 & 0xFFFFFFFF))
@@ -252,7 +262,7 @@ def kept_weights(seed: int, heads: int, rows: Tensor, columns: Tensor, dropout_p
 
 
 def _scramble(x: Tensor) -> Tensor:
-    """lowbias32 without its last step, on 32 bits held in int64; the kernels do the same in uint32."""
+    """lowbias32 without its last step, on 32-bit numbers in int64; the kernels do the same in uint32."""
     x = _times(x ^ (x >> 16), 0x7FEB352D)
     return _times(x ^ (x >> 15), 0x846CA68B)
 
@@ -263,5 +273,5 @@ def _mix(x: Tensor) -> Tensor:
 
 
 def _times(x: Tensor, factor: int) -> Tensor:
-    """x * factor modulo 2**32, in halves so that int64 does not overflow."""
+    """Return x * factor modulo 2**32, computed in halves so that int64 does not overflow."""
     return (x * (factor & 0xFFFF) + ((x * (factor >> 16) & 0xFFFF) << 16)) & 0xFFFFFFFF
