@@ -4,7 +4,7 @@
     wiki/           '''柏林'''是[[德國]]首都。  ->  柏林是德国首都。                       pages of a dump
     cleaning/       国家主席在北京会见外宾。                                           no markup, no invisible characters
     documents/      id 7f3a..., 12 characters, chinese_share 0.92                      stage: Parquet, sorted by id
-    dedup/          kept                                                               stages: filters, duplicates, contamination
+    dedup/          kept                                                             stages: filters, duplicates, contamination
     tokenization/   国家|主席|在|北京|会见|外宾|。  ->  国 家 主 席 在 北 京 会 见 外 宾 。    stages: vocabulary, tokens
     examples/       [CLS] 国 家 主 席 在 [MASK] [MASK] 会 见 外 宾 。 [SEP] ...          stage: Arrow shards of masked pairs
     checks/         verify: files on disk against the rules of their stage

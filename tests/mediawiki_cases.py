@@ -1,4 +1,4 @@
-"""Reads MediaWiki's parser tests (parserTests.txt) and makes the visible text of their HTML comparable with ours.
+"""Read MediaWiki's parser tests (parserTests.txt) and make the visible text of their HTML comparable with ours.
 
     case = Case(name="Nested using of manual convert syntax", options={"language": "zh", "variant": "zh-hk"},
                 wikitext="Nested: -{zh-hans:Hi ...}-!", html="<p>Nested: Hello Hong Kong!\n</p>")
@@ -35,7 +35,7 @@ class Case:
 
 
 def cases(path: Path) -> list[Case]:
-    """All tests of a file in its order; articles, hooks and comments are passed over."""
+    """All tests of a file in its order; articles, hooks and comments are skipped."""
     result = []
     sections: dict[str, str] = {}
     parts = _SECTION.split(path.read_text(encoding="utf-8"))
@@ -53,6 +53,6 @@ def cases(path: Path) -> list[Case]:
 
 
 def visible(markup: str) -> str:
-    """The text of HTML without tags, entities decoded, each run of white space one space: layout is not compared."""
+    """The text of HTML without tags, entities decoded, each run of white space one space: spacing is not compared."""
     text = re.sub(r"<(style|script)\b.*?</\1>|<span class=\"mw-editsection\">.*?</span></span>", "", markup, flags=re.DOTALL)
     return " ".join(html.unescape(re.sub(r"<[^>]*>", "", text)).split())

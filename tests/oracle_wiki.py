@@ -1,4 +1,4 @@
-"""MediaWiki itself as the judge: it writes the dump that we read, and renders the pages that we make prose of.
+"""MediaWiki as the reference: it writes the dump that we read, and renders the pages that we convert to prose.
 
 Run by hand, `make test-oracle`, where Debian's packages mediawiki, php-cli and php-sqlite3 are installed (MediaWiki 1.39); the
 name of this file keeps it out of `make test`. A wiki in Chinese is set up in a temporary folder; templates of zhwiki that carry
@@ -118,7 +118,7 @@ class Wiki:
         return path.read_bytes()
 
     def visible(self, title: str, text: str) -> str:
-        """What a reader of zh-cn sees in paragraphs and lists, a block a line, without the sections that we leave out."""
+        """What a reader of zh-cn sees in paragraphs and lists, a block a line, without the sections that we drop."""
         tree = LexborHTMLParser(self.maintain("parse", "--title", title, stdin=text))
         for node in tree.css("table, #toc, .reference, .mw-references-wrap, .thumb, .gallery, style, script"):
             node.decompose()
@@ -179,12 +179,12 @@ def _prose(wiki: Wiki, tmp_path: Path, title: str) -> str:
     return record.text
 
 
-def _shares(prose: str, truth: str) -> tuple[float, float, list[str]]:
-    """Of 8-grams of letters: the share of the truth that we have, the share of ours that is true, and lines not all had."""
+def _recall_and_precision(prose: str, truth: str) -> tuple[float, float, list[str]]:
+    """Recall and precision of our 8-grams of letters, and the lines that are not fully recalled."""
 
     def grams(text: str) -> set[str]:
-        letters = "".join(filter(str.isalnum, text))
-        return {letters[start : start + 8] for start in range(len(letters) - 7)}
+        characters = "".join(filter(str.isalnum, text))
+        return {characters[start : start + 8] for start in range(len(characters) - 7)}
 
     ours, theirs = grams(prose), grams(truth)
     lost = [
@@ -219,7 +219,7 @@ def test_our_own_page_reads_as_mediawiki_shows_it(wiki: Wiki, tmp_path: Path) ->
     wiki.bring_in([Draft("快速網路", OWN), *_template_drafts(OWN)])
     truth = wiki.visible("快速網路", OWN)
     prose = _prose(wiki, tmp_path, "快速網路")
-    kept, true, lost = _shares(prose, truth)
+    kept, true, lost = _recall_and_precision(prose, truth)
     print(f"\n{kept:.1%} of what is shown is kept, {true:.1%} of what is kept is shown\n{truth}\n---\n{prose}")
     assert kept > 0.99, lost
     assert true > 0.99
@@ -232,7 +232,7 @@ def test_the_real_page_reads_as_mediawiki_shows_it(wiki: Wiki, tmp_path: Path) -
     wiki.bring_in([Draft(page.title, page.text), *_template_drafts(page.text)])
     truth = wiki.visible(page.title, page.text)
     prose = _prose(wiki, tmp_path, page.title)
-    kept, true, lost = _shares(prose, truth)
+    kept, true, lost = _recall_and_precision(prose, truth)
     print(f"\n{kept:.2%} of what is shown is kept, {true:.2%} of what is kept is shown; lines with losses:\n" + "\n".join(lost))
     assert kept > 0.99, lost
     assert true > 0.99

@@ -34,7 +34,7 @@ def read(
 
 
 def read_data(path: Path, data: bytes, *cuts: int, kind: Kind = "text", **more: Any) -> Found:
-    """The records of a file with these bytes that is named `f`, read in tokens."""
+    """The records of a file with these bytes that is named `f`, read in the ranges between `cuts`."""
     path.write_bytes(data)
     edges = [0, *cuts, None]
     tasks = [ReadTask(str(path), "f", start or 0, end, n) for n, (start, end) in enumerate(pairwise(edges))]

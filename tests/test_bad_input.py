@@ -1,4 +1,4 @@
-"""Input that cannot be used: one line that says what to do and exit code 2, or the rest is read and what is lost is counted."""
+"""Unusable input: a one-line message and exit code 2, or the rest is read and the loss is counted."""
 
 import bz2
 import codecs
@@ -123,8 +123,8 @@ def test_what_cannot_be_used_is_refused_in_one_line(
     tmp_path: Path, vocab: Path, kind: str, files: dict[str, bytes], message: str
 ) -> None:
     folder = written(tmp_path / "in", files)
-    told = refused(prepare("--corpus", kind, "--input", folder, "--vocab", vocab, output=tmp_path / "out"))
-    assert message in told and len(told) < 600
+    message_line = refused(prepare("--corpus", kind, "--input", folder, "--vocab", vocab, output=tmp_path / "out"))
+    assert message in message_line and len(message_line) < 600
     assert not [*tmp_path.glob("out/documents*/manifest.json"), *tmp_path.glob("out/shards*"), *tmp_path.glob("out/data.json")]
 
 
@@ -133,7 +133,7 @@ READ: list[tuple[str, dict[str, bytes], dict[str, Any], dict[str, int], int]] = 
     ("a line of GBK", {"a.jsonl": LINES + '{"content": "北京"}\n'.encode("gbk")}, {"max_bad_ratio": 0.05}, {"not UTF-8": 1}, 60),
     ("marks", {"a.jsonl": codecs.BOM_UTF8 + LINES, "b.txt": codecs.BOM_UTF8 + PLAIN.encode()}, {}, {}, 120),
     ("UTF-16", {"a.jsonl": LINES.decode().encode("utf-16"), "b.txt": PLAIN.encode("utf-16")}, {}, {}, 120),
-    ("UTF-16, big end first, told", {"a.txt": PLAIN.encode("utf-16-be")}, {"encoding": "utf-16"}, {}, 60),
+    ("UTF-16, big-endian, declared", {"a.txt": PLAIN.encode("utf-16-be")}, {"encoding": "utf-16"}, {}, 60),
     ("lines cut", {"a.jsonl": LINES[:-9]}, {"max_bad_ratio": 0.05}, {"cut short: the file ends in it": 1}, 59),
     ("brackets never closed", {"a.jsonl": LINES + b"[" * 200_000 + b"\n"}, {"max_bad_ratio": 0.05}, {"not JSON": 1}, 60),
     ("many layouts", {"a.jsonl": LINES, "b/c.txt": PLAIN.encode(), "d.json": ARRAY, "e": TABLE, "f.txt": b""}, {}, {}, 240),
@@ -154,8 +154,8 @@ def test_what_can_be_read_is_read_and_the_rest_is_counted(
 @pytest.mark.parametrize("data", [PLAIN.encode(), LINES])
 def test_utf_8_that_is_said_to_be_utf_16_is_refused(tmp_path: Path, data: bytes) -> None:
     folder = written(tmp_path / "in", {"a.txt": data})
-    told = refused(prepare("--corpus", "news", "--input", folder, "--encoding", "utf-16", output=tmp_path / "out"))
-    assert told.endswith("a.txt: UTF-8, not UTF-16; leave the encoding at auto")
+    message_line = refused(prepare("--corpus", "news", "--input", folder, "--encoding", "utf-16", output=tmp_path / "out"))
+    assert message_line.endswith("a.txt: UTF-8, not UTF-16; leave the encoding at auto")
 
 
 def test_an_index_that_does_not_fit_its_dump_changes_nothing(tmp_path: Path) -> None:
@@ -183,18 +183,18 @@ def test_pages_that_no_parser_can_do_cost_themselves(tmp_path: Path) -> None:
 def test_no_document_left_after_the_filters_tells_which_and_how_many(tmp_path: Path) -> None:
     english = "Nothing in this document is written in Chinese, not a single word of it."
     folder = written(tmp_path / "in", {"a.txt": "\n\n".join(["短。", english, "也短。"]).encode()})
-    told = refused(prepare("--corpus", "text", "--input", folder, output=tmp_path / "out"))
-    assert "all 3 documents are dropped (" in told and "too_short 2" in told and "[filters]" in told
-    assert manifest(tmp_path / "out", "documents_text")["counts"]["kept"] == 3, "reading is not done again with other filters"
+    message_line = refused(prepare("--corpus", "text", "--input", folder, output=tmp_path / "out"))
+    assert "all 3 documents are dropped (" in message_line and "too_short 2" in message_line and "[filters]" in message_line
+    assert manifest(tmp_path / "out", "documents_text")["counts"]["kept"] == 3, "other filters must not read the input again"
 
 
 def test_max_bad_raised_goes_on_without_reading_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = written(tmp_path / "in", {"a.jsonl": LINES + b'{"content": "\xff"}\n'})
     arguments = ("--corpus", "news", "--input", folder)
-    told = refused(prepare(*arguments, output=tmp_path / "out"))
-    listed = Path(told.partition("they are listed in ")[2].partition(": mend")[0])
+    message_line = refused(prepare(*arguments, output=tmp_path / "out"))
+    listed = Path(message_line.partition("they are listed in ")[2].partition(": fix")[0])
     assert json.loads(listed.read_text())["reason"] == "not UTF-8"
-    monkeypatch.setattr(clean_part.ReadDocuments, "__call__", None)  # whoever reads again fails
+    monkeypatch.setattr(clean_part.ReadDocuments, "__call__", None)  # any second read would fail
     done = prepare(*arguments, "--max-bad-ratio", "2%", output=tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert "60 of 61 records, 1 unreadable" in done.stderr
@@ -204,7 +204,7 @@ LATE: list[tuple[tuple[str, ...], bytes | None, str]] = [
     (("--vocab", "{file}"), None, "not found"),
     (("--vocab", "{file}"), "\n".join(PIECES[:4] + PIECES[5:]).encode(), "lacks [MASK]"),
     (("--vocab", "{file}"), "\n".join(PIECES).encode("utf-16"), "line 1 is not UTF-8"),
-    (("--vocab", "{file}"), "\n".join([*PIECES, "学"]).encode(), "'学' stands on lines"),
+    (("--vocab", "{file}"), "\n".join([*PIECES, "学"]).encode(), "'学' is on lines"),
     (("--vocab", "{file}"), b"", "is empty"),
     (("--set", "dedup.withdrawn={file}"), None, "not found"),
     (("--set", "dedup.withdrawn={file}"), b"0a4f00c1b2d4e3f9\nnonsense\n", "line 2: 'nonsense' is not a document id"),
@@ -228,10 +228,10 @@ def test_what_is_needed_late_is_looked_at_first(
         file.write_bytes(content)
     named = [option.format(file=file) for option in options]
     assert message in refused(prepare("--corpus", "news", "--input", folder, *named, output=tmp_path / "out"))
-    assert not (tmp_path / "out").exists(), "something was read before"
+    assert not (tmp_path / "out").exists(), "input was read before the check"
 
 
-def test_an_input_that_is_missing_in_a_later_source_is_told_first(tmp_path: Path) -> None:
+def test_an_input_that_is_missing_in_a_later_source_is_reported_first(tmp_path: Path) -> None:
     first, second = written(tmp_path / "in", {"a.jsonl": LINES}), tmp_path / "none"
     recipe = tmp_path / "two.toml"
     tables = (f'[[source]]\nname = "{name}"\nkind = "news"\ninput = ["{url}"]\n' for name, url in (("a", first), ("b", second)))
@@ -244,15 +244,17 @@ def test_an_input_that_is_missing_in_a_later_source_is_told_first(tmp_path: Path
 def test_a_segmenter_that_fails_at_work_is_one_line(tmp_path: Path, vocab: Path, segmenter: str) -> None:
     folder = written(tmp_path / "in", {"a.txt": TEXTS[0].encode()})
     named = ("--vocab", vocab, "--set", f"words.segmenter={segmenter}")
-    told = refused(prepare("--corpus", "text", "--input", folder, *named, output=tmp_path / "out"))
-    assert told.startswith(f"segmenter {segmenter}: fails at a list of ") and "TypeError" in told
+    message_line = refused(prepare("--corpus", "text", "--input", folder, *named, output=tmp_path / "out"))
+    assert message_line.startswith(f"segmenter {segmenter}: fails on a list of ") and "TypeError" in message_line
 
 
 def test_a_vocabulary_of_another_language_is_refused(tmp_path: Path) -> None:
     folder = written(tmp_path / "in", {"a.txt": PLAIN.encode(), "vocab.bin": b""})
     (tmp_path / "vocab.txt").write_text("\n".join([*PIECES[:5], "hello", "##s", "。"]) + "\n")
-    told = refused(prepare("--corpus", "text", "--input", folder, "--vocab", tmp_path / "vocab.txt", output=tmp_path / "out"))
-    assert "tokens are [UNK], the vocabulary lacks most of this text" in told
+    message_line = refused(
+        prepare("--corpus", "text", "--input", folder, "--vocab", tmp_path / "vocab.txt", output=tmp_path / "out")
+    )
+    assert "tokens are [UNK], the vocabulary lacks most of this text" in message_line
     assert not [*tmp_path.glob("out/tokens*/manifest.json")]
 
 
@@ -302,7 +304,7 @@ def test_links_to_files_are_read_as_files(tmp_path: Path) -> None:
     snapshot = written(tmp_path / "snapshot", {"deep/c.txt": TEXTS[0].encode()})
     (snapshot / "a.jsonl").symlink_to(folder / "0a1b")
     (snapshot / "deep" / "b.txt").symlink_to("../../blobs/2c3d")
-    (snapshot / "again").symlink_to("deep")  # read already, under its own name
+    (snapshot / "again").symlink_to("deep")  # already read under its own name
     (snapshot / "loop").symlink_to(".")
     for named in (snapshot, snapshot / "**" / "[a-c].*"):
         files = inputs.expand([str(named)])
@@ -339,5 +341,5 @@ def test_an_input_that_is_named_twice_is_refused(tmp_path: Path) -> None:
 def test_remote_workers_are_given_no_local_list(tmp_path: Path, setting: str) -> None:
     named = ("--corpus", "news", "--input", "s3://bucket/news", "--set", setting.format(tmp=tmp_path))
     entity = ("--set", "masking.policy=entity") if "phrases" in setting else ()
-    told = refused(prepare(*named, *entity, "--runner", "flink", output="s3://bucket/out"))
-    assert f"its workers cannot see the local path {tmp_path}/words.txt" in told
+    message_line = refused(prepare(*named, *entity, "--runner", "flink", output="s3://bucket/out"))
+    assert f"its workers cannot see the local path {tmp_path}/words.txt" in message_line

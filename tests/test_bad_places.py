@@ -1,4 +1,4 @@
-"""Places that cannot be used, and runs that are stopped: one line, nothing that looks whole, and the next run ends the same."""
+"""Unusable locations and interrupted runs: a one-line message, no half-written files, and the next run ends the same."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ STOPPED = "Stopped. Run the same command again to go on: finished parts are kept
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `news`, the input, and `out`, what a run that nothing happened to wrote."""
+    """A folder with `news`, the input, and `out`, the output of an undisturbed run."""
     folder = tmp_path_factory.mktemp("whole")
     corpus.write_news(folder / "news", 400)
     assert prepare("--corpus", "news", "--input", folder / "news", output=folder / "out").exit_code == 0
@@ -42,7 +42,7 @@ def command(whole: Path, output: Path, *more: str) -> list[str]:
 
 
 def goes_on(whole: Path, output: Path) -> None:
-    """The next run ends with the bytes of a run that nothing happened to."""
+    """The next run ends with the bytes of an undisturbed run."""
     done = prepare("--corpus", "news", "--input", whole / "news", output=output)
     assert done.exit_code == 0, done.output
     assert digests(output) == digests(whole / "out")
@@ -103,7 +103,7 @@ def test_a_place_that_may_not_be_used_is_one_line(tmp_path: Path, what: str) -> 
     corpus.write_news(tmp_path / "news", 9)
     (tmp_path / "out").mkdir()
     (tmp_path / what).chmod(0o000)
-    # The super-user may do anything: without these two rights it is a user like others.
+    # Root may read anything; without these two capabilities it is an ordinary user.
     without = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
     try:
         done = subprocess.run([*without, *command(tmp_path, tmp_path / "out")], cwd=ROOT, capture_output=True, text=True)
@@ -120,7 +120,7 @@ def test_a_place_that_may_not_be_used_is_one_line(tmp_path: Path, what: str) -> 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_error_of_a_task_is_all_that_is_said(tmp_path: Path, workers: int) -> None:
-    """In a process of its own: what Beam writes goes past a test's own capture."""
+    """In a separate process: pytest cannot capture what Beam writes."""
     (tmp_path / "news").mkdir()
     (tmp_path / "news/a.jsonl").write_bytes(b"\x1f\x8b\x08" + bytes(100))
     arguments = command(tmp_path, tmp_path / "out", "--workers", str(workers))
@@ -131,19 +131,19 @@ def test_the_error_of_a_task_is_all_that_is_said(tmp_path: Path, workers: int) -
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("begun", ["documents_news-*/work-*", pytest.param("tokens_news-*/work-*", marks=pytest.mark.slow)])
-def test_ctrl_c_ends_the_run_at_once_and_the_next_goes_on(tmp_path: Path, whole: Path, begun: str, workers: int) -> None:
+@pytest.mark.parametrize("started", ["documents_news-*/work-*", pytest.param("tokens_news-*/work-*", marks=pytest.mark.slow)])
+def test_ctrl_c_ends_the_run_at_once_and_the_next_resumes(tmp_path: Path, whole: Path, started: str, workers: int) -> None:
     output = tmp_path / "out"
     arguments = command(whole, output, "--workers", str(workers))
     run = subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    while not list(output.glob(begun)):
+    while not list(output.glob(started)):
         assert run.poll() is None
         time.sleep(0.005)
-    os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to all of them
-    _, told = run.communicate(timeout=60)
-    assert run.returncode == 130, told
-    assert told.splitlines()[-1] == STOPPED
-    assert all(line.startswith("[") for line in told.splitlines()[:-2]), told
+    os.killpg(run.pid, signal.SIGINT)  # to the whole group, as a terminal does
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130, errors
+    assert errors.splitlines()[-1] == STOPPED
+    assert all(line.startswith("[") for line in errors.splitlines()[:-2]), errors
     assert not (output / "data.json").exists()
     goes_on(whole, output)
 
@@ -168,9 +168,9 @@ def test_a_second_run_into_the_same_output_is_refused_while_the_first_is_at_work
     output = tmp_path / "out"
     (first,) = (path.name for path in (whole / "out").glob("documents_news-*"))
     with storage.locked(str(output / f".{first}.lock")):
-        told = refused(prepare("--corpus", "news", "--input", whole / "news", output=output))
-        assert told.startswith(f"{output}: another run is working here (process {os.getpid()} on ")
-        assert told.endswith("; wait until it is done, or choose another --output")
+        message = refused(prepare("--corpus", "news", "--input", whole / "news", output=output))
+        assert message.startswith(f"{output}: another run is working here (process {os.getpid()} on ")
+        assert message.endswith("; wait until it is done, or choose another --output")
     goes_on(whole, output)
 
 
@@ -180,10 +180,10 @@ def test_a_second_run_into_the_same_output_is_refused_while_the_first_is_at_work
 def test_two_runs_into_the_same_output_at_the_same_time_leave_what_one_does(tmp_path: Path, whole: Path, workers: int) -> None:
     arguments = command(whole, tmp_path / "out", "--workers", str(workers))
     runs = [subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [run.communicate()[1] for run in runs]
-    assert 0 in [run.returncode for run in runs], told
-    for run, said in zip(runs, told, strict=True):
-        assert run.returncode == 0 or (run.returncode == 2 and "another run is working here" in said.splitlines()[-1])
+    outputs = [run.communicate()[1] for run in runs]
+    assert 0 in [run.returncode for run in runs], outputs
+    for run, errors in zip(runs, outputs, strict=True):
+        assert run.returncode == 0 or (run.returncode == 2 and "another run is working here" in errors.splitlines()[-1])
     goes_on(whole, tmp_path / "out")
 
 
@@ -193,7 +193,7 @@ def test_what_a_killed_run_left_is_gone_when_its_stage_is_done(tmp_path: Path) -
     (folder / "work-1").mkdir(parents=True)
     (folder / "work-1" / "map-0.json").touch()
     (folder / ".part-00000.parquet.0a1b2c3d.tmp").touch()
-    (tmp_path / f".{stage.folder}.lock").write_text("process 1 on another")  # nobody holds it
+    (tmp_path / f".{stage.folder}.lock").write_text("process 1 on another")  # the lock is not held
     stages.run(str(tmp_path), stage, lambda _: {"files": []})
     assert sorted(os.listdir(folder)) == ["manifest.json", "run.json"]
     assert os.listdir(tmp_path) == [stage.folder]

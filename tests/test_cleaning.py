@@ -1,4 +1,4 @@
-"""Cleaning: what goes, and that nothing else does."""
+"""Cleaning: what is removed, and that nothing else is."""
 
 import importlib
 import json
@@ -158,7 +158,7 @@ def test_text_among_unclosed_tags_is_kept_in_its_order(parts: list[str]) -> None
     "html", ["<script>" * 30_000, "<style>" * 30_000, "<!--" * 60_000, "<p '" * 60_000, "<a b=\"'" * 30_000]
 )
 def test_many_unclosed_tags_take_time_in_proportion(html: str) -> None:
-    """A search to the end for each of them would hang here."""
+    """A search to the end for each of them would hang."""
     assert clean(html + "中文", markup=True)[0].endswith("中文")
 
 
@@ -215,7 +215,7 @@ def test_boilerplate_lines_go(line: str) -> None:
 
 
 def first_signs(parsed: Any) -> tuple[set[str], bool]:
-    """The signs that a match of a parsed regular expression can begin with, and whether it can be empty."""
+    """The characters that a match of a parsed regular expression can start with, and whether it can be empty."""
     signs: set[str] = set()
     for operation, argument in parsed:
         name, empty = str(operation), False
@@ -239,7 +239,7 @@ def first_signs(parsed: Any) -> tuple[set[str], bool]:
 
 
 def test_lines_are_tried_that_begin_as_a_form_can() -> None:
-    """A sign missing from the list that lines are tried by would keep a form from ever being found."""
+    """A character missing from the list of first characters would keep a form from ever matching."""
     parse = importlib.import_module("re._parser").parse
     for line, form in FORMS:
         signs, empty = first_signs(parse(form))
@@ -297,7 +297,7 @@ def test_rulers_go(line: str) -> None:
     ],
 )
 def test_long_lines_take_time_in_proportion(line: str) -> None:
-    """A form that went back and forth would hang here."""
+    """A form that backtracks would hang."""
     assert clean(line)[0] == line.strip()
 
 
@@ -323,7 +323,7 @@ def test_html_of_real_news_goes_and_its_characters_stay() -> None:
     for content in contents:
         text, _ = clean(content, markup=True)
         assert "<p>" not in text and "</" not in text and "&nbsp;" not in text
-        assert chinese(text) == chinese(content), "a Chinese character was lost or made"
+        assert chinese(text) == chinese(content), "a Chinese character was lost or added"
         assert text.count("\n") + 1 >= len([part for part in content.split("</p>") if strip_markup(part).strip()])
 
 
@@ -340,4 +340,4 @@ def test_boilerplate_of_real_text() -> None:
     kept = without_boilerplate(text)[0]
     gone = set(text.split("\n")) - set(kept.split("\n"))
     assert {"文章来源：现代快报", "【编辑:王忠会】", "如需转载请注明作者及出处。"} <= gone
-    assert len(gone) < 12, "prose went"
+    assert len(gone) < 12, "prose was removed"

@@ -1,4 +1,4 @@
-"""The embedded corpus, and the honesty of its tasks: nothing that is scored on is trained on."""
+"""The embedded corpus and its evaluation tasks: no held-out text is trained on."""
 
 from collections import Counter
 from pathlib import Path
@@ -25,7 +25,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def pretraining(root: str) -> dict[str, Finished]:
-    """The documents stages of both parts."""
+    """The stage `documents` of both parts."""
     return {part: documents(SourceConfig(name=part, kind="demo", input=(part,)), root) for part in demo.PARTS}
 
 
@@ -59,7 +59,7 @@ def tagged(tasks: Finished, split: str) -> list[list[tuple[str, str]]]:
 
 
 def scored(tasks: Finished) -> list[str]:
-    """Every text of the files that tasks are scored on."""
+    """All texts of the evaluation files."""
     of_reviews = [text for split in demo.HELD_OUT for _, text in reviews(tasks, split)]
     return of_reviews + ["".join(c for c, _ in sentence) for split in demo.HELD_OUT for sentence in tagged(tasks, split)]
 
@@ -96,7 +96,7 @@ def test_every_scored_text_is_from_a_document_that_was_split_off(tasks: Finished
 
 def test_splits_of_a_task_share_no_review(tasks: Finished) -> None:
     counts = Counter(fingerprint(text) for split in ("train", "dev", "test") for _, text in reviews(tasks, split))
-    assert set(counts.values()) == {1}, "a review stands twice"
+    assert set(counts.values()) == {1}, "a review occurs twice"
 
 
 def test_what_is_kept_out_is_counted(pretraining: dict[str, Finished]) -> None:
@@ -127,7 +127,7 @@ def test_tags_are_well_formed(tasks: Finished) -> None:
             before = "O"
             for character, tag in sentence:
                 assert len(character) == 1 and tag in allowed
-                assert not tag.startswith("I-") or before[2:] == tag[2:], "an I- that follows no entity of its kind"
+                assert not tag.startswith("I-") or before[2:] == tag[2:], "an I- tag without an entity of its kind before it"
                 before = tag
 
 

@@ -1,4 +1,4 @@
-"""Documents: the same bytes however the work is cut, counts that hold, bad input refused in one line."""
+"""Documents: the same bytes however the work is cut, correct counts, bad input refused in one line."""
 
 import json
 from collections.abc import Callable
@@ -12,11 +12,11 @@ import pytest
 
 from pipeline import storage
 from pipeline.config import SourceConfig
-from pipeline.documents import clean_part, table
+from pipeline.documents import clean_part
 from pipeline.documents import reading as sources
 from pipeline.documents import stage as module
 from pipeline.documents.stage import documents, number_of_parts
-from pipeline.documents.table import document_id, part_of, read_part
+from pipeline.documents.table import BAD_SCHEMA, SCHEMA, document_id, part_of, read_part
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
 from pipeline.sources import inputs
@@ -103,7 +103,7 @@ def test_too_many_bad_records_are_refused_and_a_higher_limit_reads_nothing_again
         documents(source(0.01), root)
     assert "1 of 10 records cannot be read, max_bad_ratio allows 1.00% (in.txt#" in str(error.value)
     assert str(error.value).endswith("/bad.jsonl: fix the input, or raise max_bad_ratio")
-    monkeypatch.setattr(clean_part.ReadDocuments, "_records", None)  # whoever reads again fails
+    monkeypatch.setattr(clean_part.ReadDocuments, "_records", None)  # any second read would fail
     done = documents(source(0.1), root)
     assert done.manifest["counts"]["bad"] == 1
     assert done.manifest["bad"] == {"not UTF-8": 1}
@@ -150,7 +150,7 @@ def test_parts_are_equal_ranges_of_all_ids() -> None:
 def test_parts_are_readable_by_column() -> None:
     stage = corpus.prepared()["documents_text"]
     table = read_part(stage, stage.files("part-")[0]["name"], ["id", "text"])
-    assert table.schema == pa.schema([table.SCHEMA.field("id"), table.SCHEMA.field("text")])
+    assert table.schema == pa.schema([SCHEMA.field("id"), SCHEMA.field("text")])
 
 
 STEPS = {
@@ -215,10 +215,8 @@ def test_bad_records_are_all_kept_a_token_at_a_time(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(clean_part, "SPILL_BYTES", 1)
     monkeypatch.setattr(clean_part, "BATCH_BAD", 7)
     (task,) = sources.plan(source, inputs.expand(source.input), 1 << 24)
-    tokens = [
-        token for token in clean_part.ReadDocuments(source.resolved(), 16)(task) if token.table.schema == table.BAD_SCHEMA
-    ]
-    assert len(tokens) > 20 and max(token.table.num_rows for token in tokens) == 7
+    chunks = [chunk for chunk in clean_part.ReadDocuments(source.resolved(), 16)(task) if chunk.table.schema == BAD_SCHEMA]
+    assert len(chunks) > 20 and max(chunk.table.num_rows for chunk in chunks) == 7
     cut = documents(source, str(tmp_path / "cut"), task_bytes=100)
     assert cut.manifest == whole.manifest
     kept = [json.loads(line) for line in storage.read_bytes(cut.file(module.BAD_FILE)).splitlines()]
@@ -233,11 +231,11 @@ def test_a_task_of_bad_records_alone_is_given_up_on_early(tmp_path: Path, monkey
     def source(max_bad_ratio: float) -> SourceConfig:
         return SourceConfig(name="t", kind="news", input=(str(tmp_path / "in.jsonl"),), max_bad_ratio=max_bad_ratio)
 
-    message = r"^source 't': 51 of 52 records cannot be read, .*with text_field .* fix the input, or raise max_bad_ratio$"
+    message = r"^source 't': 51 of 52 records cannot be read, .*text_field .* fix the input, or raise max_bad_ratio$"
     with pytest.raises(CorpusError, match=message):
         documents(source(0.01), str(tmp_path / "runs"))
     assert documents(source(1.0), str(tmp_path / "runs")).manifest["counts"]["bad"] == 400
-    (tmp_path / "in.jsonl").write_bytes(mixed_lines(300, 300))  # as many good ones: the sum decides
+    (tmp_path / "in.jsonl").write_bytes(mixed_lines(300, 300))  # as many good ones: the total decides
     with pytest.raises(CorpusError, match="300 of 600 records"):
         documents(source(0.01), str(tmp_path / "runs"))
 
@@ -249,7 +247,7 @@ def test_ranges_of_many_parts_stay_large(tmp_path: Path) -> None:
     source = SourceConfig(name="t", kind="news", input=(str(tmp_path / "in.jsonl"),)).resolved()
     (task,) = sources.plan(source, inputs.expand(source.input), 1 << 26)
     few, many = (
-        [token for token in clean_part.ReadDocuments(source, parts)(task) if len(token.buckets)] for parts in (16, 2_000)
+        [chunk for chunk in clean_part.ReadDocuments(source, parts)(task) if len(chunk.buckets)] for parts in (16, 2_000)
     )
     assert (len(few), len(many)) == (2, 1)
 
@@ -262,8 +260,8 @@ def test_samples_are_of_the_first_documents_however_the_work_is_cut(tmp_path: Pa
     whole = documents(source, str(tmp_path / "whole")).manifest
     monkeypatch.setattr(clean_part, "MAX_SPILL_BYTES", 1)
     monkeypatch.setattr(clean_part, "BATCH_RECORDS", 4)
-    tokens = documents(source, str(tmp_path / "tokens"), task_bytes=500).manifest
-    assert tokens == whole
+    cut = documents(source, str(tmp_path / "cut"), task_bytes=500).manifest
+    assert cut == whole
     shown = [sample["before"].partition("篇")[0] for sample in whole["samples"]["changed_invisible"]]
     assert shown == [f"第{number}" for number in range(15) if number % 3]
     assert whole["changed"] == {"invisible": 40}

@@ -1,4 +1,4 @@
-"""Fields: records as the public corpora have them, named fields, and whether a text may hold HTML."""
+"""Fields: record formats of public corpora, named fields, and whether a text may contain HTML."""
 
 from typing import Any
 
@@ -264,7 +264,7 @@ HTML = [
 
 
 @pytest.mark.parametrize(("kind", "text", "expected"), HTML)
-def test_html_is_told_by_kind_and_content(kind: Kind, text: str, expected: bool) -> None:
+def test_html_is_detected_by_kind_and_content(kind: Kind, text: str, expected: bool) -> None:
     found = record({"text": text}, kind)
     assert isinstance(found, Record) and found.markup == expected
     found = record({"title": text.split("\n")[0], "text": "文"}, "news")

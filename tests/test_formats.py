@@ -1,4 +1,4 @@
-"""What a file is, by its content: layouts, compressions, encodings; damaged and foreign files told in one line."""
+"""File formats by content: records, compression, encoding; damaged and foreign files are refused in one line."""
 
 import bz2
 import errno
@@ -58,7 +58,7 @@ def test_compressed_files_read_as_plain_ones_whatever_their_names(tmp_path: Path
     assert read_data(tmp_path / "f", COMPRESS[packed](data)) == plain
     assert str(detect_format(str(tmp_path / "f"))) == f"{name}, {packed}"
     assert not detect_format(str(tmp_path / "f")).splittable
-    assert read_data(tmp_path / "f.txt.gz", data) == plain, "a name alone compresses nothing"
+    assert read_data(tmp_path / "f.txt.gz", data) == plain, "the name is ignored"
 
 
 @pytest.mark.parametrize("packed", ["gz", "bz2", "xz", "zst"])
@@ -276,7 +276,7 @@ ENCODINGS: dict[str, tuple[bytes, str]] = {
     "UTF-8": (f"{CHINESE}\n\n尾。\n".encode(), "documents"),
     "UTF-8 with a mark": (f"\ufeff{CHINESE}\n\n尾。\n".encode(), "documents"),
     "UTF-16": (f"{CHINESE}\n\n尾。\n".encode("utf-16"), "documents, UTF-16"),
-    "UTF-16, big end first": (f"\ufeff{CHINESE}\n\n尾。\n".encode("utf-16-be"), "documents, UTF-16"),
+    "UTF-16, big-endian": (f"\ufeff{CHINESE}\n\n尾。\n".encode("utf-16-be"), "documents, UTF-16"),
     "GBK": (f"{CHINESE}\n\n尾。\n".encode("gbk"), "documents, GB18030"),
     "GB18030 with a character that GBK lacks": (f"{CHINESE}\n\n㐀。\n".encode("gb18030"), "documents, GB18030"),
 }
@@ -377,7 +377,9 @@ def test_parquet_in_the_columns_of_fineweb(tmp_path: Path) -> None:
 def test_parquet_with_named_and_with_missing_columns(tmp_path: Path) -> None:
     path = parquet(tmp_path / "f", meta=[{"body": "正文", "head": "题"}], title=["标题"], n=[1])
     assert read(path, text_field=("meta.head", "meta.body")) == [Record("f#0", "标题", "题\n正文")]
-    with pytest.raises(CorpusError, match="no column known to hold text; name it with --text-field; the columns are meta, title, n"):
+    with pytest.raises(
+        CorpusError, match="no column known to hold text; name it with --text-field; the columns are meta, title, n"
+    ):
         read(path)
     with pytest.raises(CorpusError, match="no column body; name it with"):
         read(path, text_field=("body",))

@@ -1,4 +1,4 @@
-"""Inputs: what files, folders and globs name, and digests that are not taken twice."""
+"""Inputs: files, folders and globs, and digests that are not computed twice."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ def test_files_folders_and_globs(tmp_path: Path) -> None:
     make(tmp_path, "a/2.txt", "a/1.txt", "a/deep/3.jsonl", "a/.hidden", "a/_SUCCESS", "b/4.txt")
     make(tmp_path, "a/.cache/huggingface/1.txt.metadata", "a/_temporary/0/part.txt")
     assert names(tmp_path / "a/1.txt") == ["1.txt"]
-    assert names(tmp_path / "a/.hidden") == [".hidden"], "what is named is meant"
+    assert names(tmp_path / "a/.hidden") == [".hidden"], "a hidden file that is named is read"
     assert names(tmp_path / "a/_temporary/0") == ["part.txt"]
     assert names(tmp_path / "a") == ["1.txt", "2.txt", "deep/3.jsonl"]
     assert names(tmp_path / "a/*.txt") == ["1.txt", "2.txt"]
@@ -53,7 +53,7 @@ def test_a_relative_path_and_a_name_with_signs_of_a_glob(tmp_path: Path, monkeyp
     assert storage.read_bytes(file.url) == "内容 x/[2019]news.txt".encode()
 
 
-def test_files_of_one_name_are_told_apart_by_their_place(tmp_path: Path) -> None:
+def test_files_of_one_name_get_unique_names(tmp_path: Path) -> None:
     make(tmp_path, "a/1.txt", "b/1.txt")
     assert len(set(names(tmp_path / "a", tmp_path / "b"))) == 2
     with pytest.raises(CorpusError, match="named twice"):
@@ -82,16 +82,18 @@ def test_an_input_that_names_nothing_is_refused(tmp_path: Path, url: str) -> Non
 
 
 @pytest.mark.parametrize("url", ["{tmp}/**.txt", "memory://in/news**"])
-def test_two_stars_beside_other_signs_are_refused(tmp_path: Path, url: str) -> None:
-    with pytest.raises(CorpusError, match=r"^\S+: \*\* must be a whole path component; write \*\*/\* to match files of any name$"):
+def test_two_stars_beside_other_characters_are_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(
+        CorpusError, match=r"^\S+: \*\* must be a whole path component; write \*\*/\* to match files of any name$"
+    ):
         inputs.expand([url.format(tmp=tmp_path)])
 
 
 @pytest.mark.parametrize("rights", [0o000, 0o444, 0o111])
-def test_a_folder_that_may_not_be_read_is_no_empty_one(tmp_path: Path, rights: int) -> None:
+def test_a_folder_that_may_not_be_read_is_not_taken_for_an_empty_one(tmp_path: Path, rights: int) -> None:
     make(tmp_path, "in/2024/1.txt", "in/2025/2.txt", "in/2025/deep/3.txt", "in/lost+found/4.txt", "in/_tmp/5.txt")
     program = (
-        "import sys; from pipeline import inputs; from pipeline.errors import UserError\n"
+        "import sys; from pipeline.sources import inputs; from pipeline.errors import UserError\n"
         "for url in sys.argv[1:]:\n"
         "    try: print(*(file.name for file in inputs.expand([url])))\n"
         "    except UserError as error: print(error)"
@@ -100,21 +102,21 @@ def test_a_folder_that_may_not_be_read_is_no_empty_one(tmp_path: Path, rights: i
     closed = [tmp_path / "in" / name for name in ("2025", "lost+found", "_tmp")]
     for folder in closed:
         folder.chmod(rights)
-    # The super-user may do anything: without these two rights it is a user like others.
+    # Root may read anything; without these two capabilities it is an ordinary user.
     without = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
     try:
         done = subprocess.run([*without, sys.executable, "-c", program, *urls], capture_output=True, text=True)
     except FileNotFoundError:
-        pytest.skip("there is no setpriv here")
+        pytest.skip("setpriv is not installed")
     finally:
         for folder in closed:
             folder.chmod(0o755)
     *refused, here, elsewhere = done.stdout.splitlines()
-    assert (here, elsewhere) == ("1.txt", "2024/1.txt"), "what is not looked into may be closed"
+    assert (here, elsewhere) == ("1.txt", "2024/1.txt"), "folders that the glob does not visit may be unreadable"
     assert len(refused) == 4, done.stderr
-    for told in refused:
-        assert told.startswith((f"{closed[0]}", f"{closed[1]}", urls[0]))
-        assert told.endswith(": permission denied; check the owner of the folder, or the credentials")
+    for message in refused:
+        assert message.startswith((f"{closed[0]}", f"{closed[1]}", urls[0]))
+        assert message.endswith(": permission denied; check the owner of the folder, or the credentials")
 
 
 def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Language and script: short samples, real dumps, and that a batch is as good as its texts."""
+"""Language and script: short samples, real dumps, and a batch gives what single texts give."""
 
 import bz2
 import re
@@ -74,7 +74,7 @@ def test_any_text_has_a_known_language_and_script_whatever_stands_beside_it(text
 def test_characters_of_one_script_only() -> None:
     simplified, traditional = script_characters()
     assert set("国学们这说边") <= simplified and set("國學們這說邊") <= traditional
-    # Both scripts write these, or people's names do.
+    # Used in both scripts, or in personal names.
     assert not set("后云里台松着著乾於堃喆") & (simplified | traditional)
     assert not simplified & traditional
     assert len(simplified) > 2_000 and len(traditional) > 3_000

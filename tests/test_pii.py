@@ -1,4 +1,4 @@
-"""Personal data: what is masked, and what only looks like it and stays."""
+"""Personal data: what is masked, and what only resembles it and stays."""
 
 import json
 import lzma

@@ -45,7 +45,7 @@ LINES = [PROSE[start : start + 12] for start in range(0, 144, 12)]
 
 
 def slowly(text: str) -> dict[str, float]:
-    """All measures of one text, by the words of their definitions."""
+    """Compute all measures of one text by their definitions."""
     seen = [character for character in text if not character.isspace()]
     kinds = Counter(int(classes()[ord(character)]) for character in seen)
     lines = [line for line in text.split("\n") if line]
@@ -242,7 +242,7 @@ def test_lines_that_repeat_and_bullets_are_judged_in_documents_of_several_lines(
 
 
 def test_a_threshold_is_a_bound_that_is_allowed_itself() -> None:
-    """Shares are single precision: 0.2 in a recipe must equal the share of one in five."""
+    """Ratios are single precision: 0.2 in a recipe must equal a ratio of one in five."""
     assert reasons(["中" + "a" * 4], min_characters=1, min_chinese_ratio=0.2) == [""]
     assert reasons(["中" + "a" * 4], min_characters=5, max_characters=5, min_chinese_ratio=0.2) == [""]
     assert reasons(["中" + "a" * 4], min_characters=6, min_chinese_ratio=0.2) == ["too_short"]

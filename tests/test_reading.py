@@ -1,4 +1,4 @@
-"""Reading: every record once however files are cut, small files together, each unreadable input told in one line."""
+"""Reading: every record once however files are cut, small files together, each unreadable input reported in one line."""
 
 import bz2
 import gzip
@@ -223,7 +223,7 @@ def test_a_record_that_cannot_be_read_is_counted_not_raised(tmp_path: Path, line
     assert 0 < len(one.excerpt) <= 80
 
 
-def test_a_field_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+def test_a_field_that_is_not_there_is_reported_with_those_that_are(tmp_path: Path) -> None:
     (one,) = bad(read_data(tmp_path / "f", '{"body": "正文", "号": 1}\n'.encode()))
     assert one == Bad("f#0", "no field known to hold text", "fields: body, 号")
 

@@ -1,4 +1,4 @@
-"""Sentences: ended where a Chinese sentence ends, never inside a number or an address, and nothing is lost."""
+"""Sentence ends: where a Chinese sentence ends, never inside a number or URL; no text is lost."""
 
 import numpy as np
 import pytest

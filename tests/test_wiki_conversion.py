@@ -30,7 +30,7 @@ def converted(text: str, variant: str = "zh-cn", title: str = "", **note_ta: str
 @pytest.mark.parametrize(
     ("variant", "text", "expected"),
     [
-        # two ways, and the chain of variants that stand in
+        # two ways, and the chain of fallback variants
         ("zh-cn", "買-{zh-cn:计算机;zh-tw:電腦}-的人", "买计算机的人"),
         ("zh-tw", "买-{zh-cn:计算机;zh-tw:電腦}-的人", "買電腦的人"),
         ("zh-cn", "-{zh-hans:甲;zh-sg:乙;zh-my:丙;zh-tw:丁}-", "甲"),
@@ -50,7 +50,7 @@ def converted(text: str, variant: str = "zh-cn", title: str = "", **note_ta: str
         ("zh-cn", "-{ zh-cn : 甲 ;\n zh-tw : 乙 ; }-", "甲"),
         ("zh-cn", "-{zh-cn:; zh-hans:甲}-", "甲"),
         ("zh-cn", "-{zh-cn:甲=&gt;乙;zh-tw:丙}-", "甲=>乙"),
-        # no rule at all: raw; an unknown variant voids all rules; what has no colon counts for nothing
+        # no rule at all: raw; an unknown variant voids all rules; a part without a colon is ignored
         ("zh-cn", "-{三個火槍手}-", "三個火槍手"),
         ("zh-cn", "-{zh-cn:甲;zh-xx:乙}-", "甲;zh-xx:乙"),
         ("zh-cn", "-{zh-xx:甲;zh-cn:乙}-", "zh-xx:甲;zh-cn:乙"),
@@ -74,7 +74,7 @@ def converted(text: str, variant: str = "zh-cn", title: str = "", **note_ta: str
         # inner rules first, at most ten deep
         ("zh-hk", "-{zh-hans:Hi -{zh-cn:China}-;zh-hant:Hello -{zh-tw:Taiwan;zh-hk:H-{ong}- K-{}-ong}-}-!", "Hello Hong Kong!"),
         ("zh-cn", "-{" * 11 + "x" + "}-" * 11, "-{x}-"),
-        # words parted, marks that are never closed or opened
+        # separated words, unclosed and unopened marks
         ("zh-cn", "電腦-{}-程式", "电脑程式"),
         ("zh-cn", "-{T|電腦", "-{T|电脑"),
         ("zh-cn", "電腦}-與-{zh-cn:甲", "电脑}-与-{zh-cn:甲"),
@@ -167,11 +167,11 @@ def test_note_ta_holds_for_all_of_the_page_and_the_title() -> None:
     own = [{"1": "zh-cn:编程;zh-tw:程式", "G2": "C"}]
     assert Converter("zh-cn", groups).convert("程式", note_ta=own).text == "编程", "the page's own rules win over groups"
     taken = Converter("zh-cn", groups).convert("程式-{-|程式}-程式", note_ta=[{"G1": "IT"}])
-    assert taken.text == "程序程式", "rules of a group can be taken away too"
+    assert taken.text == "程序程式", "rules of a group can be removed too"
 
 
 def test_note_ta_with_a_stray_one_way_rule() -> None:
-    """From a real page: a part without a word to convert from counts for nothing, the others hold."""
+    """From a real page: a part without a word to convert from is ignored, the others apply."""
     assert converted("登上珠穆朗瑪峰", "zh-tw", **{"1": "zh:珠穆朗瑪峰;=>zh-cn:珠穆朗玛峰;zh-tw:聖母峰;"}) == "登上聖母峰"
 
 
@@ -250,7 +250,7 @@ def test_phrases_are_found_as_by_trying_each_place(text: str, table: dict[str, s
 
 
 def test_rules_without_end_cost_time_in_proportion() -> None:
-    """Steps are counted by size, not by clock: twenty thousand of each go through at once or not at all."""
+    """The budget counts steps, not seconds: 20,000 of each pass quickly or not at all."""
     for hostile in ("-{", "}-", "-{zh-cn:", "-{A|zh-cn:甲;zh-tw:乙}-字", "-{H|x=>zh-cn:y;  "):
         assert converted(hostile * 20_000)
 
@@ -332,7 +332,7 @@ def passes(case: Case, wikitext: str) -> bool:
 
 @needs_parser_tests
 def test_mediawiki_cases() -> None:
-    """43 of the 52 converter cases pass: 38 as they are, 5 after render(); the other nine ask for something else."""
+    """43 of the 52 converter cases pass: 38 as they are, 5 after render(); the other nine test something else."""
     found = converter_cases()
     failed = {case.name for case in found if not passes(case, case.wikitext)}
     assert len(found) == 52

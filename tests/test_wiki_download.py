@@ -1,4 +1,4 @@
-"""The download of the latest dump, from a server of our own that breaks connections, ignores ranges, and lies."""
+"""Downloading the latest dump, from a test server that breaks connections, ignores ranges and sends wrong data."""
 
 import hashlib
 import threading
@@ -20,17 +20,17 @@ NAME = f"zhwiki-20250801-{FILE}"
 
 
 class Server(ThreadingHTTPServer):
-    """Wikimedia's tree of a wiki, with the faults of a day."""
+    """Wikimedia's folders of one wiki, with faults to inject."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[tuple[str, str]] = []
+        self.requests: list[tuple[str, str]] = []
         """Paths and Range headers."""
         self.ranges = True
         self.drop_after: int | None = None
         """Bytes after which a connection breaks."""
         self.busy = 0
-        """Answers to come that only say: 503."""
+        """Number of next responses that are 503."""
         self.sha1 = hashlib.sha1(DATA).hexdigest()
         self.tree = {
             f"/zhwiki/latest/zhwiki-latest-{FILE}-rss.xml": self.feed("20250801"),
@@ -49,8 +49,8 @@ class Server(ThreadingHTTPServer):
         link = f"http://download.wikimedia.org/zhwiki/{date}"
         return f"<rss><item><link>{link}</link><description>{link}/zhwiki-{date}-{FILE}</description></item></rss>".encode()
 
-    def files_asked(self) -> list[str]:
-        return [ranges for path, ranges in self.asked if path.endswith(FILE)]
+    def file_requests(self) -> list[str]:
+        return [ranges for path, ranges in self.requests if path.endswith(FILE)]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -58,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         server = self.server
-        server.asked.append((self.path, self.headers.get("Range", "")))
+        server.requests.append((self.path, self.headers.get("Range", "")))
         data = server.sums() if self.path.endswith("sha1sums.txt") else server.tree.get(self.path)
         if server.busy:
             server.busy -= 1
@@ -104,27 +104,27 @@ def _content(finished: stages.Finished) -> bytes:
 
 
 def test_the_latest_dump_arrives_whole_under_its_date(tmp_path: Path, server: Server) -> None:
-    told: list[tuple[int, int]] = []
-    finished = _download(tmp_path, execution=Execution(report=lambda done, total, what: told.append((done, total))))
+    progress: list[tuple[int, int]] = []
+    finished = _download(tmp_path, execution=Execution(report=lambda done, total, what: progress.append((done, total))))
     assert _content(finished) == DATA
     assert finished.manifest["url"] == f"{server.base}/zhwiki/20250801/{NAME}"
     assert Path(finished.url).parent == tmp_path / "downloads"
-    assert told[-1] == (len(DATA), len(DATA))
-    assert told == sorted(told)
+    assert progress[-1] == (len(DATA), len(DATA))
+    assert progress == sorted(progress)
 
 
-def test_what_is_there_is_not_asked_for_again(tmp_path: Path, server: Server) -> None:
+def test_a_finished_download_requests_nothing(tmp_path: Path, server: Server) -> None:
     _download(tmp_path)
-    asked = len(server.asked)
+    requests_before = len(server.requests)
     server.tree.clear()
     assert _content(_download(tmp_path)) == DATA
-    assert len(server.asked) == asked
+    assert len(server.requests) == requests_before
 
 
-def test_a_connection_that_breaks_is_gone_on_from_where_it_was(tmp_path: Path, server: Server) -> None:
+def test_a_connection_that_breaks_is_resumed_where_it_was(tmp_path: Path, server: Server) -> None:
     server.drop_after = 700_000
     assert _content(_download(tmp_path)) == DATA
-    starts = [int(ranges.removeprefix("bytes=").rstrip("-") or 0) for ranges in server.files_asked()]
+    starts = [int(ranges.removeprefix("bytes=").rstrip("-") or 0) for ranges in server.file_requests()]
     assert len(starts) == 5
     assert starts == sorted(set(starts))
 
@@ -143,7 +143,7 @@ def test_the_next_run_goes_on_from_what_came(tmp_path: Path, server: Server) -> 
     [part] = tmp_path.rglob("*.part")
     size = part.stat().st_size
     assert _content(_download(tmp_path)) == DATA
-    assert server.files_asked() == ["", f"bytes={size}-"]
+    assert server.file_requests() == ["", f"bytes={size}-"]
     assert not list(tmp_path.rglob("*.part"))
 
 
@@ -162,7 +162,7 @@ def test_a_part_that_is_whole_is_only_checked(tmp_path: Path, server: Server) ->
     part.parent.mkdir(parents=True)
     part.write_bytes(DATA)
     assert _content(_download(tmp_path)) == DATA
-    assert server.files_asked()[-1] == f"bytes={len(DATA)}-"
+    assert server.file_requests()[-1] == f"bytes={len(DATA)}-"
 
 
 def test_the_part_of_an_older_dump_goes(tmp_path: Path, server: Server) -> None:
@@ -181,14 +181,14 @@ def test_other_bytes_than_announced_are_refused_and_removed(tmp_path: Path, serv
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_a_busy_server_is_asked_again(tmp_path: Path, server: Server) -> None:
+def test_a_busy_server_is_retried(tmp_path: Path, server: Server) -> None:
     server.busy = 2
     assert _content(_download(tmp_path)) == DATA
 
 
 def test_connections_that_bring_nothing_end_with_one_line(tmp_path: Path, server: Server) -> None:
     server.drop_after = 0
-    with pytest.raises(CorpusError, match=f"{NAME}: cannot be fetched .*the next run goes on from there") as caught:
+    with pytest.raises(CorpusError, match=f"{NAME}: cannot be fetched .*the next run resumes there") as caught:
         _download(tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -198,7 +198,7 @@ def test_no_server_is_one_line_that_names_the_ways_out(tmp_path: Path, server: S
         _download(tmp_path, base="http://127.0.0.1:9")
 
 
-def test_a_wiki_without_a_finished_dump_is_told(tmp_path: Path, server: Server) -> None:
+def test_a_wiki_without_a_finished_dump_is_an_error(tmp_path: Path, server: Server) -> None:
     server.tree[f"/zhwiki/latest/zhwiki-latest-{FILE}-rss.xml"] = b"<rss></rss>"
     with pytest.raises(CorpusError, match="no dump is listed"):
         _download(tmp_path)
@@ -217,4 +217,4 @@ def test_a_dump_goes_into_a_store_too(tmp_path: Path, server: Server, monkeypatc
 def test_a_dry_run_downloads_nothing(tmp_path: Path, server: Server) -> None:
     with pytest.raises(stages.NotFinished, match="zhwiki"):
         _download(tmp_path, execution=Execution(dry_run=True))
-    assert server.asked == []
+    assert server.requests == []

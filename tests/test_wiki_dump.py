@@ -1,4 +1,4 @@
-"""Dumps: every page once, however a file is packed and cut; what is damaged says so; what is no dump is refused."""
+"""Dumps: every page once, however a file is compressed and split; damaged files and other files are refused."""
 
 import bz2
 import gzip
@@ -23,11 +23,11 @@ from tests.wiki_dumps import CLOSING, HEAD, REAL, SINGLE, ZH, Draft, multistream
 
 
 def _drafts(number: int) -> list[Draft]:
-    """Pages of text that bzip2 can do little with, so that even small dumps have several blocks."""
-    letters = random.Random(5)
+    """Pages of text that compress badly, so that even small dumps have several blocks."""
+    chance = random.Random(5)
     common = "的一是不了人我在有他这为之大来以个中上们" * 20 + "".join(map(chr, range(0x4E00, 0x5E00)))
     return [
-        Draft(f"第{page}条", "".join(letters.choices(common, k=letters.randrange(40, 4000))) + ' <ref name="甲">&nbsp;</ref>')
+        Draft(f"第{page}条", "".join(chance.choices(common, k=chance.randrange(40, 4000))) + ' <ref name="甲">&nbsp;</ref>')
         for page in range(number)
     ]
 
@@ -92,7 +92,7 @@ def test_one_stream_of_bzip2_feeds_several_tasks(tmp_path: Path) -> None:
 
 
 def test_a_mark_of_a_block_inside_a_block_is_seen_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The 48 bits stand by chance in compressed data once in ten thousand dumps: a false mark is put among those found."""
+    """By chance the 48 bits occur in compressed data once in ten thousand dumps: a false match is added to those found."""
     path = tmp_path / "text.bz2"
     text = xml(DRAFTS)
     path.write_bytes(bz2.compress(text, compresslevel=1))

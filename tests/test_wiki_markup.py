@@ -1,4 +1,4 @@
-"""Wikitext becomes prose: structure, links, tables, sections, lists, tags; and no text can stop it."""
+"""Wikitext to prose: structure, links, tables, sections, lists, tags; no text can make it run long."""
 
 import bz2
 import json
@@ -181,7 +181,7 @@ def test_list_items_stay_or_go() -> None:
     page = "甲：\n* 乙\n** 丙\n# 丁\n;戊 : 己\n:庚\n\n:辛"
     assert rendered(page).text.split("\n") == ["甲：", *"乙丙丁戊己庚辛"]
     without = rendered(page, list_items=False)
-    assert without.text == "甲：\n辛", "an indented paragraph is no item, what follows a term is"
+    assert without.text == "甲：\n辛", "an indented paragraph is not an item, unless it follows a term"
     assert without.dropped["list"] == len("乙丙丁戊 : 己庚")
 
 
@@ -193,7 +193,7 @@ def test_hatnotes_and_rules_go() -> None:
     assert prose(":''本条目介绍的是城市。关于其他用法，请见[[柏林 (消歧义)]]。''\n----\n甲\n:''诗一行''") == "甲\n诗一行"
 
 
-def test_disambiguation_and_conversion_switches_are_told() -> None:
+def test_disambiguation_and_conversion_switches_are_reported() -> None:
     assert rendered("'''柏林'''可以指：\n* [[甲]]\n{{消歧义}}").disambiguation
     assert rendered("甲__DISAMBIG__").disambiguation
     assert not rendered("{{消歧义链接|甲}}乙").disambiguation
@@ -335,7 +335,7 @@ def test_the_real_page_of_zhwiki() -> None:
     assert page.kept["lang"] == 59 and set(page.lost) >= {"Infobox German state", "Weather box"}
     assert not LEFTOVER.search(page.text) and page.repairs == 0
     assert not page.disambiguation
-    assert mend(page.text)[1] == 1, "nothing was torn: one space stood before a bracket"
+    assert mend(page.text)[1] == 1, "nothing was torn: one space before a bracket"
 
 
 @needs_dumps
@@ -360,7 +360,7 @@ def test_pages_in_other_languages_leave_no_markup(name: str) -> None:
 
 
 def parser_tests() -> Iterator[dict[str, str]]:
-    """MediaWiki's parser tests: sections by name, with what stands before the first as `name`."""
+    """MediaWiki's parser tests: sections by name, with the text before the first as `name`."""
     text = (DATA / "oracle/mediawiki/parserTests.txt").read_text()
     for block in re.findall(r"^!! ?test\n(.*?)^!! ?end", text, re.DOTALL | re.MULTILINE):
         name, *parts = re.split(r"^!! ?(\S.*?)\s*\n", block, flags=re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Articles of a dump: which pages are some, what becomes of their text, and what a bad page costs."""
+"""Articles of a dump: which pages are articles, their text, and what a bad page costs."""
 
 import json
 from pathlib import Path
@@ -106,7 +106,7 @@ def test_a_page_that_the_parser_cannot_do_costs_itself(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("opening", ["{{", "{{甲|", "[[", "-{", "{|\n|", "<ref>", "{{{", "<div><b>", "[[甲|{{乙|"])
 def test_what_is_never_closed_ends_in_bounded_time(tmp_path: Path, opening: str) -> None:
-    """As a record or as a bad page, but never without end: 20,000 openings are refused or done within the budget of steps."""
+    """20,000 openings become a record or a bad page within the budget of steps."""
     file = written(tmp_path / "zhwiki.xml", xml([Draft("甲", "开头。\n" + opening * 20_000), Draft("乙", "完好的一页。")]))
     first, second = _read(file, tmp_path / "run")
     assert isinstance(first, Record) or (isinstance(first, Bad) and first.reason.startswith("markup: "))

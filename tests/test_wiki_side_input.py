@@ -1,4 +1,4 @@
-"""The side pass over a dump: redirects of templates, public conversion groups, where pages are on the web."""
+"""The side input of a dump: redirects of templates, public conversion groups, where pages are on the web."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Templates that carry text give it with the right argument; the others go, and what goes with them is counted."""
+"""Templates give the argument with their text; all others are dropped, and the loss is counted."""
 
 import pytest
 
@@ -96,7 +96,7 @@ def test_the_sentence_that_others_tear_apart() -> None:
         ("约{{circa|1500年}}", "约约1500年"),
         ("甲{{·}}乙{{snd}}丙{{=}}丁", "甲·乙 – 丙=丁"),
         ("{{lang|en|<span class=a>甲</span>}}", "甲"),
-        # What says nothing.
+        # Templates without prose.
         ("甲{{citation needed|date=2020年1月}}{{sfn|Li|2000}}{{IPA-de|bɛʁˈliːn||de.ogg}}{{flagicon|GER}}", "甲"),
         ("{{main|柏林歷史}}{{clear}}{{reflist|2}}甲", "甲"),
     ],

@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
-import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
+from pipeline.arrays import Bytes, CodePoints, Ints, Ints32, code_points
 
 STOPWORDS = "的 年 在 月 是 和 日 了 于於 为為 有 被 人 中 他 与與 后後 也 而 由".split()  # noqa: SIM905
 """One-character words that prose can hardly do without, in both scripts (FineWeb-2, configs/cmn_Hani.yml)."""
@@ -59,7 +58,7 @@ _LAST_TABULATED = 0x1FFFF
 
 
 @functools.cache
-def classes() -> npt.NDArray[np.uint8]:
+def classes() -> Bytes:
     """Return the class of every code point: (0x110000,) uint8. Built once per process, in about 60 ms."""
     table = np.full(0x110000, Class.SYMBOL, np.uint8)
     table[: _LAST_TABULATED + 1] = [_class(point) for point in range(_LAST_TABULATED + 1)]
@@ -91,7 +90,7 @@ def _class(point: int) -> Class:
 class Batch:
     """Texts concatenated, each followed by a line break."""
 
-    points: npt.NDArray[np.uint32]
+    points: CodePoints
     starts: Ints
     ends: Ints
 
@@ -99,7 +98,7 @@ class Batch:
     def of(cls, texts: Sequence[str]) -> "Batch":
         joined = "\n".join([*texts, ""])
         # A lone surrogate counts as a sign; it must not stop a run over millions of documents.
-        points = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
+        points = code_points(joined)
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         ends = np.cumsum(lengths + 1) - 1
         return cls(points, ends - lengths, ends)
@@ -108,12 +107,12 @@ class Batch:
         return len(self.starts)
 
     @functools.cached_property
-    def texts(self) -> npt.NDArray[np.int32]:
+    def texts(self) -> Ints32:
         """The index of the text that each character belongs to: (characters,) int32."""
         return np.repeat(np.arange(len(self), dtype=np.int32), self.ends - self.starts + 1)
 
     @functools.cached_property
-    def classes(self) -> npt.NDArray[np.uint8]:
+    def classes(self) -> Bytes:
         """The class of each character: (characters,) uint8."""
         return classes().take(self.points)
 

@@ -17,8 +17,8 @@ import unicodedata
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from pipeline.arrays import CodePoints, from_code_points
 from pipeline.cleaning.boilerplate import without_boilerplate, without_separators
 from pipeline.cleaning.characters import Batch
 
@@ -197,7 +197,7 @@ def fingerprints(texts: Sequence[str]) -> list[bytes]:
     batch = Batch.of(texts)
     fold = _foldings()[np.minimum(batch.points, 0xFFFF)]
     kept = fold < _CONTEXTUAL
-    folded_characters = fold[kept].tobytes().decode("utf-32-le")
+    folded_characters = from_code_points(fold[kept])
     ends = np.cumsum(kept)[batch.ends].tolist()
     together = np.logical_or.reduceat(fold == _CONTEXTUAL, batch.starts).tolist()
     bounds = zip(texts, [0, *ends], ends, together, strict=False)
@@ -224,7 +224,7 @@ _INDEPENDENT = (
 
 
 @functools.cache
-def _foldings() -> npt.NDArray[np.uint32]:
+def _foldings() -> CodePoints:
     """Return what each code point below 0x10000 folds to: a code point, _REMOVED or _CONTEXTUAL. (0x10000,) uint32."""
     table = np.full(0x10000, _CONTEXTUAL, np.uint32)
     for first, last in _INDEPENDENT:

@@ -19,8 +19,8 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from pipeline.arrays import Bytes, Flags, Ints, Strings
 from pipeline.cleaning.characters import STOPWORDS, Batch, Class
 
 LANGUAGES = ("zh", "yue", "lzh", "ja", "ko", "en", "other", "none")
@@ -38,7 +38,7 @@ _SCRIPT_MARKS = 3
 _PLAIN, _YUE, _LZH, _MODERN = range(4)
 
 
-def detect(texts: Sequence[str]) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]]:
+def detect(texts: Sequence[str]) -> tuple[Strings, Strings]:
     """Return the language (one of LANGUAGES) and the script (one of SCRIPTS) of each text."""
     batch = Batch.of(texts)
     counts = batch.counts
@@ -68,9 +68,7 @@ def detect(texts: Sequence[str]) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.s
     return language, _scripts(marks[:, 1].sum(axis=1), marks[:, 2].sum(axis=1), np.isin(language, ("zh", "yue", "lzh")))
 
 
-def _scripts(
-    simplified: npt.NDArray[np.int64], traditional: npt.NDArray[np.int64], chinese: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.str_]:
+def _scripts(simplified: Ints, traditional: Ints, chinese: Flags) -> Strings:
     """Return the script of each text, given its counts of characters that only one script uses.
 
     A text is mixed if its rarer script has at least three such characters (a name is not enough) and a tenth of all.
@@ -88,7 +86,7 @@ def _is_english(text: str) -> bool:
     return sum(word in _ENGLISH for word in words) >= max(1, 0.08 * len(words))
 
 
-def _marks_of(batch: Batch) -> npt.NDArray[np.int64]:
+def _marks_of(batch: Batch) -> Ints:
     """Count the marker characters of each text by script (neither, simplified, traditional) and language: (texts, 3, 4)."""
     kinds = _SCRIPT_MARKS * 4
     keys = batch.texts * np.int64(kinds) + _marks()[np.minimum(batch.points, 0xFFFF)]
@@ -96,7 +94,7 @@ def _marks_of(batch: Batch) -> npt.NDArray[np.int64]:
 
 
 @functools.cache
-def _marks() -> npt.NDArray[np.uint8]:
+def _marks() -> Bytes:
     """Return 4 * script (0 neither, 1 simplified, 2 traditional) + language of each code point below 0x10000: uint8."""
     table = np.zeros(0x10000, np.uint8)
     simplified, traditional = script_characters()

@@ -30,9 +30,9 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.arrays import Array, Flags, Strings
 from pipeline.cleaning import repetition
 from pipeline.cleaning.characters import (
     CLASSES,
@@ -42,8 +42,6 @@ from pipeline.cleaning.characters import (
 )
 from pipeline.config import FilterConfig, SourceConfig
 from pipeline.errors import RecipeError
-
-Column = npt.NDArray[Any]
 
 TOP_NGRAMS = (3, 5, 7)
 """Characters of the n-grams whose most frequent one counts: 2, 3 and 4 words in FineWeb-2 and in Gopher's table A1."""
@@ -92,7 +90,7 @@ _MAX_NGRAM_CHARACTERS = 1 << 20
 """Letters and numerals at the start of a text whose n-grams are counted, at some 100 bytes each. Most books have fewer."""
 
 
-def measure(texts: Sequence[str]) -> dict[str, Column]:
+def measure(texts: Sequence[str]) -> dict[str, Array]:
     """Return the columns of COLUMNS, one value per text. Texts must be cleaned: their lines are trimmed."""
     blocks = [_measure(texts[start:end]) for start, end in _blocks(texts)] or [_measure([])]
     types = {name: np.int32 if pa.types.is_integer(kind) else np.float32 for name, kind in COLUMNS}
@@ -109,18 +107,25 @@ def _blocks(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
             start, size = end, 0
 
 
-def _measure(texts: Sequence[str]) -> dict[str, Column]:
+def _measure(texts: Sequence[str]) -> dict[str, Array]:
     batch = Batch.of(texts)
-    columns = {**_class_ratios(batch), **_line_measures(batch), **_duplicate_lines(texts)}
-    characters = columns["characters"]
-    columns["mean_line_length"] = characters / np.maximum(columns["lines"], 1)
+    columns = {**_class_ratios(batch), **_line_measures(batch), **_duplicate_lines(texts), **_ngram_ratios(batch)}
+    columns["mean_line_length"] = columns["characters"] / np.maximum(columns["lines"], 1)
+    return columns
+
+
+def _ngram_ratios(batch: Batch) -> dict[str, Array]:
+    """Return Gopher's n-gram measures (table A1), on characters."""
+    # Only letters and numerals, with the index of their text.
     alphanumeric = np.flatnonzero(_IS_ALPHANUMERIC.take(batch.classes))
     points, of_text = batch.points.take(alphanumeric), batch.texts.take(alphanumeric)
     number = np.bincount(of_text, minlength=len(batch))
+    # Cut texts that are very long.
     if number.max(initial=0) > _MAX_NGRAM_CHARACTERS:
         place = np.arange(len(of_text)) - (np.cumsum(number) - number)[of_text]
         first = place < _MAX_NGRAM_CHARACTERS
         points, of_text, number = points[first], of_text[first], np.minimum(number, _MAX_NGRAM_CHARACTERS)
+    columns: dict[str, Array] = {}
     for ngrams in repetition.repeated_ngrams(points, of_text, (*TOP_NGRAMS, *DUP_NGRAMS)):
         if ngrams.length in TOP_NGRAMS:
             columns[f"top_{ngrams.length}"] = repetition.top_ngram_ratio(ngrams, of_text, number)
@@ -129,7 +134,7 @@ def _measure(texts: Sequence[str]) -> dict[str, Column]:
     return columns
 
 
-def _class_ratios(batch: Batch) -> dict[str, Column]:
+def _class_ratios(batch: Batch) -> dict[str, Array]:
     """Return counts and ratios of character classes."""
     counts = batch.counts
     stopwords = counts[:, Class.STOPWORD : Class.STOPWORD + len(STOPWORDS)]
@@ -146,18 +151,20 @@ def _class_ratios(batch: Batch) -> dict[str, Column]:
     return {"characters": characters, "stopwords": (stopwords > 0).sum(axis=1), **measured}
 
 
-def _line_measures(batch: Batch) -> dict[str, Column]:
+def _line_measures(batch: Batch) -> dict[str, Array]:
     """Return measures of how lines start and end."""
     points = batch.points
+    # Where lines that are not empty start and end.
     ends = np.flatnonzero(points == ord("\n"))
     starts = np.concatenate([[0], ends + 1])[: len(ends)]
     starts, ends = starts[ends > starts], ends[ends > starts]
     of_text = batch.texts[starts]
     lines = np.bincount(of_text, minlength=len(batch))
 
-    def ratio(which: npt.NDArray[np.bool_]) -> Column:
+    def ratio(which: Flags) -> Array:
         return np.bincount(of_text[which], minlength=len(batch)) / np.maximum(lines, 1)
 
+    # An ellipsis is … or three dots.
     last = points[ends - 1]
     three = (ends - starts >= 3) & (last == ord(".")) & (points[ends - 2] == ord(".")) & (points[ends - 3] == ord("."))
     return {
@@ -169,7 +176,7 @@ def _line_measures(batch: Batch) -> dict[str, Column]:
     }
 
 
-def _duplicate_lines(texts: Sequence[str]) -> dict[str, Column]:
+def _duplicate_lines(texts: Sequence[str]) -> dict[str, Array]:
     """Return the fraction of lines equal to one further up, by number of lines and by characters."""
     by_number, by_characters = np.zeros(len(texts)), np.zeros(len(texts))
     for number, text in enumerate(texts):
@@ -215,7 +222,7 @@ RULES: tuple[Rule, ...] = (
 """In order of evaluation: the first broken rule names the reason."""
 
 
-def decide(columns: Mapping[str, Column], filters: FilterConfig) -> npt.NDArray[np.str_]:
+def decide(columns: Mapping[str, Array], filters: FilterConfig) -> Strings:
     """Return why each document is dropped: the name of a rule; "" for documents that are kept.
 
     `columns` are those of `measure`, plus `language` (pipeline/cleaning/language.py) unless all languages are kept.
@@ -226,7 +233,7 @@ def decide(columns: Mapping[str, Column], filters: FilterConfig) -> npt.NDArray[
     return np.select(broken, [rule.name for rule in RULES], "")
 
 
-def _breaks(rule: Rule, columns: Mapping[str, Column], bound: Any) -> npt.NDArray[np.bool_]:
+def _breaks(rule: Rule, columns: Mapping[str, Array], bound: Any) -> Flags:
     if rule.threshold == "languages":
         unwanted = ~np.isin(columns["language"], bound) if bound else np.zeros(len(columns["characters"]), np.bool_)
         return np.asarray(unwanted, np.bool_)

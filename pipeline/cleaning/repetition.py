@@ -14,12 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.cleaning.characters import Ints
+from pipeline.arrays import GOLDEN_RATIO, CodePoints, Floats, Hashes, Ints, Ints32
 
-_ODD = 0x9E3779B97F4A7C15
-Indices = npt.NDArray[np.int32]
+_ODD = int(GOLDEN_RATIO)
 
 
 @dataclass(frozen=True)
@@ -27,13 +25,13 @@ class NGrams:
     """The n-grams of one length that occur more than once in their text."""
 
     length: int
-    at: Indices
+    at: Ints32
     """Their positions, ascending."""
-    names: Indices
+    names: Ints32
     """For each of `at`, the position of the first occurrence of the same n-gram in the same text."""
 
 
-def repeated_ngrams(points: npt.NDArray[np.uint32], texts: npt.NDArray[np.int32], lengths: Sequence[int]) -> list[NGrams]:
+def repeated_ngrams(points: CodePoints, texts: Ints32, lengths: Sequence[int]) -> list[NGrams]:
     """Return, for each length, the n-grams that occur more than once in their text.
 
     Args:
@@ -61,14 +59,14 @@ def repeated_ngrams(points: npt.NDArray[np.uint32], texts: npt.NDArray[np.int32]
     return found
 
 
-def _keep_repeated(length: int, at: Indices, keys: npt.NDArray[np.uint64]) -> NGrams:
+def _keep_repeated(length: int, at: Ints32, keys: Hashes) -> NGrams:
     """Return the n-grams at positions `at`, equal if their keys are, without those that occur once."""
     first = first_equal(keys)
     again = np.flatnonzero(np.bincount(first, minlength=1).take(first) > 1)
     return NGrams(length, at.take(again), at.take(first.take(again)))
 
 
-def first_equal(keys: npt.NDArray[np.uint64]) -> Indices:
+def first_equal(keys: Hashes) -> Ints32:
     """Return, for each key, the index of the first key equal to it.
 
     A hash table without chains: every key writes its index into its slot, in reverse order, so that the first key of a slot
@@ -80,30 +78,33 @@ def first_equal(keys: npt.NDArray[np.uint64]) -> Indices:
     left = np.arange(len(keys), dtype=np.int32)
     odd = _ODD
     while len(left):
+        # The slot of each remaining key: the top bits of a multiplicative hash.
         mine = keys.take(left) if len(left) < len(keys) else keys
         place = ((mine * np.uint64(odd)) >> np.uint64(64 - bits)).view(np.int64)
+        # Later writes win, so in reverse order the first key of each slot stays.
         slots[place[::-1]] = left[::-1]
         winner = slots.take(place)
         first[left] = winner  # overwritten in a later round for keys that lost their slot to a different key
         left = left.compress(keys.take(winner) != mine)
+        # The others try again with another multiplier.
         odd = odd * _ODD % (1 << 64) | 1
     return first
 
 
-def top_ngram_ratio(ngrams: NGrams, texts: npt.NDArray[np.int32], characters: Ints) -> npt.NDArray[np.float64]:
+def top_ngram_ratio(ngrams: NGrams, texts: Ints32, characters: Ints) -> Floats:
     """Return, per text: occurrences of the most frequent n-gram, times n, divided by the text's characters; at most 1."""
     most = np.zeros(len(characters), np.int64)
     counts = np.bincount(ngrams.names, minlength=1)[ngrams.names]
     np.maximum.at(most, texts[ngrams.at], counts)
-    ratio: npt.NDArray[np.float64] = np.minimum(most * ngrams.length / np.maximum(characters, 1), 1)
+    ratio: Floats = np.minimum(most * ngrams.length / np.maximum(characters, 1), 1)
     return ratio
 
 
-def dup_ngram_ratio(ngrams: NGrams, texts: npt.NDArray[np.int32], characters: Ints) -> npt.NDArray[np.float64]:
+def dup_ngram_ratio(ngrams: NGrams, texts: Ints32, characters: Ints) -> Floats:
     """Return, per text: the fraction of characters inside an n-gram that already occurred further up."""
     later = ngrams.at[ngrams.names < ngrams.at]
     # Overlapping n-grams share characters, so each counts up to the start of the next. Other texts' n-grams are further away.
     covered = np.minimum(np.diff(later, append=np.iinfo(np.int32).max), ngrams.length)
     inside = np.bincount(texts[later], weights=covered, minlength=len(characters))
-    ratio: npt.NDArray[np.float64] = inside / np.maximum(characters, 1)
+    ratio: Floats = inside / np.maximum(characters, 1)
     return ratio

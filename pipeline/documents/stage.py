@@ -58,6 +58,11 @@ def number_of_parts(files: Sequence[inputs.InputFile]) -> int:
     return max(MIN_PARTS, -(-input_bytes // PART_BYTES))
 
 
+def _task_bytes(files: Sequence[inputs.InputFile]) -> int:
+    """Return the input bytes of a task, by the size of the source."""
+    return max(TASK_BYTES, min(MAX_TASK_BYTES, sum(file.size for file in files) // TASKS))
+
+
 def documents(
     source: SourceConfig,
     root: str,
@@ -88,14 +93,12 @@ def documents(
     def body(folder: str) -> dict[str, Any]:
         from pipeline.documents.clean_part import ReadDocuments
 
-        input_bytes = sum(file.size for file in files)
         parts = number_of_parts(files)
-        size = task_bytes or max(TASK_BYTES, min(MAX_TASK_BYTES, input_bytes // TASKS))
         entries, counts = job.run(
             steps.Job(
                 name=f"documents of {source.name}",
                 folder=folder,
-                tasks=reading.plan(source, files, size),
+                tasks=reading.plan(source, files, task_bytes or _task_bytes(files)),
                 map=ReadDocuments(source, parts, side),
                 reduce=WritePart(folder, parts),
             ),
@@ -107,7 +110,7 @@ def documents(
                 f"source {source.name!r}: its input changed while it was being read; run again once it is complete"
             )
         facts = {"kind": source.kind, "licence": source.licence, "parts": parts}
-        facts |= _facts(counts, input_bytes)
+        facts |= _facts(counts, sum(file.size for file in files))
         _check(source, facts, folder)
         return {"files": entries, **facts}
 

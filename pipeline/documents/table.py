@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.arrays import Hashes, Ints
 from pipeline.cleaning import quality
 from pipeline.engine import parquet
 from pipeline.engine.stages import (
@@ -38,7 +38,7 @@ def document_id(source: str, origin: str) -> int:
     return int.from_bytes(hashlib.blake2b(f"{source}|{origin}".encode(), digest_size=8).digest(), "little")
 
 
-def part_of(ids: npt.NDArray[np.uint64], parts: int) -> npt.NDArray[np.int64]:
+def part_of(ids: Hashes, parts: int) -> Ints:
     """Return the part of each id: the range of 64-bit numbers is divided into `parts` equal ranges."""
     width = -(-(1 << 64) // parts)
     return (ids // np.uint64(width)).astype(np.int64) if parts > 1 else np.zeros(len(ids), np.int64)

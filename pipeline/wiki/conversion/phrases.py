@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from pipeline.arrays import CodePoints, Flags, code_points
 
 _FEW = 40
 """Up to this many phrases are searched for one by one."""
@@ -36,7 +37,7 @@ class Phrases:
         self.table: dict[str, str] = {}
         self._lengths: dict[str, list[int]] = {}
         self._unflagged: list[str] = []
-        self._flags: NDArray[np.bool_] | None = None
+        self._flags: Flags | None = None
         self.update(table)
 
     def update(self, table: Mapping[str, str]) -> None:
@@ -109,7 +110,7 @@ def _occurrences(text: str, phrase: str) -> Iterator[int]:
         start = text.find(phrase, start + 1)
 
 
-def _pairs(text: str) -> NDArray[np.uint32]:
+def _pairs(text: str) -> CodePoints:
     """Hash each pair of neighbouring characters to a number below 65,536: (len(text) - 1,) uint32."""
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    codes = code_points(text)
     return (codes[:-1] * np.uint32(0x9E3779B1) + codes[1:] * np.uint32(0x85EBCA77)) >> np.uint32(16)
