@@ -48,7 +48,7 @@ class Name:
 
 
 def return_value(text: str) -> object:
-    """What a module returns: a str, a Table, a Call, or None. Names are followed for the value itself and for its `content`."""
+    """Return a module's value: a str, a Table, a Call, or None. Names are resolved for the value itself and its `content`."""
     chunk = _Chunk(text)
     return chunk.resolve(chunk.return_value())
 
