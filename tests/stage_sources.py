@@ -9,32 +9,25 @@ import ast
 import hashlib
 import importlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden" / "stage_sources.json"
 
-STAGES = (
-    "pipeline.documents.stage.STAGE_VERSION",
-    "pipeline.wiki.dumps.side_input.STAGE_VERSION",
-    "pipeline.wiki.dumps.download.STAGE_VERSION",
-    "pipeline.documents.demo_tasks.STAGE_VERSION",
-    "pipeline.dedup.signatures.STAGE_VERSION",
-    "pipeline.dedup.evaluation_texts.STAGE_VERSION",
-    "pipeline.dedup.decontamination.STAGE_VERSION",
-    "pipeline.dedup.stage.STAGE_VERSION",
-    "pipeline.tokenization.vocabulary.STAGE_VERSION",
-    "pipeline.tokenization.stage.STAGE_VERSION",
-    "pipeline.examples.stage.STAGE_VERSION",
-    "pipeline.tfrecords.exchange.STAGE_VERSION",
+STAGES = tuple(
+    f"{'.'.join(source.relative_to(ROOT).with_suffix('').parts)}.STAGE_VERSION"
+    for source in sorted((ROOT / "pipeline").rglob("*.py"))
+    if re.search(r"^STAGE_VERSION\b", source.read_text(encoding="utf-8"), re.MULTILINE)
 )
-"""Where the version of each stage is."""
+"""Every stage version in pipeline/."""
 
 DECIDES_NO_BYTES = {
     "pipeline.config": "every setting is part of the key",
     "pipeline.errors": "a stage that fails writes nothing",
     "pipeline.engine.processes": "where a task runs",
+    "pipeline.engine.startup": "how processes start and exit",
     "pipeline.engine.beam": "where a task runs",
     "pipeline.engine.stages": "keys, manifests, resuming",
     "pipeline.storage": "how bytes reach a file system",
