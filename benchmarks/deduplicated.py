@@ -33,7 +33,7 @@ import json, sys
 from workflows.chain import Chain
 from workflows.recipe import build
 source = {"name": "news", "kind": "news", "input": [sys.argv[1]]}
-done = Chain(build({"name": "news", "source": [source]}, "benchmark", []), sys.argv[2], workers=1).duplicates()
+done = Chain(build({"name": "news", "source": [source]}, "benchmark", []), sys.argv[2]).run("dedup")
 counts = done.manifest["counts"]["news"]
 copies = sum(counts["dropped"].get(reason, 0) for reason in ("duplicate", "near_duplicate"))
 print(json.dumps({"documents": counts["documents"], "copies": copies, "kept": counts["kept"]}))

@@ -80,7 +80,7 @@ def data_files() -> dict[str, dict[str, str]]:
         chain = Chain(recipe.build(content, "golden"), str(root / "data"), sequence_lengths=LENGTHS)
         pointer = chain.prepare()
         found = _digests(root / "data")
-        found |= _imported(root, root / "data" / pointer["vocabulary"], root / "data" / pointer["shards"]["text/64"])
+        found |= _imported(root, root / "data" / pointer.vocabulary, root / "data" / pointer.shards["text/64"])
     every = sorted(digest for files in found.values() for digest in files.values())
     return {"all": {"files": str(len(every)), "sha256": hashlib.sha256("\n".join(every).encode()).hexdigest()}, **found}
 

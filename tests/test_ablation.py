@@ -2,15 +2,18 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner, Result
 
+from pipeline.engine.execution import Execution
+from pipeline.engine.stages import Finished
 from pipeline.errors import RecipeError
-from workflows import ablation
-from workflows.chain import Chain
+from workflows import ablation, exporting
 from workflows.cli import main
 from workflows.evaluation.scores import Score
 from workflows.report import comparison
@@ -86,14 +89,14 @@ def test_an_ablation_shares_stages_resumes_and_reports_everything(
 ) -> None:
     output = tmp_path / "out"
     wanted = ("wide:encoder.hidden_size=32,encoder.intermediate_size=64", "token:masking.policy=token")
-    whole = Chain.export
+    whole = exporting.export
 
-    def stopped(chain: Chain) -> object:
-        if chain.recipe.name == "mini-wide":
+    def stopped(checkpoint: Finished, facts: Mapping[str, Any], root: str, *, execution: Execution) -> Finished:
+        if facts["name"] == "mini-wide":
             raise KeyboardInterrupt
-        return whole(chain)
+        return whole(checkpoint, facts, root, execution=execution)
 
-    monkeypatch.setattr(Chain, "export", stopped)
+    monkeypatch.setattr(exporting, "export", stopped)
     assert ablate(recipe, output, *wanted).exit_code == 130
     monkeypatch.undo()
     finished = {path: path.stat().st_mtime_ns for path in output.glob("*/manifest.json")}

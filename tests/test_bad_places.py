@@ -23,7 +23,7 @@ from tests.commands import digests, prepare, refused
 from workflows.cli import main
 
 ROOT = Path(__file__).parents[1]
-STOPPED = "Stopped. Run the same command again to go on: finished parts are kept."
+STOPPED = "Stopped. Run the same command again to resume: finished parts are kept."
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def test_h_is_help() -> None:
         (["prepare", "--corpus", "text", "--input", "missing.txt", "--output", "out"], "missing.txt: no such file"),
         (["prepare", "--corpus", "demo", "--set", "filters.min_chars=3", "--output", "out"], "unknown key 'min_chars'"),
         (["prepare", "--corpus", "wikis", "--output", "out"], "'wikis' is not one of"),
-        (["prepare", "tiny", "--variant", "zh-tw", "--output", "out"], "--variant: with --corpus only"),
+        (["prepare", "tiny", "--variant", "zh-tw", "--output", "out"], "--variant: only with --corpus"),
         (
             ["prepare", "--corpus", "demo", "--max-bad-ratio", "much", "--output", "out"],
             "'much' is not a ratio: write 1% or 0.01",

@@ -22,17 +22,17 @@ def test_every_step_is_an_asset_and_stands_on_the_right_ones(tmp_path: Path) -> 
     chain = Chain(recipe.load("tiny"), str(tmp_path))
     graph = definitions(chain).resolve_asset_graph()
     names = {key.to_user_string() for key in graph.get_all_asset_keys()}
-    assert names == set(chain.steps())
+    assert names == set(chain.names())
     for key in graph.get_all_asset_keys():
         parents = {parent.to_user_string() for parent in graph.get(key).parent_keys}
-        assert parents == set(chain.upstream(key.to_user_string()))
+        assert parents == set(chain.steps[key.to_user_string()].needs)
 
 
 def test_upstream_steps_stand_before_their_step(tmp_path: Path) -> None:
     chain = Chain(recipe.load("tiny"), str(tmp_path))
-    order = list(chain.steps())
-    for name in order:
-        assert all(order.index(before) < order.index(name) for before in chain.upstream(name))
+    order = list(chain.steps)
+    for step in chain.steps.values():
+        assert all(order.index(needed) < order.index(step.name) for needed in step.needs)
 
 
 @pytest.mark.slow
@@ -62,7 +62,7 @@ def test_dagster_dev_serves_the_assets(tmp_path: Path) -> None:
                 found = {node["assetKey"]["path"][0] for node in nodes}
             except OSError:
                 continue
-        assert found == set(Chain(recipe.load("tiny"), str(tmp_path)).steps())
+        assert found == set(Chain(recipe.load("tiny"), str(tmp_path)).names())
     finally:
         server.terminate()
         server.wait(30)

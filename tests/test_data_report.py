@@ -409,11 +409,11 @@ def test_what_stages_really_write_adds_up(tmp_path: Path) -> None:
         recipe_name="real",
         key="k",
         recipe=recipe.as_dict(chain.recipe),
-        documents=[chain.documents("news")],
-        dedup=chain.duplicates(),
-        vocabulary=chain.vocabulary(),
-        tokens=[chain.tokens("news")],
-        shards=[chain.shards("news", 32)],
+        documents=[chain.run("documents_news")],
+        dedup=chain.run("dedup"),
+        vocabulary=chain.run("vocabulary"),
+        tokens=[chain.run("tokens_news")],
+        shards=[chain.run("shards_news_32")],
     )
     found = figures(inputs)
     total = found["total"]

@@ -208,14 +208,17 @@ def test_a_copy_is_followed_to_what_it_is_a_copy_of() -> None:
     copy = next(row for row in rows(stages["dedup"], "news") if row["reason"] == "duplicate")
     found = inspect(root, "--document", f"{copy['id']:016x}").output
     assert f"dropped: duplicate of {copy['kept_id']:016x}" in found and "shards" not in found
-    assert "one of 2 copies, it stays for them" in inspect(root, "--document", f"{copy['kept_id']:016x}").output
+    assert "one of 2 duplicates, this one is kept" in inspect(root, "--document", f"{copy['kept_id']:016x}").output
 
 
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ("0123456789abcdef", "no finished stage holds document 0123456789abcdef; ids are 16 hexadecimal digits, see `inspect`"),
-        ("17", "no finished stage holds document 0000000000000011"),
+        (
+            "0123456789abcdef",
+            "no finished stage contains document 0123456789abcdef; ids are 16 hexadecimal digits, see `inspect`",
+        ),
+        ("17", "no finished stage contains document 0000000000000011"),
         ("0x17", "--document 0x17: an id has 16 hexadecimal digits, as `nezha-pipe inspect` shows them"),
         ("北京", "--document 北京: an id has 16 hexadecimal digits"),
         ("99999999999999999999", "--document 99999999999999999999: an id has 16 hexadecimal digits"),

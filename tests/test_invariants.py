@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import storage
-from pipeline.checks import invariants
 from pipeline.checks.findings import Findings
 from pipeline.config import MaskingConfig, PairsConfig
 from pipeline.engine import stages
@@ -29,7 +28,7 @@ from tests import corpus, wiki_dumps
 from tests.deciding import GOOD, LINE, decide
 from tests.made_documents import IN_LOOPS, generated, identity
 from tests.wiki_dumps import Draft
-from workflows.inspection.inspect import verify
+from workflows.inspection.inspect import content_problems, verify
 
 Row = dict[str, Any]
 LAYOUTS = [
@@ -56,9 +55,9 @@ def test_shards_of_every_kind_have_no_problem(
     done = make_shards(
         config.sources[0], 40, made["tokens_text"], made["vocabulary"], config, str(tmp_path), execution=IN_LOOPS
     )
-    assert invariants.problems(done) == []  # the vocabulary is not beside it
+    assert content_problems(done) == []  # the vocabulary is not beside it
     shutil.copytree(made["vocabulary"].url, tmp_path / storage.base_name(made["vocabulary"].url))
-    assert invariants.problems(done) == []
+    assert content_problems(done) == []
 
 
 def test_shards_of_tfrecords_have_no_problem(tmp_path: Path) -> None:
@@ -69,7 +68,7 @@ def test_shards_of_tfrecords_have_no_problem(tmp_path: Path) -> None:
     files = expand([str(tmp_path / "records")])
     twice = [*files, *files]  # imports may repeat an example
     done = import_tfrecords(twice, "old", made["vocabulary"], root, validation_ratio=0.1, execution=IN_LOOPS)
-    assert invariants.problems(done) == []
+    assert content_problems(done) == []
 
 
 @pytest.fixture
@@ -139,32 +138,35 @@ def of_other_split(row: Row) -> None:
     row["document_id"] = next(n for n in range(10_000) if in_validation(np.array([n], np.uint64), 0.1)[0])
 
 
-UNPAIRED = "pair_label is null where there are two segments, or not where there is one"
+UNPAIRED = "pair_label is null although there are two segments, or set although there is one"
 BREAKS: dict[str, tuple[Callable[[Row], object], str]] = {
     "cls": (lambda row: row["input_ids"].__setitem__(0, 9), "the first token is not [CLS]"),
     "sep": (lambda row: row["input_ids"].__setitem__(-1, 9), "the last token is not [SEP]"),
-    "middle": (lambda row: row["input_ids"].__setitem__(row["second_start"] - 1, 9), "no [SEP] stands before segment B"),
+    "middle": (lambda row: row["input_ids"].__setitem__(row["second_start"] - 1, 9), "there is no [SEP] before segment B"),
     "id": (lambda row: row["input_ids"].__setitem__(2, 60_000), "an id is not below SIZE, the size of the vocabulary"),
-    "bytes": (lambda row: row.update(unit_starts=row["unit_starts"] + b"\0"), "unit_starts has not a bit for each token"),
-    "unit": (lambda row: with_units(row, lambda starts: starts.__setitem__(1, False)), "[CLS] or [SEP] is no unit of its own"),
+    "bytes": (lambda row: row.update(unit_starts=row["unit_starts"] + b"\0"), "unit_starts does not have one bit per token"),
+    "unit": (
+        lambda row: with_units(row, lambda starts: starts.__setitem__(1, False)),
+        "[CLS] or [SEP] is not a unit of its own",
+    ),
     "tail": (
         lambda row: with_units(row, lambda starts: starts.__setitem__(-1, True)),
         "unit_starts has bits after the last token",
     ),
-    "second": (lambda row: row.update(second_start=2), "second_start leaves a segment without tokens"),
-    "behind": (lambda row: row.update(second_start=len(row["input_ids"]) - 1), "second_start leaves a segment without tokens"),
+    "second": (lambda row: row.update(second_start=2), "second_start leaves a segment empty"),
+    "behind": (lambda row: row.update(second_start=len(row["input_ids"]) - 1), "second_start leaves a segment empty"),
     "label": (lambda row: row.update(pair_label=None), UNPAIRED),
     "single": (lambda row: row.update(second_start=0), UNPAIRED),
     "number": (lambda row: row.update(pair_label=2), "pair_label is neither 0 nor 1"),
     "special": (lambda row: hide(row, [row["second_start"] - 1]), "[CLS] or [SEP] is masked"),
-    "outside": (lambda row: hide(row, [len(row["input_ids"])]), "a mask position is behind the last token"),
-    "falling": (lambda row: hide(row, row["mask_positions"][::-1]), "mask positions of a draw do not rise"),
+    "outside": (lambda row: hide(row, [len(row["input_ids"])]), "a mask position is after the last token"),
+    "falling": (lambda row: hide(row, row["mask_positions"][::-1]), "the mask positions of a draw are not increasing"),
     "twice": (
         lambda row: hide(row, row["mask_positions"] + row["mask_positions"][-1:]),
-        "mask positions of a draw do not rise",
+        "the mask positions of a draw are not increasing",
     ),
-    "half": (half, "a unit is masked in part only"),
-    "other half": (other_half, "a unit is masked in part only"),
+    "half": (half, "a unit is only partly masked"),
+    "other half": (other_half, "a unit is only partly masked"),
     "replacement": (
         lambda row: row["mask_replacements"].__setitem__(0, 60_000),
         "a replacement is not below SIZE, the size of the vocabulary",
@@ -172,7 +174,7 @@ BREAKS: dict[str, tuple[Callable[[Row], object], str]] = {
     "fewer": (lambda row: row["mask_replacements"].pop(), "mask_positions and mask_replacements differ in number"),
     "sum": (lambda row: row["mask_lengths"].__setitem__(0, 1), "mask_lengths do not add up to the number of mask_positions"),
     "draws": (lambda row: row["mask_lengths"].append(0), "the number of its masks is not 1"),
-    "example": (lambda row: row.update(example_id=row["example_id"] ^ 1), "it is not in the order of the rows' hashes"),
+    "example": (lambda row: row.update(example_id=row["example_id"] ^ 1), "it is not in hash order"),
     "split": (of_other_split, "its document belongs to the other split"),
 }
 
@@ -223,13 +225,13 @@ def test_rows_that_break_many_rules_are_told_in_few_lines(copied: dict[str, Fini
 def test_an_example_that_is_there_twice(copied: dict[str, Finished]) -> None:
     stage = copied["shards_text_64"]
     url = rewrite(stage, "train-00000.arrow", lambda rows: rows.__setitem__(4, rows[3]))
-    assert f"{url}: row 4: its example_id is that of the row before" in verify(stage.url)[1]
+    assert f"{url}: row 4: its example_id repeats that of the previous row" in verify(stage.url)[1]
 
 
 def test_values_that_are_missing(copied: dict[str, Finished]) -> None:
     stage = copied["shards_text_64"]
     url = rewrite(stage, "train-00000.arrow", lambda rows: rows[4].update(mask_lengths=None))
-    assert verify(stage.url)[1] == [f"{url}: mask_lengths holds nulls"]
+    assert verify(stage.url)[1] == [f"{url}: mask_lengths contains nulls"]
 
 
 def shards_changed(stage: Finished, change: Callable[[pa.Table], tuple[pa.Table, int]]) -> None:
@@ -243,16 +245,16 @@ def shards_changed(stage: Finished, change: Callable[[pa.Table], tuple[pa.Table,
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda t: (t.drop_columns("pair_label"), 1024), "its columns are not those of a shard, or not of their types"),
+        (lambda t: (t.drop_columns("pair_label"), 1024), "its columns or their types are not those of a shard"),
         (lambda t: (t, 7), "batch 0 has 7 rows; all but the last must have 1,024"),
-        (lambda t: (t.replace_schema_metadata({"schema_version": "1"}), 1024), "stage_key is none, by the manifest KEY"),
+        (lambda t: (t.replace_schema_metadata({"schema_version": "1"}), 1024), "stage_key is none, but in the manifest KEY"),
         (
             lambda t: (t.replace_schema_metadata({**t.schema.metadata, b"vocabulary_sha256": "ab12"}), 1024),
-            "vocabulary_sha256 is ab12, by the manifest SHA",
+            "vocabulary_sha256 is ab12, but in the manifest SHA",
         ),
         (
             lambda t: (t.replace_schema_metadata({**t.schema.metadata, b"schema_version": "2"}), 1024),
-            "schema_version is 2, by the manifest 1",
+            "schema_version is 2, but in the manifest 1",
         ),
         (lambda t: (t.slice(1), 1024), "rows: the files hold FEWER, the manifest says ROWS"),
     ],
@@ -285,7 +287,7 @@ def test_a_histogram_of_lengths_that_is_wrong(copied: dict[str, Finished]) -> No
     stage = copied["shards_news_64"]
     stage.manifest["length_histogram"]["validation"]["64"] = 99
     commit(stage, "")
-    assert verify(stage.url)[1] == [f"{stage.url}: validation length_histogram: the manifest's is not that of the rows"]
+    assert verify(stage.url)[1] == [f"{stage.url}: validation length_histogram: the manifest does not match the rows"]
 
 
 Break = tuple[str, Callable[[list[Row]], object], str]
@@ -301,27 +303,27 @@ def repeat(rows: list[Row]) -> None:
 
 
 DOCUMENTS: list[Break] = [
-    ("part-", lambda rows: rows.reverse(), ": its id is smaller than the one before"),
-    ("part-", repeat, "row 1: its id is that of the row before"),
-    ("part-", put(0, id=(1 << 64) - 1), "row 0: its id is not of this part"),
+    ("part-", lambda rows: rows.reverse(), ": its id is smaller than the previous one"),
+    ("part-", repeat, "row 1: its id repeats that of the previous row"),
+    ("part-", put(0, id=(1 << 64) - 1), "row 0: its id belongs to another part"),
     ("part-", put(0, origin="x#1"), "row 0: its id is not the hash of its source and origin"),
     ("part-", put(0, source="x"), "row 0: its source is not text"),
     ("part-", put(0, characters=0), "row 0: it has no characters"),
 ]
 PIECES: list[Break] = [
-    ("part-", lambda rows: rows.reverse(), ": its id is smaller than the one before"),
-    ("part-", repeat, "row 1: its id is that of the row before"),
+    ("part-", lambda rows: rows.reverse(), ": its id is smaller than the previous one"),
+    ("part-", repeat, "row 1: its id repeats that of the previous row"),
     ("part-", lambda rows: rows[2]["ids"].__setitem__(4, 60_000), "row 2: an id is not below SIZE"),
-    ("part-", lambda rows: rows[2]["unit_starts"].pop(), "row 2: unit_starts has not a flag for each token"),
-    ("part-", lambda rows: rows[2]["sentence_ends"].reverse(), "row 2: sentence_ends do not rise"),
+    ("part-", lambda rows: rows[2]["unit_starts"].pop(), "row 2: unit_starts does not have one flag per token"),
+    ("part-", lambda rows: rows[2]["sentence_ends"].reverse(), "row 2: sentence_ends are not increasing"),
     ("part-", lambda rows: rows[2]["sentence_ends"].pop(), "row 2: the last sentence does not end with the last token"),
     ("part-", lambda rows: rows[2].update(sentence_ends=[]), "row 2: it has no sentences"),
     ("part-", lambda rows: rows[2].update(ids=[], unit_starts=[]), "row 2: it has no tokens"),
-    ("part-", lambda rows: rows[2]["unit_starts"].__setitem__(0, False), "row 2: a sentence begins inside a unit"),
+    ("part-", lambda rows: rows[2]["unit_starts"].__setitem__(0, False), "row 2: a sentence starts inside a unit"),
     (
         "part-",
         lambda rows: rows[2]["unit_starts"].__setitem__(rows[2]["sentence_ends"][0], False),
-        "row 2: a sentence begins inside a unit",
+        "row 2: a sentence starts inside a unit",
     ),
 ]
 
@@ -347,15 +349,15 @@ def test_tokens_that_are_wrong_are_named(copied: dict[str, Finished], change: Br
 
 
 SIGNATURES: list[Break] = [
-    ("part-", lambda rows: rows.reverse(), ": its id is smaller than the one before"),
-    ("part-", repeat, "row 1: its id is that of the row before"),
-    ("part-", put(0, id=3), "row 0: its id is not that of the document in this row"),
+    ("part-", lambda rows: rows.reverse(), ": its id is smaller than the previous one"),
+    ("part-", repeat, "row 1: its id repeats that of the previous row"),
+    ("part-", put(0, id=3), "row 0: its id is not that of the document in the same row"),
     ("part-", lambda rows: rows.pop(), "rows: the files hold FEWER, the manifest says ROWS"),
-    ("paragraphs-", lambda rows: rows.reverse(), ": its id is smaller than the one before"),
-    ("paragraphs-", lambda rows: rows.insert(1, rows[0]), "row 1: its ordinal is not greater than that of the row before"),
+    ("paragraphs-", lambda rows: rows.reverse(), ": its id is smaller than the previous one"),
+    ("paragraphs-", lambda rows: rows.insert(1, rows[0]), "row 1: its ordinal is not greater than the previous one"),
     ("paragraphs-", put(0, id=3), "row 0: its document has no signature"),
     ("paragraphs-", put(0, characters=0), "row 0: it has no characters"),
-    ("paragraphs-", lambda rows: rows.pop(), "documents with other numbers of lines than signed: 1, the first LAST"),
+    ("paragraphs-", lambda rows: rows.pop(), "documents whose number of lines differs from the signature: 1, the first LAST"),
 ]
 
 
@@ -430,7 +432,7 @@ def decided(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         evaluation=evaluation,
         filters={"min_characters": 5},
     )
-    assert invariants.problems(done) == []
+    assert content_problems(done) == []
     return done
 
 
@@ -439,30 +441,30 @@ def of_reason(reason: str, **values: Any) -> Callable[[list[Row]], object]:
 
 
 DECISIONS: list[Break] = [
-    ("dropped_a", lambda rows: rows.reverse(), ": its id is smaller than the one before"),
-    ("dropped_a", repeat, "row 1: its id is that of the row before"),
-    ("dropped_b", put(0, reason="boring"), "row 0: its reason is none that is known"),
-    ("dropped_b", put(0, id=3), "row 0: no such document was read"),
-    ("dropped_b", of_reason("duplicate", kept_id=None), ": it is a copy without kept_id, or has one and is none"),
-    ("dropped_a", of_reason("too_short", kept_id=5), ": it is a copy without kept_id, or has one and is none"),
+    ("dropped_a", lambda rows: rows.reverse(), ": its id is smaller than the previous one"),
+    ("dropped_a", repeat, "row 1: its id repeats that of the previous row"),
+    ("dropped_b", put(0, reason="boring"), "row 0: its reason is unknown"),
+    ("dropped_b", put(0, id=3), "row 0: there is no such document"),
+    ("dropped_b", of_reason("duplicate", kept_id=None), ": it is a duplicate without kept_id, or has one and is no duplicate"),
+    ("dropped_a", of_reason("too_short", kept_id=5), ": it is a duplicate without kept_id, or has one and is no duplicate"),
     ("dropped_b", of_reason("duplicate", kept_id=identity("a", 5)), ": its kept_id is dropped itself"),
     ("dropped_c", of_reason("withdrawn_copy", kept_id=identity("a", 0)), ": its kept_id is not withdrawn"),
     ("paragraphs_b", put(0, id=identity("b", 1)), "row 0: its document is dropped"),
     ("paragraphs_b", put(0, kept_id=identity("b", 1)), "row 0: the document of kept_id is dropped"),
-    ("paragraphs_b", lambda rows: rows.append(rows[0]), "row 1: its ordinal is not greater than that of the row before"),
-    ("clusters_a", put(0, kept_id=7), ": it stays, or goes for another reason, though kept_id stays for it"),
+    ("paragraphs_b", lambda rows: rows.append(rows[0]), "row 1: its ordinal is not greater than the previous one"),
+    ("clusters_a", put(0, kept_id=7), ": it is not dropped as a duplicate, although another document is kept for it"),
     (
         "clusters_b",
         lambda rows: [row.update(kept_id=row["id"]) for row in rows],
-        ": it goes as a copy, though it stays for others",
+        ": it is dropped as a duplicate, although it is kept for others",
     ),
     ("clusters_b", put(0, cluster_size=1), "row 0: its cluster_size is below 2"),
     ("contaminated_a", put(0, id=identity("a", 0)), "row 0: it is not dropped as contaminated"),
     ("contaminated_a", put(0, share=1.5), "row 0: its share is not between 0 and 1"),
 ]
 OVERLAPS: list[Break] = [
-    ("", put(0, id=3), "row 0: its id is of no document of this part"),
-    ("", put(0, runs=0), "row 0: it has no run in common"),
+    ("", put(0, id=3), "row 0: its id is that of no document in this part"),
+    ("", put(0, runs=0), "row 0: it has no matching n-grams"),
     ("", put(0, share=0.0), "row 0: its share is not in (0, 1]"),
     ("", put(0, share=float("nan")), "row 0: its share is not in (0, 1]"),
     ("", lambda rows: rows.pop(), "rows: the files hold 0, the manifest says 1"),
@@ -480,7 +482,7 @@ def test_an_overlap_that_is_wrong_is_named(decided: Finished, tmp_path: Path, ch
     shutil.copytree(Path(decided.url).parent, tmp_path / "runs")
     (folder,) = (tmp_path / "runs").glob("contamination_a-*")
     stage = stages.load(str(folder))
-    assert invariants.problems(stage) == []
+    assert content_problems(stage) == []
     (name,) = (entry["name"] for entry in stage.files("part-") if entry["rows"])
     broken(stage, (name, *change[1:]))
 
@@ -490,9 +492,9 @@ def test_what_a_dump_says_of_its_pages_is_checked(tmp_path: Path) -> None:
     stage = side_input(
         wiki_dumps.source(), [wiki_dumps.written(tmp_path / "w.xml", wiki_dumps.xml(pages))], str(tmp_path / "runs")
     )
-    assert invariants.problems(stage) == []
-    broken(stage, ("side", put(0, kind="goup"), "row 0: its kind is none of ours"))
-    broken(stage, ("side", lambda rows: rows.append(rows[-1]), ": its name stood before"))
+    assert content_problems(stage) == []
+    broken(stage, ("side", put(0, kind="goup"), "row 0: its kind is unknown"))
+    broken(stage, ("side", lambda rows: rows.append(rows[-1]), ": its name repeats an earlier one"))
 
 
 def test_findings_name_three_rows_and_count_the_others() -> None:

@@ -222,7 +222,7 @@ def test_the_size_of_a_vocabulary_is_what_was_built_once_it_is(tmp_path: Path) -
     content = {"name": "small", "source": [{"name": "text", "kind": "text", "input": [str(text)]}]}
     loaded = recipe.build(content, "small", ["vocabulary.size=900", "filters.judge_from_characters=9000"])
     before = vocabulary_size(Chain(loaded, str(tmp_path / "run")))
-    built = Chain(loaded, str(tmp_path / "run")).vocabulary().manifest["size"]
+    built = Chain(loaded, str(tmp_path / "run")).run("vocabulary").manifest["size"]
     assert before == 900 > built == vocabulary_size(Chain(loaded, str(tmp_path / "run")))
 
 

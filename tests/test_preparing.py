@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from pipeline.engine import processes, stages
+from pipeline.engine.execution import Execution
 from pipeline.errors import CorpusError, RecipeError
 from pipeline.examples.shards import ShardSet
 from pipeline.tfrecords.exchange import export_tfrecords
 from pipeline.tokenization import vocabulary
 from tests import corpus
+from tests.made_documents import plainly
 from workflows import preparing, recipe
 from workflows.chain import Chain
 from workflows.preparing import data_chain, running_on, warm_up_workers
@@ -20,7 +22,7 @@ NOTHING |= {"corpus": None, "inputs": (), "vocab": "", "lengths": ()}
 
 
 def chain(given_recipe: str | None = None, settings: Any = (), **given: Any) -> Chain:
-    return data_chain(given_recipe, settings, "out", None, **{**NOTHING, **given})
+    return data_chain(given_recipe, settings, "out", **{**NOTHING, **given})
 
 
 def test_options_by_berts_names_are_settings_of_the_recipe() -> None:
@@ -42,9 +44,9 @@ def test_options_of_a_source_and_settings_by_name() -> None:
     made = chain(
         corpus="baike", inputs=("a",), text_field=("meta.body", "x"), variant="zh-tw", max_bad_ratio=0.05, lengths=(64, 512)
     )
-    source = made.source("baike")
+    source = made.settings.source("baike")
     assert (source.kind, source.input, source.text_field) == ("baike", ("a",), ("meta.body", "x"))
-    assert (source.variant, source.max_bad_ratio, made.corpus.sequence_lengths) == ("zh-tw", 0.05, (64, 512))
+    assert (source.variant, source.max_bad_ratio, made.settings.corpus.sequence_lengths) == ("zh-tw", 0.05, (64, 512))
     assert chain("tiny", ("masking.masked_lm_prob=0.3",), masked_lm_prob=0.2).recipe.masking.masked_lm_prob == 0.3
 
 
@@ -53,7 +55,7 @@ def test_options_of_a_source_and_settings_by_name() -> None:
     [
         ({}, "give either a RECIPE or --corpus"),
         ({"given_recipe": "tiny", "corpus": "news"}, "give either a RECIPE or --corpus"),
-        ({"given_recipe": "tiny", "inputs": ("a",), "text_field": ("x",)}, "--input, --text-field: with --corpus only"),
+        ({"given_recipe": "tiny", "inputs": ("a",), "text_field": ("x",)}, "--input, --text-field: only with --corpus"),
         ({"corpus": "news", "inputs": ("a",), "variant": "zh-xx"}, "variant"),
     ],
 )
@@ -64,7 +66,7 @@ def test_options_that_do_not_go_together_are_refused(given: dict[str, Any], mess
 
 def test_a_cluster_is_not_given_local_files() -> None:
     made = chain(corpus="news", inputs=("s3://b/a.jsonl",))
-    with pytest.raises(CorpusError, match="cannot see the local path"), running_on("flink", ("flink_master=f:8081",), made):
+    with pytest.raises(CorpusError, match="cannot see the local path"), running_on("flink", ("flink_master=f:8081",), made, 1):
         pytest.fail("it runs")
 
 
@@ -81,7 +83,8 @@ def test_workers_are_woken_where_there_is_work_for_them(
     if before:
         (tmp_path / "data.json").write_text("{}")
     given = {**NOTHING, "corpus": "news", "inputs": ("a.jsonl",)}
-    warm_up_workers(runner, data_chain(None, (), str(tmp_path), workers, **given))
+    executor = None if runner == "direct" else plainly
+    warm_up_workers(Execution(workers, executor=executor), data_chain(None, (), str(tmp_path), **given))
     assert told == woken
 
 
@@ -93,8 +96,8 @@ def test_examples_of_berts_script_are_a_source_like_others(tmp_path: Path) -> No
     content = {"name": "old", "source": [source], "vocabulary": {"url": vocab.file("vocab.txt")}}
     made = Chain(recipe.build(content, "old"), str(tmp_path / "out"), sequence_lengths=(64,))
     pointer = made.prepare()
-    imported = stages.load(str(tmp_path / "out" / pointer["shards"]["old/64"]))
-    assert list(made.steps()) == ["vocabulary", "shards_old_64", "report"]
+    imported = stages.load(str(tmp_path / "out" / pointer.shards["old/64"]))
+    assert made.names() == ["vocabulary", "shards_old_64", "report"]
     assert imported.manifest["licence"] == "CC0-1.0"
 
     def texts(stage: stages.Finished, splits: tuple[str, ...]) -> list[list[int]]:
@@ -102,8 +105,8 @@ def test_examples_of_berts_script_are_a_source_like_others(tmp_path: Path) -> No
         return sorted(rows.row(index).input_ids.tolist() for rows in sets for index in range(len(rows)))
 
     assert texts(imported, ("train", "validation")) == texts(shards, ("train",))
-    assert Path(made.data_report().file("report.html")).exists()
-    with pytest.raises(RecipeError, match="its examples are 64 tokens long, and 32 are asked for"):
+    assert Path(made.run("data_report").file("report.html")).exists()
+    with pytest.raises(RecipeError, match="its examples have 64 tokens, but the recipe needs 32"):
         Chain(recipe.build(content, "old"), str(tmp_path / "out"), sequence_lengths=(32,)).prepare()
 
 

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline import storage
+from pipeline.checks import provenance
 from pipeline.checks.provenance import where
 from pipeline.config import DecontaminationConfig, DedupConfig, FilterConfig, SourceConfig
 from pipeline.dedup.decontamination import contamination
@@ -19,6 +20,7 @@ from tests.made_documents import IN_LOOPS, generated, identity, made
 
 LINE = "本文由某某翻译小组的译者原创编译，在某某中国网站荣誉推出，转载时请注明作者和出处以及译者的名字"
 TEXTS = generated(1, 6, 14)
+TRACES = {name: getattr(provenance, name) for name in ("documents", "contamination", "dedup", "shards")}
 
 
 def write_shards(root: str, source: str, documents: list[int]) -> None:
@@ -38,7 +40,7 @@ def write_shards(root: str, source: str, documents: list[int]) -> None:
             writer.write_table(pa.Table.from_pylist(rows, schema=schema), max_chunksize=2)
         return {"files": [FileEntry.of(folder, "train-00000.arrow", len(rows))]}
 
-    stages.run(root, Stage(f"shards_{source}_64", 1, {"documents": documents}, {}), body)
+    stages.run(root, Stage("shards", 1, {"documents": documents}, {}, source=source, length=64), body)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def told(root: str, source: str, number: int) -> list[tuple[str, str]]:
-    return [(fact.kind, fact.text) for fact in where(root, identity(source, number))]
+    return [(fact.kind, fact.text) for fact in where(root, identity(source, number), TRACES)]
 
 
 def test_a_document_that_stays_for_another(root: str) -> None:
@@ -71,7 +73,7 @@ def test_a_document_that_stays_for_another(root: str) -> None:
     beginning = " ".join(TEXTS[0][:200].split())
     assert facts[0][1].startswith("0 (part-0000") and facts[0][1].endswith(beginning)
     assert facts[2:] == [
-        ("cluster", "one of 2 copies, it stays for them"),
+        ("cluster", "one of 2 duplicates, this one is kept"),
         ("shard", "train-00000.arrow: 2 examples (rows 0, 2)"),
     ]
 
@@ -80,9 +82,9 @@ def test_a_near_duplicate(root: str) -> None:
     kept = f"{identity('a', 0):016x}"
     assert told(root, "b", 0)[1:] == [
         ("dropped", f"dropped: near_duplicate of {kept}"),
-        ("cluster", f"one of 2 copies, {kept} stays"),
+        ("cluster", f"one of 2 duplicates, {kept} is kept"),
     ]
-    (document, *_) = where(root, identity("b", 0))
+    (document, *_) = where(root, identity("b", 0), TRACES)
     assert document.details["source"] == "b"
     assert document.stage.startswith("documents_b-")
 
@@ -91,8 +93,8 @@ def test_a_document_that_loses_a_line(root: str) -> None:
     lines = TEXTS[2].count("\n") + 1
     assert told(root, "b", 1)[1:] == [
         ("kept", "kept"),
-        ("paragraphs", f"1 lines go: {lines} (as in {identity('a', 1):016x})"),
-        ("shard", "train-00000.arrow: 1 examples (rows 0)"),
+        ("paragraphs", f"1 line removed: {lines} (as in {identity('a', 1):016x})"),
+        ("shard", "train-00000.arrow: 1 example (row 0)"),
     ]
 
 
@@ -105,5 +107,7 @@ def test_a_document_that_holds_an_evaluation_text(root: str) -> None:
 
 
 def test_an_unknown_document_is_an_error_that_says_what_ids_are(root: str) -> None:
-    with pytest.raises(CorpusError, match="no finished stage holds document 0000000000000011; ids are 16 hexadecimal digits"):
-        where(root, 17)
+    with pytest.raises(
+        CorpusError, match="no finished stage contains document 0000000000000011; ids are 16 hexadecimal digits"
+    ):
+        where(root, 17, TRACES)

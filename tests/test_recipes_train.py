@@ -14,8 +14,9 @@ from model.training.run import PretrainRun
 from pipeline import storage
 from tests.demo_text import articles
 from workflows import recipe
-from workflows.chain import AVERAGED, Chain, checkpoint_facts, pretrain_run
+from workflows.chain import Chain
 from workflows.planning import corpus_tokens
+from workflows.pretraining import AVERAGED, checkpoint_facts, pretrain_run
 
 SMALL = (
     *("dedup.near=false", "dedup.min_paragraph_characters=0", "vocabulary.size=2000", "vocabulary.map_punctuation=true"),
@@ -43,9 +44,10 @@ def trained(name: str, settings: tuple[str, ...], data: Path, output: Path) -> t
     """Train a small copy in this process, without Ray."""
     source = f"source=[{{name='news', kind='news', input=['{data / 'news.jsonl'}']}}]"
     chain = Chain(recipe.load(name, [source, *SMALL, *settings]), str(data))
-    shards = {f"{source}/{length}": chain.shards(source, length).url for source, length in chain.shard_sets()}
-    assert corpus_tokens(chain) == chain.documents("news").manifest["counts"]["characters"] > 10_000
-    run = pretrain_run(chain.recipe, shards, chain.vocabulary().url, str(output))
+    folders = chain.prepare().shards
+    shards = {name: storage.join(chain.root, folder) for name, folder in folders.items()}
+    assert corpus_tokens(chain) == chain.run("documents_news").manifest["counts"]["characters"] > 10_000
+    run = pretrain_run(chain.recipe, shards, chain.run("vocabulary").url, str(output))
     return run, train(run)
 
 

@@ -9,7 +9,8 @@ from pipeline.dedup.decisions import read_withdrawn
 from pipeline.errors import CorpusError, StorageError
 from tests.deciding import GOOD, Texts, changed, decide, reasons, rows
 from tests.made_documents import generated, identity
-from workflows.progress import Display, warning
+from workflows.kinds import warning
+from workflows.progress import Display
 
 
 def test_copies_of_a_withdrawn_document_go_from_every_source(tmp_path: Path) -> None:
@@ -32,7 +33,7 @@ def test_withdrawn_ids_that_no_source_has_are_told_loudly(
     for withdrawn, told in (([identity("a", 0), 12345], True), ([identity("a", 0)], False)):
         done = decide(tmp_path, {"a": [GOOD, "乙" * 20]}, withdrawn=withdrawn)
         with Display(["dedup"]) as display:
-            display.tell("dedup", replace(done, fresh=fresh), 1.0)
+            display.finish("dedup", replace(done, fresh=fresh), 1.0)
         assert ("warning: withdrawn ids not found: 1;" in capsys.readouterr().err) == told
 
 

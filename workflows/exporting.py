@@ -15,12 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import storage
 from pipeline.engine import stages
-from pipeline.engine.stages import MANIFEST, FileEntry, Finished
+from pipeline.engine.execution import SERIAL, Execution
+from pipeline.engine.stages import MANIFEST, FileEntry, Finished, Stage
 from pipeline.errors import CheckpointError
 
 if TYPE_CHECKING:
     from model.config import PretrainConfig
     from model.exporting.onnx import Head
+
+
+STAGE_VERSION = 2
+
+
+def export(checkpoint: Finished, facts: Mapping[str, Any], root: str, *, execution: Execution = SERIAL) -> Finished:
+    """Export the best checkpoint of a finished pretraining; `facts` as for `export_checkpoint`."""
+    stage = Stage("export", STAGE_VERSION, facts, {"checkpoint": checkpoint.digest})
+    best = checkpoint.file(checkpoint.manifest["best"])
+    return stages.run(root, stage, lambda folder: export_checkpoint(best, folder, facts), execution)
 
 
 def licences(documents: Sequence[Finished]) -> dict[str, str]:

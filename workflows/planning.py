@@ -13,6 +13,7 @@ from typing import Any
 from model.flops import PEAK_TERAFLOPS, sequence_flops
 from model.optimization.schedule import sequences
 from model.sizes import FLOAT32, Memory, parameters, training_memory
+from pipeline.facts import DocumentsFacts, VocabularyFacts
 from workflows.chain import Chain
 from workflows.recipe import Recipe
 
@@ -96,37 +97,24 @@ def vocabulary_size(chain: Chain) -> int:
     Raises: StorageError or CorpusError for an unusable vocabulary file.
     """
     from pipeline import storage
-    from pipeline.engine import stages
     from pipeline.tokenization.vocab import Vocab
 
     recipe = chain.recipe
     if url := recipe.vocabulary.url:
         return len(Vocab.from_bytes(storage.read_bytes(url), url))
-    if recipe.missing():
-        return recipe.vocabulary.size
-    try:
-        chain.dry_run = True
-        return int(chain.vocabulary().manifest["size"])
-    except stages.NotFinished:
-        return recipe.vocabulary.size
-    finally:
-        chain.dry_run = False
+    built = chain.find("vocabulary")
+    return VocabularyFacts.of(built).size if built else recipe.vocabulary.size
 
 
 def corpus_tokens(chain: Chain) -> int | None:
     """Return the tokens of the documents, about one per character; None if some sources have not been read yet."""
-    from pipeline.engine import stages
-
-    if chain.recipe.missing():
-        return None
-    try:
-        chain.dry_run = True
-        documents = [chain.documents(source.name) for source in chain.corpora()]
-    except stages.NotFinished:
-        return None
-    finally:
-        chain.dry_run = False
-    return sum(int(done.manifest["counts"]["characters"]) for done in documents) or None
+    characters = 0
+    for step in chain.steps.values():
+        if step.kind == "documents":
+            if (documents := chain.find(step.name)) is None:
+                return None
+            characters += DocumentsFacts.of(documents).characters
+    return characters or None
 
 
 def _phase(recipe: Recipe, number: int, vocabulary_size: int, flops_per_second: float) -> dict[str, Any]:

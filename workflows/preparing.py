@@ -1,9 +1,9 @@
-"""What the command `prepare` is told: which corpora, with which settings, run where.
+"""The options of `prepare`: which corpora, with which settings, on which runner.
 
     --corpus news --input 'news/*.jsonl.gz' --masked-lm-prob 0.1     a recipe of one source, masking.masked_lm_prob = 0.1
     my.toml --dupe-factor 5                                          that recipe, pairs.dupe_factor = 5
 
-Options with the names of BERT's create_pretraining_data.py mean what they mean there.
+Options named as in BERT's create_pretraining_data.py have the same meaning.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from pipeline.engine import processes
+from pipeline.engine.execution import SERIAL, Execution
 from pipeline.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -33,13 +34,13 @@ BERT_SETTINGS = {
     "do_lower_case": "vocabulary.do_lower_case",
     "random_seed": "seed",
 }
-"""Options by BERT's names, and the settings of a recipe that they are."""
+"""Options with BERT's names, and the settings of the recipe they change."""
 SOURCE_SETTINGS = ("max_bad_ratio", "text_field", "encoding", "variant", "personal_data")
-"""Options that are settings of the one source of --corpus."""
+"""Options that are settings of the source of --corpus."""
 CORPORA = ("demo", "wiki", "baike", "news", "text", "tfrecord")
-STOPPED = "Stopped. Run the same command again to go on: finished parts are kept."
+STOPPED = "Stopped. Run the same command again to resume: finished parts are kept."
 STOPPED_CODE = 130
-"""As shells tell that Ctrl-C ended a program."""
+"""Exit code after Ctrl-C, as shells report it."""
 RUNNERS = ("direct", "ray", "portable", "flink", "spark", "dataflow", "dask")
 
 
@@ -60,36 +61,39 @@ class Ratio(click.ParamType[float]):
 
 
 def corpus_options(command: Command) -> Command:
-    """Options that name a corpus and how it is made into examples."""
+    """Add the options that name a corpus and say how it becomes examples."""
     options = [
         click.option(
-            "--corpus", type=click.Choice(CORPORA), help="Without RECIPE: the kind of corpus."
+            "--corpus", type=click.Choice(CORPORA), help="Kind of corpus, instead of RECIPE."
         ),
         click.option(
             "--input", "inputs", multiple=True, metavar="URL",
-            help="Without RECIPE: files, folders or globs; may be repeated. wiki without it takes the latest dump.",
+            help="With --corpus: files, folders or globs; repeatable. Default for wiki: download the latest dump.",
         ),
-        click.option("--text-field", multiple=True, metavar="NAME", help="A field that holds text; may be repeated."),
+        click.option("--text-field", multiple=True, metavar="NAME", help="Field that holds text; repeatable."),
         click.option(
             "--encoding", type=click.Choice(["auto", "utf-8", "gb18030", "utf-16"]),
-            help="The encoding of text files; auto recognises it.",
+            help="Encoding of text files; auto detects it.",
         ),
-        click.option("--variant", metavar="V", help="The Chinese to convert to: zh-cn (as wiki is), zh-tw, none, ..."),
+        click.option("--variant", metavar="V", help="Chinese to convert to: zh-cn (default for wiki), zh-tw, none, ..."),
         click.option(
             "--personal-data", type=click.Choice(["auto", "mask", "keep"]),
-            help="Mail addresses, phone, identity and IP numbers; auto masks them in text alone.",
+            help="Email addresses, phone, identity card and IP numbers; auto masks them in kind text only.",
         ),
-        click.option("--max-bad-ratio", type=Ratio(), metavar="RATIO", help="Records that may be unreadable: 1% or 0.01."),
-        click.option("--vocab", default="", metavar="URL", help="A vocab.txt to use; without one it is built."),
+        click.option("--max-bad-ratio", type=Ratio(), metavar="RATIO", help="Ratio of records that may be bad: 1% or 0.01."),
+        click.option("--vocab", default="", metavar="URL", help="vocab.txt to use. Default: build one."),
         click.option(
             "--sequence-length", "--max-seq-length", "lengths", type=click.IntRange(8), multiple=True, metavar="N",
-            help="Longest example, in tokens; may be repeated.",
+            help="Longest example, in tokens; repeatable.",
         ),
-        click.option("--masked-lm-prob", type=float, metavar="P", help="Share of tokens that are predicted."),
-        click.option("--max-predictions-per-seq", type=click.IntRange(0), metavar="N", help="Most predicted; 0 = no limit."),
-        click.option("--short-seq-prob", type=float, metavar="P", help="Share of sequences cut shorter than they could be."),
-        click.option("--dupe-factor", type=click.IntRange(1), metavar="N", help="Times that every document is paired anew."),
-        click.option("--do-lower-case/--no-do-lower-case", default=None, help="Lower Latin letters and strip their accents."),
+        click.option("--masked-lm-prob", type=float, metavar="P", help="Ratio of tokens to predict."),
+        click.option(
+            "--max-predictions-per-seq", type=click.IntRange(0), metavar="N",
+            help="Maximum number of tokens to predict per example; 0 = no limit.",
+        ),
+        click.option("--short-seq-prob", type=float, metavar="P", help="Ratio of sequences made shorter than they could be."),
+        click.option("--dupe-factor", type=click.IntRange(1), metavar="N", help="Times that each document is used."),
+        click.option("--do-lower-case/--no-do-lower-case", default=None, help="Lowercase Latin letters, strip accents."),
         click.option("--random-seed", type=int, metavar="N", help="Seed of pairs, masks and order."),
     ]  # fmt: skip
     for option in reversed(options):
@@ -98,20 +102,20 @@ def corpus_options(command: Command) -> Command:
 
 
 def runner_options(command: Command) -> Command:
-    """--runner and what it is told."""
+    """Add --runner and --runner-option."""
     runner = click.option(
         "--runner",
         type=click.Choice(RUNNERS),
         default="direct",
         show_default=True,
-        help="Where the work is done: direct = this machine, ray = a Ray cluster, others = Beam's runners (docs/runners.md).",
+        help="Where to run: direct = this machine, ray = a Ray cluster, others = Beam's runners (docs/runners.md).",
     )
     option = click.option(
         "--runner-option",
         "runner_settings",
         multiple=True,
         metavar="NAME=VALUE",
-        help="For the runner: job_endpoint=host:8099, flink_master=host:8081; for ray: address=host:6379.",
+        help="Option of the runner: job_endpoint=host:8099, flink_master=host:8081; for ray: address=host:6379.",
     )
     return runner(option(command))
 
@@ -120,7 +124,6 @@ def data_chain(
     recipe: str | None,
     settings: Sequence[str],
     output: str,
-    workers: int | None,
     *,
     corpus: str | None,
     inputs: Sequence[str],
@@ -128,9 +131,9 @@ def data_chain(
     lengths: Sequence[int],
     **given: Any,
 ) -> "Chain":
-    """The chain of a recipe, or of a corpus named by options.
+    """Return the chain of a recipe, or of a corpus given by options.
 
-    Raises: RecipeError for options that do not go together.
+    Raises: RecipeError for options that exclude one another.
     """
     from workflows import recipe as recipes
     from workflows.chain import Chain
@@ -142,16 +145,16 @@ def data_chain(
     of_source = {name: given[name] for name in SOURCE_SETTINGS if given[name] not in (None, ())}
     if recipe is not None:
         if inputs or lengths or of_source:
-            told = [*(["--input"] if inputs else []), *(["--sequence-length"] if lengths else []), *map(_option, of_source)]
-            raise RecipeError(f"{', '.join(told)}: with --corpus only; in a RECIPE they stand in [[source]] and [[phase]]")
+            named = [*(["--input"] if inputs else []), *(["--sequence-length"] if lengths else []), *map(_option, of_source)]
+            raise RecipeError(f"{', '.join(named)}: only with --corpus; a RECIPE has these in [[source]] and [[phase]]")
         loaded = recipes.load(recipe, [*changed, *settings])
     else:
         loaded = recipes.build(_content(str(corpus), inputs, of_source), f"--corpus {corpus}", [*changed, *settings])
-    return Chain(loaded, output, workers=workers or 1, sequence_lengths=tuple(lengths))
+    return Chain(loaded, output, sequence_lengths=tuple(lengths))
 
 
 def _content(corpus: str, inputs: Sequence[str], of_source: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe of one corpus, as TOML would say it."""
+    """Return the recipe of one corpus, as parsed TOML."""
     sources: list[dict[str, Any]]
     if corpus == "demo":
         sources = [{"name": part, "kind": "demo", "input": [part], **of_source} for part in inputs or ("news", "reviews")]
@@ -169,42 +172,43 @@ def _option(name: str) -> str:
 
 
 @contextlib.contextmanager
-def running_on(runner: str, told: Sequence[str], chain: "Chain") -> Iterator[None]:
-    """Inside, the stages of `prepare` run on a runner.
+def running_on(runner: str, options: Sequence[str], chain: "Chain", workers: int) -> Iterator[Execution]:
+    """Yield the execution of the stages of `prepare` on a runner.
 
-    Raises: CorpusError for a runner that cannot see the recipe's files.
+    Args:
+        options: `NAME=VALUE`, from --runner-option.
+
+    Raises: CorpusError for a runner that cannot read the recipe's files.
     """
     if runner == "direct":
-        if told:
-            raise RecipeError("--runner-option goes with --runner other than direct")
+        if options:
+            raise RecipeError("--runner-option needs a --runner other than direct")
         with ended_by_ctrl_c():
-            yield
+            yield Execution(workers)
     elif runner == "ray":
-        with _ray(told, chain.workers) as tasks:
-            chain.executor = tasks
-            yield
+        with _ray(options, workers) as tasks:
+            yield Execution(workers, executor=tasks)
     else:
         from pipeline.engine.beam import RemoteBeam
 
-        beam = RemoteBeam(runner, tuple(f"--{one}" for one in told))  # type: ignore[arg-type]  # one of RUNNERS
+        beam = RemoteBeam(runner, tuple(f"--{one}" for one in options))  # type: ignore[arg-type]  # one of RUNNERS
         recipe = chain.recipe
         read = [url for source in recipe.source if source.kind != "demo" for url in source.input]
         beam.refuse_local([chain.root, *read, *recipe.words.user_dictionary, *filter(None, [recipe.masking.phrases])])
-        chain.executor = beam
-        yield
+        yield Execution(workers, executor=beam)
 
 
-def warm_up_workers(runner: str, chain: "Chain") -> None:
-    """Start the workers of this machine, if it is here that there will be work for them."""
-    if runner == "direct" and chain.workers > 1 and not chain.is_prepared():
-        processes.pool.warm_up(chain.workers, ["pipeline.engine.job", "pipeline.documents.clean_part"])
+def warm_up_workers(execution: Execution, chain: "Chain") -> None:
+    """Start the workers of this machine, if it will have work for them."""
+    if execution.executor is None and execution.workers > 1 and not chain.is_prepared():
+        processes.pool.warm_up(execution.workers, ["pipeline.engine.job", "pipeline.documents.clean_part"])
 
 
 @contextlib.contextmanager
 def ended_by_ctrl_c() -> Iterator[None]:
-    """Inside, Ctrl-C ends the program at once, as a kill would, for which stages are made; worker processes follow.
+    """End the program, and with it its workers, at once on Ctrl-C. Stages survive being killed.
 
-    As an exception it would be raised in the midst of Beam, which tells it in pages, or loses it and goes on.
+    As an exception, Ctrl-C would be raised in the middle of Beam, which prints pages about it or swallows it.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -223,20 +227,20 @@ def ended_by_ctrl_c() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _ray(told: Sequence[str], workers: int) -> Iterator[Any]:
+def _ray(options: Sequence[str], workers: int) -> Iterator[Any]:
     from cluster.config import ClusterConfig
     from cluster.session import connected
     from cluster.tasks import RayTasks
 
-    settings = dict(one.partition("=")[::2] for one in told)
+    settings = dict(one.partition("=")[::2] for one in options)
     if unknown := settings.keys() - {"address"}:
-        raise RecipeError(f"--runner-option {min(unknown)}: --runner ray knows address=host:port only")
+        raise RecipeError(f"--runner-option {min(unknown)}: --runner ray has only address=host:port")
     with connected(ClusterConfig(workers=workers, address=settings.get("address", ""))):
         yield RayTasks()
 
 
-def write_tfrecords(chain: "Chain") -> list[str]:
-    """The shards as TFRecord files of BERT's form, in a folder of their own each; URLs of the files.
+def write_tfrecords(chain: "Chain", execution: Execution = SERIAL) -> list[str]:
+    """Write the shards as TFRecord files of BERT, a folder for each stage, and return their URLs.
 
     Raises: CorpusError for shards without static masks.
     """
@@ -244,10 +248,11 @@ def write_tfrecords(chain: "Chain") -> list[str]:
     from pipeline.tfrecords.exchange import export_tfrecords
     from pipeline.tokenization import vocabulary
 
-    vocab = vocabulary.load(chain.vocabulary())
+    vocab = vocabulary.load(chain.run("vocabulary", execution))
     urls = []
-    for name, length in chain.shard_sets():
-        shards = chain.shards(name, length)
-        folder = storage.join(chain.root, f"tfrecord-{storage.base_name(shards.url)}")
-        urls += export_tfrecords(shards, vocab, folder, report=chain.report)
+    for name in chain.data_names():
+        if chain.steps[name].kind == "shards":
+            shards = chain.run(name, execution)
+            folder = storage.join(chain.root, f"tfrecord-{storage.base_name(shards.url)}")
+            urls += export_tfrecords(shards, vocab, folder, report=execution.report)
     return urls

@@ -1,9 +1,9 @@
-"""What holds for the stages by which copies and leaks are found: a row a document, in its place, with as many lines as it says.
+"""Rules for signatures and contamination: one row per document, in the documents' order, with as many lines as it says.
 
-    signatures(stage)     runs/tiny/signatures_news-1b2d4e3f9a0c/part-00003.parquet: row 4: its id is not that of document 4
-    overlaps(stage)       runs/tiny/contamination_news-77c1b2d4e3f9/part-00000.parquet: row 9: its share is not in (0, 1]
+    signatures(stage)     .../signatures_news-1b2d4e3f9a0c/part-00003.parquet: row 4: its id is not that of the document in ...
+    contamination(stage)  .../contamination_news-77c1b2d4e3f9/part-00000.parquet: row 9: its share is not in (0, 1]
 
-Of the documents, if they lie beside, the ids are held, part after part.
+If the documents are in the same folder, their ids are compared, one part at a time.
 """
 
 from collections import Counter
@@ -27,7 +27,7 @@ from pipeline.engine.stages import Finished
 
 
 def signatures(stage: Finished) -> list[str]:
-    """What does not hold in a finished stage `signatures_<source>`."""
+    """Check a stage `signatures_<source>`."""
     shape = SignatureShape(**stage.manifest["settings"]["shape"])
     documents = _documents_of(stage)
     found: list[str] = []
@@ -39,12 +39,12 @@ def signatures(stage: Finished) -> list[str]:
         for batch in findings.parquet(signature_schema(shape), ["id", "letters", "paragraphs"]):
             ids.append(batch["id"].to_numpy())
             lines.append(batch["paragraphs"].to_numpy().astype(np.int64))
-            findings.rising(ids[-1])
+            findings.increasing(ids[-1])
             if of_part is not None:
                 expected = np.zeros(len(batch), np.uint64)
                 there = of_part[findings.row : findings.row + len(batch)]
                 expected[: len(there)] = there
-                findings.demand("its id is not that of the document in this row", ids[-1] != expected)
+                findings.demand("its id is not that of the document in the same row", ids[-1] != expected)
             counts.update(documents=len(batch), letters=int(batch["letters"].to_numpy().sum(dtype=np.int64)))
         found += findings.done(entry)
         for one in stage.files(paragraph_file(entry["name"])):
@@ -54,24 +54,26 @@ def signatures(stage: Finished) -> list[str]:
 
 
 def _paragraphs(stage: Finished, entry: dict[str, Any], ids: Hashes, numbers: NDArray[np.int64]) -> list[str]:
-    """Lines of the documents `ids` (n,), of which each has `numbers` (n,)."""
+    """Check lines: document `ids[i]` has `numbers[i]` of them. Both arrays are (n,)."""
     findings = Findings(stage.file(entry["name"]))
     lines = [np.zeros(0, np.uint64)]
     for batch in findings.parquet(PARAGRAPHS, ["id", "ordinal", "characters"]):
         lines.append(batch["id"].to_numpy())
-        findings.rising(lines[-1], once=False, ordinals=batch["ordinal"].to_numpy())
+        findings.increasing(lines[-1], once=False, ordinals=batch["ordinal"].to_numpy())
         findings.demand("it has no characters", batch["characters"].to_numpy() == 0)
         findings.demand("its document has no signature", ~np.isin(lines[-1], ids))
     if not findings.lines():
         first, behind = (np.searchsorted(np.concatenate(lines), ids, side) for side in ("left", "right"))
         others = np.flatnonzero(behind - first != numbers)
         if len(others):
-            findings.say(f"documents with other numbers of lines than signed: {len(others):,}, the first {ids[others[0]]:016x}")
+            findings.add(
+                f"documents whose number of lines differs from the signature: {len(others):,}, the first {ids[others[0]]:016x}"
+            )
     return findings.done(entry)
 
 
-def overlaps(stage: Finished) -> list[str]:
-    """What does not hold in a finished stage `contamination_<source>`."""
+def contamination(stage: Finished) -> list[str]:
+    """Check a stage `contamination_<source>`."""
     documents = _documents_of(stage)
     found: list[str] = []
     counts: Counter[str] = Counter(documents=0)
@@ -81,11 +83,11 @@ def overlaps(stage: Finished) -> list[str]:
         last = -1
         for batch in findings.parquet(decontamination.SCHEMA, ["id", "runs", "share"]):
             ids, share = batch["id"].to_numpy(), batch["share"].to_numpy()
-            findings.rising(ids, once=False)
-            findings.demand("it has no run in common", batch["runs"].to_numpy() == 0)
+            findings.increasing(ids, once=False)
+            findings.demand("it has no matching n-grams", batch["runs"].to_numpy() == 0)
             findings.demand("its share is not in (0, 1]", ~((share > 0) & (share <= 1)))
             if of_part is not None:
-                findings.demand("its id is of no document of this part", ~np.isin(ids, of_part))
+                findings.demand("its id is that of no document in this part", ~np.isin(ids, of_part))
             if len(ids):
                 counts["documents"] += len(np.unique(ids)) - (int(ids[0]) == last)
                 last = int(ids[-1])
@@ -94,8 +96,8 @@ def overlaps(stage: Finished) -> list[str]:
 
 
 def _documents_of(stage: Finished) -> Finished | None:
-    """The documents that the stage was made of, if they lie beside."""
-    return stages.input_of(stage, "documents", f"documents_{stage.manifest['source']}")
+    """Return the documents that the stage was made from, if they are in the same folder."""
+    return stages.input_of(stage, "documents", f"documents_{stage.source}")
 
 
 def _ids(documents: Finished | None, part: str) -> Hashes | None:

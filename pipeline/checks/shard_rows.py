@@ -1,25 +1,21 @@
-"""Some rows of shards as flat arrays, for work on all of them at once.
+"""Rows of shards as flat arrays, to check all of them at once.
 
 two rows         [CLS] 他 来 。 [SEP]     [CLS] 好 [SEP] 对 [SEP]
 ids                2  31 57  9  3           2  40  3  77  3        lengths 5 5, firsts 0 5, second 0 3
 specials           1   0  0  0  1           1   0  1   0  1
-starts             1   1  1  1  1           1   1  1   1  1        units, of bits in bytes of each row's own
+starts             1   1  1  1  1           1   1  1   1  1        units, unpacked from the bits of each row
 """
 
 from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from pipeline.examples.shards import Array
-
-Flags = NDArray[np.bool_]
-Places = NDArray[np.int64]
+from pipeline.arrays import Array, Flags, Ints
 
 
 class Rows:
-    """The columns of some rows as flat arrays."""
+    """The columns of a batch of rows as flat arrays."""
 
     def __init__(self, batch: pa.RecordBatch) -> None:
         self.example_ids = batch["example_id"].to_numpy()
@@ -39,22 +35,23 @@ class Rows:
         return len(self.example_ids)
 
     @cached_property
-    def firsts(self) -> Places:
+    def firsts(self) -> Ints:
+        """(n,) positions in `ids` of the first tokens."""
         return np.cumsum(self.lengths) - self.lengths
 
     @cached_property
-    def separators(self) -> Places:
-        """Where the [SEP] before segment B stands in `ids`; of one segment, the last one."""
+    def separators(self) -> Ints:
+        """(n,) positions in `ids` of the [SEP] before segment B; with one segment, of the last token."""
         return self.firsts + np.where(self.second > 0, self.second, self.lengths) - 1
 
     @cached_property
-    def owners(self) -> Places:
+    def owners(self) -> Ints:
         """(tokens,) the row of each token."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
     @cached_property
     def specials(self) -> Flags:
-        """(tokens,) [CLS] and [SEP], by their places."""
+        """(tokens,) whether it is [CLS] or [SEP], by its place."""
         flags = np.zeros(len(self.ids), np.bool_)
         for places in (self.firsts, self.separators, self.firsts + self.lengths - 1):
             flags[places] = True
@@ -62,7 +59,7 @@ class Rows:
 
     @cached_property
     def units(self) -> tuple[Flags, Flags]:
-        """(tokens,) where a unit starts; (n,) whether bits are set after the end of a row."""
+        """(tokens,) whether a unit starts there; (n,) whether a row has bits after its last token."""
         bits = np.unpackbits(self.bits, bitorder="little").astype(np.bool_)
         starts = 8 * (np.cumsum(self.unit_bytes) - self.unit_bytes)
         border = np.zeros(len(bits) + 1, np.int8)
@@ -72,6 +69,6 @@ class Rows:
         return bits[inside], np.logical_or.reduceat(bits & ~inside, starts)
 
 
-def ragged(column: pa.ListArray) -> tuple[Array, Places]:
-    """All values, and how many each row has."""
+def ragged(column: pa.ListArray) -> tuple[Array, Ints]:
+    """Return all values, and how many each row has."""
     return column.flatten().to_numpy(zero_copy_only=False), np.diff(column.offsets.to_numpy()).astype(np.int64)

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import click
@@ -51,13 +53,15 @@ def prepare(
     """
     from workflows.preparing import data_chain, running_on, warm_up_workers, write_tfrecords
 
-    chain = data_chain(recipe, settings, output, workers, **corpus)
-    steps = chain.data_steps()
-    with running_on(runner, runner_settings, chain):
+    chain = data_chain(recipe, settings, output, **corpus)
+    names = chain.data_names()
+    with running_on(runner, runner_settings, chain, workers or 1) as execution:
         chain.check()
-        warm_up_workers(runner, chain)
-        run_steps(chain, steps, lambda chain, finished: call_steps(chain, steps, finished))
-        pointer = {**chain.prepare(), "output": chain.root, "report": chain.data_report().file("report.html")}
+        warm_up_workers(execution, chain)
+        run_steps(names, execution, partial(call_steps, chain, names))
+        pointer: dict[str, Any] = asdict(chain.prepare(execution))
+        report = chain.run("data_report", execution).file("report.html")
+    pointer |= {"output": chain.root, "report": report}
     if form == "tfrecord":
         pointer["tfrecords"] = write_tfrecords(chain)
     click.echo(json.dumps(pointer, ensure_ascii=False) if as_json else pointer["report"])

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import click
@@ -28,12 +29,14 @@ def run(recipe: str, settings: Sequence[str], output: str | None, workers: int |
       nezha-pipe run my.toml --output s3://bucket/run --workers 8
       nezha-pipe run tiny --set phase.0.steps=50
     """
+    from pipeline.engine.execution import Execution
     from workflows.assets import execute
 
-    chain = build_chain(recipe, settings, output, workers)
+    chain = build_chain(recipe, settings, output)
     chain.check()
-    fresh = run_steps(chain, list(chain.steps()), execute)
-    page = chain.report_page().file("report.html")
+    execution = Execution(workers or chain.recipe.cluster.workers)
+    fresh = run_steps(chain.names(), execution, partial(execute, chain))
+    page = chain.run("report", execution).file("report.html")
     if not fresh:
         click.echo("Nothing to do: every step of the recipe is finished.", err=True)
     result = {"report": page, "output": chain.root, "ran": fresh}
@@ -72,7 +75,7 @@ def plan(
     """
     from workflows.planning import corpus_tokens, costs, lines, vocabulary_size
 
-    chain = build_chain(recipe, settings, output, None)
+    chain = build_chain(recipe, settings, output)
     steps = chain.plan()
     known = {"vocabulary_size": vocabulary_size(chain), "corpus_tokens": corpus_tokens(chain)}
     cost = costs(chain.recipe, gpus=gpus, gpu=gpu, mfu=mfu, **known)
@@ -122,15 +125,17 @@ def ablate(
       nezha-pipe ablate small --set source.0.input=news.jsonl.xz --set evaluation.data=tasks --output runs/ablation \\
         --variant absolute:encoder.positions=absolute --variant token:masking.policy=token
     """
+    from pipeline.engine.execution import Execution
     from workflows import ablation
     from workflows.report import comparison
 
     def steps(chain: Any, variant: ablation.Variant) -> None:
         click.echo(f"{variant.name}: {', '.join(variant.settings) or 'the recipe as it is'}", err=True)
-        names = list(chain.steps())
-        run_steps(chain, names, lambda chain, finished: call_steps(chain, names, finished))
+        names = chain.names()
+        execution = Execution(workers or variant.recipe.cluster.workers)
+        run_steps(names, execution, partial(call_steps, chain, names))
 
     variants = ablation.variants(recipe, settings, requested, seeds)
-    found = ablation.results(ablation.run(variants, output, workers, steps))
+    found = ablation.results(ablation.run(variants, output, steps))
     page = comparison.write(found, storage.absolute(output))
     click.echo(json.dumps(found, ensure_ascii=False) if as_json else f"{comparison.table(found)}\n\n{page}")

@@ -34,17 +34,18 @@ def pretrain(recipe: str, settings: Sequence[str], data: str, output: str, worke
     """
     from cluster.launch import pretrain as launch
     from workflows import recipe as recipes
-    from workflows.chain import DATA_POINTER, pretrain_run
+    from workflows.chain import DataPointer
+    from workflows.pretraining import pretrain_run
     from workflows.progress import Display
 
     loaded = recipes.load(recipe, settings)
-    pointer = storage.read_json(storage.join(data, DATA_POINTER))
+    pointer = DataPointer.read(data)
     data, output = storage.absolute(data), storage.absolute(output)
     needed = [f"{name}/{phase.sequence_length}" for phase in loaded.phase for name in loaded.uses(phase)]
-    if missing := [which for which in needed if which not in pointer["shards"]]:
+    if missing := [which for which in needed if which not in pointer.shards]:
         raise RecipeError(f"{data}: no shards of {', '.join(missing)}; run: nezha-pipe prepare {recipe} --output {data}")
-    shards = {which: storage.join(data, pointer["shards"][which]) for which in needed}
-    training = pretrain_run(loaded, shards, storage.join(data, pointer["vocabulary"]), output)
+    shards = {which: storage.join(data, pointer.shards[which]) for which in needed}
+    training = pretrain_run(loaded, shards, storage.join(data, pointer.vocabulary), output)
     cluster = loaded.cluster if workers is None else dataclasses.replace(loaded.cluster, workers=workers)
     with Display(["pretrain"]) as display:
         result = launch(training, cluster, display.report)

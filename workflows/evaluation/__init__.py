@@ -5,5 +5,6 @@ examples.py      read tab-separated files, JSON lines and tagged sentences
 tasks.py         the tasks: names, files, splits
 encoding.py      examples -> tokens, and predicted numbers -> labels
 run.py           fine-tune and score each model, task and seed; resume what was interrupted
+stage.py         the stage `scores`
 scores.py        accuracy and entity F1, mean and deviation over seeds, scores.jsonl
 """

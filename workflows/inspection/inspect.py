@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.engine import stages
+from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError, StorageError
 
 LINE_WIDTH = 120
@@ -40,10 +41,11 @@ def follow(root: str, document: str) -> dict[str, Any]:
     """
     from pipeline.checks.provenance import where
     from pipeline.dedup.decisions import parse_id
+    from workflows.kinds import KINDS
 
     if (number := parse_id(document)) is None:
         raise CorpusError(f"--document {document}: an id has 16 hexadecimal digits, as `nezha-pipe inspect` shows them")
-    facts = where(root, number)
+    facts = where(root, number, {kind.name: trace for kind in KINDS.values() if (trace := kind.function("trace"))})
     lines = [f"{fact.stage:<40} {fact.text}" for fact in facts]
     return {"facts": [dataclasses.asdict(fact) for fact in facts], "rows": lines, "text": "\n".join(lines)}
 
@@ -67,6 +69,15 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
         yield from textwrap.wrap(text, LINE_WIDTH, initial_indent=name.ljust(width), subsequent_indent=" " * width) or [name]
 
 
+def content_problems(stage: Finished) -> list[str]:
+    """Check the content of a stage's files by the rules of its kind, if it has any."""
+    from pipeline.checks.invariants import problems
+    from workflows.kinds import kind_of
+
+    rules = kind_of(stage).function("verify")
+    return problems(stage, rules) if rules else []
+
+
 def verify(url: str) -> tuple[int, list[str]]:
     """Check this folder, or all finished stages and checkpoints in it; return how many were checked, and the problems found.
 
@@ -75,14 +86,13 @@ def verify(url: str) -> tuple[int, list[str]]:
     Raises: StorageError if there is no stage and no checkpoint.
     """
     from model.checkpoints.checkpoint import MARKER, committed, damage
-    from pipeline.checks import invariants
 
     folders = [url] if storage.exists(storage.join(url, stages.MANIFEST)) else []
     folders = folders or [
         f for n in storage.list_names(url) if storage.exists(storage.join(f := storage.join(url, n), stages.MANIFEST))
     ]
     # The content of damaged files is not checked.
-    problems = [problem for folder in folders for problem in stages.verify(folder) or invariants.problems(stages.load(folder))]
+    problems = [problem for folder in folders for problem in stages.verify(folder) or content_problems(stages.load(folder))]
     checkpoints = (
         [url] if storage.exists(storage.join(url, MARKER)) else [c for folder in {url, *folders} for c in committed(folder)]
     )

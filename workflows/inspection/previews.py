@@ -7,7 +7,7 @@ preview(stage, rows=1)      of shards     example 7c31... of document 0a4f..., 6
                             of dedup      dropped from news: 0a4f... near_duplicate of 77c1...
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -21,8 +21,9 @@ from pipeline.documents import table
 from pipeline.engine import parquet, stages
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
-from pipeline.tokenization import vocabulary
 from pipeline.tokenization.vocab import SPECIALS
+from pipeline.tokenization.vocabulary import load as load_vocabulary
+from workflows.kinds import kind_of
 
 MOST_CHARACTERS = 400
 """Characters shown of a document."""
@@ -41,9 +42,8 @@ def preview(stage: Finished, rows: int, draw: int | None = None) -> list[str]:
 
     Raises: CorpusError for shards without that mask.
     """
-    for prefix, show in _EXCERPTS.items():
-        if stage.name.startswith(prefix):
-            return list(show(stage, rows, draw))
+    if show := kind_of(stage).function("preview"):
+        return list(show(stage, rows, draw))
     return [f"{entry['bytes']:>14,} bytes  {entry['name']}" for entry in stage.manifest["files"]]
 
 
@@ -73,7 +73,7 @@ class _Names:
     @classmethod
     def of(cls, stage: Finished) -> "_Names":
         found = stages.input_of(stage, "vocabulary", "vocabulary")
-        return cls(vocabulary.load(found).tokens if found else ())
+        return cls(load_vocabulary(found).tokens if found else ())
 
     def __call__(self, number: int) -> str:
         return self.tokens[number] if number < len(self.tokens) else f"#{number} "
@@ -85,7 +85,8 @@ _LABELS = {
 }
 
 
-def _shards(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+def shards(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+    """Show examples with their masks."""
     from pipeline.examples.shards import ShardSet
 
     draws, task = stage.manifest["masking"]["static_draws"], stage.manifest["pairs"]["task"]
@@ -105,7 +106,8 @@ def _shards(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
         yield ""
 
 
-def _documents(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+def documents(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+    """Show documents and what was measured."""
     columns = ["id", "origin", "title", "text", "characters", "chinese_share", "language", "script"]
     for row in _rows(stage, "part-", rows, columns):
         measured = f"{row['characters']:,} characters, {row['chinese_share']:.0%} Chinese, {row['language']} {row['script']}"
@@ -116,7 +118,8 @@ def _documents(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
         yield ""
 
 
-def _tokens(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+def tokens(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+    """Show documents as tokens, a sentence per line."""
     names = _Names.of(stage)
     for row in islice(_token_rows(stage), rows):
         starts, ends = row["unit_starts"], row["sentence_ends"]
@@ -148,7 +151,8 @@ def _rows(stage: Finished, prefix: str, rows: int, columns: list[str] | None = N
                     return
 
 
-def _duplicates(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+def dedup(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+    """Show what was dropped, with the beginnings of the documents."""
     read = [found for source in stage.manifest["counts"] if (found := _documents_of(stage, source))]
     for source in stage.manifest["counts"]:
         for row in _rows(stage, f"dropped_{source}.", rows):
@@ -176,7 +180,8 @@ def _beginning(read: list[Finished], number: int) -> str:
     return f"    ({number:016x}: the documents of its source are not here)"
 
 
-def _overlaps(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+def contamination(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+    """Show documents and the evaluation texts they contain."""
     yield from map(_overlap, _rows(stage, "part-", rows))
 
 
@@ -185,19 +190,22 @@ def _overlap(row: dict[str, Any]) -> str:
     return f"document {row['id']:016x} contains {found}: {row['text']}"
 
 
-def _signatures(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+def signatures(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+    """Show signatures as hexadecimal digits."""
     for row in _rows(stage, "part-", rows):
         bands = " ".join(row["bands"][place : place + 8][::-1].hex() for place in (0, 8))
         about = f"{row['letters']:,} normalised characters, {row['paragraphs']} paragraphs"
         yield f"document {row['id']:016x}, {about}, bands {bands} ..., sketch {row['sketch'][:8].hex()}..."
 
 
-def _evaluation(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+def evaluation(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+    """Show evaluation texts."""
     for row in _rows(stage, "texts", rows):
         yield f"{row['file']}, {row['runs']} n-grams: {row['text']}"
 
 
-def _side(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+def wiki_side_input(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+    """Show pages of each kind."""
     table = parquet.read(stage.file("side.parquet"))
     for kind in table["kind"].unique().to_pylist():
         some = table.filter(pc.equal(table["kind"], kind))
@@ -206,8 +214,9 @@ def _side(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
             yield f"    {row['name']} -> {' '.join(row['text'][:BEGINNING].split())}"
 
 
-def _vocabulary(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
-    vocab = vocabulary.load(stage)
+def vocabulary(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
+    """Show tokens of each kind."""
+    vocab = load_vocabulary(stage)
     kinds: dict[str, list[str]] = {
         "special": list(SPECIALS),
         "unused": [],
@@ -229,16 +238,3 @@ def _vocabulary(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
         for first in range(0, len(shown), TOKENS_PER_LINE):
             line = shown[first : first + TOKENS_PER_LINE]
             yield "    " + "  ".join(f"{vocab.ids[token]} {token if token.isprintable() else ascii(token)}" for token in line)
-
-
-_EXCERPTS: dict[str, Callable[[Finished, int, int | None], Iterator[str]]] = {
-    "documents_": _documents,
-    "dedup": _duplicates,
-    "evaluation": _evaluation,
-    "contamination_": _overlaps,
-    "tokens_": _tokens,
-    "shards_": _shards,
-    "signatures_": _signatures,
-    "vocabulary": _vocabulary,
-    "wiki_side_input_": _side,
-}

@@ -1,5 +1,6 @@
 """The pages that people read: the report of a run, and the comparison of an ablation. Each is one HTML file.
 
+    stage.py              the stages `report` and `data_report`
     figures.py            every number of a report, from manifests, metrics and scores; calls the next four
     funnel.py             records read -> documents kept: what was lost at each step, and why
     data_figures.py       sources, samples, changes, duplicates, lengths, languages, wikitext

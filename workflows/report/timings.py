@@ -11,12 +11,10 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.engine.stages import Finished
+from workflows.kinds import kind_of
 from workflows.report.funnel import Row
 
 CHARACTER_BYTES = 3
-_ALL_DOCUMENTS = ("documents", "signatures", "contamination", "dedup")
-_KEPT_DOCUMENTS = ("tokens", "shards")
-"""Kinds of stages by the text they process: all documents, or the kept ones."""
 
 
 def timings(stages: Sequence[Finished], funnel: Sequence[Row]) -> dict[str, Any]:
@@ -42,9 +40,7 @@ def timings(stages: Sequence[Finished], funnel: Sequence[Row]) -> dict[str, Any]
 
 
 def _row(stage: Finished, seconds: float, characters: dict[str, Row]) -> Row:
-    source = stage.manifest.get("source")
-    kind = stage.name.partition(f"_{source}")[0] if source else stage.name
-    text = "documents" if kind in _ALL_DOCUMENTS else "kept" if kind in _KEPT_DOCUMENTS else ""
+    source, kind, text = stage.source, stage.kind, kind_of(stage).text
     texts = [row for name, row in characters.items() if name == source or not source]
     return {
         "stage": stage.name,
