@@ -1,7 +1,7 @@
-"""What a recipe may say about the corpus: one frozen class a table, one string a field.
+"""The settings of a recipe that concern the corpus: a frozen class per table, with a docstring per field.
 
-Every field changes the bytes that `prepare` writes, so every field is part of a stage's key. What does not (workers, runner,
-the size of a task) is an argument of the stages, never a field here.
+Every field affects the bytes that `prepare` writes, so every field is part of the key of a stage. What does not (workers,
+runner, the size of a task) is an argument of the stages, never a field here.
 """
 
 from collections.abc import Mapping
@@ -20,38 +20,38 @@ class SourceConfig:
     """`[[source]]`: where documents come from."""
 
     name: str
-    """A short name: folders, weights of phases and reports use it."""
+    """Short name, used for folders, in reports and in the weights of training phases."""
     kind: Kind
-    """What it is: `demo` (the embedded corpus), `wiki` (a MediaWiki dump), `baike` (an encyclopedia), `news`, `text`, or
-    `tfrecord` (examples of BERT's create_pretraining_data.py). The layout of files is recognised by their content."""
+    """Kind of text: `demo` (the embedded corpus), `wiki` (a MediaWiki dump), `baike` (an encyclopedia), `news`, `text`, or
+    `tfrecord` (examples made by BERT's create_pretraining_data.py). File formats are detected."""
     input: tuple[str, ...] = ()
-    """Files, folders or globs, any fsspec URL. For `demo`: the part to take, `news` or `reviews`. For `wiki` without input: the
-    latest dump of the Chinese Wikipedia is downloaded."""
+    """Files, folders or globs, as any URL that fsspec supports. For `demo`: the part to use, `news` or `reviews`. For `wiki`
+    without input, the latest dump of the Chinese Wikipedia is downloaded."""
     priority: int = 0
-    """Of the same document in two sources, the source with the higher priority keeps it."""
+    """If a document is in several sources, the source with the highest priority keeps it."""
     licence: str = "unknown"
-    """Under what terms the text may be used; it travels into manifests and the model card."""
+    """Licence of the text, copied into manifests and the model card."""
     max_bad_ratio: float = 0.01
-    """Share of records that may be unreadable before the source is refused."""
+    """Maximum ratio of unreadable records; with more the source is refused."""
     text_field: tuple[str, ...] = ()
-    """Fields of a record that hold its text, in their order; empty: known layouts are recognised."""
+    """Fields of a record that are its text, in order. Empty: the fields of known formats are detected."""
     encoding: Literal["auto", "utf-8", "gb18030", "utf-16"] = "auto"
-    """Of text files; `auto`: UTF-8, UTF-16 by its mark, and GB18030 where a file is not UTF-8 but is that."""
+    """Encoding of text files. `auto`: UTF-16 if there is a byte order mark, else UTF-8, else GB18030."""
     variant: Variant = "auto"
-    """The Chinese that documents are converted to: `none` leaves both scripts; `auto` is `zh-cn` for `wiki`, else `none`."""
+    """Variety of Chinese to convert documents to. `none` converts nothing; `auto` is `zh-cn` for `wiki`, else `none`."""
     list_items: bool = True
-    """Of `wiki`: whether items of lists are kept."""
+    """Whether to keep list items, for `wiki`."""
     personal_data: Literal["auto", "mask", "keep"] = "auto"
-    """Mail addresses, phone, identity card and IP numbers: masked or kept; `auto` masks in `text`."""
+    """Whether to mask e-mail addresses and phone, identity card and IP numbers. `auto` masks them in sources of kind `text`."""
     filters: Mapping[str, float] = field(default_factory=dict)
-    """Thresholds of `[filters]` that are others for this source."""
+    """Thresholds of `[filters]` to override for this source."""
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or not self.name.isascii():
-            raise ValueError(f"name {self.name!r} must be a plain word (letters, digits, _): folders bear it")
+            raise ValueError(f"name {self.name!r} must be a plain word (letters, digits, _); folders are named after it")
 
     def resolved(self) -> "SourceConfig":
-        """The same with `auto` told in full, and nothing that its kind does not ask: other words for it read nothing again."""
+        """Replace `auto` by its value and reset what the kind does not use, so that equivalent settings have the same key."""
         wiki = self.kind == "wiki"
         automatic: Literal["mask", "keep"] = "mask" if self.kind == "text" else "keep"
         return replace(
@@ -64,61 +64,66 @@ class SourceConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FilterConfig:
-    """`[filters]`: which documents are too poor to train on. Decided after reading, so a change reads nothing again.
+    """`[filters]`: which documents are too poor to train on. Filters apply after reading, so a change re-reads no files.
 
-    What is measured, and how, is in pipeline/cleaning/quality.py. The values published for web pages stand with each field; where
-    they would drop good news, laws, articles or reviews, the default is milder. 0 switches a `min_` off, 1 a `max_` of a share.
+    pipeline/cleaning/quality.py defines what is measured. Values published for web pages are given with each field; where they
+    would drop good news, laws, articles or reviews, the default is milder. 0 disables a `min_`, 1 a `max_..._ratio`. N-grams
+    are of characters (letters and digits only), the published values for n-grams of words.
     """
 
     min_characters: int = 10
-    """Shortest document, in characters without white space."""
+    """Minimum length of a document, in characters without white space."""
     max_characters: int = 200_000
-    """Longest document, in characters."""
+    """Maximum length of a document, in characters without white space."""
     min_chinese_ratio: float = 0.2
-    """Least share of Chinese characters among those that are not white space (ChineseWebText: 0.3, which drops a tenth of the
-    technical articles with links)."""
+    """Minimum ratio of Chinese characters among all but white space (ChineseWebText: 0.3, which drops a tenth of the technical
+    articles with links)."""
     languages: tuple[str, ...] = ("zh", "yue", "lzh", "none")
-    """Languages that are kept: Mandarin, Cantonese, classical Chinese; `none` is text without letters. Empty: all."""
+    """Languages to keep: Mandarin, Cantonese, classical Chinese; `none` is text without letters. Empty: all."""
     max_digit_ratio: float = 0.5
-    """Largest share of numerals: more is a table, or a number with its name. Of our own."""
+    """Maximum ratio of digits; documents with more are tables, or numbers with a caption. Our own value."""
     judge_from_characters: int = 100
-    """The rules below judge no shorter documents: they were made for documents of 50 words and more (Gopher)."""
+    """Minimum length of a document for the rules below, which were designed for 50 words and more (Gopher)."""
     judge_from_lines: int = 5
-    """The rules about lines judge no documents of fewer lines: a review of one line ends as it likes."""
+    """Minimum number of lines for the rules about lines, which mean little for a review of one line."""
     min_stopwords: int = 2
-    """How many of the 20 commonest words of one character a document has at least (2: FineWeb-2, cmn_Hani)."""
+    """Minimum number of distinct stop words, out of the 20 commonest words of one character (2: FineWeb-2, cmn_Hani)."""
     max_sign_ratio: float = 0.4
-    """Largest share of punctuation and other signs (0.4: data-juicer asks for 60 % letters and digits in its wiki recipe)."""
+    """Maximum ratio of punctuation and symbols (0.4: data-juicer's wiki recipe, which requires 60 % letters and digits)."""
     max_symbol_ratio: float = 0.2
-    """Largest share of signs that no sentence has: #, =, arrows, emoji (Gopher: 0.1 a word; code and markup have more)."""
+    """Maximum ratio of symbols that sentences do not have: #, =, arrows, emoji (Gopher: 0.1 per word; code and markup have
+    more)."""
     max_top_3gram_ratio: float = 0.256
-    """Largest share of the commonest 3 letters (0.256 for 2 words: FineWeb-2)."""
+    """Maximum ratio of characters in the most frequent 3-gram (0.256: FineWeb-2, 2 words)."""
     max_top_5gram_ratio: float = 0.3
-    """Largest share of the commonest 5 letters (FineWeb-2: 0.201 for 3 words; news that list companies have 0.27)."""
+    """Maximum ratio of characters in the most frequent 5-gram (FineWeb-2: 0.201, 3 words; news that list companies have
+    0.27)."""
     max_top_7gram_ratio: float = 0.35
-    """Largest share of the commonest 7 letters (FineWeb-2: 0.171 for 4 words; short articles have 0.3 with their subject)."""
+    """Maximum ratio of characters in the most frequent 7-gram (FineWeb-2: 0.171, 4 words; short articles repeat their subject
+    and have 0.3)."""
     max_dup_8gram_ratio: float = 0.7
-    """Largest share of letters in 8 letters that stood further up (FineWeb-2: 0.198 for 5 words; most laws have more)."""
+    """Maximum ratio of characters in 8-grams that occurred before in the document (FineWeb-2: 0.198, 5 words; most laws have
+    more)."""
     max_dup_10gram_ratio: float = 0.6
-    """The same for 10 letters (0.6: data-juicer's recipe for Chinese; FineWeb-2: 0.182 for 6 words)."""
+    """The same for 10-grams (0.6: data-juicer's recipe for Chinese; FineWeb-2: 0.182, 6 words)."""
     max_dup_13gram_ratio: float = 0.5
-    """The same for 13 letters (0.5: ChineseWebText; FineWeb-2: 0.154 for 8 words)."""
+    """The same for 13-grams (0.5: ChineseWebText; FineWeb-2: 0.154, 8 words)."""
     max_dup_17gram_ratio: float = 0.5
-    """The same for 17 letters (FineWeb-2: 0.127 for 10 words)."""
+    """The same for 17-grams (FineWeb-2: 0.127, 10 words)."""
     min_mean_line_length: float = 5.0
-    """Least characters of a line on average (ChineseWebText: 10, which drops poems)."""
+    """Minimum mean length of lines, in characters (ChineseWebText: 10, which drops poems)."""
     min_ended_line_ratio: float = 0.02
-    """Least share of lines with punctuation at their end (FineWeb-2: 0.106, which drops poems)."""
+    """Minimum ratio of lines that end with punctuation (FineWeb-2: 0.106, which drops poems)."""
     max_short_line_ratio: float = 1.0
-    """Largest share of lines of fewer than 10 characters. Off, as in FineWeb-2."""
+    """Maximum ratio of lines of less than 10 characters. Disabled, as in FineWeb-2."""
     max_bullet_line_ratio: float = 0.9
-    """Largest share of lines that begin with a bullet (0.9: Gopher)."""
+    """Maximum ratio of lines that start with a bullet (0.9: Gopher)."""
     max_ellipsis_line_ratio: float = 0.3
-    """Largest share of lines that end with an ellipsis (0.3: Gopher)."""
+    """Maximum ratio of lines that end with an ellipsis (0.3: Gopher)."""
     max_dup_line_ratio: float = 0.5
-    """Largest share of lines equal to one further up (FineWeb-2: 0.287, which drops articles with code)."""
+    """Maximum ratio of lines that repeat an earlier line of the document (FineWeb-2: 0.287, which drops articles with code)."""
     max_dup_line_character_ratio: float = 0.2
-    """Largest share of characters in such lines (0.2: Gopher; FineWeb-2: 0.1)."""
+    """Maximum ratio of characters in such lines (0.2: Gopher; FineWeb-2: 0.1)."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_chinese_ratio <= 1:
@@ -132,25 +137,27 @@ class FilterConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DedupConfig:
-    """`[dedup]`: which documents count as the same."""
+    """`[dedup]`: which documents count as duplicates."""
 
     exact: bool = True
-    """Drop documents whose text is the same but for width, case, punctuation and white space."""
+    """Drop documents whose text is the same except for width, case, punctuation and white space."""
     near: bool = True
-    """Drop documents that are nearly the same: runs of letters are compared by MinHash."""
+    """Drop near duplicates: documents with similar sets of character n-grams, found by MinHash."""
     similarity: float = 0.75
-    """Least similarity of near duplicates (Jaccard, of their sets of runs; estimated to about 0.04). 0 = who shares a band."""
+    """Minimum similarity of near duplicates (Jaccard similarity of their sets of n-grams, estimated to about 0.04). 0: all
+    documents that share a band."""
     ngram_size: int = 5
-    """Letters of a run. Chinese needs fewer than English: 5 (data-juicer) is about three words."""
+    """Characters per n-gram. Chinese needs less than English: 5 (data-juicer) is about three words."""
     bands: int = 14
-    """Bands of the signature: more find more pairs. Half of the pairs of similarity (1 / bands) ** (1 / rows) are compared:
-    0.72 for 14 x 8 (datatrove), 0.79 for 20 x 13 (NeMo Curator)."""
+    """Bands of the MinHash signature; more bands find more pairs. Half of the pairs of similarity (1 / bands) ** (1 / rows)
+    become candidates: 0.72 for 14 x 8 (datatrove), 0.79 for 20 x 13 (NeMo Curator)."""
     rows: int = 8
-    """Hashes of a band: more find fewer pairs."""
+    """Hashes per band; more rows find fewer pairs."""
     min_paragraph_characters: int = 30
-    """A line of at least so many letters that stood in a document before is taken out. 0 = lines are not compared."""
+    """Minimum length of lines, in letters and digits, that are removed if an earlier document has them. 0: no lines are
+    compared."""
     withdrawn: str = ""
-    """URL of a list of ids of documents, one a line, that must not be used; copies of them go too."""
+    """URL of a list of document ids, one per line, that must not be used. Their duplicates are dropped too."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.similarity <= 1:
@@ -159,25 +166,27 @@ class DedupConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} is below 1")
         if self.bands * self.rows > 4_096:
-            raise ValueError(f"bands {self.bands} x rows {self.rows} are more than 4,096 hashes a document")
+            raise ValueError(f"bands {self.bands} x rows {self.rows} are more than 4,096 hashes per document")
         if 0 < self.min_paragraph_characters < 10:
-            raise ValueError(f"min_paragraph_characters {self.min_paragraph_characters} is below 10: common phrases would go")
+            raise ValueError(
+                f"min_paragraph_characters {self.min_paragraph_characters} is below 10: common phrases would be removed"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecontaminationConfig:
-    """`[decontamination]`: documents that hold texts of evaluation sets are taken out."""
+    """`[decontamination]`: documents that contain evaluation texts are dropped."""
 
     inputs: tuple[str, ...] = ()
-    """Evaluation files, folders or globs, any fsspec URL: tables (tsv), JSON, JSON lines, characters with tags, plain lines."""
+    """Evaluation files, folders or globs, any fsspec URL: tables (tsv), JSON, JSON lines, tagged characters or plain lines."""
     enabled: bool = True
-    """Off: nothing is compared, and evaluation texts may be trained on."""
+    """Whether to compare documents with evaluation texts. If not, models may be trained on them."""
     ngram_size: int = 13
-    """Letters of a run (n-gram) that is looked for."""
+    """Characters per n-gram."""
     min_ngram_ratio: float = 0.5
-    """A document that holds this share of the runs of one evaluation text is dropped."""
+    """Drop a document that contains this ratio of the n-grams of an evaluation text ..."""
     min_matching_ngrams: int = 30
-    """A document that holds so many runs of one evaluation text is dropped too, however long that text is."""
+    """... or this many of them, however long the text is."""
 
     def __post_init__(self) -> None:
         if self.ngram_size < 5:
@@ -193,16 +202,16 @@ class VocabularyConfig:
     """`[vocabulary]`: a given vocab.txt, or one built from the documents."""
 
     url: str = ""
-    """A vocab.txt, one token a line. Empty: built from the documents that are kept."""
+    """URL of a vocab.txt, one token per line. Empty: built from the kept documents."""
     size: int = 21_128
-    """Most tokens of a built vocabulary."""
+    """Maximum number of tokens of a built vocabulary."""
     min_count: int = 2
-    """A character or word seen less often does not enter a built vocabulary."""
+    """Minimum count of a character or word for a built vocabulary."""
     do_lower_case: bool = True
-    """Latin letters are lowered and lose their accents, as BERT's Chinese vocabulary expects."""
+    """Lower-case Latin letters and strip their accents, as BERT's Chinese vocabulary expects."""
     map_punctuation: bool = True
-    """Punctuation that the vocabulary lacks becomes what it has: “ to ", — to -, … to . (Google's Chinese one lacks these,
-    0.8 % of news). The same in training, in the export and in use."""
+    """Replace punctuation that the vocabulary lacks by marks that it has: “ by ", — by -, … by . (Google's Chinese vocabulary
+    lacks these, 0.8 % of the tokens of news). Training, exports and inference all do the same."""
 
     def __post_init__(self) -> None:
         if self.size < 200:
@@ -211,13 +220,13 @@ class VocabularyConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class WordsConfig:
-    """`[words]`: what a word is, of which masking hides all tokens together."""
+    """`[words]`: how text is segmented into words, whose tokens are masked together."""
 
     segmenter: str = "jieba"
-    """Who finds words. `jieba`, as NEZHA; `given`: white space in the text parts them; or `module:function`, any function that
-    can be imported and makes a list of words of each text of a list."""
+    """`jieba`, as in NEZHA; `given`: words are separated by white space in the text; or `module:function`: a function that can
+    be imported, takes a list of texts and returns a list of words for each."""
     user_dictionary: tuple[str, ...] = ()
-    """Files of words that jieba does not know, any fsspec URL: a word a line, and if wanted how often it occurs and its tag."""
+    """Files of words that jieba does not know, as any fsspec URL: a word per line, optionally with its frequency and tag."""
 
     def __post_init__(self) -> None:
         module, _, function = self.segmenter.partition(":")
@@ -225,55 +234,54 @@ class WordsConfig:
         if self.segmenter not in ("jieba", "given") and not (names and all(name.isidentifier() for name in names)):
             raise ValueError(f"segmenter {self.segmenter!r} is neither 'jieba' nor 'given' nor a 'module:function'")
         if self.user_dictionary and self.segmenter != "jieba":
-            raise ValueError(f"user_dictionary is jieba's; segmenter {self.segmenter!r} does not read it")
+            raise ValueError(f"user_dictionary is for jieba; segmenter {self.segmenter!r} does not use it")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskingConfig:
-    """`[masking]`: what is hidden from the model. Names as in BERT's create_pretraining_data where it has them."""
+    """`[masking]`: which tokens the model has to predict. Names are those of BERT's create_pretraining_data.py."""
 
     policy: MaskingPolicy = "word"
-    """What is hidden as a whole: `word`, a word; `token`, a single token; `span`, up to ten words in a row (SpanBERT);
-    `entity`, a phrase of the list `phrases` where one stands, else a word."""
+    """What is masked as a whole: `word`, the tokens of a word; `token`, a single token; `span`, up to ten consecutive words
+    (SpanBERT); `entity`, a phrase of the list `phrases`, or else a word."""
     phrases: str = ""
-    """A list of phrases for `entity`, one a line, any fsspec URL."""
+    """URL of a list of phrases for `entity`, one per line."""
     masked_lm_prob: float = 0.15
-    """Share of tokens that are predicted."""
+    """Ratio of tokens to predict."""
     max_predictions_per_seq: int = 0
-    """Most tokens predicted in a sequence; 0 = as many as the share asks for."""
+    """Maximum number of predicted tokens per sequence; 0: no limit."""
     static_draws: int = 1
-    """Draws stored in the shards; epoch e uses draw e mod static_draws. 0 = drawn anew every epoch while training."""
+    """Masks stored in the shards per sequence; epoch e uses mask e mod static_draws. 0: new masks are drawn in every epoch of
+    training."""
 
     def __post_init__(self) -> None:
         if not 0 < self.masked_lm_prob < 1:
             raise ValueError(f"masked_lm_prob {self.masked_lm_prob} is not between 0 and 1")
         if self.max_predictions_per_seq < 0:
-            raise ValueError(
-                f"max_predictions_per_seq {self.max_predictions_per_seq} is below 0; 0 = as many as the share asks for"
-            )
+            raise ValueError(f"max_predictions_per_seq {self.max_predictions_per_seq} is below 0; set 0 for no limit")
         if self.static_draws < 0:
-            raise ValueError(f"static_draws {self.static_draws} is below 0; 0 = masks are drawn while training")
+            raise ValueError(f"static_draws {self.static_draws} is below 0; set 0 to draw masks during training")
         if self.policy == "entity" and not self.phrases:
-            raise ValueError("policy 'entity' needs phrases: the URL of a list of phrases, one a line")
+            raise ValueError("policy 'entity' needs phrases: the URL of a list of phrases, one per line")
         if self.phrases and self.policy != "entity":
-            raise ValueError(f"phrases are used by policy 'entity' only, not by {self.policy!r}")
+            raise ValueError(f"phrases are only used by policy 'entity', not by {self.policy!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairsConfig:
-    """`[pairs]`: how sentences of a document become one or two segments."""
+    """`[pairs]`: how the sentences of a document become sequences of one or two segments."""
 
     task: PairTask = "nsp"
-    """`nsp`: two segments, does B follow A? `sop`: two segments that follow one another, are they in their order (ALBERT)?
-    `none`: one segment."""
+    """Second training task. `nsp`: does segment B follow A? `sop`: are two consecutive segments in order (ALBERT)? `none`: no
+    second task, one segment."""
     layout: Layout = "segments"
-    """What a sequence is made of. `segments`: as much text of a document as there is room for. `sentences`: a pair of single
-    sentences, or with task `none` one sentence. With task `none` alone: `document_sentences`, whole sentences of a document
-    (so is `segments` there); `full_sentences`, whole sentences that go on over the ends of documents, with [SEP] between."""
+    """Content of a sequence. `segments`: as much text of a document as fits. `sentences`: a pair of single sentences, or one
+    sentence with task `none`. Only with task `none`: `document_sentences`, whole sentences of a document (which is what
+    `segments` means there); `full_sentences`, whole sentences across documents, with [SEP] between documents."""
     short_seq_prob: float = 0.1
-    """Share of sequences cut shorter than they could be, so that short ones are known too."""
+    """Ratio of sequences that are made shorter than the limit, so that the model sees short ones too."""
     dupe_factor: int = 1
-    """Times that every document is paired anew."""
+    """How often each document is used, with different pairs each time."""
 
     def __post_init__(self) -> None:
         if self.dupe_factor < 1:
@@ -286,14 +294,14 @@ class PairsConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusConfig:
-    """All that `prepare` needs: sources, and what is done with them."""
+    """Everything that `prepare` needs: sources, and what to do with them."""
 
     sources: tuple[SourceConfig, ...]
     sequence_lengths: tuple[int, ...]
-    """Longest sequence of each set of shards, in tokens, [CLS] and [SEP] included."""
+    """Maximum length of sequences, one value per set of shards, in tokens, including [CLS] and [SEP]."""
     seed: int = 12_345
     validation_ratio: float = 0.005
-    """Share of documents (by hash) kept for validation, never trained on."""
+    """Ratio of documents, chosen by hash, that are set aside for validation and never trained on."""
     filters: FilterConfig = field(default_factory=FilterConfig)
     dedup: DedupConfig = field(default_factory=DedupConfig)
     decontamination: DecontaminationConfig = field(default_factory=DecontaminationConfig)

@@ -346,7 +346,7 @@ def test_an_entity_is_hidden_whole() -> None:
         ({"max_predictions_per_seq": -1}, "max_predictions_per_seq -1 is below 0"),
         ({"static_draws": -2}, "static_draws -2 is below 0"),
         ({"policy": "entity"}, "policy 'entity' needs phrases"),
-        ({"phrases": "names.txt"}, "phrases are used by policy 'entity' only, not by 'word'"),
+        ({"phrases": "names.txt"}, "phrases are only used by policy 'entity', not by 'word'"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(field: dict[str, Any], message: str) -> None:

@@ -1,5 +1,6 @@
 """Recipes: every shipped one loads, and errors name their place and suggest a fix."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -57,8 +58,7 @@ def test_an_integer_may_stand_for_a_float(tmp_path: Path) -> None:
         ("weights = { news = 0.0 }", r"weights are all zero"),
         ("[wokers]\nn = 1", r"small.toml: unknown key 'wokers'; did you mean 'words'\?|known: name"),
         ("hiden_size = 8", r"small.toml \[\[phase\]\]: unknown key 'hiden_size'"),
-        ("[dedup]\nshingle = 3", r"small.toml \[dedup\]: 'shingle' is now 'ngram_size'"),
-        ("[[source]]\nname = 'x'\nmax_bad = 0.1", r"\[\[source\]\]: 'max_bad' is now 'max_bad_ratio'"),
+        ("[masking]\npolicy = 'piece'", r"small.toml masking.policy: 'piece' is now 'token'$"),
         ("[[source]]\nname = 'news'\nkind = 'text'", r"two sources have the same name \(news, news\); rename one"),
         ("[[source]]\nname = 'x y'\nkind = 'text'", r"name 'x y' must be a plain word"),
         ("[cluster]\nworkers = 0", r"workers 0 is below 1"),
@@ -70,6 +70,15 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, addition: str, me
     with pytest.raises(RecipeError, match=message) as caught:
         load(tmp_path, MINIMAL + addition)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("table", "old"), recipe.RENAMED)
+def test_a_renamed_key_is_refused_with_its_new_name(tmp_path: Path, table: str, old: str) -> None:
+    new = recipe.RENAMED[table, old]
+    header, place = {"": ("", ""), "source": ("[[source]]", " [[source]]")}.get(table, (f"[{table}]", f" [{table}]"))
+    text = f"{old} = 1\n{MINIMAL}" if not table else f"{MINIMAL}{header}\n{old} = 1"
+    with pytest.raises(RecipeError, match=rf"small.toml{re.escape(place)}: '{old}' is now '{new}'$"):
+        load(tmp_path, text)
 
 
 def test_an_unknown_recipe_is_reported_with_the_known_ones() -> None:

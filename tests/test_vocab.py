@@ -63,7 +63,7 @@ def test_line_ends_of_any_system_give_the_same_vocabulary(data: bytes) -> None:
         (b"", "is empty"),
         (b"\n", "is empty"),
         (file("中", "", "国"), "line 7 is blank"),
-        (file("中", "国", "中"), "'中' stands on lines 6 and 8"),
+        (file("中", "国", "中"), "'中' is on lines 6 and 8"),
         (b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n", r"lacks \[MASK\]"),
         (b'{"model_type": "bert"}', r"lacks \[PAD\] \[UNK\] \[CLS\] \[SEP\] \[MASK\]"),
     ],

@@ -193,8 +193,8 @@ def plug_in(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("def cut(texts):\n    return [[t[:1]] for t in texts]\n", "are not the text '北京大学'"),
-        ("def cut(texts):\n    return [['', t] for t in texts]\n", "are not the text '北京大学'"),
+        ("def cut(texts):\n    return [[t[:1]] for t in texts]\n", "do not join to the text '北京大学'"),
+        ("def cut(texts):\n    return [['', t] for t in texts]\n", "do not join to the text '北京大学'"),
         ("def cut(texts):\n    return []\n", "0 lists for 1 texts"),
         ("def other(texts): ...\n", "my_words has no cut"),
         ("import nothing_like_it\n", "cannot import my_words .*nothing_like_it"),

@@ -68,6 +68,9 @@ RENAMED = {
 }
 """Renamed keys: (table, old key) -> new key."""
 
+RENAMED_VALUES = {("masking", "policy", "piece"): "token"}
+"""Renamed values: (table, key, old value) -> new value."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -207,6 +210,8 @@ def build(content: dict[str, Any], name: str, settings: typing.Sequence[str] = (
         if first["type"] == "unexpected_keyword_argument":
             raise RecipeError(f"{name}{_unknown_key(first['loc'])}") from None
         place = _place(first["loc"])
+        if new := RENAMED_VALUES.get((*map(str, first["loc"]), str(first["input"]))):
+            raise RecipeError(f"{name}{place}: {first['input']!r} is now {new!r}") from None
         message = first["msg"].removeprefix("Value error, ")
         given = "" if first["type"] in ("value_error", "missing") else f", not {first['input']!r}"
         raise RecipeError(f"{name}{place}: {message}{given}") from None

@@ -52,8 +52,8 @@ def second_segments(
     wanted = _Wanted(
         np.where(middle < end, end - middle, end - at)[:, None],
         (room - (middle - at))[:, None],
-        ~documents.begins_sentence(middle)[:, None],
-        ~documents.begins_sentence(end)[:, None],
+        ~documents.starts_sentence(middle)[:, None],
+        ~documents.starts_sentence(end)[:, None],
         (end == documents.document_starts[index + 1])[:, None],
         sentences,
     )

@@ -112,7 +112,7 @@ def _count(documents: Documents, stretches: Ints, segments: Ints, pairs: PairsCo
     labels = stretches[:, 4]
     kept = labels != 1 if pairs.task == "nsp" else np.ones(len(labels), np.bool_)  # with label 1 of nsp the walk goes back
     counts.examples += len(labels)
-    counts.cut_sentences += int((~documents.begins_sentence(stretches[kept, 3])).sum())
+    counts.cut_sentences += int((~documents.starts_sentence(stretches[kept, 3])).sum())
     if pairs.task == "nsp":
         counts.random_next += int((~kept).sum())
         counts.borrowed_tokens += int((segments[~kept, 3] - segments[~kept, 2]).sum())

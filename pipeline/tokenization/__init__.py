@@ -1,11 +1,15 @@
-"""Chinese text: from the characters of a record to tokens of a vocabulary.
+"""From text to tokens and masking units, and the vocabulary of the tokens. First reading: down to stage.py.
 
-characters.py, boilerplate.py, letters.py       国家主席…  what is invisible or a button of a page goes; cleaning.py does all
-language.py                                     which language and script a document is in
-quality.py, repetition.py                       what the filters measure: 0.92 Chinese, 0.03 repeated lines
-privacy.py                                      mail, telephone, identity card -> masked, and counted
-sentences.py                                    他出生在北京。她笑。 -> 他出生在北京。| 她笑。
-words.py, dictionary.py, hidden_markov.py       他|出生|在|北京|。  as jieba finds them; phrases.py joins entities
-vocab.py, tokens.py                             WordPiece: the tokens of a text, and where each begins
-text_tokens.py                                  all of the last three for many documents at once, in flat columns
+sentences.py          他出生在北京。她笑。 -> 他出生在北京。| 她笑。
+words.py              他|出生|在|北京|。    words, by jieba or another segmenter; from them the units that are masked as a whole
+phrases.py            北京大学 -> one unit: phrases of a list, for the policy `entity`
+vocab.py              a vocab.txt: tokens and their ids; building one from counts
+vocabulary.py         the stage `vocabulary`: given, or built from the kept documents
+wordpiece.py          Cafés -> cafe ##s: the tokens of a text, and where each is in it
+encoder.py            all of the above for many documents at once, as flat arrays
+encoded.py            documents as tokens, on disk and in memory
+stage.py              the stage `tokens_<source>`
+jieba_words.py        jieba's algorithm in numpy, and the two modules it is made of:
+trie.py                   its dictionary as a tree of prefixes
+jieba_hmm.py              its hidden Markov model for words that the dictionary lacks
 """

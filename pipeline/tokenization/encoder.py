@@ -1,12 +1,12 @@
-"""Texts to tokens: sentences, words and tokens of many documents at once, in flat columns.
+"""Texts to tokens: the sentences, words and tokens of many documents at once, as flat arrays.
 
     texts             "他出生在北京。她笑。"      "好！"
     ids               他 出 生 在 北 京 。 她 笑 。 好 ！
-    unit_starts       1  1  0  1  1  0  1  1  1  1  1  1      a word begins a masking unit
+    unit_starts       1  1  0  1  1  0  1  1  1  1  1  1      a word starts a masking unit
     sentence_ends                        7        10     12
     document_starts   0                              10     12
 
-The documents are joined by line breaks, at which sentences, words and tokens all end, so each is encoded as if it were alone.
+The documents are joined by line breaks, at which sentences, words and tokens all end, so each is encoded independently.
 """
 
 import importlib.metadata
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline import storage
+from pipeline.arrays import Flags, Ints, TokenIds
 from pipeline.config import CorpusConfig
 from pipeline.tokenization.phrases import Phrases
 from pipeline.tokenization.sentences import sentence_ends
@@ -28,22 +28,22 @@ from pipeline.tokenization.words import Segmenter, unit_starts, words_digest
 
 @dataclass(frozen=True, eq=False)
 class EncodedTexts:
-    """Documents as tokens, end to end."""
+    """Documents as tokens, concatenated."""
 
-    ids: NDArray[np.unsignedinteger[Any]]
-    """(tokens,) uint16, or uint32 if the vocabulary has more than 65,536 tokens."""
-    unit_starts: NDArray[np.bool_]
-    """(tokens,) True where a masking unit begins; every sentence begins one."""
-    sentence_ends: NDArray[np.int64]
-    """(sentences,) where each sentence ends in `ids`, rising over all documents; none is empty."""
-    document_starts: NDArray[np.int64]
-    """(documents + 1,) where each document begins in `ids`; the last is the number of tokens. A document may be empty."""
+    ids: TokenIds
+    """(tokens,)"""
+    unit_starts: Flags
+    """(tokens,) True where a masking unit starts. Every sentence starts a unit."""
+    sentence_ends: Ints
+    """(sentences,) the end of each sentence in `ids`, rising over all documents. No sentence is empty."""
+    document_starts: Ints
+    """(documents + 1,) the start of each document in `ids`, then the number of tokens. A document may be empty."""
     unknown: Counter[str]
-    """Text of the tokens that became [UNK], mostly single characters, and how often."""
+    """The texts that became [UNK], mostly single characters, and how often each did."""
 
 
 class TextEncoder:
-    """Encodes documents as a recipe says. Dictionaries and tokenizer load at first use, once a process."""
+    """Encodes documents as a recipe configures it. Dictionaries load on first use, once per process."""
 
     def __init__(self, vocab: Vocab, config: CorpusConfig) -> None:
         self.encoder = WordPieceEncoder(vocab, config.vocabulary.do_lower_case, config.vocabulary.map_punctuation)
@@ -52,9 +52,9 @@ class TextEncoder:
         self.phrases = Phrases.read(config.masking.phrases) if self.policy == "entity" else None
 
     def encode(self, texts: list[str]) -> EncodedTexts:
-        """The tokens of some documents. Give some hundreds at once: a megabyte is a good measure.
+        """Encode some documents. It is fastest for about a megabyte of text at once.
 
-        Raises: CorpusError for a segmenter, a user dictionary or a list of phrases that cannot serve.
+        Raises: CorpusError for an unusable segmenter, user dictionary or list of phrases.
         """
         text = "\n".join(texts)
         ends = sentence_ends(text)
@@ -65,10 +65,11 @@ class TextEncoder:
             units = unit_starts(token_starts, np.empty(0, np.bool_), "token")
         else:
             words = self.segmenter.word_starts(text)
-            words[ends[:-1]] = True  # whatever a plugged-in segmenter says
+            words[ends[:-1]] = True  # a plugged-in segmenter may join words over the end of a sentence
             units = unit_starts(token_starts, self.phrases.join(text, words) if self.phrases else words)
+        # From positions in the text to positions among the tokens.
         sentences = np.searchsorted(token_starts, ends)
-        sentences = sentences[np.diff(sentences, prepend=0) > 0]  # some have no tokens
+        sentences = sentences[np.diff(sentences, prepend=0) > 0]  # drop sentences without tokens
         documents = np.searchsorted(token_starts, document_starts)
         return EncodedTexts(encoded.ids, units, sentences, documents, self._unknown(text, encoded))
 
@@ -78,9 +79,9 @@ class TextEncoder:
 
 
 def text_settings(config: CorpusConfig) -> dict[str, Any]:
-    """All that decides how text becomes tokens, but for the vocabulary: for the key of a stage."""
+    """Return everything but the vocabulary that decides how text becomes tokens, for the key of a stage."""
     policy = config.masking.policy
-    units = {"token": "token", "entity": "entity"}.get(policy, "word")  # spans are of words, and drawn later
+    units = {"token": "token", "entity": "entity"}.get(policy, "word")  # spans are made of words, when masks are drawn
     vocabulary = {name: getattr(config.vocabulary, name) for name in ("do_lower_case", "map_punctuation")}
     settings: dict[str, Any] = {"units": units, "tokenizers": importlib.metadata.version("tokenizers"), **vocabulary}
     if units != "token":

@@ -1,39 +1,40 @@
-"""Text to sentences, by rules for Chinese.
+"""Split text into sentences, by rules for Chinese.
 
     他说：“你好！”我没回答……价格是3.5元。Mr. Smith arrived. 见 http://a.cn/?x=1
     -> 他说：“你好！” | 我没回答…… | 价格是3.5元。 | Mr. Smith arrived. | 见 http://a.cn/?x=1
 
-A sentence ends after 。！？；… with the quotes and brackets that close behind them, at a line break, and after ASCII . ! ?
-where they cannot be part of a number, an address or an abbreviation. Nothing is lost but white space at the edges.
+A sentence ends after 。！？；… and the closing quotes and brackets that follow, at a line break, and after ASCII . ! ? unless
+they may be part of a number, an address or an abbreviation. Only white space at the edges of sentences is lost.
 """
 
 import re
 
 import numpy as np
-from numpy.typing import NDArray
+
+from pipeline.arrays import Ints, code_points
 
 LIMIT = 256
-"""Characters of the longest sentence; a longer one is cut."""
+"""Characters of the longest sentence. Longer ones are cut."""
 
 BREAKS = "\n\r\v\f\x1c-\x1e\x85\u2028\u2029"
-"""Characters that end a line, as a range of a regular expression: those of str.splitlines()."""
+"""Characters that end a line, those of str.splitlines(), as part of a regular expression's character set."""
 _STOPS = "。！？；｡…⋯"
 _CLOSERS = "”’」』）】》〉〕］｝〗｣"
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff"
 _ABBREVIATIONS = (
     *("Mr", "Ms", "Mrs", "Dr", "Prof", "St", "Jr", "Sr", "vs", "etc", "No", "Inc", "Ltd", "Co", "Corp", "Fig", "al"),
-    *("II", "III", "IV", "VI", "VII", "VIII", "IX", "XI", "XII"),  # numbers of headings: II. 方法
+    *("II", "III", "IV", "VI", "VII", "VIII", "IX", "XI", "XII"),  # numbered headings: II. 方法
 )
 _NO_ABBREVIATION = "".join(rf"(?<!\b{word}\.)" for word in _ABBREVIATIONS)
 
-# It begins with a set of characters, and asks afterwards which one it was, so that `re` runs fast through all others.
+# The pattern starts with a set of characters and only then tests which one it was, so that `re` skips all others quickly.
 _END = re.compile(
     rf"""
     [{BREAKS}{_STOPS}.!?]
     (?:
       (?<=[{BREAKS}]) [{BREAKS}]*
     | (?<=[{_STOPS}]) [{_STOPS}]* [!?]* [{_CLOSERS})\]]* (?: [{_STOPS}]+ [!?]* [{_CLOSERS})\]]* )*
-    # A run of . ! ? is tried from its first sign alone: where that fails, the others would, at a cost of its square.
+    # A run of . ! ? is only tried from its first sign. If that fails the others would too, in quadratic time.
     | (?: (?<=\.) (?<!\.\.) \.{{2,}} | (?<=[{_HAN}{_CLOSERS}][!?]) [!?]* ) [{_CLOSERS}]* (?= [\s{_HAN}“‘「『（【《"] )
     | (?<=[!?]) (?<![!?][!?]) [!?]* [{_CLOSERS})\]"']* (?=\s)
     # A full stop: not after a single letter (J. Smith, U.S.; in 张J. too: ASCII), a digit (1. 引言) or an abbreviation.
@@ -46,12 +47,12 @@ _BREAK_POINTS = [point for point in range(0x2030) if re.match(f"[{BREAKS}]", chr
 _PAUSE = re.compile(r"[，、：]|,(?![0-9])|\s")
 
 
-def sentence_ends(text: str, limit: int = LIMIT) -> NDArray[np.int64]:
-    """(sentences,): the character after each sentence, rising; the last is the length of the text.
+def sentence_ends(text: str, limit: int = LIMIT) -> Ints:
+    """Return the end (exclusive) of each sentence, (sentences,), rising; the last is the length of the text.
 
-    White space between sentences belongs to one of them, and some sentences are nothing else. Without it none has more than
-    `limit` characters: longer ones are cut after the last ， 、 ： or white space in reach, and where there is none, hard.
-    Documents may be joined by line breaks: what is found in one does not depend on the others.
+    White space between sentences belongs to one of them, and some sentences are only white space. Without it no sentence has
+    more than `limit` characters: longer ones are cut after the last ， 、 ： or white space within the limit, or else at it.
+    Documents may be joined by line breaks; the result for each does not depend on the others.
     """
     ends = np.array([match.end() for match in _END.finditer(text)], np.int64)
     if len(ends) == 0 or ends[-1] != len(text):
@@ -65,22 +66,24 @@ def sentence_ends(text: str, limit: int = LIMIT) -> NDArray[np.int64]:
     return ends
 
 
-def _with_quotes(text: str, ends: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Takes an ASCII " that closes into the sentence before it.
+def _with_quotes(text: str, ends: Ints) -> Ints:
+    """Move the end of a sentence, given by `ends` (sentences,), behind an ASCII " that closes it.
 
-    It is the same at both ends: after a full stop it closes if its line holds an odd number before it.
+    An opening and a closing " look the same. After a full stop it closes if an odd number of them precede it in its line.
     """
-    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    points = code_points(text)
     quotes = np.flatnonzero(points == ord('"'))
+    # The start of the line in which each sentence ends.
     line_starts = np.append(0, ends[np.isin(points[ends - 1], _BREAK_POINTS)])
     line_starts = line_starts[np.searchsorted(line_starts, ends, side="right") - 1]
+    # Quotes from there to the end of the sentence.
     before = np.searchsorted(quotes, ends) - np.searchsorted(quotes, line_starts)
     closes = (np.append(points, 0)[ends] == ord('"')) & (before % 2 == 1)
     return np.unique(ends + closes)
 
 
 def _cuts(text: str, start: int, end: int, limit: int) -> list[int]:
-    """Where a long sentence is cut."""
+    """Return where to cut a long sentence [start, end)."""
     cuts: list[int] = []
     while True:
         while start < end and text[start].isspace():
@@ -89,7 +92,7 @@ def _cuts(text: str, start: int, end: int, limit: int) -> list[int]:
             end -= 1
         if end - start <= limit:
             return cuts
-        # Not in the first half: ever shorter rests would make many tiny sentences.
+        # Not in the first half, which could leave many tiny sentences.
         pauses = [match.end() for match in _PAUSE.finditer(text, start + limit // 2, start + limit + 1)]
         start = max((pause for pause in pauses if pause <= start + limit), default=start + limit)
         cuts.append(start)

@@ -1,12 +1,12 @@
-"""The stage `tokens_<source>`: kept documents as tokens. Sentences, words and tokens are made once, for shards of all lengths.
+"""The stage `tokens_<source>`: the kept documents as tokens, computed once for shards of all lengths.
 
-    part-00000.arrow     a row a document that has any token, in the order of ids:
+    part-00000.arrow     one row per document that has tokens, sorted by id:
         id               uint64
-        ids              他 出 生 在 北 京 。 她 笑 。      its tokens, without specials
-        unit_starts      1  1  0  1  1  0  1  1  1  1       where a masking unit begins (a word, an entity)
+        ids              他 出 生 在 北 京 。 她 笑 。      its tokens, without special tokens
+        unit_starts      1  1  0  1  1  0  1  1  1  1       where a masking unit (a word, an entity) starts
         sentence_ends    7 10                                where each sentence ends in `ids`
 
-The title, where there is one, is the first sentence.
+The title, if there is one, is the first sentence.
 """
 
 from collections import Counter
@@ -16,11 +16,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import storage
+from pipeline.arrays import Hashes
 from pipeline.config import CorpusConfig, SourceConfig
 from pipeline.dedup.kept import decision_files, kept_documents
 from pipeline.documents.table import Part, parts
@@ -36,7 +36,7 @@ from pipeline.tokenization.encoder import TextEncoder, text_settings
 
 STAGE_VERSION = 1
 BATCH_CHARACTERS = 1 << 19
-"""Of documents that are encoded together."""
+"""Characters of the documents that are encoded together."""
 MOST_UNKNOWN = 50
 """Characters without a token that the manifest lists."""
 
@@ -51,10 +51,10 @@ def tokens(
     *,
     execution: Execution = SERIAL,
 ) -> Finished:
-    """The kept documents of one source as tokens.
+    """Encode the kept documents of one source.
 
-    Raises: CorpusError for a segmenter, a user dictionary or a list of phrases that cannot serve, or a given vocabulary
-        that lacks most of the text.
+    Raises: CorpusError for an unusable segmenter, user dictionary or list of phrases, or a given vocabulary that lacks most of
+        the text.
     """
     settings = {"source": source.name, "text": text_settings(config)}
     inputs = {
@@ -74,8 +74,8 @@ def tokens(
         entries, counts = job.run(work, execution)
         if not vocab.manifest["built"] and counts.get("unknown", 0) * 2 > counts.get("tokens", 0):
             raise CorpusError(
-                f"source {source.name!r}: {counts['unknown']:,} of {counts['tokens']:,} tokens are [UNK], the vocabulary lacks "
-                "most of this text; give one of Chinese, or none, and it is built"
+                f"source {source.name!r}: {counts['unknown']:,} of {counts['tokens']:,} tokens are [UNK]: the vocabulary lacks "
+                "most of this text; give a Chinese one, or none to have it built"
             )
         unknown = counting.most_common(counts.pop("unknown_characters", {}), MOST_UNKNOWN)
         facts = {"counts": counts, "unknown_characters": unknown}
@@ -86,7 +86,7 @@ def tokens(
 
 @dataclass(frozen=True)
 class EncodePart:
-    """Map, without a reduce: the kept documents of one part become one file."""
+    """Map: the kept documents of one part become one file. There is no reduce."""
 
     folder: str
     decisions: Finished
@@ -116,7 +116,7 @@ class EncodePart:
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
 
-    def _encode(self, ids: npt.NDArray[np.uint64], texts: list[str], counts: Counts) -> pa.RecordBatch:
+    def _encode(self, ids: Hashes, texts: list[str], counts: Counts) -> pa.RecordBatch:
         encoded = self._encoder.encode(texts)
         lengths = np.diff(encoded.document_starts)
         unknown: Counter[str] = Counter(encoded.unknown)
@@ -128,6 +128,7 @@ class EncodePart:
         counts["unknown"] += sum(unknown.values())
         counting.add(counts.setdefault("unknown_characters", {}), dict(unknown))
 
+        # In the file, the ends of sentences count from the start of their document.
         first_sentence = np.searchsorted(encoded.sentence_ends, encoded.document_starts[:-1], side="right")
         first_sentence = np.append(first_sentence, len(encoded.sentence_ends))
         relative = encoded.sentence_ends - np.repeat(encoded.document_starts[:-1], np.diff(first_sentence))
@@ -142,13 +143,14 @@ class EncodePart:
         return batch if lengths.all() else batch.filter(pa.array(lengths > 0))
 
 
-def _batches(kept: pa.Table) -> Iterator[tuple[npt.NDArray[np.uint64], list[str]]]:
-    """Documents, title and text as one, in batches that are not much larger than BATCH_CHARACTERS."""
+def _batches(kept: pa.Table) -> Iterator[tuple[Hashes, list[str]]]:
+    """Yield ids and texts, with the title as first line, in batches of not much more than BATCH_CHARACTERS."""
     ids = kept["id"].to_numpy()
     sizes = np.cumsum(pc.utf8_length(kept["text"]).to_numpy())
-    borders = np.flatnonzero(np.diff(sizes // BATCH_CHARACTERS, prepend=0, append=-1)) if len(ids) else np.empty(0, np.int64)
+    # Cut after the document that reaches each multiple of BATCH_CHARACTERS.
+    bounds = np.flatnonzero(np.diff(sizes // BATCH_CHARACTERS, prepend=0, append=-1)) if len(ids) else np.empty(0, np.int64)
     start = 0
-    for end in np.unique(borders + 1).clip(max=len(ids)).tolist():
+    for end in np.unique(bounds + 1).clip(max=len(ids)).tolist():
         rows = kept.slice(start, end - start)
         titles, texts = rows["title"].to_pylist(), rows["text"].to_pylist()
         yield ids[start:end], [f"{title}\n{text}" if title else text for title, text in zip(titles, texts, strict=True)]

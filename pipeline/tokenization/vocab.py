@@ -1,11 +1,11 @@
-"""The vocabulary: which tokens there are, and which number each has.
+"""The vocabulary: the tokens and their ids.
 
     vocab.txt, one token a line     [PAD]  [UNK]  [CLS]  [SEP]  [MASK]  ...  北    京    ...  ##s   ...
     id = number of the line, from 0   0      1      2      3      4           812   395        97
 
-A token is a Chinese character, a Latin or digit word, or the rest of one (`##s`). Files as Google's BERT has them are read
-(the released NEZHA models use Google's Chinese vocab.txt, 21,128 tokens); `build` makes one from what a corpus contains.
-Imports the standard library only: the trainer needs it where little else is installed.
+A token is a Chinese character, a Latin or digit word, or the end of one (`##s`). The file format is that of Google's BERT (the
+released NEZHA models use Google's Chinese vocab.txt of 21,128 tokens); `build` makes a vocabulary from counts over a corpus.
+Imports only the standard library, because the trainer needs it where little else is installed.
 """
 
 import hashlib
@@ -21,8 +21,8 @@ from pipeline.errors import CorpusError
 
 PAD, UNK, CLS, SEP, MASK = SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
-# Google's BERT puts spaces around these and only these (tokenization.py, _is_chinese_char), so each stands alone.
-# Kana and Hangul are not among them: they form words, as Latin letters do.
+# Google's BERT puts spaces around exactly these (tokenization.py, _is_chinese_char), so each is a token of its own.
+# Kana and Hangul are not included: they form words, as Latin letters do.
 _IDEOGRAPHS = (
     (0x4E00, 0x9FFF),
     (0x3400, 0x4DBF),
@@ -52,41 +52,43 @@ _SUBSTITUTES = (
     ("，、‚", ",，"),
     *(tuple(pair) for pair in ("。.", "；;", "：:", "？?", "！!", "（(", "）)", "｛{", "｝}", "％%", '＂"', "＇'", "－-")),
 )
-"""Punctuation marks, and what may stand for them, the best first. A mark is one token by itself, and so is what stands for it:
-tokens end where they did."""
+"""Punctuation marks and their substitutes, best first. A mark is a single token and so is its substitute, so the boundaries of
+tokens do not change."""
 _LATIN_WORD = re.compile("[0-9A-Za-z\u00c0-\u024f０-９Ａ-Ｚａ-ｚ]+")
 
 
 @dataclass(frozen=True)
 class Vocab:
-    """Tokens in the order of their ids. Raises CorpusError if it could not serve: see `from_bytes`."""
+    """Tokens in the order of their ids. Raises CorpusError for an unusable vocabulary: see `from_bytes`."""
 
     tokens: tuple[str, ...]
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> "Vocab":
-        """Reads a vocab.txt; `name` is what messages call it.
+        """Parse a vocab.txt, called `name` in error messages.
 
-        Splits at line feeds only: token 343 of Google's Chinese vocabulary is U+2028, at which str.splitlines() would split,
-        and which str.strip() would make empty. Raises CorpusError if the file is not UTF-8, is empty, has blank or repeated
-        lines, or lacks one of [PAD] [UNK] [CLS] [SEP] [MASK].
+        Lines end at line feeds only: token 343 of Google's Chinese vocabulary is U+2028, which str.splitlines() would take for
+        the end of a line and str.strip() would remove.
+
+        Raises: CorpusError for a file that is not UTF-8, is empty, has blank or repeated lines, or lacks one of [PAD] [UNK]
+            [CLS] [SEP] [MASK].
         """
         try:
             text = data.decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
             line = data[: error.start].count(b"\n") + 1
-            raise CorpusError(f"{name}: line {line} is not UTF-8; save the vocabulary as UTF-8, one token a line") from error
+            raise CorpusError(f"{name}: line {line} is not UTF-8; save the vocabulary as UTF-8, one token per line") from error
         tokens = tuple(text.removesuffix("\n").split("\n"))
         _check(tokens, name)
         return cls(tokens)
 
     def to_bytes(self) -> bytes:
-        """The vocab.txt: UTF-8, a line feed after every token."""
+        """Return the vocab.txt: UTF-8, with a line feed after every token."""
         return ("\n".join(self.tokens) + "\n").encode()
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of `to_bytes()`: shards, checkpoints and exports name their vocabulary by it."""
+        """Digest of `to_bytes()`, by which shards, checkpoints and exports identify their vocabulary."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
     @cached_property
@@ -120,21 +122,21 @@ class Vocab:
 
 def _check(tokens: tuple[str, ...], name: str) -> None:
     if tokens == ("",):
-        raise CorpusError(f"{name} is empty; a vocabulary has one token a line, [PAD] [UNK] [CLS] [SEP] [MASK] among them")
+        raise CorpusError(f"{name} is empty; a vocabulary has one token per line, including [PAD] [UNK] [CLS] [SEP] [MASK]")
     lines: dict[str, int] = {}
     for line, token in enumerate(tokens, start=1):
         if not token:
-            raise CorpusError(f"{name}: line {line} is blank; remove it, every line must be one token")
+            raise CorpusError(f"{name}: line {line} is blank; remove it, every line must be a token")
         if (first := lines.setdefault(token, line)) != line:
-            raise CorpusError(f"{name}: {token!r} stands on lines {first} and {line}; every token must be there once")
+            raise CorpusError(f"{name}: {token!r} is on lines {first} and {line}; every token must occur once")
     if missing := [special for special in SPECIALS if special not in lines]:
-        raise CorpusError(f"{name} lacks {' '.join(missing)}; is it a vocab.txt of a BERT model, one token a line?")
+        raise CorpusError(f"{name} lacks {' '.join(missing)}; is it a vocab.txt of a BERT model, one token per line?")
 
 
 def punctuation_map(vocab: Vocab) -> dict[str, str]:
-    """Punctuation that the vocabulary lacks -> what it has for it: {"“": '"', "—": "-", "…": "."} for Google's Chinese one.
+    """Map punctuation that the vocabulary lacks to marks that it has: {"“": '"', "—": "-", "…": "."} for Google's Chinese one.
 
-    Without, all these are [UNK], 0.8 % of the tokens of news. What the vocabulary has stays as it is.
+    Without the mapping all of these become [UNK], 0.8 % of the tokens of news.
     """
     lacking = [(mark, known) for marks, known in _SUBSTITUTES for mark in marks if mark not in vocab.ids]
     found = {mark: next((sign for sign in known if sign in vocab.ids), "") for mark, known in lacking}
@@ -142,12 +144,12 @@ def punctuation_map(vocab: Vocab) -> dict[str, str]:
 
 
 def count(text: str) -> tuple[Counter[str], Counter[str]]:
-    """Characters, and Latin or digit words, of a text: what `build` wants, summed over all documents."""
+    """Count the characters, and the Latin and digit words, of a text. `build` takes these counts, summed over all documents."""
     return Counter(text), Counter(find_words(text))
 
 
 def find_words(text: str) -> list[str]:
-    """The Latin and digit words of a text."""
+    """Return the Latin and digit words of a text."""
     return _LATIN_WORD.findall(text)
 
 
@@ -158,17 +160,17 @@ def build(
     min_count: int,
     do_lower_case: bool = True,
 ) -> Vocab:
-    """Makes a vocabulary of at most `size` tokens; the same counts give the same vocabulary, in whatever order they come.
+    """Build a vocabulary of at most `size` tokens. The result does not depend on the order of the counts.
 
-    First the special tokens ([PAD] is 0) and all of ASCII, then characters, the most frequent first, then whole Latin and digit
-    words, the most frequent first. Whatever can stand inside a word (Latin, kana, full-width digits; not ideographs,
-    not punctuation) is there plain and as `##`, so a word is [UNK] only if it holds a character that is too rare.
+    It has the special tokens ([PAD] is 0) and all of ASCII, then characters by falling frequency, then whole Latin and digit
+    words by falling frequency. A character that can be inside a word (Latin, kana, full-width digits; not ideographs or
+    punctuation) is included plain and with `##`, so a word only becomes [UNK] if one of its characters is too rare.
     """
     tokens: dict[str, None] = dict.fromkeys(SPECIALS)
     for character in sorted(_characters(dict.fromkeys(string.printable, 1), do_lower_case)):
         tokens.update(dict.fromkeys(_forms(character)))
     if len(tokens) > size:
-        raise CorpusError(f"a vocabulary of {size} tokens is too small: the special tokens and ASCII alone are {len(tokens)}")
+        raise CorpusError(f"a vocabulary of {size} tokens is too small: the special tokens and ASCII alone have {len(tokens)}")
     for character in _most_frequent(_characters(character_counts, do_lower_case), min_count):
         forms = [form for form in _forms(character) if form not in tokens]
         if len(tokens) + len(forms) > size:
@@ -183,7 +185,7 @@ def build(
 
 
 def _characters(counts: Mapping[str, int], do_lower_case: bool) -> Counter[str]:
-    """Counts of single characters after normalisation, which may take a character apart (a Hangul syllable)."""
+    """Count single characters after normalisation, which may decompose a character (a Hangul syllable)."""
     characters: Counter[str] = Counter()
     for text, number in _normalised(counts, do_lower_case).items():
         for character in text:
@@ -192,7 +194,7 @@ def _characters(counts: Mapping[str, int], do_lower_case: bool) -> Counter[str]:
 
 
 def _normalised(counts: Mapping[str, int], do_lower_case: bool) -> Counter[str]:
-    """Counts of what BERT's normalisation makes of each key: spaces and control characters go, accents and capitals may."""
+    """Apply BERT's normalisation to the keys: remove spaces and control characters, and optionally accents and case."""
     normalised: Counter[str] = Counter()
     for text, number in counts.items():
         if do_lower_case:
@@ -204,7 +206,7 @@ def _normalised(counts: Mapping[str, int], do_lower_case: bool) -> Counter[str]:
 
 
 def _visible(characters: Iterable[str]) -> str:
-    # Cc Cf Cn Co Cs and U+FFFD are what BERT's clean_text removes.
+    # BERT's clean_text removes the categories Cc Cf Cn Co Cs, and U+FFFD.
     return "".join(c for c in characters if unicodedata.category(c)[0] not in "CZ" and c != "\ufffd")
 
 
@@ -214,12 +216,12 @@ def _most_frequent(counts: Mapping[str, int], min_count: int) -> Iterator[str]:
 
 
 def _forms(character: str) -> list[str]:
-    """`中` -> 中; `！` -> ！; `a` -> a ##a."""
+    """Return the tokens for a character: `中` -> 中; `！` -> ！; `a` -> a ##a."""
     return [character, f"##{character}"] if _joins(character) else [character]
 
 
 def _joins(character: str) -> bool:
-    """Whether a character joins its neighbours to a word; ideographs and punctuation stand alone in BERT's tokenisation."""
+    """Return whether a character forms words with its neighbours. Ideographs and punctuation do not, in BERT's tokenisation."""
     if character in string.punctuation or unicodedata.category(character)[0] == "P":
         return False
     return not any(first <= ord(character) <= last for first, last in _IDEOGRAPHS)

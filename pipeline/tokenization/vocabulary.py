@@ -1,7 +1,7 @@
-"""The stage `vocabulary`: one vocab.txt for everything after it, given or built from the documents that are kept.
+"""The stage `vocabulary`: one vocab.txt for all later stages, given or built from the kept documents.
 
-A given file is checked and taken over byte for byte. A built one counts characters and words part by part; only the counts are
-gathered.
+A given file is checked and copied byte for byte. To build one, characters and words are counted part by part, and only the
+counts are gathered.
 """
 
 from collections import Counter
@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import storage
+from pipeline.arrays import code_points
 from pipeline.config import VocabularyConfig
 from pipeline.dedup.kept import kept_documents
 from pipeline.documents.table import Part, parts
@@ -40,13 +41,13 @@ def vocabulary(
     *,
     execution: Execution = SERIAL,
 ) -> Finished:
-    """The vocabulary, given or built.
+    """Take over the given vocabulary, or build one.
 
     Args:
-        decisions: which documents are kept; None where there are no documents, and the vocabulary must be given.
+        decisions: the stage `dedup`; None without documents, when the vocabulary must be given.
 
-    Raises: CorpusError when a given file cannot serve as a vocabulary, or none is given and there is no text to build one of;
-        StorageError when it cannot be read.
+    Raises: CorpusError for a given file that is not a vocabulary, or if none is given and there is no text to build one from;
+        StorageError for a file that cannot be read.
     """
     if config.url:
         data = storage.read_bytes(config.url)
@@ -59,7 +60,7 @@ def vocabulary(
         return run_stage(root, stage, take_over, execution)
 
     if decisions is None:
-        raise CorpusError("no vocabulary, and no text to build one of: name the vocab.txt that the examples were made with")
+        raise CorpusError("no vocabulary, and no text to build one from; name the vocab.txt that the examples were made with")
     inputs = {str(done.manifest["source"]): done.digest for done in documents}
     stage = Stage("vocabulary", STAGE_VERSION, {"vocabulary": config}, {**inputs, "dedup": decisions.digest})
 
@@ -73,7 +74,7 @@ def vocabulary(
 
 
 def load(stage: Finished) -> Vocab:
-    """The vocabulary of a finished stage."""
+    """Read the vocabulary of a finished stage."""
     url = stage.file(FILE)
     return Vocab.from_bytes(storage.read_bytes(url), url)
 
@@ -93,7 +94,7 @@ def _write(folder: str, vocab: Vocab, data: bytes, config: VocabularyConfig) -> 
 
 @dataclass(frozen=True)
 class CountText:
-    """Map: how often each character and each word stands in the kept documents of a part."""
+    """Map: the counts of characters and words in the kept documents of a part."""
 
     decisions: Finished
 
@@ -104,8 +105,7 @@ class CountText:
         for column in ("title", "text"):
             for batch in documents[column].chunks:
                 text = "\n".join(batch.to_pylist())
-                points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-                found = np.bincount(points)
+                found = np.bincount(code_points(text))
                 characters[: len(found)] += found
                 words.update(find_words(text))
         seen = np.flatnonzero(characters)
@@ -121,7 +121,7 @@ class CountText:
 
 @dataclass(frozen=True)
 class BuildVocabulary:
-    """Reduce, once for all: the counts become vocab.txt."""
+    """Reduce, with a single bucket: the counts become vocab.txt."""
 
     folder: str
     config: VocabularyConfig

@@ -1,12 +1,12 @@
-"""Words, and from them masking units: the tokens that are hidden together.
+"""Words, and masking units made of them: the tokens that are masked together.
 
     text         北 京 大 学 的 i P h o n e s 很 好
-    words        北京大学    的 iPhones       很 好       jieba, or who else is asked
-    tokens       北 京 大 学 的 iphone ##s    很 好       tokens.py
+    words        北京大学    的 iPhones       很 好       by jieba, or another segmenter
+    tokens       北 京 大 学 的 iphone ##s    很 好       wordpiece.py
     unit starts  1  0  0  0  1  1      0      1  1
 
-Words and tokens are matched by where they stand in the text, never by what they say: the same characters may be a word here and
-part of one there, and a token such as [UNK] says nothing.
+Words and tokens are matched by position, never by content: the same characters may be a word in one place and part of a word in
+another, and [UNK] has no content.
 """
 
 import functools
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import storage
+from pipeline.arrays import Flags, ranges, starts_of_groups
 from pipeline.config import WordsConfig
 from pipeline.errors import CorpusError
 
@@ -29,29 +30,30 @@ if TYPE_CHECKING:
     from pipeline.tokenization.jieba_words import Dictionary
 
 LONGEST_UNIT = 16
-"""Tokens. Longer "words" are serial numbers and addresses; hidden whole, one would use up the budget of a sequence."""
+"""Tokens of the longest unit. Longer "words" are serial numbers and addresses; one would use up the budget of a sequence."""
 
 Cut = Callable[[list[str]], list[list[str]]]
-"""A plugged-in segmenter: the words of each of some lines of text. Joined, words are the line."""
+"""A plugged-in segmenter: returns the words of each line of text. Joined, the words must give the line."""
 
 _WORD_START = re.compile(r"\s|(?<=\s)\S|\A\S")
 
 
 class Segmenter:
-    """Finds words, as the recipe says; jieba if it says nothing.
+    """Finds words, by jieba unless the recipe says otherwise.
 
-    The NEZHA paper names jieba (section 3.1), not the mode: it is the default mode, with the hidden Markov model. A segmenter
-    can be sent to other processes; dictionaries are loaded at first use, once a process.
+    The NEZHA paper names jieba (section 3.1) but not the mode; this is the default mode, with the hidden Markov model. A
+    segmenter can be pickled; dictionaries load on first use, once per process.
     """
 
     def __init__(self, config: WordsConfig | None = None) -> None:
         self.config = config or WordsConfig()
 
-    def word_starts(self, text: str) -> NDArray[np.bool_]:
-        """(characters of the text,): True where a word begins.
+    def word_starts(self, text: str) -> Flags:
+        """Return where words start, (characters,).
 
-        Fastest for many documents at once, joined by line breaks: these are always boundaries. Raises CorpusError if a
-        plugged-in segmenter is not there or loses text.
+        Fastest for many documents at once, joined by line breaks, which are always boundaries.
+
+        Raises: CorpusError for a plugged-in segmenter that is missing or loses text.
         """
         if self.config.segmenter == "jieba":
             return _dictionary(self.config.user_dictionary).word_starts(text)
@@ -69,8 +71,8 @@ def _dictionary(user_dictionaries: tuple[str, ...]) -> "Dictionary":
     return Dictionary(user_dictionaries)
 
 
-def _plugged_in(name: str, text: str) -> NDArray[np.bool_]:
-    """Words by a function of the user's, which is given lines that are not empty."""
+def _plugged_in(name: str, text: str) -> Flags:
+    """Return where words start according to a function of the user's, which is given the lines that are not empty."""
     lines = [line for line in text.split("\n") if line]
     try:
         words_of = [[str(word) for word in words] for words in _imported(name)(lines)] if lines else []
@@ -78,9 +80,10 @@ def _plugged_in(name: str, text: str) -> NDArray[np.bool_]:
         raise
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise CorpusError(f"segmenter {name}: fails at a list of {len(lines)} texts ({reason}); mend the function") from error
+        raise CorpusError(f"segmenter {name}: fails on a list of {len(lines)} texts ({reason}); fix the function") from error
     if len(words_of) != len(lines):
-        raise CorpusError(f"segmenter {name}: {len(words_of)} lists for {len(lines)} texts; it must make one for each")
+        raise CorpusError(f"segmenter {name}: {len(words_of)} lists for {len(lines)} texts; it must return one per text")
+    # The length of every word, with 1 for each line break.
     lengths: list[int] = []
     found = iter(zip(lines, words_of, strict=True))
     for number, part in enumerate(text.split("\n")):
@@ -88,7 +91,7 @@ def _plugged_in(name: str, text: str) -> NDArray[np.bool_]:
         if part:
             line, words = next(found)
             if "".join(words) != line or not all(words):
-                raise CorpusError(f"segmenter {name}: its words, joined, are not the text {line[:40]!r}; none may be lost")
+                raise CorpusError(f"segmenter {name}: its words do not join to the text {line[:40]!r}; no text may be lost")
             lengths += map(len, words)
     starts = np.zeros(len(text), np.bool_)
     starts[np.cumsum([0, *lengths[:-1]])[: len(lengths)]] = True
@@ -108,9 +111,9 @@ def _imported(name: str) -> Cut:
 
 
 def words_digest(config: WordsConfig) -> dict[str, Any]:
-    """All that decides which words are found: for the key of a stage.
+    """Return everything that decides which words are found, for the key of a stage.
 
-    Raises: StorageError for a user dictionary that cannot be read, CorpusError for a plugged-in segmenter that is not there.
+    Raises: StorageError for a user dictionary that cannot be read, CorpusError for a plugged-in segmenter that is missing.
     """
     if config.segmenter == "given":
         return {"segmenter": "given"}
@@ -124,26 +127,23 @@ def words_digest(config: WordsConfig) -> dict[str, Any]:
     return {"segmenter": config.segmenter, "module_sha256": digest}
 
 
-def unit_starts(
-    token_starts: NDArray[np.integer], word_starts: NDArray[np.bool_], policy: Literal["word", "token"] = "word"
-) -> NDArray[np.bool_]:
-    """(tokens,): True where a masking unit begins.
+def unit_starts(token_starts: NDArray[np.integer], word_starts: Flags, policy: Literal["word", "token"] = "word") -> Flags:
+    """Return where masking units start, (tokens,).
 
     Args:
-        token_starts: (tokens,) the character at which each token begins, never falling.
-        word_starts: (characters,) True where a word begins.
-        policy: `word`: a token begins a unit if a word begins after the start of the token before it and not after its own, so
-            a token that spans several words is one unit. `token`: every token is a unit.
+        token_starts: (tokens,) the character at which each token starts, never falling.
+        word_starts: (characters,) True where a word starts.
+        policy: `word`: a token starts a unit if a word starts after the start of the previous token, up to its own start; so a
+            token that spans several words is one unit. `token`: every token is a unit.
     """
     if policy == "token" or not len(token_starts):
         return np.ones(len(token_starts), dtype=np.bool_)
-    words_before = np.cumsum(word_starts, dtype=np.int32)[token_starts]
-    begins = np.empty(len(token_starts), dtype=np.bool_)
-    begins[0] = True
-    np.not_equal(words_before[1:], words_before[:-1], out=begins[1:])
-    firsts = np.flatnonzero(begins)
-    lengths = np.diff(firsts, append=len(begins))
+    # The number of words up to the start of each token: a unit starts where it changes.
+    words = np.cumsum(word_starts, dtype=np.int32)[token_starts]
+    starts = starts_of_groups(words)
+    # Split units that are too long.
+    lengths = np.diff(np.flatnonzero(starts), append=len(starts))
     if lengths.max() > LONGEST_UNIT:
-        place_in_unit = np.arange(len(begins)) - np.repeat(firsts, lengths)
-        begins |= place_in_unit % LONGEST_UNIT == 0
-    return begins
+        place_in_unit = ranges(np.zeros_like(lengths), lengths)
+        starts |= place_in_unit % LONGEST_UNIT == 0
+    return starts
