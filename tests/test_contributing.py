@@ -1,9 +1,9 @@
 """The examples of docs/extending.md work as they are written: each is applied to a copy of the code, and its test passes.
 
-    In `path`, below `line`:                      the block follows the one line that reads so; also: above, in place of
-    In `path`, above the row of `name`:           a row of a Markdown table
-    New file `path`:                              the block is the file
-    In `path`, add 1 to `STAGE_VERSION`.
+In `path`, below `line`:                      the block follows the one line that reads so; also: above, in place of
+In `path`, above the row of `name`:           a row of a Markdown table
+New file `path`:                              the block is the file
+In `path`, add 1 to `STAGE_VERSION`.
 """
 
 import re
@@ -122,6 +122,13 @@ def test_an_example_is_short(title: str) -> None:
         assert sum(step.block.count("\n") for step in changed if step.path == path) <= MOST_LINES, path
 
 
+def test_the_lines_that_examples_name_are_there(tmp_path: Path) -> None:
+    root = copied(tmp_path)
+    for example in EXAMPLES.values():
+        for step in example:
+            step.apply(root)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("title", EXAMPLES)
 def test_an_example_passes_its_test(title: str, tmp_path: Path) -> None:
@@ -140,11 +147,12 @@ def test_all_examples_together_pass_the_checks_and_the_tests_of_documents(tmp_pa
         for step in example:
             step.apply(root)
     changed = sorted({step.path for example in EXAMPLES.values() for step in example if step.path.endswith(".py")})
-    run(root, "ruff", "format", "-q", *changed)
+    run(root, "ruff", "format", "--check", *changed)
     run(root, "ruff", "check", *changed)
     run(root, "mypy", "--no-incremental")
     for manual in ("cli", "recipe"):
         (root / "docs" / f"{manual}.md").write_text(run(root, "workflows.manual", manual), encoding="utf-8")
     run(root, "tests.stage_sources")
     subprocess.run(["git", "add", "."], cwd=root, check=True)
-    run(root, "pytest", "-q", "-p", "no:cacheprovider", "tests/test_docs.py", "tests/test_stage_versions.py", "tests/test_rooms.py")
+    tests = (f"tests/test_{name}.py" for name in ("docs", "rooms", "stage_versions"))
+    run(root, "pytest", "-q", "-p", "no:cacheprovider", *tests)
