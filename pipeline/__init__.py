@@ -17,6 +17,7 @@ Modules at the top, used by all folders:
 
 storage.py      local and remote file systems; every read and write goes through it
 config.py       the settings of data preparation, checked
+facts.py        what later stages and pages read from manifests
 errors.py       errors that a user can fix, as one-line messages
 facts.py        what the manifests of stages say, as typed views
 arrays.py       names of numpy array types, and integer helpers

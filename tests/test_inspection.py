@@ -197,7 +197,7 @@ def test_a_document_is_followed_through_all_stages() -> None:
         assert found.exit_code == 0
         lines = found.output.splitlines()
         assert [line.split("-")[0] for line in lines] == ["documents_text", "dedup", "shards_text_64"]
-        assert lines[1].endswith(" kept") and "train-00000.arrow: " in lines[2] and "(rows 0" in lines[2]
+        assert lines[1].endswith(" kept") and "train-00000.arrow: " in lines[2] and "(row 0" in lines[2]
     facts = json.loads(inspect(root, "--document", f"{number:016x}", "--json").output)["facts"]
     assert [fact["kind"] for fact in facts] == ["document", "kept", "shard"]
 

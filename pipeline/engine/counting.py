@@ -1,4 +1,4 @@
-"""Counts that add up: every task counts for itself, the manifest holds the sum.
+"""Counts: each task makes its own, and the manifest holds the sum.
 
 total([{"read": 3, "bad": {"not JSON": 1}}, {"read": 2, "bad": {"not UTF-8": 1}}])
 -> {"read": 5, "bad": {"not JSON": 1, "not UTF-8": 1}}
@@ -10,14 +10,14 @@ from typing import Any
 Counts = dict[str, Any]
 
 MOST_SAMPLES = 10
-"""Samples kept of each kind."""
+"""Samples kept per kind."""
 
 
 def add(to: Counts, counts: Counts) -> None:
-    """Add to a sum in place: numbers are added, tables merged, lists of samples joined (the first ones kept).
+    """Add `counts` to a sum in place: numbers are added, tables merged, lists of samples joined up to MOST_SAMPLES.
 
-    What is added stays as it is, and shares nothing with the sum. A sum is never copied: with thousands of parts and a table
-    of hundreds of thousands of words, copies would take most of the time.
+    `counts` is not changed and shares nothing with the sum. The sum is not copied: with thousands of parts and tables of
+    hundreds of thousands of words, copies would take most of the time.
     """
     for key, value in counts.items():
         if isinstance(value, dict):
@@ -28,32 +28,29 @@ def add(to: Counts, counts: Counts) -> None:
             to[key] = to[key] + value if key in to else value
 
 
-def total(tallies: Iterable[Counts]) -> Counts:
-    """The sum, in the order given; give them in an order that does not depend on who finished first."""
+def total(parts: Iterable[Counts]) -> Counts:
+    """Return the sum. Which samples are kept depends on the order of the parts, so it must not depend on timing."""
     result: Counts = {}
-    for tally in tallies:
-        add(result, tally)
+    for counts in parts:
+        add(result, counts)
     return result
 
 
 def most_common(counts: dict[str, int], number: int) -> dict[str, int]:
-    """The largest counts, ties by key, so that the same counts always give the same table."""
+    """Return the largest counts; ties are ordered by key, so that equal counts give equal tables."""
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:number])
 
 
-def count(tally: Counts, *path: str, number: int = 1) -> None:
-    """Add to a number: `count(t, "dropped", "too_short")`."""
+def count(counts: Counts, *path: str, number: int = 1) -> None:
+    """Add to one number: `count(counts, "dropped", "too_short")`."""
     *tables, key = path
     for name in tables:
-        tally = tally.setdefault(name, {})
-    tally[key] = tally.get(key, 0) + number
+        counts = counts.setdefault(name, {})
+    counts[key] = counts.get(key, 0) + number
 
 
-def sample(tally: Counts, kind: str, what: Callable[[], Any]) -> None:
-    """Keep one of the first samples of a kind: as many as `add` keeps, so that the sum holds the first ones of all.
-
-    `what` makes the sample; it is called for those alone that are kept.
-    """
-    samples = tally.setdefault("samples", {}).setdefault(kind, [])
+def sample(counts: Counts, kind: str, make: Callable[[], Any]) -> None:
+    """Keep a sample of a kind, up to MOST_SAMPLES per task; `make` is called only for samples that are kept."""
+    samples = counts.setdefault("samples", {}).setdefault(kind, [])
     if len(samples) < MOST_SAMPLES:
-        samples.append(what())
+        samples.append(make())

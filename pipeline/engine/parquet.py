@@ -1,6 +1,6 @@
-"""Tables that stages have left in Parquet files: whole, some columns, or the rows of a range.
+"""Read the Parquet files of stages: whole, some columns, or the rows of a range.
 
-Not by `pyarrow.parquet.read_table`: that goes through Arrow's datasets, whose import alone takes a worker 0.4 s.
+`pyarrow.parquet.read_table` is avoided: it imports Arrow's datasets, which takes each worker 0.4 s.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,38 +13,38 @@ import pyarrow.parquet as pq
 from pipeline import storage
 
 BATCH_ROWS = 256
-"""Of a few that are looked for."""
+"""Rows per batch when looking up single rows."""
 
 
 def read(url: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """A file, or some of its columns in the order in which they are named.
+    """Read a file, or some of its columns in the given order.
 
     Raises: StorageError.
     """
     with storage.open_read(url) as file:
-        return _named(pq.ParquetFile(file, pre_buffer=True).read(columns), columns)
+        return _select(pq.ParquetFile(file, pre_buffer=True).read(columns), columns)
 
 
 def read_between(url: str, name: str, first: Any, last: Any, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows whose column `name` lies in [first, last] (values of Python). Row groups outside the range are not read.
+    """Read the rows whose column `name` is in [first, last] (Python values). Row groups outside the range are not read.
 
     Raises: StorageError.
     """
     with storage.open_read(url) as file:
         source = pq.ParquetFile(file, pre_buffer=True)
         place = source.schema_arrow.get_field_index(name)
-        groups = [group for group in range(source.num_row_groups) if _meets(source, group, place, first, last)]
+        groups = [group for group in range(source.num_row_groups) if _may_contain(source, group, place, first, last)]
         wanted = None if columns is None else [*columns, *({name} - set(columns))]
         table = source.read_row_groups(groups, wanted)
     low, high = (pa.scalar(value, table[name].type) for value in (first, last))
     inside = pc.and_(pc.greater_equal(table[name], low), pc.less_equal(table[name], high))
-    return _named(table.filter(inside), columns)
+    return _select(table.filter(inside), columns)
 
 
 def read_rows(url: str, name: str, values: Sequence[Any], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The rows whose column `name`, one of `columns`, holds one of some values; no value is in two rows.
+    """Yield the rows whose column `name`, one of `columns`, has one of some values. Each value is in one row at most.
 
-    A few rows at a time, up to the last one that is wanted: a long column of texts is never in memory as a whole.
+    Reads a few rows at a time and stops at the last match, so that a column of long texts is never in memory as a whole.
 
     Raises: StorageError.
     """
@@ -56,7 +56,7 @@ def read_rows(url: str, name: str, values: Sequence[Any], columns: Sequence[str]
         groups = [
             group
             for group in range(source.num_row_groups)
-            if any(_meets(source, group, place, value, value) for value in values)
+            if any(_may_contain(source, group, place, value, value) for value in values)
         ]
         batches = source.iter_batches(BATCH_ROWS, row_groups=groups, columns=list(columns))
         while missing and (batch := next(batches, None)) is not None:
@@ -65,11 +65,11 @@ def read_rows(url: str, name: str, values: Sequence[Any], columns: Sequence[str]
             yield from found.to_pylist()
 
 
-def _meets(source: pq.ParquetFile, group: int, place: int, first: Any, last: Any) -> bool:
-    """Whether a row group may hold values of the range; one without statistics may."""
+def _may_contain(source: pq.ParquetFile, group: int, place: int, first: Any, last: Any) -> bool:
+    """Return whether a row group may contain values of the range; without statistics it may."""
     numbers = source.metadata.row_group(group).column(place).statistics
     return numbers is None or not numbers.has_min_max or (numbers.min <= last and first <= numbers.max)
 
 
-def _named(table: pa.Table, columns: Sequence[str] | None) -> pa.Table:
+def _select(table: pa.Table, columns: Sequence[str] | None) -> pa.Table:
     return table if columns is None else table.select(columns)

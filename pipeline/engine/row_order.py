@@ -1,10 +1,10 @@
-"""Rows of a table in any order, lists included, at the speed of copying bytes.
+"""Take rows of a table in any order, lists included, as fast as bytes can be copied.
 
     rows        [北 京] [上 海 市] [天]       order 2 0
     taken       [天] [北 京]
 
-Arrow takes a list value by value, and a string byte by byte in one go. A list of numbers is bytes too, so it is taken as such:
-three times as fast for the rows of shards.
+Arrow copies a list value by value but a string in one go. Lists of numbers are therefore taken as strings of bytes: three times
+as fast for the rows of shards.
 """
 
 from typing import Any
@@ -15,16 +15,16 @@ import pyarrow as pa
 
 
 class Rows:
-    """The rows of one table. Lists of anything but numbers, or with nulls, are taken as Arrow does it."""
+    """The rows of one table. Lists with nulls, or of anything but numbers, are left to Arrow."""
 
     def __init__(self, table: pa.Table) -> None:
         self.schema = table.schema
         self._columns = [_as_bytes(_whole(column)) for column in table.columns]
 
     def take(self, order: npt.NDArray[np.integer[Any]]) -> pa.RecordBatch:
-        """The rows whose places are `order`, in that order."""
-        places = pa.array(order)
-        taken = [_as_type(column.take(places), field.type) for column, field in zip(self._columns, self.schema, strict=True)]
+        """Return the rows with the indices `order`, in that order."""
+        indices = pa.array(order)
+        taken = [_as_type(column.take(indices), field.type) for column, field in zip(self._columns, self.schema, strict=True)]
         return pa.RecordBatch.from_arrays(taken, schema=self.schema)
 
 
@@ -34,13 +34,14 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _width(kind: pa.DataType) -> int:
-    """Bytes of a value of a list of numbers; 0 for other types."""
+    """Return the bytes per value of a list of numbers; 0 for other types."""
     if not pa.types.is_list(kind) or not (pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type)):
         return 0
     return int(kind.value_type.bit_width) // 8
 
 
 def _as_bytes(column: pa.Array) -> pa.Array:
+    """Reinterpret lists of numbers as strings of bytes, without copying the values."""
     width = _width(column.type)
     if not width or column.null_count or column.values.null_count or column.values.offset:
         return column
@@ -49,7 +50,7 @@ def _as_bytes(column: pa.Array) -> pa.Array:
 
 
 def _as_type(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Bytes back to lists."""
+    """Reinterpret strings of bytes as lists of numbers."""
     if column.type == kind:
         return column
     _, ends, data = column.buffers()

@@ -1,7 +1,7 @@
-"""Spill files: how rows travel from the task that made them to the file that they belong to.
+"""Spill files: how rows travel from the task that made them to the bucket they belong to.
 
-Each task writes one file, its rows sorted by bucket, and knows the byte range of every bucket. Whoever gathers a bucket reads
-its ranges of all spill files. Beam carries the ranges, never the rows.
+A task writes one file (or some), its rows sorted by bucket, and returns the byte range of each bucket. The reduce step of a bucket
+reads its ranges from all spill files. Beam carries the ranges, never the rows.
 
     task 0  -> spill: [bucket 0 | bucket 1 | bucket 2]        bucket 1 = range of spill 0 + range of spill 1
     task 1  -> spill: [bucket 0 | bucket 1 | bucket 2]
@@ -24,12 +24,17 @@ class SpillRange:
 
     url: str
     start: int
+    """First byte."""
     end: int
     rows: int
 
 
 def write_spill(url: str, table: pa.Table, buckets: npt.NDArray[np.integer]) -> dict[int, SpillRange]:
-    """Write rows with their bucket numbers (one a row) as one file; the range of every bucket that has rows."""
+    """Write rows sorted by bucket into one file and return the range of each bucket that has rows.
+
+    Args:
+        buckets: (rows,) the bucket of each row.
+    """
     order = np.argsort(buckets, kind="stable")
     sorted_rows = Rows(table).take(order)
     numbers, starts = np.unique(buckets[order], return_index=True)
@@ -49,6 +54,6 @@ def write_spill(url: str, table: pa.Table, buckets: npt.NDArray[np.integer]) -> 
 
 
 def read_spills(ranges: Iterable[SpillRange]) -> pa.Table:
-    """All rows of some ranges as one table; the order of the ranges does not matter to callers, who sort by a key."""
+    """Read all rows of some ranges into one table. Callers sort it by a key, so the order of the ranges does not matter."""
     tables = [pa.ipc.open_stream(storage.read_range(r.url, r.start, r.end)).read_all() for r in sorted(ranges)]
     return pa.concat_tables(tables)
