@@ -68,7 +68,7 @@ RENAMED = {
 }
 """Renamed keys: (table, old key) -> new key."""
 
-RENAMED_VALUES = {("masking", "policy", "piece"): "token"}
+RENAMED_VALUES: dict[tuple[str, ...], str] = {("masking", "policy", "piece"): "token"}
 """Renamed values: (table, key, old value) -> new value."""
 
 
