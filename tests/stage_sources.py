@@ -1,92 +1,111 @@
-"""The sources that decide what a stage writes, as hashes kept in tests/golden/stage_sources.json.
+"""Hashes of the code that decides what each stage writes, kept in tests/golden/stage_sources.json.
 
-    python -m tests.stage_sources        writes the hashes anew, after the version was bumped or found not to need it
+    python -m tests.stage_sources        write the hashes again, after checking whether a version must be bumped
 
-Comments, docstrings and layout do not count.
+A stage is a module of pipeline/ with a STAGE_VERSION. The code that decides its bytes is that module and everything of ours
+that it imports. Comments, docstrings and formatting do not count.
 """
 
 import ast
 import hashlib
-import importlib
 import json
-import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden" / "stage_sources.json"
-
-STAGES = tuple(
-    f"{'.'.join(source.relative_to(ROOT).with_suffix('').parts)}.STAGE_VERSION"
-    for source in sorted((ROOT / "pipeline").rglob("*.py"))
-    if re.search(r"^STAGE_VERSION\b", source.read_text(encoding="utf-8"), re.MULTILINE)
-)
-"""Every stage version in pipeline/."""
+VERSION = "STAGE_VERSION"
 
 DECIDES_NO_BYTES = {
     "pipeline.config": "every setting is part of the key",
     "pipeline.errors": "a stage that fails writes nothing",
+    "pipeline.facts": "views of manifests",
+    "pipeline.engine.execution": "no part of the key",
     "pipeline.engine.processes": "where a task runs",
-    "pipeline.engine.startup": "how processes start and exit",
+    "pipeline.engine.startup": "how fast a program starts",
     "pipeline.engine.beam": "where a task runs",
     "pipeline.engine.stages": "keys, manifests, resuming",
     "pipeline.storage": "how bytes reach a file system",
 }
-"""Modules that stages import and that change nothing in what they write, with the reason."""
+"""Modules that stages import but that change nothing in what they write, with the reason."""
 
 
-def sources(module: str) -> list[str]:
-    """Every module of ours that the code of a stage imports, directly or through others.
+@cache
+def stages() -> tuple[str, ...]:
+    """Return the modules of all stages."""
+    files = (ROOT / "pipeline").rglob("*.py")
+    return tuple(sorted(name for name in map(_module, files) if _version(name) is not None))
 
-    Another stage's module counts, but not what that module imports: its own version guards that.
+
+def _module(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts)
+
+
+@cache
+def _version(module: str) -> int | None:
+    """Return the version that a module assigns at its top level; None if it is not a stage."""
+    for node in tree(path(module)).body:
+        if isinstance(node, ast.Assign) and VERSION in (target.id for target in node.targets if isinstance(target, ast.Name)):
+            return int(ast.literal_eval(node.value))
+    return None
+
+
+@cache
+def sources(stage: str) -> tuple[str, ...]:
+    """Return every module of ours that the code of a stage imports, directly or through others.
+
+    The module of another stage counts, but not what it imports in turn: its own version guards that.
     """
-    ends = {place.rpartition(".")[0] for place in STAGES} - {module}
+    others = set(stages()) - {stage}
     seen: set[str] = set()
-    ahead = [module]
+    ahead = [stage]
     while ahead:
         name = ahead.pop()
         if name not in seen:
             seen.add(name)
-            ahead += [] if name in ends or name in DECIDES_NO_BYTES else imported(name)
-    return sorted(seen - DECIDES_NO_BYTES.keys())
+            ahead += [] if name in others or name in DECIDES_NO_BYTES else imported(name)
+    return tuple(sorted(seen - DECIDES_NO_BYTES.keys()))
 
 
-def imported(module: str) -> set[str]:
-    """Modules of ours that a module imports when it runs, anywhere in it."""
-    tree = ast.parse(path(module).read_bytes())
-    annotations = {id(node) for branch in ast.walk(tree) if _is_for_types(branch) for node in ast.walk(branch)}
-    found = set()
-    for node in ast.walk(tree):
-        if id(node) in annotations:
-            continue
+@cache
+def imported(module: str) -> frozenset[str]:
+    """Return the modules of ours that a module imports at run time, anywhere in it."""
+    names: set[str] = set()
+    for node in _at_run_time(tree(path(module))):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             # `from package import module` and `from module import name`
-            names = [f"{node.module}.{alias.name}" for alias in node.names] + [node.module]
-        else:
-            continue
-        found |= {name for name in names if path(name).exists()}
-    return found
+            names.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
+    return frozenset(name for name in names if path(name).exists())
 
 
-def _is_for_types(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+def _at_run_time(node: ast.AST) -> list[ast.AST]:
+    """Return all nodes of a tree, except those under `if TYPE_CHECKING:`."""
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        return []
+    return [node, *(below for child in ast.iter_child_nodes(node) for below in _at_run_time(child))]
+
+
+@cache
+def tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_bytes())
 
 
 def path(module: str) -> Path:
-    """The file of a module; for a package or a stranger, one that does not exist."""
+    """Return the file of a module; for a package, or a module that is not ours, a path that does not exist."""
     return (ROOT / module.replace(".", "/")).with_suffix(".py")
 
 
-def code_hash(module: str) -> str:
-    """A hash of what a module does: its syntax tree without docstrings."""
-    tree = ast.parse(path(module).read_bytes())
-    return hashlib.blake2b(repr(_plain(tree)).encode(), digest_size=8).hexdigest()
+@cache
+def code_hash(file: Path) -> str:
+    """Return a hash of what a module does: its syntax tree without docstrings."""
+    return hashlib.blake2b(repr(_plain(tree(file))).encode(), digest_size=8).hexdigest()
 
 
 def _plain(node: Any) -> Any:
-    """A tree as tuples. `ast.dump` would differ between versions of Python, which add fields that are empty here."""
+    """Convert a tree to tuples. `ast.dump` differs between versions of Python, which add fields that are empty here."""
     if isinstance(node, list):
         return tuple(_plain(item) for item in node if not _is_docstring(item))
     if not isinstance(node, ast.AST):
@@ -96,18 +115,19 @@ def _plain(node: Any) -> Any:
 
 
 def _is_docstring(node: Any) -> bool:
-    """A string that stands as a statement: of a module, a class, a function or a field."""
+    """Return whether a node is a string used as a statement: the docstring of a module, class, function or field."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def current() -> dict[str, dict[str, Any]]:
-    """Version and hashes of every stage, as the code is now."""
-    result = {}
-    for place in STAGES:
-        module, _, name = place.rpartition(".")
-        version = getattr(importlib.import_module(module), name)
-        result[place] = {"version": version, "sources": {source: code_hash(source) for source in sources(module)}}
-    return result
+    """Return version and hashes of every stage, as the code is now."""
+    return {
+        f"{stage}.{VERSION}": {
+            "version": _version(stage),
+            "sources": {source: code_hash(path(source)) for source in sources(stage)},
+        }
+        for stage in stages()
+    }
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def test_plan_tells_what_is_done_and_what_a_change_would_redo(finished: tuple[st
 
 def test_verify_finds_a_damaged_file(finished: tuple[str, str, dict[str, object]]) -> None:
     _, output, _ = finished
-    assert "every file is there" in command("verify", output).stdout
+    assert "complete and consistent" in command("verify", output).stdout
     shard = next(Path(output).glob("shards_*/train-00000.arrow"))
     content = shard.read_bytes()
     shard.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))

@@ -1,7 +1,7 @@
 """Spill files: how rows travel from the task that made them to the bucket they belong to.
 
-A task writes one file (or some), its rows sorted by bucket, and returns the byte range of each bucket. The reduce step of a bucket
-reads its ranges from all spill files. Beam carries the ranges, never the rows.
+A task writes one file (or some), its rows sorted by bucket, and returns the byte range of each bucket. The reduce step of a
+bucket reads its ranges from all spill files. Beam carries the ranges, never the rows.
 
     task 0  -> spill: [bucket 0 | bucket 1 | bucket 2]        bucket 1 = range of spill 0 + range of spill 1
     task 1  -> spill: [bucket 0 | bucket 1 | bucket 2]
