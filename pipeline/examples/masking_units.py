@@ -1,8 +1,8 @@
 """The masking units of sequences as matrices with a row per sequence. Used by masking.py; skip this on a first reading.
 
-    tokens       [CLS] 北 京 | 大 学 | 的 | 图 书 馆 [SEP] 很 | 好 [SEP]
-    words               2      2     1     3       0    1    1          lengths; a [SEP] inside counts as a unit of length 0
-    spans               0      0     2     2       4    5    5          the first word of each word's span, here of 2 words each
+tokens       [CLS] 北 京 | 大 学 | 的 | 图 书 馆 [SEP] 很 | 好 [SEP]
+words               2      2     1     3       0    1    1          lengths; a [SEP] inside counts as a unit of length 0
+spans               0      0     2     2       4    5    5          the first word of each word's span, here of 2 words each
 """
 
 import math

@@ -1,24 +1,22 @@
-"""Documents to training examples: which sentences stand together in one sequence.
+"""Turn documents into training examples: which sentences go into a sequence together.
 
     document     习近平出席会议。 | 会议强调改革。 | 与会者表示赞同。 | 天气晴。            (sentences)
     nsp          [CLS] 习近平出席会议。会议强调改革。 [SEP] 与会者表示赞同。天气晴。 [SEP]     label 0: B follows A
-                 [CLS] 习近平出席会议。 [SEP] 这本书很好看。 [SEP]                           label 1: B is from elsewhere
-    sop          [CLS] 与会者表示赞同。天气晴。 [SEP] 习近平出席会议。会议强调改革。 [SEP]     label 1: they changed places
+                 [CLS] 习近平出席会议。 [SEP] 这本书很好看。 [SEP]                           label 1: B is from another document
+    sop          [CLS] 与会者表示赞同。天气晴。 [SEP] 习近平出席会议。会议强调改革。 [SEP]     label 1: A and B are swapped
     none         [CLS] 习近平出席会议。会议强调改革。与会者表示赞同。天气晴。 [SEP]             no label
 
-No text is lost: what does not fit goes into the next sequence. A whole part is worked on at once: segments.py walks through its
-documents, next_sentence.py finds the B's of label 1, and here the rows of all examples are gathered.
+No text is lost: what does not fit goes into the next sequence. A whole part is processed at once: segments.py walks through its
+documents, next_sentence.py finds the B's of label 1, and this module gathers the tokens of all examples.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.arrays import Ints
+from pipeline.arrays import GOLDEN_RATIO, Bytes, Hashes, Ints, Ints32, mix, ranges
 from pipeline.config import PairsConfig
-from pipeline.examples.masking import ranges
 from pipeline.examples.next_sentence import second_segments
 from pipeline.examples.random_streams import WORD
 from pipeline.examples.segments import NO_LABEL, PairCounts, walk
@@ -29,28 +27,29 @@ from pipeline.tokenization.vocab import Vocab
 __all__ = ["NO_LABEL", "Documents", "Examples", "PairCounts", "build"]
 
 CHUNK_TOKENS = 1 << 20
-"""Examples are gathered by so many tokens at a time, which bounds the memory that it takes."""
+"""Tokens of the examples that are gathered at once, which bounds memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Examples laid end to end, in the order of their documents."""
+    """Concatenated examples, in the order of their documents."""
 
     sequences: Sequences
-    """Tokens, units, where B begins; the ids are hashes of document, ordinal and seed, and key the shuffle and the masks."""
-    document_ids: NDArray[np.uint64]
-    """(n,) of A; where a sequence goes on over the ends of documents, of the first."""
+    """Tokens, units and starts of B. Example ids hash document, ordinal and seed; they determine shuffling and masks."""
+    document_ids: Hashes
+    """(n,) the document of A; the first document of a sequence that has several."""
     ordinals: Ints
-    """(n,) counts the examples of a document, over all its repetitions."""
-    pair_labels: NDArray[np.uint8]
-    """(n,) nsp: 0 = B follows A, 1 = B is from another document. sop: 1 = A and B have changed places. 255 = no pair."""
+    """(n,) number of the example among those of its document, over all its repetitions."""
+    pair_labels: Bytes
+    """(n,) nsp: 0 = B follows A, 1 = B is from another document. sop: 1 = A and B are swapped. 255 = no pair."""
 
     def __len__(self) -> int:
         return len(self.document_ids)
 
-    def packed_units(self) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-        """Unit starts as shards hold them: bytes of little-endian bits, each row in bytes of its own; and (n + 1,) offsets."""
+    def packed_units(self) -> tuple[Bytes, Ints32]:
+        """Return unit starts as shards store them: bytes of little-endian bits, and the first byte of each row, (n + 1,)."""
         lengths = np.diff(self.sequences.offsets)
+        # Each row starts with a new byte.
         ends = np.cumsum(-(-lengths // 8))
         starts = np.concatenate(([0], ends))
         bits = np.zeros(8 * int(starts[-1]), np.bool_)
@@ -61,15 +60,15 @@ class Examples:
 def build(
     documents: Documents, *, length: int, pairs: PairsConfig, seed: int, vocab: Vocab, counts: PairCounts
 ) -> Iterator[Examples]:
-    """All examples of some documents, `dupe_factor` times over, each time paired anew; some thousands at a time.
+    """Yield all examples of some documents, thousands at a time; `dupe_factor` times over, with other pairs each time.
 
-    The examples of a document depend on the list (the other documents for label 1 come from it) and the seed, on nothing else.
+    The examples of a document depend only on the seed and on all the documents, which B's of label 1 come from.
 
     Args:
-        length: most tokens of an example, [CLS] and [SEP] counted; at least 8.
-        pairs: `short_seq_prob` is drawn for each sequence (BERT draws it for a document, which makes all sequences of a long
-            one short).
-        counts: added to.
+        length: maximum number of tokens of an example, including [CLS] and [SEP]; at least 8.
+        pairs: `short_seq_prob` is drawn per sequence. (BERT draws it per document, which makes all sequences of a long one
+            short.)
+        counts: is added to.
     """
     assert length >= 8, f"length {length} has no room for pairs"
     counts.tokens += pairs.dupe_factor * len(documents.ids)
@@ -77,12 +76,13 @@ def build(
     whole, separators = documents, np.empty(0, np.int64)
     if pairs.layout == "full_sentences" and len(documents.ids):
         whole, separators = documents.joined(vocab.sep_id)
-    made = np.zeros(len(documents), np.int64)  # examples of each document so far
+    made = np.zeros(len(documents), np.int64)  # number of examples of each document so far
     for dupe in range(pairs.dupe_factor):
         stretches = walk(whole, pairs, room, seed, dupe, frozenset(separators.tolist()), counts)
         owners = stretches[:, 0]
         if whole is not documents:
             owners = np.flatnonzero(np.diff(documents.document_starts))[separators.searchsorted(stretches[:, 1])]
+        # Ordinals continue those of the earlier repetitions.
         here = np.bincount(owners, minlength=len(documents))
         ordinals = made[owners] + np.arange(len(owners)) - (np.cumsum(here) - here)[owners]
         made += here
@@ -97,7 +97,7 @@ def build(
 
 
 def _segments(documents: Documents, stretches: Ints, pairs: PairsConfig, room: int, seed: int, dupe: int) -> Ints:
-    """(n, 4): where A begins and ends, and where B does; B of a single segment is empty."""
+    """Return start and end of A, and start and end of B, (n, 4). B is empty for a single segment."""
     segments = stretches[:, [1, 2, 2, 3]]
     second = np.flatnonzero(stretches[:, 4] == 1)
     if pairs.task == "sop":
@@ -110,7 +110,8 @@ def _segments(documents: Documents, stretches: Ints, pairs: PairsConfig, room: i
 
 def _count(documents: Documents, stretches: Ints, segments: Ints, pairs: PairsConfig, counts: PairCounts) -> None:
     labels = stretches[:, 4]
-    kept = labels != 1 if pairs.task == "nsp" else np.ones(len(labels), np.bool_)  # with label 1 of nsp the walk goes back
+    # With label 1 of nsp the walk goes back to the end of A, so no sentence is cut.
+    kept = labels != 1 if pairs.task == "nsp" else np.ones(len(labels), np.bool_)
     counts.examples += len(labels)
     counts.cut_sentences += int((~documents.starts_sentence(stretches[kept, 3])).sum())
     if pairs.task == "nsp":
@@ -122,18 +123,19 @@ def _count(documents: Documents, stretches: Ints, segments: Ints, pairs: PairsCo
 
 
 def _chunks(segments: Ints) -> Iterator[tuple[int, int]]:
-    """Ranges of examples that have about CHUNK_TOKENS tokens together."""
+    """Yield ranges of examples with about CHUNK_TOKENS tokens in total."""
     total = np.cumsum(segments[:, 1] - segments[:, 0] + segments[:, 3] - segments[:, 2])
     ends = np.flatnonzero(np.diff(total // CHUNK_TOKENS)) + 1
     return zip([0, *ends.tolist()], [*ends.tolist(), len(total)], strict=True)
 
 
-def _gather(documents: Documents, segments: Ints, example_ids: NDArray[np.uint64], vocab: Vocab) -> Sequences:
-    """[CLS] A [SEP], or [CLS] A [SEP] B [SEP]."""
+def _gather(documents: Documents, segments: Ints, example_ids: Hashes, vocab: Vocab) -> Sequences:
+    """Build the sequences [CLS] A [SEP] or [CLS] A [SEP] B [SEP] from `segments` (n, 4)."""
     first_lengths, second_lengths = segments[:, 1] - segments[:, 0], segments[:, 3] - segments[:, 2]
     offsets = np.zeros(len(segments) + 1, np.int64)
     np.cumsum(first_lengths + 2 + second_lengths + (second_lengths > 0), out=offsets[1:])
     second_starts = first_lengths + 2
+    # Start with [SEP] everywhere, each a unit; then put in [CLS] and the segments.
     ids = np.full(int(offsets[-1]), vocab.sep_id, documents.ids.dtype)
     ids[offsets[:-1]] = vocab.cls_id
     units = np.ones(len(ids), np.bool_)
@@ -144,18 +146,11 @@ def _gather(documents: Documents, segments: Ints, example_ids: NDArray[np.uint64
         target, source = ranges(to, lengths), ranges(start, lengths)
         ids[target] = documents.ids.take(source)
         units[target] = documents.unit_starts.take(source)
-        units[to[lengths > 0]] = True  # it may go on inside a word that is longer than a whole sequence
+        units[to[lengths > 0]] = True  # a segment may start inside a word that is longer than a whole sequence
     return Sequences(example_ids, ids, units, offsets, np.where(second_lengths > 0, second_starts, 0))
 
 
-def _example_ids(document_ids: NDArray[np.uint64], ordinals: Ints, seed: int) -> NDArray[np.uint64]:
-    """Hashes of document, ordinal and seed; those of one document are all different."""
-    mixed = _mix(document_ids ^ _mix(np.full(1, seed & WORD, np.uint64)))
-    return _mix(mixed + ordinals.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
-
-
-def _mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood, Fast splittable pseudorandom number generators, 2014)."""
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(words ^ (words >> np.uint64(31)))
+def _example_ids(document_ids: Hashes, ordinals: Ints, seed: int) -> Hashes:
+    """Hash document, ordinal and seed, (n,). The ids of one document are distinct."""
+    mixed = mix(document_ids ^ mix(np.full(1, seed & WORD, np.uint64)))
+    return mix(mixed + ordinals.astype(np.uint64) * GOLDEN_RATIO)

@@ -1,38 +1,37 @@
-"""Examples laid end to end."""
+"""Many examples as flat arrays."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.arrays import TokenIds
+from pipeline.arrays import Flags, Hashes, Ints, TokenIds
 
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
-    """Examples laid end to end: sequence i has the tokens `offsets[i]` to `offsets[i + 1]`."""
+    """Concatenated examples: sequence i has the tokens `offsets[i]` to `offsets[i + 1]`."""
 
-    example_ids: NDArray[np.uint64]
-    """(n,) they key the masks."""
+    example_ids: Hashes
+    """(n,) from which masks are drawn."""
     input_ids: TokenIds
-    """(tokens,) of each sequence [CLS] first, [SEP] last, and if `second_starts` > 0 [SEP] just before it."""
-    unit_starts: NDArray[np.bool_]
-    """(tokens,) True where a unit begins; specials are units of their own."""
-    offsets: NDArray[np.int64]
+    """(tokens,) each sequence starts with [CLS] and ends with [SEP], and has a [SEP] before segment B, if there is one."""
+    unit_starts: Flags
+    """(tokens,) True where a unit starts. Each special token is a unit."""
+    offsets: Ints
     """(n + 1,) rising from 0."""
-    second_starts: NDArray[np.int64]
-    """(n,) where segment B begins in its sequence; 0 = one segment."""
+    second_starts: Ints
+    """(n,) start of segment B in its sequence; 0 = one segment."""
 
     @classmethod
     def join(
         cls,
         example_ids: Sequence[int],
         input_ids: Sequence[TokenIds],
-        unit_starts: Sequence[NDArray[np.bool_]],
+        unit_starts: Sequence[Flags],
         second_starts: Sequence[int],
     ) -> "Sequences":
-        """From arrays of one sequence each."""
+        """Concatenate sequences, given as one array each."""
         offsets = np.zeros(len(input_ids) + 1, np.int64)
         np.cumsum([len(ids) for ids in input_ids], out=offsets[1:])
         ids, units = np.concatenate(input_ids), np.concatenate(unit_starts)
@@ -42,7 +41,7 @@ class Sequences:
         return len(self.example_ids)
 
     def slice(self, start: int, end: int) -> "Sequences":
-        """Sequences `start` to `end`."""
+        """Return the sequences [start, end)."""
         first, last = self.offsets[start], self.offsets[end]
         return Sequences(
             self.example_ids[start:end],

@@ -1,27 +1,28 @@
-"""Shards: what prepare gives to training. Arrow IPC files, uncompressed, so that any row is read without copying the rest.
+"""Shards: the examples that training reads. Uncompressed Arrow IPC files, in which any row can be read without the others.
 
-One row of 他出生在北京。 with nothing masked but 北京, segment pair left out:
+The row of 他出生在北京。 as a single segment, with 北京 masked:
 
     input_ids          [CLS] 他 出 生 在 北 京 。 [SEP]     the original tokens
-    unit_starts          1   1  1  0  1  1  0  1   1       bit i: token i begins a unit (a jieba word)
+    unit_starts          1   1  1  0  1  1  0  1   1       bit i: token i starts a unit (a jieba word)
     second_start         0                                 one segment
     mask_positions                       5  6              labels are input_ids at these positions
     mask_replacements               [MASK] [MASK]          what the network sees there
     mask_lengths         2                                 one static draw of two tokens
 
-Light: needs numpy and pyarrow only, because training reads shards where nothing else is installed.
+Needs only numpy and pyarrow, because training reads shards where little else is installed.
 """
 
 import bisect
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline import storage
+from pipeline.arrays import Array, Flags, Ints
 from pipeline.engine.row_order import Rows
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
@@ -29,13 +30,11 @@ from pipeline.tokenization.encoded import id_type
 
 SCHEMA_VERSION = 1
 BATCH_ROWS = 1_024
-"""Rows of a record batch: measured best for random access (uncompressed)."""
-
-Array = npt.NDArray[Any]
+"""Rows per record batch: the fastest for random access to uncompressed files."""
 
 
 def schema(vocabulary_size: int, metadata: Mapping[str, str] | None = None) -> pa.Schema:
-    """The columns of a shard; `metadata` adds the vocabulary's and the recipe's hash."""
+    """Return the columns of a shard. `metadata` adds the hashes of vocabulary and recipe."""
     token = id_type(vocabulary_size)
     fields = [
         pa.field("example_id", pa.uint64(), nullable=False),
@@ -51,46 +50,44 @@ def schema(vocabulary_size: int, metadata: Mapping[str, str] | None = None) -> p
     return pa.schema(fields, {"schema_version": str(SCHEMA_VERSION), **(metadata or {})})
 
 
-def write_shard(
-    file: IO[bytes], table: pa.Table, metadata: Mapping[str, str], order: npt.NDArray[np.intp] | None = None
-) -> None:
-    """Write rows as one shard, in the order of `order` (indices of rows) where it is given. Equal rows give equal bytes."""
+def write_shard(file: IO[bytes], table: pa.Table, metadata: Mapping[str, str], order: NDArray[np.intp] | None = None) -> None:
+    """Write rows as a shard, in the order of the row indices `order` (rows,) if given. Equal rows give equal bytes."""
     rows = Rows(table.replace_schema_metadata({"schema_version": str(SCHEMA_VERSION), **metadata}))
     order = np.arange(len(table)) if order is None else order
     with pa.ipc.new_file(file, rows.schema) as writer:
-        # A batch at a time: all rows in their order at once would be one more copy of the shard in memory.
+        # Batch by batch: reordering all rows at once would need memory for a second copy of the shard.
         for start in range(0, len(order), BATCH_ROWS):
             writer.write_batch(rows.take(order[start : start + BATCH_ROWS]))
 
 
-def pack_units(unit_starts: npt.NDArray[np.bool_]) -> bytes:
-    """Little-endian bits: bit i = token i begins a unit."""
+def pack_units(unit_starts: Flags) -> bytes:
+    """Pack flags (tokens,) into little-endian bits: bit i = token i starts a unit."""
     return np.packbits(unit_starts, bitorder="little").tobytes()
 
 
-def unpack_units(bits: bytes, length: int) -> npt.NDArray[np.bool_]:
-    """The reverse of `pack_units` for `length` tokens."""
+def unpack_units(bits: bytes, length: int) -> Flags:
+    """Unpack the flags of `length` tokens: the reverse of `pack_units`."""
     return np.unpackbits(np.frombuffer(bits, np.uint8), count=length, bitorder="little").astype(np.bool_)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One example as read from a shard; arrays are views into the file."""
+    """An example of a shard. Arrays are views of the file."""
 
     example_id: int
     document_id: int
     input_ids: Array
     """(length,) the original tokens."""
-    unit_starts: npt.NDArray[np.bool_]
+    unit_starts: Flags
     """(length,)"""
     second_start: int
     pair_label: int | None
     draws: tuple[tuple[Array, Array], ...]
-    """Static masks: (positions, replacements) of each draw; empty when masks are dynamic."""
+    """Static masks: (positions, replacements) of each draw; empty if masks are drawn during training."""
 
 
 class _Batch:
-    """The columns of one record batch as numpy views: slicing them costs far less than Arrow's scalars."""
+    """The columns of a record batch as numpy views, which are much faster to slice than Arrow's scalars."""
 
     def __init__(self, batch: pa.RecordBatch) -> None:
         self.example_id = batch["example_id"].to_numpy()
@@ -117,7 +114,7 @@ class _Batch:
         )
 
     def _draws(self, index: int) -> Iterator[tuple[Array, Array]]:
-        """Positions and replacements of each stored draw."""
+        """Yield positions and replacements of each stored draw."""
         lengths = _slice(self.mask_lengths, index)
         if len(lengths):
             positions, replacements = _slice(self.mask_positions, index), _slice(self.mask_replacements, index)
@@ -128,7 +125,7 @@ class _Batch:
 
 
 def _ragged(column: pa.ListArray) -> tuple[list[int], Array]:
-    """Where each row begins and ends, and all rows' values: a list, as numpy is slow at giving single numbers."""
+    """Return the offsets of the rows, (n + 1,), as a list because numpy is slow at single numbers; and the values."""
     return column.offsets.to_pylist(), column.values.to_numpy()
 
 
@@ -138,10 +135,10 @@ def _slice(column: tuple[list[int], Array], index: int) -> Array:
 
 
 class ShardSet:
-    """All shards of one split (`train` or `validation`) of a finished shards stage, as one long list of rows.
+    """All shards of one split (`train` or `validation`) of a finished stage, as one long list of rows.
 
-    Rows are addressed by one index over all shards (their numbers of rows stand in the manifest, and need not be equal).
-    Files are memory-mapped when first touched; those of an object store are copied to the local cache once.
+    Rows have one index over all shards; the manifest has the number of rows of each shard. Files are memory-mapped on first
+    use. Those of an object store are first copied to the local cache.
     """
 
     def __init__(self, stage: Finished, split: str, open_batches: int = 256) -> None:
@@ -156,13 +153,13 @@ class ShardSet:
         return int(self.starts[-1])
 
     def row(self, index: int) -> Row:
-        """Row `index`, 0 <= index < len(self)."""
+        """Return row `index`, 0 <= index < len(self)."""
         shard = bisect.bisect_right(self.starts, index) - 1
         batch, position = divmod(index - int(self.starts[shard]), BATCH_ROWS)
         return self._batch(shard, batch).row(position)
 
-    def lengths(self, indices: Iterable[int]) -> npt.NDArray[np.int64]:
-        """Numbers of tokens of some rows, without reading their tokens."""
+    def lengths(self, indices: Iterable[int]) -> Ints:
+        """Return the number of tokens of some rows, without reading the tokens."""
         result = []
         for index in indices:
             shard = bisect.bisect_right(self.starts, index) - 1

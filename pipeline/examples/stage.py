@@ -1,10 +1,10 @@
-"""The stage `shards_<source>_<length>`: documents as tokens become masked training examples in Arrow shards.
+"""The stage `shards_<source>_<length>`: masked training examples in Arrow shards, made from the tokens of documents.
 
     train-00000.arrow ...  validation-00000.arrow ...          rows in the order of a hash of their example_id
 
-A task takes one part of the documents (which are in random order there), so that the "other document" of a negative pair comes
-from anywhere. Examples travel to their shard through spill files; a shard is a range of 64-bit order keys, so rows are shuffled
-over everything, the same way at any number of workers.
+A task makes the examples of one part of the documents. Documents are spread over the parts by a hash, so the other document of
+a negative pair may be any. Examples go to their shard through spill files. A shard is a range of 64-bit order keys, so rows are
+shuffled over the whole source, independently of the number of workers.
 """
 
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import storage
+from pipeline.arrays import GOLDEN_RATIO, Flags, Hashes, Ints, mix
 from pipeline.config import CorpusConfig, SourceConfig
 from pipeline.documents.table import Part, part_of, parts
 from pipeline.engine import job, steps
@@ -54,9 +54,9 @@ def shards(
     *,
     execution: Execution = SERIAL,
 ) -> Finished:
-    """The shards of one source at one sequence length.
+    """Make the shards of one source for one sequence length.
 
-    Raises: CorpusError when no training example comes of the source.
+    Raises: CorpusError if the source gives no training example.
     """
     settings = {
         "source": source.name,
@@ -65,7 +65,7 @@ def shards(
         "validation_ratio": config.validation_ratio,
         "masking": config.masking,
         "pairs": config.pairs,
-        # In the manifest as well: who reads the shards must treat text alike, also where the files would be the same.
+        # Part of the key even if the files would be the same: readers of the shards must tokenise text in the same way.
         "vocabulary": {name: vocab.manifest[name] for name in VOCABULARY_FACTS},
     }
     inputs = {"tokens": tokens.digest, "vocabulary": vocab.digest}
@@ -92,17 +92,17 @@ def shards(
 
 
 def _shards_per_split(tokens: int, length: int, config: CorpusConfig) -> dict[Split, int]:
-    """How many shards, from what is known before.
+    """Estimate the number of shards of each split.
 
-    A token takes 2.1 bytes and 0.6 more for each static draw, a row 45 beside its tokens. Pairs of nsp hold a third more tokens
-    than there are: where B comes from elsewhere, what would have followed is in the next pair.
+    A token takes 2.1 bytes, and 0.6 more per static draw; a row takes 45 bytes besides its tokens. Pairs of nsp have a third
+    more tokens than the documents: if B is from another document, the text that would have followed goes into the next pair.
     """
     bytes_per_token = 2.1 + 0.6 * config.masking.static_draws + 45 / length
     row_bytes = tokens * config.pairs.dupe_factor * (4 / 3 if config.pairs.task == "nsp" else 1) * bytes_per_token
-    share = config.validation_ratio
+    ratio = config.validation_ratio
     return {
-        "train": max(1, round(row_bytes * (1 - share) / SHARD_BYTES)),
-        "validation": max(1, round(row_bytes * share / SHARD_BYTES)) if share else 0,
+        "train": max(1, round(row_bytes * (1 - ratio) / SHARD_BYTES)),
+        "validation": max(1, round(row_bytes * ratio / SHARD_BYTES)) if ratio else 0,
     }
 
 
@@ -119,26 +119,23 @@ def _facts(settings: dict[str, Any], tokens: Finished, vocab: Finished, counts: 
 
 
 VOCABULARY_FACTS = ("size", "sha256", "do_lower_case", "map_punctuation")
-"""Of the vocabulary, that a reader of shards is told: how their text was made into tokens."""
+"""Facts about the vocabulary that are copied into the manifest, for readers of shards to tokenise text in the same way."""
 
 
-def in_validation(ids: npt.NDArray[np.uint64], share: float) -> npt.NDArray[np.bool_]:
-    """Which documents are kept for validation: by a hash of the id, so that a document stays on its side in every run."""
-    mixed = (ids ^ (ids >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15)
-    return (mixed >> np.uint64(11)).astype(np.float64) / float(1 << 53) < share
+def in_validation(ids: Hashes, ratio: float) -> Flags:
+    """Return which documents (n,) are set aside for validation: by a hash of the id, so a document never changes sides."""
+    mixed = (ids ^ (ids >> np.uint64(29))) * GOLDEN_RATIO
+    return (mixed >> np.uint64(11)).astype(np.float64) / float(1 << 53) < ratio
 
 
-def order_keys(example_ids: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.uint64]:
-    """The place of each example in the shuffle: another hash than the id itself, which seeds its masks."""
-    mixed = example_ids ^ np.uint64((seed * 0xBF58476D1CE4E5B9) & ((1 << 64) - 1))
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(mixed ^ (mixed >> np.uint64(31)), np.uint64)
+def order_keys(example_ids: Hashes, seed: int) -> Hashes:
+    """Return the keys that shuffle examples, (n,): another hash than the id itself, from which masks are drawn."""
+    return mix(example_ids ^ np.uint64((seed * 0xBF58476D1CE4E5B9) & ((1 << 64) - 1)))
 
 
 @dataclass(frozen=True)
 class MakeExamples:
-    """Map: the examples of one part, with their static masks and their shard; some thousands at a time."""
+    """Map: the examples of one part, with their static masks and the shard of each; thousands at a time."""
 
     length: int
     vocabulary: Finished
@@ -174,7 +171,7 @@ class MakeExamples:
                 table, buckets, {split: counts | counts_of(examples, masks, vocab), "lengths": {split: lengths_of(examples)}}
             )
             counts = {}
-        told = {
+        pair_counts = {
             "random_next": pairs.random_next,
             "swapped": pairs.swapped,
             "single": pairs.single,
@@ -183,11 +180,11 @@ class MakeExamples:
             "truncated": pairs.lost_tokens,
         }
         nothing = _schema(len(vocab)).empty_table()
-        yield steps.Mapped(nothing, np.empty(0, np.int64), {split: counts | told})
+        yield steps.Mapped(nothing, np.empty(0, np.int64), {split: counts | pair_counts})
 
 
 def counts_of(examples: Examples, masks: Masks, vocab: Vocab) -> Counts:
-    """What the manifest says of examples and how they are masked."""
+    """Return the manifest's counts of examples and masks."""
     sequences = examples.sequences
     labels = sequences.input_ids[np.repeat(sequences.offsets[:-1], masks.lengths.sum(axis=1)) + masks.positions]
     return {
@@ -201,18 +198,18 @@ def counts_of(examples: Examples, masks: Masks, vocab: Vocab) -> Counts:
 
 
 def lengths_of(examples: Examples) -> Counts:
-    """Examples by their number of tokens."""
+    """Return the number of examples of each length."""
     lengths, numbers = np.unique(np.diff(examples.sequences.offsets), return_counts=True)
     return {str(length): number for length, number in zip(lengths.tolist(), numbers.tolist(), strict=True)}
 
 
 def _schema(vocabulary_size: int) -> pa.Schema:
-    """Rows on their way to a shard: with the key of their order."""
+    """Return the columns of rows on their way to a shard: those of a shard and the order key."""
     return shard_schema(vocabulary_size).append(pa.field("order", pa.uint64(), nullable=False))
 
 
 def rows_of(examples: Examples, masks: Masks, vocab: Vocab, seed: int) -> pa.Table:
-    """Examples as columns of a shard, and their order keys."""
+    """Return examples as columns of a shard, with their order keys."""
     schema = _schema(len(vocab))
     token = schema.field("input_ids").type.value_type
     sequences = examples.sequences
@@ -238,13 +235,13 @@ def rows_of(examples: Examples, masks: Masks, vocab: Vocab, seed: int) -> pa.Tab
     return pa.table(columns, schema=schema)
 
 
-def _offsets(lengths: npt.NDArray[np.int64]) -> pa.Array:
+def _offsets(lengths: Ints) -> pa.Array:
     return pa.array(np.concatenate(([0], np.cumsum(lengths))).astype(np.int32))
 
 
 @dataclass(frozen=True)
 class WriteShard:
-    """Reduce: one shard, its rows in the order of their keys."""
+    """Reduce: a bucket becomes a shard, its rows in the order of their keys."""
 
     folder: str
     train_shards: int
