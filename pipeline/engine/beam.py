@@ -1,24 +1,21 @@
-"""Where Beam runs a job: here, guarded, or on a cluster. Everything that touches Beam's inner modules is in this file.
+"""Run a job by Beam, on this machine or elsewhere. Everything that touches Beam's inner modules is here and in startup.py.
 
-Beam 2.77 as it comes loses data on one machine, without a word (measured; tests/test_runner.py):
+Beam 2.77 silently loses data on one machine (measured; tests/test_runner.py). What we do about it:
 
 - Its bare `DirectRunner` tries to download another engine first. We name the engine: `FnApiRunner`.
 - With several workers, and in its own job service, a timer flushes the driver's buffers once a second while another thread
-  writes to them; what arrives between reading and clearing is gone. Here Beam runs in one process, and hands steps to worker
-  processes of ours (pipeline/engine/processes.py); where its job service runs in this process, the timer is turned off.
+  writes to them; what arrives between reading and clearing is lost. Here Beam runs in one process and hands its steps to our
+  own worker processes (pipeline/engine/processes.py). Where its job service runs in this process, the timer is turned off.
 """
 
-import atexit
 import contextlib
-import gc
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Literal
 
 from pipeline import storage
-from pipeline.engine import processes
+from pipeline.engine import startup
 from pipeline.engine.steps import Job, MapStep, ReduceStep
 from pipeline.errors import CorpusError, UserError
 
@@ -32,55 +29,49 @@ _CLASSES: dict[RunnerName, str] = {
     "dask": "apache_beam.runners.dask.dask_runner.DaskRunner",
 }
 _LOCAL_SIGNS = ("LOOPBACK", "localhost", "127.0.0.1", "embed")
-"""Found in the options of a runner whose workers are on this machine, and may be given local paths."""
+"""Substrings of options of a runner whose workers are on this machine and can read local paths."""
 
 
 def import_beam() -> Any:
-    """apache_beam, without the warnings about Google's packages that its import writes to a logger it configures itself, and
-    without the pages that it would write about errors that we tell in a line."""
+    """Import and return apache_beam, without what it would log.
+
+    Its import warns about missing Google packages, in a logger that it configures itself. Its runners log pages about errors
+    of users, which we report in one line.
+    """
     logging.disable(logging.WARNING)
     try:
-        with processes.rare_collections(), processes.without_pandas():
+        with startup.without_pandas():
             import apache_beam
     finally:
         logging.disable(logging.NOTSET)
-    logging.getLogger("apache_beam.runners.common").addFilter(_is_no_users_error)
-    _end_without_a_search()
+    logging.getLogger("apache_beam.runners.common").addFilter(_is_worth_logging)
+    startup.skip_collection_at_exit()
     return apache_beam
 
 
-@cache
-def _end_without_a_search() -> None:
-    """Else Python, as it ends, looks for cycles in all that Beam's import has made, several times: half a second."""
-    atexit.register(gc.freeze)
-
-
-def _is_no_users_error(record: logging.LogRecord) -> bool:
+def _is_worth_logging(record: logging.LogRecord) -> bool:
+    """Whether a record is about neither a user's error nor Ctrl-C."""
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, UserError) and (error is None or isinstance(error, Exception))  # else it is Ctrl-C
+    return error is None or (isinstance(error, Exception) and not isinstance(error, UserError))
 
 
 def local_runner() -> tuple[Any, Any]:
-    """Beam's engine in this process, and its options."""
+    """Return Beam's engine in this process, and its options."""
     import_beam()
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.portability.fn_api_runner import fn_runner
 
-    _end_steps_at_once()
+    startup.shorten_beam_sampling()
     options = PipelineOptions([], direct_running_mode="in_memory", pickle_library="cloudpickle", save_main_session=False)
     return fn_runner.FnApiRunner(), options
 
 
-@cache
-def _end_steps_at_once() -> None:
-    """Else a step that is done waits for a thread that measures it, and sleeps 200 ms at a time: a second a run of prepare."""
-    from apache_beam.runners.worker.statesampler import StateSampler
-
-    StateSampler.__init__.__defaults__ = (10,)
-
-
 def run_beam(job: Job, runner: Any, options: Any, spread: bool = False) -> None:
-    """Run a job as a Beam pipeline, a task an element. `spread` parts them where a runner would fuse all into one step."""
+    """Run a job as a Beam pipeline with one element per task.
+
+    Args:
+        spread: shuffle the tasks first, for runners that would otherwise fuse all steps into one on one worker.
+    """
     beam = import_beam()
     with beam.Pipeline(runner=runner, options=options) as pipeline:
         tasks = pipeline | "tasks" >> beam.Create(list(job.tasks))
@@ -93,20 +84,24 @@ def run_beam(job: Job, runner: Any, options: Any, spread: bool = False) -> None:
 
 @dataclass(frozen=True)
 class RemoteBeam:
-    """A Beam runner that has its workers elsewhere; an executor of jobs (pipeline/engine/job.py)."""
+    """A Beam runner with its workers elsewhere; an executor of jobs (pipeline/engine/job.py)."""
 
     name: RunnerName
     options: tuple[str, ...] = ()
-    """Beam's own, as on its command line: `--job_endpoint=localhost:8099`."""
+    """Options as on Beam's command line: `--job_endpoint=localhost:8099`."""
 
-    def __call__(self, job: Any, workers: int) -> None:
+    def __call__(self, job: Job, workers: int) -> None:
+        """Run a job; the runner's own options, not `workers`, set the parallelism.
+
+        Raises: CorpusError when the packages of the runner are missing.
+        """
         import_beam()
         from apache_beam.options.pipeline_options import PipelineOptions
         from apache_beam.runners.runner import create_runner
 
         _turn_off_timed_flushes()
         arguments = list(self.options)
-        if self.name == "dask":  # by itself it puts 128 tasks into one partition: no two at a time
+        if self.name == "dask":  # by default it puts up to 128 tasks into one partition, which runs them one by one
             arguments.append(f"--dask_npartitions={max(1, len(job.tasks))}")
         options = PipelineOptions(arguments, pickle_library="cloudpickle", save_main_session=False)
         try:
@@ -120,7 +115,7 @@ class RemoteBeam:
                 _close_dask()
 
     def refuse_local(self, urls: Sequence[str]) -> None:
-        """Raise CorpusError for a path that only this machine has, where the workers are on others."""
+        """Raise CorpusError for a local path among `urls` if the workers are on other machines."""
         if any(sign in option for option in self.options for sign in _LOCAL_SIGNS):
             return
         for url in urls:
@@ -131,7 +126,7 @@ class RemoteBeam:
 
 
 def _close_dask() -> None:
-    """Beam's runner leaves its client open, which then looks for the cluster for as long as this process lives."""
+    """Close the client that Beam's runner leaves open: it would try to reconnect to the cluster until this process exits."""
     import distributed
 
     client: Any = distributed.default_client
