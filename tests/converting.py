@@ -1,4 +1,4 @@
-"""Small encoders, and files of them as other programs write them."""
+"""Small encoders, and their files as other programs write them."""
 
 import json
 from collections.abc import Mapping
@@ -30,13 +30,13 @@ def random_weights(config: EncoderConfig = TINY, vocab: Vocab = VOCAB, seed: int
 
 
 def without(weights: Weights, *prefixes: str) -> Weights:
-    """The same weights, but for those of some parts."""
+    """The same weights without those of some parts."""
     kept = {name: tensor for name, tensor in weights.tensors.items() if not name.startswith(prefixes)}
     return replace(weights, tensors=kept)
 
 
 def save(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], vocab: Vocab = VOCAB, name: str = "") -> Path:
-    """A folder with config.json, vocab.txt and weights: model.safetensors, or by its `name` a pickle."""
+    """Write a folder with config.json, vocab.txt and weights: model.safetensors, or a pickle if `name` is one."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
     (folder / "vocab.txt").write_bytes(vocab.to_bytes())
@@ -48,7 +48,7 @@ def save(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor],
 
 
 def shape(config: EncoderConfig = TINY, **more: Any) -> dict[str, Any]:
-    """What all programs write of a network's shape."""
+    """The settings of a network's shape that all programs write."""
     names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "type_vocab_size")
     return {name: getattr(config, name) for name in names} | {"vocab_size": len(VOCAB), "hidden_act": "gelu"} | more
 
@@ -58,5 +58,5 @@ HUAWEI = {"use_relative_position": True}
 
 
 def named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors under another prefix than `nezha.`."""
+    """The tensors under a prefix other than `nezha.`."""
     return {prefix + name.removeprefix("nezha.") if name.startswith("nezha.") else name: t for name, t in tensors.items()}

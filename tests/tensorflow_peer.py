@@ -11,7 +11,7 @@ import tensorflow as tf  # type: ignore[import-untyped]
 
 
 def write(folder: str) -> None:
-    """Two shards: a layer under Huawei's names, its moments, counters, numbers of all types; and a variable in slices."""
+    """Write two shards: a layer under Huawei's names, its moments, counters, numbers of all types; and a sliced variable."""
     rng = np.random.default_rng(0)
     shapes = {"kernel": (8, 12), "bias": (12,)}
     tensors = {f"bert/encoder/layer_0/intermediate/dense/{leaf}": rng.normal(size=size) for leaf, size in shapes.items()}

@@ -1,4 +1,4 @@
-"""Weights in and out: what one program wrote is read as what it is, and written as another looks for it."""
+"""Weights in and out: files of each program are recognised and read, and written as the others expect them."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from model.config import EncoderConfig
 from model.conversion import names
 from model.conversion.reading import Weights, completed, load_weights, read, start
 from model.conversion.tensor_bundle import TensorBundle
-from model.conversion.writing import FORMS, FileFormat, write
+from model.conversion.writing import FORMATS, WeightFormat, write
 from model.exporting.export import load_export
 from model.heads import PretrainingModel
 from model.training.loop import train
@@ -34,11 +34,11 @@ def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
     return found.keys() == expected.keys() and all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_what_is_written_is_read_again(tmp_path: Path, form: FileFormat) -> None:
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_is_written_is_read_again(tmp_path: Path, form: WeightFormat) -> None:
     weights = random_weights()
     assert write(weights, str(tmp_path), form, "tiny") == (
-        ["gelu is the exact (erf) form in that code, gelu_tanh here: activations differ by up to 4.8e-4"]
+        ["gelu is the exact (erf) form in that code, gelu_tanh here; activations differ by up to 4.8e-4"]
         if form == "huawei-pytorch"
         else []
     )
@@ -46,16 +46,16 @@ def test_what_is_written_is_read_again(tmp_path: Path, form: FileFormat) -> None
     assert same(found.tensors, weights.tensors)
     assert (found.config, found.vocab, found.do_lower_case) == (TINY, VOCAB, True)
     origins = ("ours", "Hugging Face", "Huawei's PyTorch", "Huawei's TensorFlow")
-    assert found.origin == dict(zip(FORMS, origins, strict=True))[form]
+    assert found.origin == dict(zip(FORMATS, origins, strict=True))[form]
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if form != "ours"])
-def test_other_programs_get_the_heads_that_there_are_and_no_others(tmp_path: Path, form: FileFormat) -> None:
+@pytest.mark.parametrize("form", [form for form in FORMATS if form != "ours"])
+def test_other_programs_get_the_heads_that_there_are_and_no_others(tmp_path: Path, form: WeightFormat) -> None:
     weights = without(random_weights(), *HEADS)
     write(weights, str(tmp_path), form, "tiny")
     found = read(str(tmp_path))
     assert same(found.tensors, weights.tensors)
-    assert found.lacking() == ["pooler", "sentence-pair head"]
+    assert found.missing_parts() == ["pooler", "sentence-pair head"]
 
 
 def test_ours_gets_fresh_heads_from_a_seed_and_says_so(tmp_path: Path) -> None:
@@ -63,11 +63,11 @@ def test_ours_gets_fresh_heads_from_a_seed_and_says_so(tmp_path: Path) -> None:
     notes = write(weights, str(tmp_path / "a"), "ours", "tiny")
     write(weights, str(tmp_path / "b"), "ours", "tiny")
     write(weights, str(tmp_path / "c"), "ours", "tiny", seed=1)
-    assert notes == ["the file has no pooler, no sentence-pair head: fresh here, they need training before they mean anything"]
+    assert notes == ["the file has no pooler, no sentence-pair head: initialised at random, to be trained before use"]
     a, b, c = (load_export(str(tmp_path / folder))[0].state_dict() for folder in "abc")
     assert same(a, b) and not same(a, c)
     assert all(torch.equal(a[name], tensor) and torch.equal(c[name], tensor) for name, tensor in weights.tensors.items())
-    assert a["nezha.pooler.dense.weight"].std() == pytest.approx(0.0176, abs=0.003)  # of a normal, cut at two sigma
+    assert a["nezha.pooler.dense.weight"].std() == pytest.approx(0.0176, abs=0.003)  # truncated at two sigma
 
 
 def test_every_name_has_one_place_in_tensorflow() -> None:
@@ -117,7 +117,7 @@ def test_buffers_and_second_names_of_hugging_face_are_left_out(tmp_path: Path) -
     found = read(str(save(tmp_path, shape() | NEZHA, hugging_face_2022(weights), name="pytorch_model.bin")))
     assert same(found.tensors, without(weights, *HEADS).tensors)
     assert found.config == replace(TINY, hidden_act="gelu") and found.origin == "Hugging Face"
-    assert found.notes == ["left out 4 stored tables of positions: they are computed"]
+    assert found.notes == ["left out 4 stored tables of positions, which are computed"]
 
 
 @pytest.mark.parametrize("ending", ["bin", "safetensors"])
@@ -135,7 +135,7 @@ def test_weights_in_several_files_are_one_model(tmp_path: Path, ending: str) -> 
     index.write_text(json.dumps({"metadata": {}, "weight_map": places}))
     assert same(read(str(tmp_path)).tensors, without(weights, *HEADS).tensors)
     (tmp_path / f"{stem}-00002-of-00003.{ending}").unlink()
-    with pytest.raises(CheckpointError, match=f"names {stem}-00002-of-00003.{ending}, which is not there"):
+    with pytest.raises(CheckpointError, match=f"{stem}-00002-of-00003.{ending} does not exist"):
         read(str(tmp_path))
 
 
@@ -156,15 +156,15 @@ def test_a_bare_encoder_is_an_encoder(tmp_path: Path) -> None:
     bare = {name.removeprefix("nezha."): tensor for name, tensor in weights.tensors.items()}
     found = read(str(save(tmp_path, shape() | NEZHA, bare)))
     assert same(found.tensors, weights.tensors)
-    assert found.lacking() == ["masked-word head", "sentence-pair head"]
+    assert found.missing_parts() == ["MLM head", "sentence-pair head"]
 
 
-def test_half_precision_becomes_float32_and_is_told(tmp_path: Path) -> None:
+def test_half_precision_becomes_float32_with_a_note(tmp_path: Path) -> None:
     halves = {name: tensor.half() for name, tensor in random_weights().tensors.items()}
     found = read(str(save(tmp_path, shape() | NEZHA, halves)))
     assert {tensor.dtype for tensor in found.tensors.values()} == {torch.float32}
     assert same(found.tensors, {name: tensor.float() for name, tensor in halves.items()})
-    assert found.notes == ["float16 weights are kept as float32"]
+    assert found.notes == ["converted float16 weights to float32"]
 
 
 def test_a_head_of_a_task_goes_with_the_weights_but_not_into_a_pretraining_model(tmp_path: Path) -> None:
@@ -179,18 +179,18 @@ def test_a_head_of_a_task_goes_with_the_weights_but_not_into_a_pretraining_model
 
 
 @pytest.mark.parametrize(
-    ("told", "capitals", "lower"), [(None, 0, 1), (None, 1, 0), (True, 1, 1), (False, 1, 0), (False, 0, 1)]
+    ("setting", "capitals", "lower"), [(None, 0, 1), (None, 1, 0), (True, 1, 1), (False, 1, 0), (False, 0, 1)]
 )
 def test_text_is_lowered_unless_the_vocabulary_has_capitals(
-    tmp_path: Path, told: bool | None, capitals: int, lower: int
+    tmp_path: Path, setting: bool | None, capitals: int, lower: int
 ) -> None:
     vocab = Vocab((*VOCAB.tokens, "The" if capitals else "the", "[unused1]"))
     folder = save(tmp_path, shape(vocab_size=len(vocab)) | NEZHA, random_weights(vocab=vocab).tensors, vocab)
-    if told is not None:
-        (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": told}))
+    if setting is not None:
+        (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": setting}))
     found = read(str(folder))
-    assert found.do_lower_case is (told is True or not capitals)
-    assert any("the vocabulary has no capitals" in note for note in found.notes) is (told is False and not capitals)
+    assert found.do_lower_case is (setting is True or not capitals)
+    assert any("the vocabulary has no capitals" in note for note in found.notes) is (setting is False and not capitals)
 
 
 def test_a_training_starts_from_weights_of_its_own_shape_and_vocabulary_only(tmp_path: Path) -> None:
@@ -200,10 +200,10 @@ def test_a_training_starts_from_weights_of_its_own_shape_and_vocabulary_only(tmp
     tensors = start(str(tmp_path), wanted, VOCAB)
     PretrainingModel(wanted, len(VOCAB)).load_state_dict(tensors)
     assert torch.equal(tensors[names.WORDS], weights.tensors[names.WORDS])
-    assert same(tensors, start(str(tmp_path), TINY, VOCAB))  # fresh heads too
-    with pytest.raises(CheckpointError, match="another network: hidden_act is gelu_tanh there, gelu in the recipe; set"):
+    assert same(tensors, start(str(tmp_path), TINY, VOCAB))  # new heads too
+    with pytest.raises(CheckpointError, match="a different network: hidden_act is gelu_tanh there, gelu in the recipe; set"):
         start(str(tmp_path), replace(TINY, hidden_act="gelu"), VOCAB)
-    with pytest.raises(CheckpointError, match="or others; prepare with its vocab"):
+    with pytest.raises(CheckpointError, match=r"its vocabulary .* differs from the data"):
         start(str(tmp_path), TINY, Vocab((*VOCAB.tokens[:-1], "##h")))
 
 
@@ -213,9 +213,9 @@ def test_a_checkpoint_of_ours_becomes_any_form_and_all_start_a_pretraining(tmp_p
     trained, config, vocab = load_weights(result.last_checkpoint)
     assert (config, vocab) == (tiny.ENCODER, tiny.VOCAB)
     assert same(load_weights(str(tmp_path / "run"))[0], trained)  # the best of the folder is its only one
-    for form in FORMS:
+    for form in FORMATS:
         if form == "huawei-tensorflow":
-            with pytest.raises(CheckpointError, match="max_relative_position 64, these weights 16"):
+            with pytest.raises(CheckpointError, match="max_relative_position 64, but these weights have 16"):
                 write(read(result.last_checkpoint), str(tmp_path / form), form, "tiny")
             continue
         converting.convert(result.last_checkpoint, str(tmp_path / form), to=form)
@@ -242,7 +242,7 @@ def test_converted_weights_fill_masks(tmp_path: Path) -> None:
     assert guesses[0][0]["text"] == VOCAB.tokens[best]
 
 
-def test_places_of_config_and_vocabulary_can_be_told(tmp_path: Path) -> None:
+def test_config_and_vocabulary_can_be_given_by_url(tmp_path: Path) -> None:
     weights = random_weights()
     write(weights, str(tmp_path / "tf"), "huawei-tensorflow", "tiny")
     (tmp_path / "tf" / "bert_config.json").rename(tmp_path / "shape.json")
@@ -262,7 +262,7 @@ def test_of_several_tensorflow_checkpoints_the_named_one_is_read(tmp_path: Path)
     for suffix in ("index", "data-00000-of-00001"):
         (tmp_path / f"model.ckpt.{suffix}").rename(tmp_path / f"model.ckpt-200.{suffix}")
         (tmp_path / f"model.ckpt-100.{suffix}").write_bytes(b"older")
-    with pytest.raises(CheckpointError, match=r"several checkpoints, model.ckpt-100, model.ckpt-200; name one"):
+    with pytest.raises(CheckpointError, match=r"several checkpoints, model.ckpt-100, model.ckpt-200; give one"):
         read(str(tmp_path))
     (tmp_path / "checkpoint").write_text('model_checkpoint_path: "/home/x/model.ckpt-200"\n')
     assert same(read(str(tmp_path)).tensors, weights.tensors)
@@ -276,8 +276,8 @@ def test_any_fsspec_url_will_do() -> None:
     assert same(read("memory://converted/pt").tensors, weights.tensors)
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if form != "ours"])
-def test_a_form_that_has_no_word_for_positions_is_refused(tmp_path: Path, form: FileFormat) -> None:
+@pytest.mark.parametrize("form", [form for form in FORMATS if form != "ours"])
+def test_a_form_that_has_no_word_for_positions_is_refused(tmp_path: Path, form: WeightFormat) -> None:
     paper: EncoderConfig = replace(TINY, relative_positions="paper")
     with pytest.raises(CheckpointError, match=f"{form} clips relative positions"):
         write(random_weights(paper), str(tmp_path), form, "tiny")
@@ -285,7 +285,7 @@ def test_a_form_that_has_no_word_for_positions_is_refused(tmp_path: Path, form: 
 
 
 def test_equal_weights_are_equal_bytes(tmp_path: Path) -> None:
-    for form in FORMS:
+    for form in FORMATS:
         for folder in ("a", "b"):
             write(random_weights(), str(tmp_path / folder / form), form, "tiny")
         for name in storage.list_names(str(tmp_path / "a" / form)):
@@ -304,8 +304,9 @@ def test_tied_weights_are_stored_once(tmp_path: Path) -> None:
 
 def test_the_page_names_the_forms_and_what_their_files_are(tmp_path: Path) -> None:
     page = (Path(__file__).parent.parent / "docs" / "weights.md").read_text("utf-8")
-    rows = [line.split("|")[1:3] for line in page.split("| `--to` |")[1].splitlines()[2:] if line.startswith("|")][: len(FORMS)]
-    assert [form.strip(" `") for form, _ in rows] == [*FORMS] == [*converting.FORMS]
+    table = page.split("| `--to` |")[1].splitlines()[2:]
+    rows = [line.split("|")[1:3] for line in table if line.startswith("|")][: len(FORMATS)]
+    assert [form.strip(" `") for form, _ in rows] == [*FORMATS] == [*converting.FORMATS]
     for form, files in rows:
         write(random_weights(), str(tmp_path / form.strip(" `")), form.strip(" `"), "tiny")  # type: ignore[arg-type]
         written = storage.list_names(str(tmp_path / form.strip(" `")))

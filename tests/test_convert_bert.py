@@ -1,4 +1,4 @@
-"""BERT's weights: an encoder with absolute positions that computes what transformers computes, or the start of a NEZHA."""
+"""BERT's weights: an encoder with absolute positions that equals transformers', or the starting point of a NEZHA."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model.conversion import names
 from model.conversion.reading import Weights, load_weights, read
-from model.conversion.writing import FileFormat, write
+from model.conversion.writing import WeightFormat, write
 from model.exporting.export import load_export
 from model.heads import PretrainingModel
 from tests.converting import TINY, VOCAB, random_weights, save, shape
@@ -33,7 +33,7 @@ def theirs(folder: Path) -> Any:
 
 
 def compute(weights: Weights) -> tuple[Tensor, Tensor]:
-    """Scores of all tokens (2, 40, V) and of the pairs (2, 2), by our network."""
+    """Scores of all tokens (2, 40, V) and of the pairs (2, 2) from our network."""
     model = PretrainingModel(weights.config, len(weights.vocab)).eval()
     model.load_state_dict(weights.tensors)
     with torch.inference_mode():
@@ -51,7 +51,7 @@ def test_bert_of_transformers_computes_the_same_here(tmp_path: Path) -> None:
     weights = read(str(tmp_path))
     assert weights.origin == "BERT" and weights.config == replace(BERT, initializer_range=0.3)
     assert weights.notes == [
-        "absolute positions are kept: this is BERT, not NEZHA (--positions functional makes a start of one)"
+        "kept absolute positions: this is BERT, not NEZHA (--positions functional makes it a starting point for NEZHA)"
     ]
     words, pairs = compute(weights)
     with torch.inference_mode():
@@ -71,7 +71,7 @@ def test_absolute_positions_of_ours_are_bert_for_transformers(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("form", ["ours", "huggingface", "huawei-pytorch", "huawei-tensorflow"])
-def test_position_embeddings_go_both_ways(tmp_path: Path, form: FileFormat) -> None:
+def test_position_embeddings_go_both_ways(tmp_path: Path, form: WeightFormat) -> None:
     weights = random_weights(BERT)
     write(weights, str(tmp_path), form, "tiny")
     found = read(str(tmp_path))
@@ -86,7 +86,7 @@ def test_functional_positions_replace_absolute_ones_on_purpose_only(tmp_path: Pa
     found = read(str(tmp_path / "bert"), positions="functional")
     assert found.config.positions == "functional" and names.ABSOLUTE not in found.tensors
     assert found.notes == [
-        "dropped the position embeddings on purpose: these weights never saw relative positions, pretrain on"
+        "dropped the position embeddings as requested; these weights never saw relative positions: continue pretraining"
     ]
     assert found.tensors.keys() == random_weights().tensors.keys()
     write(found, str(tmp_path / "start"), "ours", "tiny")
@@ -97,12 +97,12 @@ def test_functional_positions_replace_absolute_ones_on_purpose_only(tmp_path: Pa
 
 
 def test_a_release_without_heads_is_a_start(tmp_path: Path) -> None:
-    """Chinese BERTs are given out as bert-base-chinese is, some without the masked-word head."""
+    """Chinese BERTs are published like bert-base-chinese, some without the MLM head."""
     weights = random_weights(BERT)
     bare = {f"bert.{name.removeprefix('nezha.')}": t for name, t in weights.tensors.items() if name.startswith("nezha.")}
     bare["bert.embeddings.position_ids"] = torch.arange(40)[None]
     folder = save(tmp_path, shape(model_type="bert", max_position_embeddings=40), bare, name="pytorch_model.bin")
-    assert read(str(folder)).lacking() == ["masked-word head", "sentence-pair head"]
+    assert read(str(folder)).missing_parts() == ["MLM head", "sentence-pair head"]
     state, config, vocab = load_weights(str(folder))
     PretrainingModel(config, len(vocab)).load_state_dict(state)
     assert torch.equal(state[names.ABSOLUTE], weights.tensors[names.ABSOLUTE])

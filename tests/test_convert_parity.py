@@ -1,4 +1,4 @@
-"""Weights that moved between Hugging Face's NEZHA and ours compute the same, in both directions, at lengths 128 and 512.
+"""Converted weights compute the same in Hugging Face's NEZHA and ours, in both directions, at lengths 128 and 512.
 
 transformers 4.57.6 comes from the benchmarks' environment (benchmarks/peers.py; PEERS_PYTHON names another Python that has it),
 4.46.3, the oldest promised, is laid over it. `exact`: ours with their table, whose angles are float32, to 1e-5. Else with our
@@ -41,7 +41,7 @@ LENGTHS = (128, 512)
 
 @pytest.fixture(scope="session")
 def newest() -> list[str]:
-    """The command of a Python that has transformers 4.57.6."""
+    """A Python command with transformers 4.57.6."""
     try:
         return [peers.environment(os.environ.get("PEERS_PYTHON"))]
     except peers.PeerMissing as missing:
@@ -50,7 +50,7 @@ def newest() -> list[str]:
 
 @pytest.fixture(scope="session")
 def oldest(newest: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The same Python with transformers 4.46.3."""
+    """A Python command with transformers 4.46.3."""
     folder = str(tmp_path_factory.mktemp("transformers"))
     install = [*newest, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder]
     if subprocess.run([*install, "transformers==4.46.3", "tokenizers==0.20.3"], capture_output=True).returncode:
@@ -65,7 +65,7 @@ def ask(command: list[str], *arguments: object) -> Any:
 
 
 def inputs(file: Path) -> dict[str, Any]:
-    """Two sequences a length, the second with padding; labels at a seventh of the places."""
+    """Two sequences per length, the second with padding; labels at every seventh position."""
     rng = np.random.default_rng(0)
     arrays: dict[str, Any] = {"lengths": np.array(LENGTHS), "pairs": np.array([0, 1])}
     for length in LENGTHS:
@@ -81,7 +81,7 @@ def inputs(file: Path) -> dict[str, Any]:
 
 @contextmanager
 def their_table() -> Iterator[None]:
-    """Ours with angles in float32, as transformers computes them."""
+    """Our network with float32 angles, as in transformers."""
 
     def sinusoids(angle: Tensor, width: int) -> Tensor:
         speed = torch.exp(torch.arange(0, width, 2).float() * (-np.log(10_000.0) / width))
@@ -96,11 +96,11 @@ def their_table() -> Iterator[None]:
 
 
 def compute(weights: Weights, arrays: dict[str, Any]) -> dict[str, Tensor]:
-    """What ours gives for the inputs, by the names of the peer's."""
+    """Outputs of our network, under the peer's names."""
     whole = completed(weights)
     model = PretrainingModel(whole.config, len(whole.vocab)).eval()
     model.load_state_dict(whole.tensors)
-    model.nezha.use_attention("eager")  # the table written out, as it stands
+    model.nezha.use_attention("eager")  # with the whole table
     result: dict[str, Tensor] = {}
     for length in LENGTHS:
         ids, segments = (torch.from_numpy(arrays[f"{name}_{length}"]) for name in ("input_ids", "token_type_ids"))
@@ -117,7 +117,7 @@ def compute(weights: Weights, arrays: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def difference(ours: dict[str, Tensor], theirs: Any, arrays: dict[str, Any], kinds: tuple[str, ...]) -> float:
-    """The largest of all places that are no padding."""
+    """The largest difference at positions that are not padding."""
     worst = 0.0
     for length in LENGTHS:
         real = torch.from_numpy(arrays[f"attention_mask_{length}"]).bool()
@@ -148,9 +148,9 @@ def test_our_weights_compute_the_same_in_transformers(
     weights = random_weights(SIZES[size], VOCAB)
     weights = replace(weights, tensors={name: 0.5 * tensor for name, tensor in weights.tensors.items()})
     write(weights, str(tmp_path / "hf"), "huggingface", "small")
-    told = ask(command, "run", tmp_path / "hf", tmp_path / "inputs.npz", tmp_path / "outputs.npz")
-    assert told["problems"] == {}
-    assert [VOCAB.tokens[i] for i in told["text"]] == ["[CLS]", "今", "天", "，", "covid", "##19", "[SEP]"]
+    result = ask(command, "run", tmp_path / "hf", tmp_path / "inputs.npz", tmp_path / "outputs.npz")
+    assert result["problems"] == {}
+    assert [VOCAB.tokens[i] for i in result["text"]] == ["[CLS]", "今", "天", "，", "covid", "##19", "[SEP]"]
     agree(weights, np.load(tmp_path / "outputs.npz"), arrays, ALL)
 
 
@@ -183,7 +183,7 @@ def test_a_base_model_computes_the_same_in_both_directions(tmp_path: Path, newes
     base = random_weights(EncoderConfig(num_hidden_layers=12, hidden_act="gelu"), VOCAB)
     with torch.random.fork_rng():
         torch.manual_seed(2)
-        tensors = PretrainingModel(base.config, len(VOCAB)).state_dict()  # as training begins: 0.02
+        tensors = PretrainingModel(base.config, len(VOCAB)).state_dict()  # as at the start of training: 0.02
     base = replace(base, tensors=tensors)
     write(base, str(tmp_path / "hf"), "huggingface", "base")
     ask(newest, "run", tmp_path / "hf", tmp_path / "inputs.npz", tmp_path / "outputs.npz")

@@ -1,4 +1,4 @@
-"""What is not what it claims to be is refused by name, in one line."""
+"""Weights that contradict their configuration are refused in one line that names the reason."""
 
 import json
 import os
@@ -132,48 +132,51 @@ WRONG: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: huawei(f, use_relative_position=False, model_type="bert"),
         "use_relative_position is not true, and the weights have no position embeddings: neither NEZHA nor BERT",
     ),
-    "another vocab.txt": (another_vocabulary, r"vocab.txt: 22 tokens, .*config.json says 21; give that of these weights"),
-    "more embeddings than tokens": (padded_embeddings, "embeddings of 24 tokens, the vocabulary has 21"),
+    "another vocab.txt": (another_vocabulary, r"vocab.txt: 22 tokens, but .*config.json says 21; give the vocabulary"),
+    "more embeddings than tokens": (padded_embeddings, "embeddings of 24 tokens, but the vocabulary has 21"),
     "heads by the configuration": (lambda f: hugging_face(f, num_attention_heads=3), "16 is not a multiple of num_attention"),
     "heads by the stored table": (
         lambda f: hugging_face(f, put(TABLE, table()), num_attention_heads=4),
-        "heads are 4 wide by the configuration: num_attention_heads is not that of these weights",
+        "by the configuration heads are 4 wide; correct num_attention_heads",
     ),
     "another clipping": (
         lambda f: hugging_face(f, put(TABLE, table(replace(TINY, max_relative_position=70)))),
         "is not the table of max_relative_position 64",
     ),
-    "a layer less": (lambda f: hugging_face(f, drop("layer.1.")), "2 layers, the configuration says 3: layer 1 is missing"),
-    "a layer more": (lambda f: hugging_face(f, num_hidden_layers=2), "3 layers, the configuration says 2: layer 2 is too many"),
+    "a layer less": (lambda f: hugging_face(f, drop("layer.1.")), "2 layers, but the configuration says 3: layer 1 is missing"),
+    "a layer more": (
+        lambda f: hugging_face(f, num_hidden_layers=2),
+        "3 layers, but the configuration says 2: layer 2 is unexpected",
+    ),
     "a weight less": (lambda f: hugging_face(f, drop("layer.2.output.dense.bias")), "layer.2.output.dense.bias is missing"),
     "half a head": (lambda f: huawei(f, drop("predictions.transform")), "cls.predictions.transform.dense.weight is missing"),
     "no embeddings": (lambda f: huawei(f, drop("word_embeddings")), "word_embeddings.weight is missing"),
     "another width": (
         lambda f: hugging_face(f, intermediate_size=25),
-        r"has shape \(24, 16\), the configuration asks for \(25",
+        r"has shape \(24, 16\), the configuration requires \(25",
     ),
     "another head": (
         lambda f: huawei(f, put("cls.seq_relationship.weight", torch.zeros(3, 16))),
-        r"cls.seq_relationship.weight has shape \(3, 16\), the configuration asks for \(2, 16\)",
+        r"cls.seq_relationship.weight has shape \(3, 16\), the configuration requires \(2, 16\)",
     ),
-    "a weight more": (lambda f: hugging_face(f, put("lstm.weight", torch.zeros(2))), "lstm.weight is no part of NEZHA"),
+    "a weight more": (lambda f: hugging_face(f, put("lstm.weight", torch.zeros(2))), "lstm.weight is not part of NEZHA"),
     "an untied decoder": (
         lambda f: huawei(f, put("cls.predictions.decoder.weight", torch.zeros(len(VOCAB), 16))),
-        "decoder.weight differs from nezha.embeddings.word_embeddings.weight; in BERT and NEZHA they are one",
+        "decoder.weight differs from nezha.embeddings.word_embeddings.weight; in BERT and NEZHA they are tied",
     ),
-    "two encoders": (two_prefixes, "holds nezha.pooler.dense.bias twice"),
+    "two encoders": (two_prefixes, "contains nezha.pooler.dense.bias twice"),
     "numbers that are no weights": (
         lambda f: hugging_face(f, put("cls.predictions.bias", torch.zeros(len(VOCAB), dtype=torch.int64))),
-        "cls.predictions.bias holds torch.int64, not weights",
+        "cls.predictions.bias has type torch.int64, so it holds no weights",
     ),
-    "an unknown activation": (lambda f: hugging_face(f, hidden_act="relu"), "hidden_act is 'relu'"),
-    "another kind of model": (lambda f: save(f, {"vocab_size": 21}, {}), "no hidden_size, num_hidden_layers"),
-    "cut short: safetensors": (cut_safetensors, "model.safetensors: cut short or damaged"),
-    "cut short: a pickle": (cut_pickle, "pytorch_model.bin: cut short or damaged"),
-    "cut short: TensorFlow": (cut_tensorflow, "model.ckpt.data-00000-of-00001: cut short inside"),
+    "an unknown activation": (lambda f: hugging_face(f, hidden_act="relu"), "unsupported hidden_act 'relu'"),
+    "another kind of model": (lambda f: save(f, {"vocab_size": 21}, {}), "hidden_size, num_hidden_layers.* missing"),
+    "cut short: safetensors": (cut_safetensors, "model.safetensors: truncated or damaged"),
+    "cut short: a pickle": (cut_pickle, "pytorch_model.bin: truncated or damaged"),
+    "cut short: TensorFlow": (cut_tensorflow, "model.ckpt.data-00000-of-00001: truncated inside"),
     "code in a pickle": (
         lambda f: file(f, "pytorch_model.bin", pickle.dumps(Code(), 2)),
-        r"wants to run code when it is read \(posix.system\), refused",
+        r"would run code when loaded \(posix.system\), refused",
     ),
     "a pickle of something else": (a_list, "not a dictionary of tensors"),
     "a pointer of Git LFS": (
@@ -181,25 +184,25 @@ WRONG: dict[str, tuple[Callable[[Path], Any], str]] = {
         "a Git LFS pointer",
     ),
     "a web page": (lambda f: file(f, "pytorch_model.bin", b"\n<!DOCTYPE html><html>404"), "a web page, not weights"),
-    "Keras": (lambda f: file(f, "pytorch_model.bin", b"\x89HDF\r\n\x1a\n" + bytes(90)), "Keras' HDF5"),
+    "Keras": (lambda f: file(f, "pytorch_model.bin", b"\x89HDF\r\n\x1a\n" + bytes(90)), "a Keras HDF5 file"),
     "TensorFlow's old checkpoint": (
         lambda f: file(f, "pytorch_model.bin", bytes(90) + MAGIC.to_bytes(8, "little")),
-        "TensorFlow's checkpoint of version 1",
+        "a TensorFlow checkpoint in format V1",
     ),
-    "nothing known": (lambda f: file(f, "pytorch_model.bin", b"weights"), "neither safetensors nor PyTorch nor TensorFlow"),
+    "nothing known": (lambda f: file(f, "pytorch_model.bin", b"weights"), "not safetensors, PyTorch or TensorFlow weights"),
     "no weights": (lambda f: file(f, "README.md", b"NEZHA"), "no weights"),
     "no folder": (lambda f: None, "not found"),
     "several files": (
         lambda f: [save(f, shape() | NEZHA, {"a": torch.zeros(1)}, name=name) for name in ("a.bin", "b.bin")],
-        "several files of weights, a.bin, b.bin; name one",
+        "several weight files, a.bin, b.bin; give one",
     ),
     "no vocabulary": (lambda f: hugging_face_without(f, "vocab.txt"), "no vocab.txt; give it with --vocab"),
-    "no configuration": (lambda f: hugging_face_without(f, "config.json"), "no config.json nor bert_config.json"),
+    "no configuration": (lambda f: hugging_face_without(f, "config.json"), "no config.json or bert_config.json"),
 }
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, name: str) -> None:
+def test_what_is_wrong_is_reported_in_one_line(tmp_path: Path, name: str) -> None:
     make, message = WRONG[name]
     make(tmp_path / "in")
     with pytest.raises(UserError, match=message) as error:
@@ -207,14 +210,14 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, name: str) -> None:
     assert str(tmp_path / "in") in str(error.value) and "\n" not in str(error.value)
 
 
-def test_weights_that_do_not_say_so_are_nezha_when_a_person_says_it(tmp_path: Path) -> None:
+def test_the_user_may_declare_weights_to_be_nezha(tmp_path: Path) -> None:
     huawei(tmp_path, use_relative_position=False, model_type="bert")
     found = read(str(tmp_path), positions="functional")
-    assert "taken for NEZHA, as told: the configuration does not say so" in found.notes
+    assert "treated as NEZHA as requested; the configuration does not say so" in found.notes
     assert found.tensors.keys() == random_weights().tensors.keys()
 
 
-def test_moments_of_training_are_never_taken_for_weights(tmp_path: Path) -> None:
+def test_optimizer_moments_are_never_read_as_weights(tmp_path: Path) -> None:
     weights = random_weights()
     write(weights, str(tmp_path), "huawei-tensorflow", "tiny")
     bundle = TensorBundle.open(str(tmp_path / "model.ckpt"))
@@ -224,8 +227,9 @@ def test_moments_of_training_are_never_taken_for_weights(tmp_path: Path) -> None
     write_bundle(str(tmp_path / "model.ckpt"), variables | moments | counters)
     found = read(str(tmp_path))
     assert all(torch.equal(tensor, weights.tensors[name]) for name, tensor in found.tensors.items())
-    assert f"left out {len(moments) + 3} variables of its training (moments of the optimizer, counters)" in found.notes
-    assert names.of_training("bert/pooler/dense/kernel/adam_m") and not names.of_training("bert/pooler/dense/kernel")
+    assert f"left out {len(moments) + 3} training variables (optimizer moments, counters)" in found.notes
+    assert names.is_training_state("bert/pooler/dense/kernel/adam_m")
+    assert not names.is_training_state("bert/pooler/dense/kernel")
 
 
 def test_out_is_another_folder_than_in(tmp_path: Path) -> None:
@@ -237,24 +241,24 @@ def test_out_is_another_folder_than_in(tmp_path: Path) -> None:
     assert (tmp_path / "model.safetensors").read_bytes() == before
 
 
-def test_a_file_of_new_tokens_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_file_of_new_tokens_is_refused(tmp_path: Path) -> None:
     hugging_face(tmp_path / "in")
     (tmp_path / "tokens.txt").write_text("covid\n\n鑫\n", "utf-8")
-    with pytest.raises(CorpusError, match=r"tokens.txt: line 2 is blank or has a space in it"):
+    with pytest.raises(CorpusError, match=r"tokens.txt: line 2 is blank or contains a space"):
         convert(str(tmp_path / "in"), str(tmp_path / "out"), extend_vocab=str(tmp_path / "tokens.txt"))
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_tells_notes_apart_from_its_result(tmp_path: Path) -> None:
+def test_the_command_prints_notes_to_stderr_and_its_result_to_stdout(tmp_path: Path) -> None:
     huawei(tmp_path / "in")
     source, out = str(tmp_path / "in"), str(tmp_path / "out")
     done = CliRunner().invoke(main, ["convert", source, out, "--to", "huggingface"])
     assert done.exit_code == 0 and done.stdout == f"{out}\n", done.output
     assert done.stderr.splitlines()[0].startswith("Huawei's PyTorch: 3 layers of 16, 21 tokens, ")
-    assert "gelu is taken in its tanh form" in done.stderr
+    assert "gelu is read as its tanh approximation" in done.stderr
     assert set(safetensors.torch.load_file(tmp_path / "out" / "model.safetensors")) == set(random_weights().tensors)
-    told = CliRunner().invoke(main, ["convert", source, out, "--hidden-act", "gelu", "--json"])
-    assert json.loads(told.stdout)["notes"] == []
+    result = CliRunner().invoke(main, ["convert", source, out, "--hidden-act", "gelu", "--json"])
+    assert json.loads(result.stdout)["notes"] == []
     assert "missing.txt: not found" in refused(
         CliRunner().invoke(main, ["convert", source, out, "--extend-vocab", "missing.txt"])
     )

@@ -1,4 +1,4 @@
-"""New tokens for an old encoder: where they begin, that old ones stay as they are, and what is told of them."""
+"""New tokens for an old encoder: their initial values, that old tokens are unchanged, and the notes on them."""
 
 from pathlib import Path
 
@@ -27,9 +27,9 @@ def test_a_new_token_is_the_mean_of_what_it_was_read_as() -> None:
             torch.testing.assert_close(rows[new.vocab.ids[token]], parts[ids].mean(0))
     assert (extension.added, extension.composed, extension.known) == (6, 3, 1)
     assert extension.notes() == [
-        "added 6 tokens: 3 begin as means of old tokens, 3 as the mean of all",
-        "1 tokens of the file were there already",
-        "no text becomes 1 of them (今天): ideographs and signs stand alone",
+        "added 6 tokens: 3 start as means of old tokens, 3 as the mean of all",
+        "1 tokens of the file were already in the vocabulary",
+        "1 of them (今天) can never occur: ideographs and punctuation are always split off",
     ]
 
 
@@ -75,7 +75,7 @@ def test_the_command_adds_tokens_and_the_result_reads_them(tmp_path: Path) -> No
     (tmp_path / "tokens.txt").write_text("\n".join(NEW) + "\n", "utf-8")
     facts = convert(str(tmp_path / "in"), str(tmp_path / "out"), extend_vocab=str(tmp_path / "tokens.txt"))
     assert facts["tokens"] == len(VOCAB) + 6
-    assert "added 6 tokens: 3 begin as means of old tokens, 3 as the mean of all" in facts["notes"]
+    assert "added 6 tokens: 3 start as means of old tokens, 3 as the mean of all" in facts["notes"]
     network, _, tokens, rules = load_export(str(tmp_path / "out"))
     vocab = type(VOCAB)(tuple(tokens))
     ids = WordPieceEncoder(vocab, rules["do_lower_case"]).encode("covid鑫").ids
@@ -88,8 +88,8 @@ def test_the_command_adds_tokens_and_the_result_reads_them(tmp_path: Path) -> No
     [
         (b"", "line 1 is blank"),
         ("天\n##\n".encode(), "line 2 is blank"),
-        ("天 气\n".encode(), "line 1 is blank or has a space"),
-        ("天\n气\n天\n".encode(), "'天' is there twice"),
+        ("天 气\n".encode(), "line 1 is blank or contains a space"),
+        ("天\n气\n天\n".encode(), "'天' occurs twice"),
         (b"\xcc\xec\n", "not UTF-8"),
     ],
 )

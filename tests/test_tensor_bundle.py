@@ -1,4 +1,4 @@
-"""TensorFlow's checkpoints without TensorFlow: read as it wrote them, damaged ones refused, written so that it reads them."""
+"""TensorFlow checkpoints without TensorFlow: reading its files, refusing damaged ones, writing files that it reads."""
 
 import subprocess
 import sys
@@ -68,7 +68,7 @@ def test_keys_that_share_a_beginning_and_packed_blocks_are_read(tmp_path: Path, 
     write_bundle(str(tmp_path / "a"), TENSORS)
     rows = list(tensor_bundle._table((tmp_path / "a.index").read_bytes()))
     blocks, content, last = [], b"", b""
-    for number, (key, value) in enumerate(rows):  # as LevelDB's own writer has them: prefixes told once, several blocks
+    for number, (key, value) in enumerate(rows):  # as LevelDB's own writer has them: shared prefixes, several blocks
         same = next((i for i, pair in enumerate(zip(key, last, strict=False)) if pair[0] != pair[1]), min(len(key), len(last)))
         same = same if content else 0
         content += bytes([same, len(key) - same, len(value)]) + key[same:] + value
@@ -111,10 +111,10 @@ DAMAGED: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "a changed index": (lambda f: change(f / INDEX, 40), "the checksum of a block differs"),
     "something else": (lambda f: (f / INDEX).write_bytes(b"{}" * 100), "its footer is missing"),
-    "no data": (lambda f: (f / DATA).unlink(), "data-00000-of-00001: not found; a TensorFlow checkpoint is .index and .data"),
+    "no data": (lambda f: (f / DATA).unlink(), "data-00000-of-00001: not found; a TensorFlow checkpoint needs both"),
     "data cut short": (
         lambda f: (f / DATA).write_bytes((f / DATA).read_bytes()[:-8]),
-        "00000-of-00001: cut short inside",
+        "00000-of-00001: truncated inside",
     ),
     "a changed number": (lambda f: change(f / DATA, 100), "layer_10/kernel is damaged"),
 }

@@ -1,4 +1,4 @@
-"""A tiny corpus as prepare would leave it: shards of two sources that a network of two layers can learn something from.
+"""A tiny prepared corpus: shards of two sources that a network of two layers can learn something from.
 
 A row counts: `[CLS] p7 p8 p9 [SEP] p10 p11 [SEP]`, so a masked token follows from its neighbours. Pair label 0: segment B goes
 on counting; 1: it starts anywhere. Source `reviews` counts backwards. Words are two tokens long.
@@ -26,12 +26,12 @@ from pipeline.tokenization.vocab import SPECIALS, Vocab
 
 VOCAB = Vocab((*SPECIALS, *(f"p{number}" for number in range(59))))
 FIRST = len(SPECIALS)
-"""Id of the first token that is text."""
+"""Id of the first ordinary token."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Where the tiny corpus lies."""
+    """The folders of the tiny corpus."""
 
     vocabulary: str
     shards: dict[str, str]
@@ -46,7 +46,7 @@ def prepare(
     task: str = "nsp",
     rows_a_shard: int = 170,
 ) -> Corpus:
-    """Write shards of the sources `news` and `reviews`, `rows` rows each, in shards of unequal size."""
+    """Write `rows` rows of each of the sources `news` and `reviews`, in shards of unequal size."""
     vocabulary = storage.join(str(root), "vocab.txt")
     storage.write_bytes(vocabulary, VOCAB.to_bytes())
     masking = MaskingConfig(static_draws=static_draws)
@@ -79,7 +79,7 @@ ENCODER = EncoderConfig(
 def pretrain_run(
     corpus: Corpus, output: Path | str, phases: tuple[PhaseConfig, ...] | None = None, seed: int = 3, **training: Any
 ) -> PretrainRun:
-    """A run of 20 steps of 16 rows on a network of two layers, in float32; `training` changes `[training]`."""
+    """Return a run of 20 steps of 16 rows with a network of two layers, in float32; `training` overrides `[training]`."""
     phase = PhaseConfig(sequence_length=24, batch_size=16, steps=20, learning_rate=2e-3, warmup_steps=4)
     settings = {"precision": "fp32", "micro_batch_tokens": 160, "validate_every": 10, "checkpoint_every": 10, "log_every": 1}
     config = PretrainConfig(
@@ -109,7 +109,7 @@ def _write(root: str, source: str, length: int, tables: dict[str, pa.Table], fac
 def table(
     rng: np.random.Generator, rows: int, length: int, masking: MaskingConfig, task: str, backwards: bool = False
 ) -> pa.Table:
-    """Rows of between 8 and `length` tokens."""
+    """Return rows of 8 to `length` tokens."""
     columns: dict[str, list[Any]] = {field.name: [] for field in shards.schema(len(VOCAB))}
     for _ in range(rows):
         input_ids, second_start, label = _example(rng, int(rng.integers(8, length + 1)), task, backwards)
@@ -162,14 +162,14 @@ def _draw(rng: np.random.Generator, input_ids: np.ndarray[Any, Any], masking: Ma
 
 
 def list_array(arrays: Sequence[NDArray[Any]], value_type: pa.DataType) -> pa.ListArray:
-    """A list column from numpy arrays, without a Python object an element."""
+    """Return a list column from numpy arrays, without a Python object per element."""
     offsets = np.concatenate(([0], np.cumsum([len(array) for array in arrays], dtype=np.int64))).astype(np.int32)
     values = np.concatenate(arrays) if arrays else np.empty(0)
     return pa.ListArray.from_arrays(offsets, pa.array(values.astype(value_type.to_pandas_dtype()), value_type))
 
 
 def exported(folder: Path, encoder: EncoderConfig, vocab: Vocab, seed: int) -> tuple[str, PretrainingModel]:
-    """An export, and the network in it: each of its weights is large enough to matter."""
+    """Return an export and its network, with weights that are all large enough to matter."""
     torch.manual_seed(seed)
     network = PretrainingModel(encoder, len(vocab)).eval()
     with torch.no_grad():

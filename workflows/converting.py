@@ -10,16 +10,16 @@ from pipeline import storage
 from pipeline.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from model.conversion.writing import FileFormat
+    from model.conversion.writing import WeightFormat
 
-FORMS = ("ours", "huggingface", "huawei-pytorch", "huawei-tensorflow")
+FORMATS = ("ours", "huggingface", "huawei-pytorch", "huawei-tensorflow")
 
 
 def convert(
     source: str,
     folder: str,
     *,
-    to: "FileFormat" = "ours",
+    to: "WeightFormat" = "ours",
     name: str = "nezha",
     config: str | None = None,
     vocab: str | None = None,

@@ -1,12 +1,12 @@
-"""Weights in and out: Huawei's TensorFlow and PyTorch, Hugging Face's NEZHA, BERT and ours, both ways.
+"""Weights in and out: Huawei's TensorFlow and PyTorch, Hugging Face's NEZHA, BERT and our own format.
 
-A checkpoint of Huawei's goes through these hands:
+One weight of a checkpoint from Huawei, on its way through the modules:
 
-    files.py           which file is meant, what kind it is by its first bytes; its tensors     bert/pooler/dense/kernel
-    tensor_bundle.py   TensorFlow's format, read without TensorFlow
-    names.py           every name becomes ours                                                  nezha.pooler.dense.weight
-    configuration.py   what its bert_config.json says it is: NEZHA, m = 64
-    reading.py         both agree, or it is refused by name
-    vocabulary.py      new tokens, where wanted
-    writing.py         the files that other programs look for
+files.py           find the weights, tell their format, read tensors               bert/pooler/dense/kernel
+tensor_bundle.py   TensorFlow's checkpoint format, read without TensorFlow
+names.py           translate every name to ours                                    nezha.pooler.dense.weight
+configuration.py   origin, shape and positions by its bert_config.json             NEZHA, m = 64
+reading.py         all of the above, checked against each other
+vocabulary.py      add tokens, if requested
+writing.py         write the files that other programs expect                      bert.pooler.dense.weight
 """

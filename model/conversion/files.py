@@ -1,10 +1,10 @@
-"""Files of weights of any origin: which there are, what kind they are by their first bytes, and the tensors in them.
+"""Weight files of any origin: finding them, telling their kind by their first bytes, and reading their tensors.
 
     nezha-cn-base/        config.json vocab.txt pytorch_model.bin                        Hugging Face, or Huawei's PyTorch
     bert-base-chinese/    config.json vocab.txt model-00001-of-00002.safetensors ... model.safetensors.index.json
     NEZHA-Base/           bert_config.json vocab.txt model.ckpt-900000.index model.ckpt-900000.data-00000-of-00001
 
-A pickle is read as data only: one that wants to run code is refused.
+Pickles are read as data only; one that would run code is refused.
 """
 
 import io
@@ -33,19 +33,19 @@ ENDINGS = (".safetensors", ".bin", ".pt", ".pth")
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A file of weights, or an index of several."""
+    """A file of weights, or the index of several."""
 
     url: str
-    """Of TensorFlow's the prefix: model.ckpt-900000."""
+    """For TensorFlow the prefix: model.ckpt-900000."""
     kind: Kind
 
     @property
     def folder(self) -> str:
-        """Where configuration and vocabulary are looked for."""
+        """Folder in which configuration and vocabulary are expected."""
         return storage.parent(self.url) or "."
 
     def tensors(self) -> tuple[dict[str, Tensor], int]:
-        """Tensors under our names (model/conversion/names.py), and how many variables of a training were left out."""
+        """Return the tensors under our names (names.py), and the number of training variables that were left out."""
         if self.kind == "tensorflow":
             return _tensorflow(self.url)
         read = _safetensors if self.kind == "safetensors" else _torch
@@ -55,15 +55,18 @@ class WeightFile:
         whole: dict[str, Tensor] = {}
         for part in sorted(set(parts.values())):
             if not storage.exists(url := storage.join(self.folder, part)):
-                raise CheckpointError(f"{self.url}: names {part}, which is not there; fetch all parts")
+                raise CheckpointError(f"{self.url}: {part} does not exist; download all parts")
             whole |= read(url)
         if missing := sorted(parts.keys() - whole.keys()):
-            raise CheckpointError(f"{self.url}: {missing[0]} is not in {parts[missing[0]]}; fetch the files again")
+            raise CheckpointError(f"{self.url}: {missing[0]} is not in {parts[missing[0]]}; download the files again")
         return _renamed(whole, self.url), 0
 
 
 def find(url: str) -> WeightFile:
-    """The weights that a person means by a folder, a file, or the prefix of a TensorFlow checkpoint."""
+    """Return the weights at a URL: a folder, a file, or the prefix of a TensorFlow checkpoint.
+
+    Raises: CheckpointError if there are none, or several to choose from.
+    """
     if url.endswith(".index") or storage.exists(f"{url}.index"):
         return WeightFile(url.removesuffix(".index"), "tensorflow")
     found = storage.list_names(url)
@@ -78,24 +81,24 @@ def find(url: str) -> WeightFile:
         return WeightFile(storage.join(url, _newest(url, prefixes)), "tensorflow")
     others = [name for name in found if name.endswith(ENDINGS)]
     if len(others) != 1:
-        what = f"several files of weights, {', '.join(others)}; name one" if others else "no weights"
-        raise CheckpointError(f"{url}: {what} (known are {', '.join(SINGLE)}, and TensorFlow's model.ckpt.index)")
+        what = f"several weight files, {', '.join(others)}; give one of them" if others else "no weights"
+        raise CheckpointError(f"{url}: {what} (expected {', '.join(SINGLE)} or TensorFlow's model.ckpt.index)")
     return WeightFile(storage.join(url, others[0]), kind_of(storage.join(url, others[0])))
 
 
 def _newest(folder: str, prefixes: list[str]) -> str:
-    """Of several TensorFlow checkpoints the one that the file `checkpoint` names."""
+    """Return the TensorFlow checkpoint that the file `checkpoint` names, if there are several."""
     if len(prefixes) == 1:
         return prefixes[0]
-    if storage.exists(told := storage.join(folder, "checkpoint")):
-        named = re.search(r'^model_checkpoint_path: "(.*)"', storage.read_bytes(told).decode("utf-8", "replace"), re.MULTILINE)
+    if storage.exists(url := storage.join(folder, "checkpoint")):
+        named = re.search(r'^model_checkpoint_path: "(.*)"', storage.read_bytes(url).decode("utf-8", "replace"), re.MULTILINE)
         if named and storage.base_name(named[1]) in prefixes:
             return storage.base_name(named[1])
-    raise CheckpointError(f"{folder}: several checkpoints, {', '.join(prefixes)}; name one: {folder}/{prefixes[-1]}")
+    raise CheckpointError(f"{folder}: several checkpoints, {', '.join(prefixes)}; give one: {folder}/{prefixes[-1]}")
 
 
 def kind_of(url: str) -> Kind:
-    """What a file is, by its bytes. `CheckpointError` for what holds no weights."""
+    """Return the kind of a file, judging by its bytes. Raises: CheckpointError for a file without weights."""
     head = storage.read_range(url, 0, 64)
     if head[8:9] == b"{":
         return "safetensors"
@@ -103,39 +106,39 @@ def kind_of(url: str) -> Kind:
         return "torch"
     size = storage.file_size(url)
     if head.startswith(b"version https://git-lfs"):
-        reason = "a Git LFS pointer, not the weights; fetch the file itself (git lfs pull)"
+        reason = "a Git LFS pointer, not the weights; download the file itself (git lfs pull)"
     elif head.lstrip().startswith(b"<"):
         reason = "a web page, not weights; download the file itself"
     elif head.startswith(b"\x89HDF"):
-        reason = "Keras' HDF5; give the PyTorch, safetensors or TensorFlow checkpoint of the model"
+        reason = "a Keras HDF5 file; use the model's PyTorch, safetensors or TensorFlow checkpoint"
     elif size > 8 and storage.read_range(url, size - 8, size) == struct.pack("<Q", MAGIC):
-        reason = "TensorFlow's checkpoint of version 1, one file; save it again: version 2 is .index and .data files"
+        reason = "a TensorFlow checkpoint in format V1, a single file; save it in V2, as .index and .data files"
     else:
-        reason = "neither safetensors nor PyTorch nor TensorFlow weights, or cut short"
+        reason = "not safetensors, PyTorch or TensorFlow weights, or truncated"
     raise CheckpointError(f"{url}: {reason}")
 
 
 def _kind_of_parts(index: str) -> Kind:
     parts = read_object(index).get("weight_map")
     if not isinstance(parts, dict) or not parts:
-        raise CheckpointError(f"{index}: no weight_map; fetch the file again")
+        raise CheckpointError(f"{index}: no weight_map; download the file again")
     return kind_of(storage.join(storage.parent(index), min(parts.values())))
 
 
 def find_config(folder: str) -> str:
-    """The configuration beside weights: config.json, bert_config.json, or the only other file that is called so."""
+    """Return the configuration next to weights: config.json, bert_config.json, or the only other *config*.json."""
     found = storage.list_names(folder)
     for name in ("config.json", "bert_config.json"):
         if name in found:
             return storage.join(folder, name)
     others = [name for name in found if "config" in name and name.endswith(".json") and name not in NO_CONFIG]
     if len(others) != 1:
-        raise CheckpointError(f"{folder}: no config.json nor bert_config.json; give it with --config")
+        raise CheckpointError(f"{folder}: no config.json or bert_config.json; give it with --config")
     return storage.join(folder, others[0])
 
 
 def read_object(url: str) -> dict[str, Any]:
-    """A JSON object."""
+    """Read a JSON object."""
     content = storage.read_json(url)
     if not isinstance(content, dict):
         raise CheckpointError(f"{url}: not a JSON object")
@@ -146,7 +149,7 @@ def _safetensors(url: str) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load(storage.read_bytes(url))
     except SafetensorError as error:
-        raise CheckpointError(f"{url}: cut short or damaged ({error}); fetch the file again") from error
+        raise CheckpointError(f"{url}: truncated or damaged ({error}); download the file again") from error
 
 
 def _torch(url: str) -> dict[str, Tensor]:
@@ -155,15 +158,13 @@ def _torch(url: str) -> dict[str, Tensor]:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if wants := re.search(r"GLOBAL ([\w.]+)|unsupported (?:class|global|operand)[: ]+([\w.]+)", str(error), re.IGNORECASE):
-            reason = (
-                f"wants to run code when it is read ({wants[1] or wants[2]}), refused; ask for safetensors, or tensors alone"
-            )
+            reason = f"would run code when loaded ({wants[1] or wants[2]}), refused; get safetensors, or a file of tensors only"
             raise CheckpointError(f"{url}: {reason}") from error
-        raise CheckpointError(f"{url}: cut short or damaged; fetch the file again") from error
+        raise CheckpointError(f"{url}: truncated or damaged; download the file again") from error
     except (RuntimeError, ValueError, TypeError, AttributeError, EOFError, LookupError, OSError, struct.error) as error:
-        told = " ".join(str(error).split()).partition(". ")[0]
-        raise CheckpointError(f"{url}: cut short or damaged ({told}); fetch the file again") from error
-    for key in ("state_dict", "model", "module"):  # what training scripts wrap weights in
+        detail = " ".join(str(error).split()).partition(". ")[0]
+        raise CheckpointError(f"{url}: truncated or damaged ({detail}); download the file again") from error
+    for key in ("state_dict", "model", "module"):  # training scripts wrap weights in these
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
@@ -173,7 +174,7 @@ def _torch(url: str) -> dict[str, Tensor]:
 
 def _tensorflow(prefix: str) -> tuple[dict[str, Tensor], int]:
     bundle = TensorBundle.open(prefix)
-    wanted = [name for name in bundle.entries if not names.of_training(name)]
+    wanted = [name for name in bundle.entries if not names.is_training_state(name)]
     tensors = {}
     for name in wanted:
         place, tensor = names.from_tensorflow(name), bundle.tensor(name)
@@ -186,6 +187,6 @@ def _renamed(tensors: Mapping[str, Tensor], url: str) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         ours = names.from_torch(name)
         if ours in renamed:
-            raise CheckpointError(f"{url}: holds {ours} twice, once as {name}; which one is meant?")
+            raise CheckpointError(f"{url}: contains {ours} twice, once as {name}; remove one of them")
         renamed[ours] = tensor
     return renamed

@@ -1,4 +1,4 @@
-"""What a weight is called where. Ours are Hugging Face's names of NEZHA; the others are told from them, and into them.
+"""Names of weights. Ours are Hugging Face's for NEZHA; all others are translated to and from these.
 
     TensorFlow          bert/encoder/layer_0/attention/self/query/kernel, transposed     cls/predictions/output_bias
     Huawei's PyTorch    bert.encoder.layer.0.attention.self.query.weight                 cls.predictions.bias
@@ -16,18 +16,19 @@ WORDS = "nezha.embeddings.word_embeddings.weight"
 ABSOLUTE = "nezha.embeddings.position_embeddings.weight"
 BIAS = "cls.predictions.bias"
 ALIASES = {"cls.predictions.decoder.weight": WORDS, "cls.predictions.decoder.bias": BIAS}
-"""Names under which some files hold a weight a second time."""
+"""Second names under which some files repeat a weight."""
 PARTS = {
     "pooler": "nezha.pooler.",
-    "masked-word head": "cls.predictions.",
+    "MLM head": "cls.predictions.",
     "sentence-pair head": "cls.seq_relationship.",
 }
-"""What some files lack: the whole of it, never half."""
+"""Parts that a file may lack, but only as a whole."""
 TASK_HEADS = ("classifier.", "qa_outputs.")
-"""Heads that fine-tuning has made."""
+"""Heads of fine-tuned models."""
 BUFFERS = re.compile(r"\.(position_ids|token_type_ids|positions_encoding|relative_positions\w*)$")
-"""What old versions stored though it is computed: positions 0, 1, 2...; segments; the tables of relative positions."""
+"""Computed values that old versions stored: positions 0, 1, 2...; segments; tables of relative positions."""
 TABLE = re.compile(r"\.positions_encoding$")
+"""Stored tables of relative positions."""
 
 _MOMENTS = {"adam_m", "adam_v", "lamb_m", "lamb_v", "Adam", "Adam_1"}
 _COUNTERS = {"global_step", "loss_scale", "good_steps", "bad_steps", "beta1_power", "beta2_power"}
@@ -45,22 +46,22 @@ _LEAVES = {"kernel": "weight", "gamma": "weight", "beta": "bias", "bias": "bias"
 
 @dataclass(frozen=True)
 class Place:
-    """A weight of ours, as another file holds it."""
+    """The name of a weight in the other format, and whether it is transposed there."""
 
     name: str
     transposed: bool = False
 
 
-def of_training(name: str) -> bool:
-    """Whether a TensorFlow variable is a moment of the optimizer or a counter: `bert/pooler/dense/kernel/lamb_m`.
+def is_training_state(name: str) -> bool:
+    """Return whether a TensorFlow variable is an optimizer moment or a counter: `bert/pooler/dense/kernel/lamb_m`.
 
-    Moments have the shape of their weight: a loader that takes one for the other is silently wrong.
+    Moments have the shape of their weight, so a loader that confuses them is silently wrong.
     """
     return name.rpartition("/")[2] in _MOMENTS | _COUNTERS
 
 
 def from_tensorflow(name: str) -> Place:
-    """`bert/pooler/dense/kernel` -> `nezha.pooler.dense.weight`, transposed; an unknown name is kept."""
+    """`bert/pooler/dense/kernel` -> `nezha.pooler.dense.weight`, transposed. Unknown names stay as they are."""
     if name in _HEADS:
         return Place(_HEADS[name])
     path, _, leaf = name.rpartition("/")
@@ -87,12 +88,12 @@ def to_tensorflow(name: str) -> Place:
 def from_torch(name: str) -> str:
     """`bert.pooler.dense.weight`, `module.bert...`, `pooler.dense.weight` -> `nezha.pooler.dense.weight`.
 
-    Files of 2019 call the weights of a LayerNorm gamma and beta.
+    In files from 2019 the weights of a LayerNorm are called gamma and beta.
     """
     name = re.sub(r"^(bert\.|(?=embeddings\.|encoder\.|pooler\.))", ENCODER, name.removeprefix("module."))
     return re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name))
 
 
 def to_bert(name: str) -> str:
-    """`nezha.pooler.dense.weight` -> `bert.pooler.dense.weight`: Huawei's PyTorch code, and BERT itself."""
+    """`nezha.pooler.dense.weight` -> `bert.pooler.dense.weight`, as in Huawei's PyTorch code and in BERT."""
     return re.sub(r"^nezha\.", "bert.", name)

@@ -1,4 +1,4 @@
-"""Pretrained weights of any origin become ours, or are refused by name.
+"""Reading pretrained weights of any origin. What does not fit is refused, naming the tensor or setting.
 
     weights = read("NEZHA-Base/model.ckpt-900000")
     weights.origin                  "Huawei's TensorFlow"
@@ -6,9 +6,9 @@
     weights.tensors                 {"nezha.embeddings.word_embeddings.weight": (21128, 768), ...}, float32
     weights.notes                   ["left out 418 variables of its training (moments of the optimizer, counters)"]
 
-    state_dict, config, vocab = load_weights("NEZHA-Base")       what pretraining starts from: every weight of PretrainingModel
+    state_dict, config, vocab = load_weights("NEZHA-Base")       every weight of PretrainingModel, for pretraining to start from
 
-Shapes tell little: a BERT without its position embeddings looks like a NEZHA, and computes nonsense as one. So the
+Shapes do not tell models apart: a BERT without its position embeddings looks like a NEZHA, and computes nonsense as one. So the
 configuration has to say what the weights are, and both have to agree.
 """
 
@@ -33,7 +33,7 @@ from pipeline.tokenization.vocab import SPECIALS, Vocab
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """An encoder with the pretraining heads that its file has, and all that its use needs."""
+    """An encoder with the pretraining heads that its file has, its vocabulary and its tokenization rules."""
 
     tensors: dict[str, Tensor]
     """float32, under our names; whole parts of names.PARTS may be missing."""
@@ -42,40 +42,41 @@ class Weights:
     do_lower_case: bool
     map_punctuation: bool
     origin: str
-    """ours | Hugging Face | Huawei's PyTorch | Huawei's TensorFlow | BERT."""
+    """ours | Hugging Face | Huawei's PyTorch | Huawei's TensorFlow | BERT"""
     notes: list[str] = field(default_factory=list)
-    """What was left out, made or decided: for people to read."""
+    """What was left out, added or decided, for the user to read."""
 
-    def lacking(self) -> list[str]:
-        """Parts of a pretraining model that are not there."""
+    def missing_parts(self) -> list[str]:
+        """Return the parts of a pretraining model that are missing."""
         return [part for part, prefix in names.PARTS.items() if not any(name.startswith(prefix) for name in self.tensors)]
 
 
 def load_weights(url: str) -> tuple[dict[str, Tensor], EncoderConfig, Vocab]:
-    """All weights of a `PretrainingModel`, its shape and its vocabulary, from any of the formats that `read` knows.
+    """Return all weights of a `PretrainingModel`, its configuration and its vocabulary, from any format that `read` supports.
 
-    Heads that the file lacks are fresh, from a fixed seed. Raises: CheckpointError, CorpusError, StorageError.
+    Heads that the file lacks are initialised from a fixed seed. Raises: CheckpointError, CorpusError, StorageError.
     """
     weights = completed(read(url))
     return weights.tensors, weights.config, weights.vocab
 
 
 def start(url: str, config: EncoderConfig, vocab: Vocab) -> dict[str, Tensor]:
-    """All weights of a `PretrainingModel` of this shape and vocabulary, for a training that starts from them.
+    """Return all weights of a `PretrainingModel` of this configuration and vocabulary, to start training from.
 
-    Dropout and initialisation may be others than those of the file. `CheckpointError` when anything else is.
+    Raises: CheckpointError if the vocabulary, or any setting other than dropout and initialisation, differs from the file's.
     """
-    tensors, there, tokens = load_weights(url)
-    if tokens != vocab:
+    tensors, file_config, file_vocab = load_weights(url)
+    if file_vocab != vocab:
         raise CheckpointError(
-            f"{url}: has {len(tokens):,} tokens, the data {len(vocab):,}, or others; prepare with its vocab.txt"
+            f"{url}: its vocabulary ({len(file_vocab):,} tokens) differs from the data's ({len(vocab):,}); "
+            "prepare the data with its vocab.txt"
         )
-    free = {"hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range"}
-    here, wanted = asdict(there), asdict(config)
-    unlike = [name for name in here if here[name] != wanted[name] and name not in free]
-    if unlike:
-        told = ", ".join(f"{name} is {here[name]} there, {wanted[name]} in the recipe" for name in unlike)
-        raise CheckpointError(f"{url}: another network: {told}; set [encoder] to what these weights are")
+    may_differ = {"hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range"}
+    found, wanted = asdict(file_config), asdict(config)
+    different = [name for name in found if found[name] != wanted[name] and name not in may_differ]
+    if different:
+        details = ", ".join(f"{name} is {found[name]} there, {wanted[name]} in the recipe" for name in different)
+        raise CheckpointError(f"{url}: a different network: {details}; set [encoder] to match these weights")
     return tensors
 
 
@@ -87,11 +88,11 @@ def read(
     positions: Literal["keep", "functional"] = "keep",
     hidden_act: Literal["gelu", "gelu_tanh"] | None = None,
 ) -> Weights:
-    """Open weights: a checkpoint or a training folder of ours, an export, or a folder (file, prefix) of another program.
+    """Read weights: our checkpoints, training folders and exports, or a folder, file or prefix of another program.
 
-    `positions="functional"` takes an encoder for NEZHA that does not say so, and drops absolute position embeddings.
-    `hidden_act` is believed instead of the configuration. Raises CheckpointError for what is missing, damaged or contradicts
-    its configuration; CorpusError for a vocabulary that is none.
+    `positions="functional"` treats an encoder as NEZHA even if its configuration does not say so, and drops absolute position
+    embeddings. `hidden_act` overrides the configuration. Raises: CheckpointError for weights that are missing, damaged or
+    contradict their configuration; CorpusError for an invalid vocabulary.
     """
     if own := _checkpoint_of(url):
         return _ours(own)
@@ -103,21 +104,23 @@ def read(
     content, vocab = read_object(config_url), Vocab.from_bytes(storage.read_bytes(vocab_url), vocab_url)
     if "vocab_size" in content and content["vocab_size"] != len(vocab):
         raise CheckpointError(
-            f"{vocab_url}: {len(vocab):,} tokens, {config_url} says {content['vocab_size']}; give that of these weights"
+            f"{vocab_url}: {len(vocab):,} tokens, but {config_url} says {content['vocab_size']}; "
+            "give the vocabulary of these weights"
         )
     tensors, variables = file.tensors()
-    notes = [f"left out {variables:,} variables of its training (moments of the optimizer, counters)"] if variables else []
+    notes = [f"left out {variables:,} training variables (optimizer moments, counters)"] if variables else []
     origin = configuration.origin(content, tensors, file.kind)
     config = configuration.shape(content, config_url, origin)
-    kept = configuration.positions(content, config_url, origin, names.ABSOLUTE in tensors, positions)
-    config, notes = replace(config, positions=kept.form), [*notes, *kept.notes]
-    if kept.form != "absolute":
+    choice = configuration.positions(content, config_url, origin, names.ABSOLUTE in tensors, positions)
+    config, notes = replace(config, positions=choice.kind), [*notes, *choice.notes]
+    if choice.kind != "absolute":
         tensors.pop(names.ABSOLUTE, None)
-        config = replace(config, max_position_embeddings=EncoderConfig.max_position_embeddings)  # others' table has a size
+        # Other programs give the size of their table of relative positions here; ours has no limit.
+        config = replace(config, max_position_embeddings=EncoderConfig.max_position_embeddings)
     if hidden_act:
         config = replace(config, hidden_act=hidden_act)
     elif origin in configuration.HUAWEI:
-        notes.append("gelu is taken in its tanh form, as the TensorFlow code trained; --hidden-act gelu for the exact one")
+        notes.append("gelu is read as its tanh approximation, as in the TensorFlow code; --hidden-act gelu for the exact form")
     tables = {name: tensor for name, tensor in tensors.items() if names.TABLE.search(name)}
     tensors = _weights(tensors, file.url, notes)
     check(tensors, config, len(vocab), file.url)
@@ -127,48 +130,49 @@ def read(
 
 
 def completed(weights: Weights, seed: int = 12_345) -> Weights:
-    """With fresh heads where the file has none. Task heads of fine-tuning are left out: ours are made anew for each task."""
+    """Return the weights with new heads where the file has none, and without the heads of fine-tuned tasks."""
     heads = sorted({name.split(".")[0] for name in weights.tensors if name.startswith(names.TASK_HEADS)})
     tensors = {name: tensor for name, tensor in weights.tensors.items() if not name.startswith(names.TASK_HEADS)}
     notes = [*weights.notes, *(f"left out {head}, the head of a fine-tuned task" for head in heads)]
-    if lacking := weights.lacking():
+    if missing := weights.missing_parts():
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             fresh = PretrainingModel(weights.config, len(weights.vocab)).state_dict()
         tensors = {name: tensors.get(name, tensor) for name, tensor in fresh.items()}
-        notes.append(f"the file has no {', no '.join(lacking)}: fresh here, they need training before they mean anything")
+        notes.append(f"the file has no {', no '.join(missing)}: initialised at random, to be trained before use")
     return replace(weights, tensors=tensors, notes=notes)
 
 
 def check(tensors: dict[str, Tensor], config: EncoderConfig, vocab_size: int, url: str) -> None:
-    """`CheckpointError` unless these are an encoder of this shape, and of each head all or nothing."""
+    """Check that these are an encoder of this configuration, and each head complete or absent. Raises: CheckpointError."""
     with torch.device("meta"):
         model = PretrainingModel(config, vocab_size)
     shapes = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
     layers = {int(found[1]) for name in tensors if (found := re.search(r"\.layer\.(\d+)\.", name))}
-    if layers and (gone := sorted(set(range(config.num_hidden_layers)) ^ layers)):
+    if layers and (wrong := sorted(set(range(config.num_hidden_layers)) ^ layers)):
         raise CheckpointError(
-            f"{url}: {len(layers)} layers, the configuration says {config.num_hidden_layers}: layer {gone[0]} "
-            f"{'is missing' if gone[0] < config.num_hidden_layers else 'is too many'}"
+            f"{url}: {len(layers)} layers, but the configuration says {config.num_hidden_layers}: layer {wrong[0]} "
+            f"is {'missing' if wrong[0] < config.num_hidden_layers else 'unexpected'}"
         )
     for name in sorted(tensors.keys() - shapes.keys()):
         if not name.startswith(names.TASK_HEADS):
-            raise CheckpointError(f"{url}: {name} is no part of {'BERT' if config.positions == 'absolute' else 'NEZHA'}")
+            raise CheckpointError(f"{url}: {name} is not part of {'BERT' if config.positions == 'absolute' else 'NEZHA'}")
     words = tensors.get(names.WORDS)
     if words is not None and len(words) != vocab_size:
         raise CheckpointError(
-            f"{url}: embeddings of {len(words):,} tokens, the vocabulary has {vocab_size:,}; give that of these weights"
+            f"{url}: embeddings of {len(words):,} tokens, but the vocabulary has {vocab_size:,}; "
+            "give the vocabulary of these weights"
         )
     optional = tuple(prefix for prefix in names.PARTS.values() if not any(name.startswith(prefix) for name in tensors))
     for name, shape in shapes.items():
         if name not in tensors and not name.startswith(optional):
             raise CheckpointError(f"{url}: {name} is missing")
         if name in tensors and tuple(tensors[name].shape) != shape:
-            raise CheckpointError(f"{url}: {name} has shape {tuple(tensors[name].shape)}, the configuration asks for {shape}")
+            raise CheckpointError(f"{url}: {name} has shape {tuple(tensors[name].shape)}, the configuration requires {shape}")
 
 
 def _checkpoint_of(url: str) -> str | None:
-    """The checkpoint of ours that a URL means: itself, or the best one of a training folder."""
+    """Return our checkpoint at a URL: itself, or the best one of a training folder; None if it is neither."""
     if storage.exists(storage.join(url, checkpoint.MARKER)):
         return url
     if storage.exists(best := storage.join(url, checkpoint.BEST)):
@@ -192,28 +196,31 @@ def _ours(url: str) -> Weights:
 
 
 def _weights(tensors: dict[str, Tensor], url: str, notes: list[str]) -> dict[str, Tensor]:
-    """What is learned, once each, in float32: no buffers, no second names of tied weights."""
+    """Return the learned tensors in float32, without buffers and second names of tied weights."""
     kept = {name: tensor for name, tensor in tensors.items() if not names.BUFFERS.search(name)}
     if len(kept) < len(tensors):
-        notes.append(f"left out {len(tensors) - len(kept)} stored tables of positions: they are computed")
+        notes.append(f"left out {len(tensors) - len(kept)} stored tables of positions, which are computed")
     for alias, name in names.ALIASES.items():
         if (other := kept.pop(alias, None)) is not None and not torch.equal(kept.setdefault(name, other), other):
-            raise CheckpointError(f"{url}: {alias} differs from {name}; in BERT and NEZHA they are one")
+            raise CheckpointError(f"{url}: {alias} differs from {name}; in BERT and NEZHA they are tied")
     for name, tensor in kept.items():
         if not tensor.is_floating_point():
-            raise CheckpointError(f"{url}: {name} holds {tensor.dtype}, not weights")
+            raise CheckpointError(f"{url}: {name} has type {tensor.dtype}, so it holds no weights")
     if narrow := Counter(str(tensor.dtype).removeprefix("torch.") for tensor in kept.values() if tensor.itemsize < 4):
-        notes.append(f"{', '.join(narrow)} weights are kept as float32")
+        notes.append(f"converted {', '.join(narrow)} weights to float32")
     return {name: tensor.float().contiguous() for name, tensor in kept.items()}
 
 
 def _check_tables(tables: dict[str, Tensor], config: EncoderConfig, url: str) -> None:
-    """Stored tables of relative positions, (length, length, H), tell the head width and m, which no weight does."""
+    """Check the stored tables of relative positions, (length, length, H): they show the head width and m, which no weight does.
+
+    Raises: CheckpointError where they contradict the configuration.
+    """
     for name, table in tables.items():
         if table.ndim != 3 or table.shape[-1] != config.head_size:
             raise CheckpointError(
-                f"{url}: {name} has shape {tuple(table.shape)}; heads are {config.head_size} wide by the configuration: "
-                "num_attention_heads is not that of these weights"
+                f"{url}: {name} has shape {tuple(table.shape)}, but by the configuration heads are {config.head_size} wide; "
+                "correct num_attention_heads"
             )
         m = config.max_relative_position
         rows = relative_table(config, 1)[torch.arange(table.shape[1]).clamp(max=m) + m]
@@ -222,11 +229,11 @@ def _check_tables(tables: dict[str, Tensor], config: EncoderConfig, url: str) ->
 
 
 def _rules(folder: str, vocab: Vocab, notes: list[str]) -> dict[str, bool]:
-    """How text becomes tokens: by tokenizer_config.json; but a vocabulary without capitals is for lower case."""
+    """Return the rules of tokenization from tokenizer_config.json. A vocabulary without capitals implies lower case."""
     url = storage.join(folder, "tokenizer_config.json")
-    told = read_object(url) if storage.exists(url) else {}
+    settings = read_object(url) if storage.exists(url) else {}
     capitals = any(re.search("[A-Z]", token) for token in vocab.tokens if token not in SPECIALS and token[:1] not in "[<")
-    lower = told.get("do_lower_case", not capitals) is True
-    if not lower and not capitals:  # so says bert-base-chinese
-        notes.append("do_lower_case is false, but the vocabulary has no capitals: text is lowered, or they would all be [UNK]")
-    return {"do_lower_case": lower or not capitals, "map_punctuation": told.get("map_punctuation") is True}
+    lower = settings.get("do_lower_case", not capitals) is True
+    if not lower and not capitals:  # as in bert-base-chinese
+        notes.append("do_lower_case is false, but the vocabulary has no capitals, which would all be [UNK]: text is lowercased")
+    return {"do_lower_case": lower or not capitals, "map_punctuation": settings.get("map_punctuation") is True}

@@ -1,9 +1,9 @@
-"""New tokens for an old encoder: each begins as the mean of the old tokens that its text was read as until now.
+"""Adding tokens to an encoder: each starts as the mean of the old tokens that its text was split into.
 
-    covid is new, the old vocabulary read co ##vid      its embedding is the mean of both, and so is its bias
-    鑫 is new, the old vocabulary read [UNK]            the mean of all, and a little noise, so that two such tokens differ
+    covid is new, was co ##vid      its embedding is the mean of both, and so is its bias
+    鑫 is new, was [UNK]            the mean of all embeddings, plus a little noise so that two such tokens differ
 
-Ids of old tokens stay; new ones come after them, in the order of the file.
+Old tokens keep their ids; new ones follow in the order of the file.
 """
 
 from collections.abc import Sequence
@@ -20,49 +20,51 @@ from pipeline.tokenization.vocab import Vocab
 from pipeline.tokenization.wordpiece import build_tokenizer
 
 NOISE = 0.1
-"""Standard deviation of the noise, in that of the old embeddings."""
+"""Standard deviation of the noise, relative to that of the old embeddings."""
 
 
 @dataclass(frozen=True)
 class Extension:
-    """What became of the tokens of a file."""
+    """The result of adding the tokens of a file."""
 
     added: int
     composed: int
-    """Of these, how many are means of old tokens; the others had none."""
+    """Added tokens that are means of old tokens; the others are means of all."""
     known: int
-    """Tokens that were there already."""
+    """Tokens that the vocabulary already had."""
     unreachable: tuple[str, ...]
-    """Added, but no text ever becomes them: BERT's rules cut it into smaller ones first."""
+    """Added tokens that no text becomes, because BERT's rules split it into smaller words first."""
 
     def notes(self) -> list[str]:
-        """For people to read."""
+        """Return notes for the user."""
         rest = self.added - self.composed
-        told = [f"added {self.added:,} tokens: {self.composed:,} begin as means of old tokens, {rest:,} as the mean of all"]
-        told += [f"{self.known:,} tokens of the file were there already"] if self.known else []
+        notes = [f"added {self.added:,} tokens: {self.composed:,} start as means of old tokens, {rest:,} as the mean of all"]
+        notes += [f"{self.known:,} tokens of the file were already in the vocabulary"] if self.known else []
         if self.unreachable:
             some = " ".join(self.unreachable[:5])
-            told.append(f"no text becomes {len(self.unreachable):,} of them ({some}): ideographs and signs stand alone")
-        return told
+            notes.append(
+                f"{len(self.unreachable):,} of them ({some}) can never occur: ideographs and punctuation are always split off"
+            )
+        return notes
 
 
 def read_tokens(data: bytes, name: str) -> list[str]:
-    """The tokens of a file, one a line. `CorpusError` when it is not UTF-8, has blanks, or names one twice."""
+    """Read the tokens of a file, one per line. Raises: CorpusError if it is not UTF-8, or has blank or repeated lines."""
     try:
         tokens = data.decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
-        raise CorpusError(f"{name}: not UTF-8; save it as UTF-8, one token a line") from error
+        raise CorpusError(f"{name}: not UTF-8; save it as UTF-8, one token per line") from error
     for number, token in enumerate(tokens, start=1):
         if not token.removeprefix("##") or any(character.isspace() for character in token):
-            raise CorpusError(f"{name}: line {number} is blank or has a space in it; every line must be one token")
+            raise CorpusError(f"{name}: line {number} is blank or contains a space; every line must be one token")
     if len(set(tokens)) < len(tokens):
         twice = next(token for number, token in enumerate(tokens) if token in tokens[:number])
-        raise CorpusError(f"{name}: {twice!r} is there twice; name every token once")
+        raise CorpusError(f"{name}: {twice!r} occurs twice; list every token once")
     return tokens
 
 
 def extended(weights: Weights, tokens: Sequence[str], seed: int = 12_345) -> tuple[Weights, Extension]:
-    """The weights with more tokens. The seed decides the noise of tokens that nothing is known of."""
+    """Return the weights with more tokens. `seed` determines the noise of tokens that consist of no old tokens."""
     old = weights.vocab
     new = [token for token in tokens if token not in old.ids]
     tokenizer = build_tokenizer(old, weights.do_lower_case, weights.map_punctuation)
@@ -79,7 +81,7 @@ def extended(weights: Weights, tokens: Sequence[str], seed: int = 12_345) -> tup
 
 
 def _rows(old: Tensor, parts: Sequence[Sequence[int]], generator: torch.Generator) -> Tensor:
-    """(new tokens, ...) in the form of `old` (old tokens, ...)."""
+    """Return rows (new tokens, ...) to append to `old` (old tokens, ...); `parts` are the old ids of each new token."""
     rows = old.new_empty((len(parts), *old.shape[1:]))
     mean, deviation = old.mean(0), old.std(0)
     for number, ids in enumerate(parts):
@@ -89,7 +91,7 @@ def _rows(old: Tensor, parts: Sequence[Sequence[int]], generator: torch.Generato
 
 
 def _old_ids(token: str, vocab: Vocab, tokenizer: Tokenizer) -> list[int]:
-    """What the old tokenizer makes of a token, without [UNK]: `covid` -> co ##vid, `##ing` -> ##in ##g."""
+    """Return the ids that the old tokenizer splits a token into, without [UNK]: `covid` -> co ##vid, `##ing` -> ##in ##g."""
     body = token.removeprefix("##")
     parts = tokenizer.encode(body, add_special_tokens=False).tokens
     if body != token and parts:
@@ -99,7 +101,7 @@ def _old_ids(token: str, vocab: Vocab, tokenizer: Tokenizer) -> list[int]:
 
 
 def _reachable(token: str, tokenizer: Tokenizer) -> bool:
-    """Whether a text can become this token: it is one word for BERT's rules, as they leave it."""
+    """Return whether any text can become this token: BERT's rules must leave it unchanged, as one word."""
     body = token.removeprefix("##")
     text = body if body == token else f"a{body}"
     words = [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))]

@@ -1,11 +1,11 @@
-"""Weights in the form of other programs, each file as they look for it.
+"""Writing weights in the formats of other programs, with the file names that they expect.
 
-    ours                   an export (model/exporting/export.py): `evaluate`, `fill-mask`, `pretrain` and transformers 5 read it
-    huggingface            config.json model.safetensors vocab.txt and a tokenizer: transformers 4.21 to 4.57, which have NEZHA
+    ours                   an export (model/exporting/export.py), for `evaluate`, `fill-mask`, `pretrain` and transformers 5
+    huggingface            config.json model.safetensors vocab.txt and a tokenizer, for the NEZHA of transformers 4.21 to 4.57
     huawei-pytorch         bert_config.json pytorch_model.bin vocab.txt
     huawei-tensorflow      bert_config.json model.ckpt.index model.ckpt.data-00000-of-00001 checkpoint vocab.txt
 
-An encoder with absolute positions is written as the BERT that it is. What a format cannot say is refused, or told in a note.
+An encoder with absolute positions is written as BERT. What a format cannot express is refused, or reported in a note.
 """
 
 import io
@@ -25,34 +25,34 @@ from model.heads import PretrainingModel
 from pipeline import storage
 from pipeline.errors import CheckpointError
 
-FileFormat = Literal["ours", "huggingface", "huawei-pytorch", "huawei-tensorflow"]
-FORMS: tuple[FileFormat, ...] = get_args(FileFormat)
+WeightFormat = Literal["ours", "huggingface", "huawei-pytorch", "huawei-tensorflow"]
+FORMATS: tuple[WeightFormat, ...] = get_args(WeightFormat)
 LONGEST = 512
-"""max_position_embeddings of those who write out a table of all pairs; NEZHA itself has no longest sequence."""
+"""max_position_embeddings for programs that store a table of all pairs; NEZHA itself has no longest sequence."""
 Write = Callable[[str, bytes], None]
 
 
-def write(weights: Weights, folder: str, form: FileFormat, name: str, seed: int = 12_345) -> list[str]:
-    """Write weights into a folder (any fsspec URL); notes on what was made, left out, or means something else there.
+def write(weights: Weights, folder: str, target: WeightFormat, name: str, seed: int = 12_345) -> list[str]:
+    """Write weights to a folder (any fsspec URL). Return notes on what was added, left out, or has another meaning there.
 
-    `name` is what a model card calls the model; `seed` decides heads that have to be made. `CheckpointError` when the form has
-    no word for these weights.
+    `name` is the model's name in the model card; `seed` initialises missing heads. Raises: CheckpointError if the target format
+    cannot express these weights.
     """
 
     def file(name: str, data: bytes) -> None:
         storage.write_bytes(storage.join(folder, name), data)
 
-    if form == "ours":
+    if target == "ours":
         return _ours(weights, file, name, seed)
-    _refuse(weights.config, form)
-    return {"huggingface": _hugging_face, "huawei-pytorch": _huawei_pytorch, "huawei-tensorflow": _huawei_tensorflow}[form](
+    _check_positions(weights.config, target)
+    return {"huggingface": _hugging_face, "huawei-pytorch": _huawei_pytorch, "huawei-tensorflow": _huawei_tensorflow}[target](
         weights, file, folder
     )
 
 
 def _ours(weights: Weights, write: Write, name: str, seed: int) -> list[str]:
     whole = completed(weights, seed)
-    with torch.device("meta"):  # no memory, no random numbers: all weights are given
+    with torch.device("meta"):  # needs no memory or random numbers: all weights are given
         model = PretrainingModel(whole.config, len(whole.vocab))
     model.load_state_dict(whole.tensors, assign=True)
     facts: dict[str, Any] = {"name": name}
@@ -62,22 +62,22 @@ def _ours(weights: Weights, write: Write, name: str, seed: int) -> list[str]:
     return whole.notes[len(weights.notes) :]
 
 
-def _refuse(config: EncoderConfig, form: FileFormat) -> None:
-    """`CheckpointError` for positions that other programs do not know."""
+def _check_positions(config: EncoderConfig, target: WeightFormat) -> None:
+    """Raises: CheckpointError for positions that the target format does not support."""
     if config.positions == "relative":
-        raise CheckpointError(f"{form} has no learned relative positions; these weights can be written as ours only")
+        raise CheckpointError(f"{target} does not support learned relative positions; write these weights as ours")
     if config.positions == "functional" and config.relative_positions == "paper":
-        raise CheckpointError(f"{form} clips relative positions, these weights do not (paper's form); write ours")
-    if form == "huawei-tensorflow" and config.positions == "functional" and config.max_relative_position != 64:
+        raise CheckpointError(f"{target} clips relative positions, these weights do not (paper form); write them as ours")
+    if target == "huawei-tensorflow" and config.positions == "functional" and config.max_relative_position != 64:
         raise CheckpointError(
-            f"Huawei's TensorFlow code has max_relative_position 64, these weights {config.max_relative_position}"
+            f"Huawei's TensorFlow code requires max_relative_position 64, but these weights have {config.max_relative_position}"
         )
 
 
 def _hugging_face(weights: Weights, write: Write, folder: str) -> list[str]:
     bert = weights.config.positions == "absolute"
-    lacking = weights.lacking()
-    head = "ForPreTraining" if not lacking else "ForMaskedLM" if "masked-word head" not in lacking else "Model"
+    missing = weights.missing_parts()
+    head = "ForPreTraining" if not missing else "ForMaskedLM" if "MLM head" not in missing else "Model"
     activation = {"gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh"}[weights.config.hidden_act]
     kind = {"model_type": "bert" if bert else "nezha", "architectures": [f"{'Bert' if bert else 'Nezha'}{head}"]}
     tensors = {names.to_bert(name): tensor for name, tensor in weights.tensors.items()} if bert else weights.tensors
@@ -110,16 +110,16 @@ def _huawei_tensorflow(weights: Weights, write: Write, folder: str) -> list[str]
 
 
 def _huawei(weights: Weights, write: Write, activation: str, form: str) -> list[str]:
-    """What both of Huawei's programs read beside the weights. `activation` is what their gelu is."""
+    """Write the configuration and vocabulary that both of Huawei's programs read. `activation` is their meaning of gelu."""
     write("bert_config.json", storage.json_bytes(_shape(weights) | {"hidden_act": "gelu"}))
     write("vocab.txt", weights.vocab.to_bytes())
     if weights.config.hidden_act == activation:
         return []
-    return [f"gelu is the {form} form in that code, {weights.config.hidden_act} here: activations differ by up to 4.8e-4"]
+    return [f"gelu is the {form} form in that code, {weights.config.hidden_act} here; activations differ by up to 4.8e-4"]
 
 
 def _shape(weights: Weights) -> dict[str, Any]:
-    """What all configurations say alike."""
+    """Return the settings that all configurations share."""
     config = weights.config
     relative = config.positions == "functional"
     shape: dict[str, Any] = {

@@ -12,7 +12,7 @@ from pipeline import storage
 from pipeline.errors import RecipeError
 from workflows.cli.errors import UserMistake
 from workflows.cli.options import json_option, output_option, recipe_options
-from workflows.converting import FORMS
+from workflows.converting import FORMATS
 
 
 @click.command()
@@ -132,7 +132,7 @@ def _export_weights(place: str, folder: str, name: str, data: str | None, averag
 @click.command()
 @click.argument("source", metavar="IN")
 @click.argument("folder", metavar="OUT")
-@click.option("--to", type=click.Choice(FORMS), default="ours", show_default=True, help="Format of OUT; see docs/weights.md.")
+@click.option("--to", type=click.Choice(FORMATS), default="ours", show_default=True, help="Format of OUT; see docs/weights.md.")
 @click.option("--config", metavar="URL", help="Configuration of IN, if it is not next to the weights.")
 @click.option("--vocab", metavar="URL", help="vocab.txt of IN, if it is not next to the weights.")
 @click.option(
