@@ -1,4 +1,4 @@
-"""Golden files: what fixed input becomes, kept in tests/golden/ so that no change of it goes unseen.
+"""Golden files: the output for fixed input, kept in tests/golden/ so that no change goes unnoticed.
 
 examples.json    text to masked examples, readable (this file)
 data_files.json  digests of all that `prepare` writes for sources of every kind (tests/golden_corpus.py)
@@ -36,7 +36,7 @@ DOCUMENTS = (
 
 
 def examples() -> list[dict[str, Any]]:
-    """All examples of DOCUMENTS, all tasks, each with two masks, as a person can read them."""
+    """Return all examples of DOCUMENTS, for all tasks, each with two masks, in readable form."""
     tokens = vocab.build(*vocab.count("".join(DOCUMENTS).replace("龘", "")), size=400, min_count=1)
     documents = parts.encode(list(DOCUMENTS), tokens)
     rules = MaskingRules.of(tokens, MaskingConfig(), PairsConfig())
@@ -77,7 +77,7 @@ GOLDEN: dict[str, Callable[[], Any]] = {
 
 
 def written(name: str) -> str:
-    """What the golden file should hold."""
+    """Return what the golden file should contain."""
     return json.dumps(GOLDEN[name](), ensure_ascii=False, indent=1) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""A small fixed corpus of every kind of source, and the digests of all data files that `prepare` writes for it.
+"""A small fixed corpus with every kind of source, and the digests of all data files that `prepare` writes for it.
 
 The text is made by the generators of tests/corpus.py and tests/wiki_dumps.py and is the same on every machine. The examples of
 the source `old` are the TFRecords of another prepared source. Manifests are no data: they hold URLs and names of stages.
@@ -68,7 +68,7 @@ LENGTHS = (64, 128)
 
 
 def data_files() -> dict[str, dict[str, str]]:
-    """SHA-256 of every data file by stage (without its key) and name, and one digest over them all, whatever their stages."""
+    """Return the SHA-256 of every data file by stage (without its key) and name, and one digest over all of them."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         _write_inputs(root)
@@ -86,7 +86,7 @@ def data_files() -> dict[str, dict[str, str]]:
 
 
 def _imported(root: Path, vocabulary_folder: Path, shards: Path) -> dict[str, dict[str, str]]:
-    """The same for a source of kind `tfrecord`, whose examples are those of another source."""
+    """Return the same for a source of kind `tfrecord`, made of the examples of another source."""
     vocab = vocabulary.load(stages.load(str(vocabulary_folder)))
     export_tfrecords(stages.load(str(shards)), vocab, str(root / "records"))
     content: dict[str, Any] = {
@@ -127,7 +127,7 @@ def _write_inputs(root: Path) -> None:
 
 
 def _pages() -> list[Draft]:
-    """Articles with the markup that reading has to see through, and the pages that articles need."""
+    """Return articles with all kinds of markup, and the pages that they need."""
     heads = (
         "'''柏林'''是[[德国|德國]]的首都，{{formatnum:3769495}}人住在这里。\n\n== 历史 ==\n",
         "{{NoteTA|G1=IT}}\n这款軟體由-{zh-cn:史蒂夫; zh-tw:史蒂芬;}-编写。<ref>脚注</ref>\n\n",

@@ -1,4 +1,4 @@
-"""Documents and examples one by one, for tests: parts are joined for pipeline.examples.pairs, what it builds is taken apart again."""
+"""Single documents and examples for tests: joined to parts for pipeline.examples.pairs, whose results are split again."""
 
 import itertools
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from pipeline.tokenization.vocab import Vocab
 
 
 class Document(NamedTuple):
-    """A document as tokens; sentence ends count from its own beginning."""
+    """A document as tokens. Sentence ends count from its own start."""
 
     document_id: int
     ids: NDArray[Any]
@@ -37,7 +37,7 @@ class Example(NamedTuple):
 
 
 def encode(texts: list[str], vocab: Vocab) -> list[Document]:
-    """Texts as tokens, numbered from 0; words are masking units."""
+    """Encode texts, numbered from 0; words are masking units."""
     config = CorpusConfig(sources=(), sequence_lengths=(128,))
     encoded = TextEncoder(vocab, config).encode(texts)
     result = []
@@ -48,7 +48,7 @@ def encode(texts: list[str], vocab: Vocab) -> list[Document]:
 
 
 def join(documents: Sequence[Document]) -> Documents:
-    """Documents end to end."""
+    """Concatenate documents."""
     starts = np.zeros(len(documents) + 1, np.int64)
     np.cumsum([len(one.ids) for one in documents], out=starts[1:])
     ends = [np.array(one.sentence_ends, np.int64) + start for one, start in zip(documents, starts[:-1], strict=True)]
@@ -70,7 +70,7 @@ def build(
     counts: PairCounts | None = None,
     **settings: Any,
 ) -> list[Example]:
-    """Examples of documents; `settings` are those of `[pairs]`."""
+    """Build the examples of documents; `settings` are those of `[pairs]`."""
     config = PairsConfig(**settings)
     result = []
     counts = counts if counts is not None else PairCounts()
@@ -93,7 +93,7 @@ def build(
 
 
 def split_sentences(text: str, limit: int = LIMIT) -> list[str]:
-    """The sentences of a text, without white space around them, none empty; see `sentence_ends`.
+    """Return the sentences of a text, stripped, without empty ones; see `sentence_ends`.
 
     Joined and freed of white space, the sentences are the text freed of white space.
     """

@@ -1,4 +1,4 @@
-"""Masks drawn one by one, as a person would read the rules: what pipeline.examples.masking draws for many at once must be equal."""
+"""Masks drawn one by one, straight from the rules: pipeline.examples.masking, which draws many at once, must give the same."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +28,7 @@ def single_mask(
     second_start: int,
     rules: MaskingRules,
 ) -> Draw:
-    """The mask of one example."""
+    """Draw the mask of one example."""
     rng = generator(seed, epoch, example_id)
     unit_first = np.flatnonzero(unit_starts)
     lengths = unit_first[2:] - unit_first[1:-1]  # without [CLS] and [SEP]
@@ -54,7 +54,7 @@ def single_mask(
 
 
 def _units(rng: np.random.Generator, lengths: NDArray[np.int64], budget: float, max_predictions: int) -> NDArray[Any]:
-    """Indices of the units to hide, given the number of tokens of each."""
+    """Return the indices of the units to mask, given the number of tokens of each."""
     random = rng.random(len(lengths) + 1)
     order = random[:-1].argsort(kind="stable")
     lengths = lengths[order]
@@ -72,7 +72,7 @@ def _units(rng: np.random.Generator, lengths: NDArray[np.int64], budget: float, 
 
 
 def _spans(rng: np.random.Generator, lengths: list[int]) -> tuple[list[int], dict[int, float]]:
-    """The first word of each word's span, and a number for each span."""
+    """Return the first word of each word's span, and a number for each span."""
     probabilities = [0.2 * 0.8**k for k in range(10)]
     words = []
     for random in rng.random(len(lengths)).tolist():
@@ -92,7 +92,7 @@ def _spans(rng: np.random.Generator, lengths: list[int]) -> tuple[list[int], dic
 def _span_words(
     rng: np.random.Generator, spans: list[int], lengths: list[int], budget: float, max_predictions: int
 ) -> list[int]:
-    """Words of the spans in a random order, until the budget is used up."""
+    """Return words of spans in random order, until the budget is used up."""
     random = rng.random(len(lengths) + 1).tolist()
     order = sorted(range(len(lengths)), key=lambda word: (random[spans[word]], word))
     taken, used = [], 0

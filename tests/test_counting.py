@@ -1,4 +1,4 @@
-"""Counts add up, in place and whole."""
+"""Counts add up, in place."""
 
 import copy
 from typing import Any
@@ -33,7 +33,7 @@ def test_a_sum_holds_every_number_and_the_first_samples(tallies: list[counting.C
 
 
 def test_adding_does_not_copy_the_sum() -> None:
-    """A copy for every part would take the square of their number."""
+    """Copying the counts for every part would take quadratic time."""
     total: counting.Counts = {"words": {"图书馆": 1}}
     words = total["words"]
     counting.add(total, {"words": {"图书馆": 2, "大学": 1}})

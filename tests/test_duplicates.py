@@ -1,4 +1,4 @@
-"""Duplicates: who is dropped and why, who stays for it, and what a new source, a new threshold or another worker changes."""
+"""Duplicates: which documents are dropped and why, and what a new source, a new threshold or another worker changes."""
 
 from collections import Counter
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The shards stage: the same bytes however it runs, rows that keep their contract, a validation split that is kept apart."""
+"""The shards stage: the same bytes however it runs, valid rows, and a separate validation split."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -96,10 +96,10 @@ def test_no_document_is_on_both_sides(which: str) -> None:
 
 def test_the_share_of_validation_is_that_of_the_recipe() -> None:
     ids = np.random.default_rng(0).integers(0, 1 << 64, 200_000, np.uint64)
-    for share in (0.005, 0.1, 0.5):
-        assert abs(in_validation(ids, share).mean() - share) < 4 * (share * (1 - share) / len(ids)) ** 0.5
+    for ratio in (0.005, 0.1, 0.5):
+        assert abs(in_validation(ids, ratio).mean() - ratio) < 4 * (ratio * (1 - ratio) / len(ids)) ** 0.5
     assert not in_validation(ids, 0.0).any()
-    assert (in_validation(ids, 0.5) >= in_validation(ids, 0.1)).all(), "a larger share takes what a smaller one takes"
+    assert (in_validation(ids, 0.5) >= in_validation(ids, 0.1)).all(), "a larger ratio includes a smaller one"
 
 
 def test_several_shards_hold_the_rows_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Golden files: fixed input gives what it always gave. If a change is meant, `make golden` writes them anew."""
+"""Golden files: fixed input gives the same output as ever. After an intended change, `make golden` rewrites them."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ def kept(name: str) -> Any:
 
 
 def test_text_becomes_the_golden_examples() -> None:
-    """If a change is meant: `make golden`, and a new STAGE_VERSION of the stage that writes shards."""
+    """After an intended change: `make golden`, and a new STAGE_VERSION of the stage that writes shards."""
     made, before = json.loads(golden.written("examples.json")), kept("examples.json")
     for number, (one, other) in enumerate(zip(made, before, strict=False)):
         assert one == other, f"example {number}"
@@ -21,7 +21,7 @@ def test_text_becomes_the_golden_examples() -> None:
 
 
 def test_prepare_writes_the_golden_data_files() -> None:
-    """If a change is meant: `make golden`, and a new STAGE_VERSION of the stage that differs first."""
+    """After an intended change: `make golden`, and a new STAGE_VERSION of the first stage that differs."""
     made, before = golden_corpus.data_files(), kept("data_files.json")
     for stage in before:
         assert made.get(stage) == before[stage], f"{stage} writes other bytes: bump its STAGE_VERSION, then run `make golden`"

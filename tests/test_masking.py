@@ -1,4 +1,4 @@
-"""Masks: 15 % of the tokens, 80/10/10, whole words whatever their length, never a special, and the same ones everywhere."""
+"""Masks: 15 % of the tokens, 80/10/10, whole words of any length, never a special token, reproducible everywhere."""
 
 from dataclasses import replace
 from typing import Any, get_args
@@ -25,7 +25,7 @@ RULES = MaskingRules(MASK, np.arange(100, 200))
 
 
 def example(lengths: list[int], second: list[int] | None = None) -> tuple[TokenIds, NDArray[np.bool_], int]:
-    """A sequence of units of these lengths; ids count from 1,000."""
+    """Return a sequence of units of these lengths; ids count from 1,000."""
     first_end = 1 + sum(lengths)
     units = [1, *lengths, 1, *([*second, 1] if second else [])]
     starts = np.zeros(sum(units), np.bool_)
@@ -78,7 +78,7 @@ def masks(examples: list[Example], rules: MaskingRules) -> list[Draw]:
 
 
 def test_the_golden_random_numbers_of_an_example() -> None:
-    """Fixed for ever: epochs resumed on another machine must draw the same masks."""
+    """Never changes: epochs resumed on another machine must draw the same masks."""
     assert generator(seed=12_345, epoch=3, number=0xFEDC_BA98_7654_3210).random(3).tolist() == GOLDEN_NUMBERS
 
 
@@ -127,7 +127,7 @@ def test_long_words_are_hidden_as_often_as_short_ones() -> None:
     number = 4_000
     drawn = static_masks(1, 1, joined([(ids, starts, 0)] * number), RULES)
     hidden = np.bincount(drawn.positions, minlength=len(ids))[firsts]
-    expected = 0.15 * len(ids) / lengths.sum()  # the specials' share falls to the others
+    expected = 0.15 * len(ids) / lengths.sum()  # other tokens make up for the special tokens
     for length in (1, 2, 3, 4, 6):
         assert (hidden[lengths == length] / number).mean() == pytest.approx(expected, abs=0.006)
 
@@ -213,7 +213,7 @@ def test_many_masks_at_once_are_those_drawn_one_by_one(
 
 
 def test_real_masks_are_those_drawn_one_by_one(news: list[Example]) -> None:
-    """More sequences than are masked at a time, of all lengths."""
+    """More sequences than are masked at once, of all lengths."""
     rules = replace(of_vocabulary(), max_predictions=20)
     for one, mask in zip(news, masks(news, rules), strict=True):
         other = single_mask(1, 0, one.example_id, one.input_ids, one.unit_starts, one.second_start, rules)
@@ -266,14 +266,14 @@ def test_no_sequences_have_no_masks() -> None:
 @pytest.mark.parametrize("policy", [policy for policy in get_args(MaskingPolicy) if policy != "entity"])
 @pytest.mark.parametrize("max_predictions", [0, 20])
 def test_the_share_hidden_by_each_policy(news: list[Example], policy: MaskingPolicy, max_predictions: int) -> None:
-    """BERT's script hides fewer tokens where words are long, since it skips the word that overflows the budget."""
+    """BERT's script masks fewer tokens if words are long, since it skips a word that exceeds the budget."""
     if policy == "token":
         news = [one._replace(unit_starts=np.ones(len(one.input_ids), np.bool_)) for one in news]
     settings = MaskingConfig(policy=policy, max_predictions_per_seq=max_predictions)
     rules = MaskingRules.of(demo_text.vocabulary(), settings, PairsConfig())
     drawn = masks(news, rules)
-    share = sum(len(one.positions) for one in drawn) / sum(len(one.input_ids) for one in news)
-    assert share == pytest.approx(0.15, abs=0.002 if not max_predictions else 0.004)
+    ratio = sum(len(one.positions) for one in drawn) / sum(len(one.input_ids) for one in news)
+    assert ratio == pytest.approx(0.15, abs=0.002 if not max_predictions else 0.004)
     labels = np.concatenate([one.input_ids[mask.positions] for one, mask in zip(news, drawn, strict=True)])
     shown = np.concatenate([mask.replacements for mask in drawn])
     assert np.mean(shown == demo_text.vocabulary().mask_id) == pytest.approx(0.8, abs=0.015)
@@ -296,7 +296,7 @@ def test_spans_are_spans_of_words_as_long_as_in_spanbert() -> None:
 
 
 def test_a_span_ends_with_its_segment() -> None:
-    """Spans of A and B have fates of their own, though the words stand side by side but for [SEP]."""
+    """Spans of A and B are replaced independently, though only [SEP] separates them."""
     random = np.full((1, 6), 0.99)  # as long as can be
     units = Units.of(joined([example([1, 1, 1], [1, 1])]))
     assert units.lengths.tolist() == [[1, 1, 1, 0, 1, 1]]
@@ -354,7 +354,7 @@ def test_settings_that_cannot_be_are_refused(field: dict[str, Any], message: str
         MaskingConfig(**field)
 
 
-GOLDEN_SHARES = [
+GOLDEN_FRACTIONS = [
     "0x1.cadef26681c8bp-3",
     "0x1.9cfbda290e67dp-2",
     "0x1.17e9471073022p-1",
@@ -369,8 +369,8 @@ GOLDEN_SHARES = [
 
 
 def test_shares_of_spans_are_the_same_numbers_on_every_processor() -> None:
-    """Products and sums of IEEE 754 alone, in a fixed order, to the last bit."""
-    assert [float(share).hex() for share in SPAN_LENGTHS["span"]] == GOLDEN_SHARES
+    """Only IEEE 754 products and sums in a fixed order, exact to the last bit."""
+    assert [float(fraction).hex() for fraction in SPAN_LENGTHS["span"]] == GOLDEN_FRACTIONS
 
 
 def test_every_policy_of_spans_can_be_chosen_and_its_lengths_add_up() -> None:

@@ -1,4 +1,4 @@
-"""Pairs: B follows A or comes from elsewhere, half and half; no token is lost; words stay whole; nothing else tells labels."""
+"""Pairs: B follows A or is from another document, half and half; no token is lost; only the text reveals the labels."""
 
 import itertools
 from dataclasses import asdict
@@ -24,7 +24,7 @@ CLS, SEP = VOCAB.cls_id, VOCAB.sep_id
 
 
 def document(number: int, sentences: list[list[int]]) -> Document:
-    """A document of sentences given as lengths of their words. Every token of the test has an id of its own."""
+    """Return a document of sentences, given as lengths of their words. Token ids are distinct over the whole test."""
     words = [word for sentence in sentences for word in sentence]
     starts = np.zeros(sum(words), np.bool_)
     starts[np.cumsum([0, *words[:-1]])] = True
@@ -43,7 +43,7 @@ def segments(example: Example) -> tuple[list[int], list[int]]:
 
 
 def own_tokens(examples: list[Example]) -> dict[int, list[int]]:
-    """What the examples hold of each document, in order: both segments, but of label 1 only A."""
+    """Return the tokens of each document in the examples, in order: both segments, or only A for label 1."""
     found: dict[int, list[int]] = {}
     for example in examples:
         first, second = segments(example)
@@ -83,12 +83,12 @@ def test_what_holds_for_every_corpus(
         else:
             assert example.pair_label == 1
             assert second[0] // 10_000 - 1 != source
-    held = own_tokens(examples)
-    lost = sum(len(one.ids) - len(held.get(one.document_id, [])) for one in documents)
+    found = own_tokens(examples)
+    lost = sum(len(one.ids) - len(found.get(one.document_id, [])) for one in documents)
     assert lost == counts.lost_tokens
     if task == "none" or len(documents) > 1:
         assert lost == 0
-        assert held == {one.document_id: one.ids.tolist() for one in documents}
+        assert found == {one.document_id: one.ids.tolist() for one in documents}
     assert counts.examples == len(examples)
     assert counts.random_next == sum(one.pair_label == 1 for one in examples)
     assert counts.tokens == sum(len(one.ids) for one in documents)
@@ -245,7 +245,7 @@ def test_a_sentence_that_is_parted_is_parted_between_words_near_the_middle() -> 
 
 
 def random_next(documents: list[Document], length: int) -> list[tuple[list[int], list[int]]]:
-    """A and B of label 1, B as places in its document; without A's of one token, which are not parted."""
+    """Return A and B of label 1, B as positions in its document; without A's of one token, which are not split."""
     examples = build(documents, length=length, short_seq_prob=0)
     found = [segments(one) for one in examples if one.pair_label == 1]
     return [(first, [number % 10_000 for number in second]) for first, second in found if len(first) > 1]
@@ -274,7 +274,7 @@ def test_b_of_label_1_begins_a_sentence_where_that_of_label_0_would_have() -> No
 
 @pytest.mark.parametrize("layout", ["segments", "sentences"])
 def test_b_of_label_1_is_not_a_title(layout: str) -> None:
-    """The first sentence of a document is never B of label 0."""
+    """The first sentence of a document is never the B of a label 0."""
     documents = [document(number, [[1] * 6] * 40) for number in range(20)]
     examples = build(documents, length=33, layout=layout)
     seconds = [segments(one)[1][0] % 10_000 for one in examples if one.pair_label == 1]
@@ -297,7 +297,7 @@ def test_b_of_label_1_is_as_long_as_that_of_label_0_would_have_been() -> None:
 
 
 def test_words_stay_whole(news: list[Example]) -> None:
-    """Every segment begins and ends where a word does."""
+    """Every segment starts and ends with a word."""
     documents = {one.document_id: one for one in demo_text.article_documents()}
     at = dict.fromkeys(documents, 0)
     for example in news:
@@ -388,7 +388,7 @@ def test_examples_do_not_depend_on_how_many_are_gathered_at_a_time(
 
 
 def test_a_document_has_numbers_without_end() -> None:
-    """The first are drawn for all documents at once; a document that needs more goes on in its stream."""
+    """The first numbers of all documents are drawn at once; a document that needs more continues its stream."""
     stream = generator(7, 2, 5, PAIRS).random(200).tolist()
     assert list(itertools.islice(_endless(stream[:3], 7, 2, 5), 200)) == stream
 

@@ -1,4 +1,4 @@
-"""Paragraphs: long lines that stood before go, and what is left of their documents."""
+"""Repeated paragraphs: long lines that an earlier document has are removed, and what is left of their documents."""
 
 from pathlib import Path
 

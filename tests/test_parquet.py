@@ -1,4 +1,4 @@
-"""What `tables` reads is what Arrow's datasets read."""
+"""The parquet module reads the same rows as Arrow's datasets."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Phrases: the first and longest of a list is one word, whatever the words were."""
+"""Phrases: the first and longest phrase of a list becomes one word, whatever the words were."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Rows are taken as Arrow takes them, of any type and from any slice."""
+"""Rows of any type and from any slice are taken as Arrow takes them."""
 
 import numpy as np
 import pyarrow as pa

@@ -1,4 +1,4 @@
-"""An object store: a real S3 server on this machine, read from and written to, with connections that break."""
+"""An object store: a local S3 server, read from and written to over connections that break."""
 
 import json
 import os
@@ -45,14 +45,14 @@ def free_port() -> int:
 
 
 class Proxy:
-    """Passes connections on to a server; the next `drop` ones are closed, half of them at once, half after some bytes."""
+    """Forwards connections to a server; closes the next `drop` ones, half of them at once, half after some bytes."""
 
     def __init__(self, server: int) -> None:
         self.server, self.drop, self.dropped = server, 0, 0
         self.accepted, self.every = 0, 0
-        """Connections so far; each so-many-th is closed too (0: none)."""
+        """Connections so far, and every how many of them one is closed too (0: none)."""
         self.broken = False
-        """Whether every connection breaks, those that are open too."""
+        """Whether every connection breaks, open ones included."""
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self.listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
@@ -110,7 +110,7 @@ def proxy() -> Iterator[Proxy]:
 
 @pytest.fixture
 def store(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of an empty place in the store."""
+    """The URL of an empty folder in the store."""
     import s3fs
 
     for name, value in {**SETTINGS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy.port}"}.items():

@@ -1,4 +1,4 @@
-"""The shard format: rows come back as they were written, from any shard; damaged files are refused."""
+"""The shard format: rows are read as they were written, from any shard; damaged files are refused."""
 
 import io
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.tiny import list_array
 
 
 def table(first: int, number: int, vocabulary_size: int = 21_128, draws: int = 2) -> pa.Table:
-    """Rows whose content is known from their number."""
+    """Return rows whose content follows from their number."""
     numbers = range(first, first + number)
     token = encoded.id_type(vocabulary_size)
     ids = [np.arange(n % 60 + 3) + vocabulary_size - 100 for n in numbers]
@@ -39,7 +39,7 @@ def table(first: int, number: int, vocabulary_size: int = 21_128, draws: int = 2
 
 
 def stage(root: Path, sizes: list[int], metadata: dict[str, str] | None = None, **more: Any) -> Finished:
-    """A finished stage with shards of these numbers of rows."""
+    """Return a finished stage with shards of these numbers of rows."""
 
     def body(folder: str) -> dict[str, Any]:
         entries, first = [], 0

@@ -1,4 +1,4 @@
-"""Storage: whole files or none, one-line errors, one form of JSON."""
+"""Storage: complete files or none, one-line errors, canonical JSON."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""TFRecords: files of BERT's and NEZHA's scripts become shards, and shards become such files, feature by feature."""
+"""TFRecords: files of BERT's and NEZHA's scripts are imported as shards and exported again, feature by feature."""
 
 import gzip
 import json
@@ -40,7 +40,7 @@ Features = dict[str, list[Any]]
 
 
 def bert_vocab(size: int = 30_522) -> Vocab:
-    """A vocabulary with the special tokens where BERT's have them."""
+    """Return a vocabulary with the special tokens at BERT's ids."""
     tokens = [f"p{number}" for number in range(size)]
     for number, token in ((0, PAD), (100, UNK), (101, CLS), (102, SEP), (103, MASK)):
         tokens[number] = token
@@ -55,7 +55,7 @@ def stage_of(vocab: Vocab, root: Path) -> Finished:
 
 
 def example(words: list[int], second: int = 0, hidden: Sequence[int] = (1,), length: int = 16, most: int = 3) -> Features:
-    """A record of a short text; `hidden` tokens were 7."""
+    """Return a record of a short text; the tokens at `hidden` were 7."""
     rest, padding = most - len(hidden), length - len(words)
     return {
         "input_ids": words + [0] * padding,
@@ -86,7 +86,7 @@ def canonical(features: Sequence[Features]) -> list[str]:
 
 
 def test_the_checksum_is_crc32c() -> None:
-    """The check value of the catalogue of CRCs, and of RFC 3720, appendix B.4: 32 bytes of zeros."""
+    """The check value of the catalogue of CRCs, and 32 zero bytes as in RFC 3720, appendix B.4."""
     plain = [0xE3069283, 0x8A9136AA, 0]
     masked = [((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF for crc in plain]
     data = [CHECK, bytes(32), b""]
@@ -124,7 +124,7 @@ def test_real_files_become_shards_and_files_again(tmp_path: Path) -> None:
 
 @needs_real_data
 def test_the_text_of_real_files_is_restored(tmp_path: Path) -> None:
-    """What is hidden in one copy of a text is seen in others: the script repeats each text with other masks."""
+    """What is masked in one copy of a text is visible in others: the script repeats each text with other masks."""
     shards = import_tfrecords(
         expand([str(ORACLE / FILES[0])]), "english", stage_of(bert_vocab(), tmp_path), str(tmp_path), validation_ratio=0
     )

@@ -1,4 +1,4 @@
-"""Texts to tokens: each document as if it were alone, its units words or phrases, none over the end of a sentence."""
+"""Texts to tokens: documents are independent, units are words or phrases and never span the end of a sentence."""
 
 from pathlib import Path
 

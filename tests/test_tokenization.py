@@ -1,4 +1,4 @@
-"""Documents as tokens: what one encodes by itself, in whatever batches, and only once for all lengths."""
+"""Documents as tokens: each is encoded independently, in any batches, once for all sequence lengths."""
 
 from dataclasses import replace
 from pathlib import Path

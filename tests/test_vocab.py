@@ -1,4 +1,4 @@
-"""Vocabularies: files are read as they are, bad ones refused, and built ones leave no Latin or full-width word unknown."""
+"""Vocabularies: files are read unchanged, bad ones refused, and built ones leave no Latin or full-width word unknown."""
 
 import hashlib
 import random
@@ -120,7 +120,8 @@ def test_no_word_of_the_counted_text_is_unknown(words: list[str], do_lower_case:
 
 
 def test_importing_the_vocabulary_and_masks_loads_no_tokenizer_and_no_jieba() -> None:
-    program = "import sys, pipeline.tokenization.vocab, pipeline.examples.masking; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    modules = "sys, pipeline.tokenization.vocab, pipeline.examples.masking"
+    program = f"import {modules}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert not {"tokenizers", "jieba", "torch", "pyarrow", "apache_beam"} & set(loaded)
 

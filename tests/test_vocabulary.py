@@ -1,4 +1,4 @@
-"""The vocabulary stage: a given file taken over byte for byte, or one built from the documents that are kept."""
+"""The vocabulary stage: a given file copied byte for byte, or one built from the kept documents."""
 
 from pathlib import Path
 

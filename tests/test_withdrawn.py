@@ -1,4 +1,4 @@
-"""Withdrawn documents: they and their copies go, from every source."""
+"""Withdrawn documents are dropped with their duplicates, from every source."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,11 +30,11 @@ def test_copies_of_a_withdrawn_document_go_from_every_source(tmp_path: Path) -> 
 def test_withdrawn_ids_that_no_source_has_are_told_loudly(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], fresh: bool
 ) -> None:
-    for withdrawn, told in (([identity("a", 0), 12345], True), ([identity("a", 0)], False)):
+    for withdrawn, warns in (([identity("a", 0), 12345], True), ([identity("a", 0)], False)):
         done = decide(tmp_path, {"a": [GOOD, "乙" * 20]}, withdrawn=withdrawn)
         with Display(["dedup"]) as display:
             display.finish("dedup", replace(done, fresh=fresh), 1.0)
-        assert ("warning: withdrawn ids not found: 1;" in capsys.readouterr().err) == told
+        assert ("warning: withdrawn ids not found: 1;" in capsys.readouterr().err) == warns
 
 
 def test_withdrawn_copies_go_even_where_copies_stay(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tokens: as BERT's tokenizer makes them, with their place in the text as it was given."""
+"""WordPiece: the tokens of BERT's tokenizer, with their positions in the original text."""
 
 import pickle
 

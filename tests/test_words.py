@@ -1,4 +1,4 @@
-"""Words: jieba's, placed by characters; and the masking units that they make of tokens."""
+"""Words: exactly jieba's, by position; and the masking units made of them."""
 
 import itertools
 import json
@@ -92,12 +92,12 @@ def test_words_are_those_of_jieba_on_all_real_text(plain_jieba: jieba.Tokenizer,
 
 
 @pytest.mark.parametrize(
-    ("letters", "longest"), [("a1.-%", 5), ("a1+#&._%-中", 4), ("cC+A.T&-1", 4), ("T恤4S店-.", 4), ("研杭大的一是上\n", 4)]
+    ("characters", "longest"), [("a1.-%", 5), ("a1+#&._%-中", 4), ("cC+A.T&-1", 4), ("T恤4S店-.", 4), ("研杭大的一是上\n", 4)]
 )
 def test_words_are_those_of_jieba_in_every_row_of_some_characters(
-    plain_jieba: jieba.Tokenizer, letters: str, longest: int
+    plain_jieba: jieba.Tokenizer, characters: str, longest: int
 ) -> None:
-    rows = ("".join(row) for length in range(1, longest + 1) for row in itertools.product(letters, repeat=length))
+    rows = ("".join(row) for length in range(1, longest + 1) for row in itertools.product(characters, repeat=length))
     assert_alike(plain_jieba, "\n".join(rows))
 
 
@@ -143,8 +143,8 @@ def test_words_of_user_dictionaries_are_found_as_jieba_finds_them(tmp_path: Path
         assert words("他来到网易杭研大厦搞云计算", segmenter) == ["他", "来到", "网易", "杭研大厦", "搞", "云计算"]
         texts = [*demo_text.articles(60), "他用iPhone6和xiPhone66，AT-1坦克在北京，C·罗a-b-c上结群营巢"]
         assert_alike(tokenizer, "\n".join(texts), segmenter)
-        letters = "北京大的上结aiPhone6-"
-        assert_alike(tokenizer, "\n".join(map("".join, itertools.product(letters, repeat=3))), segmenter)
+        characters = "北京大的上结aiPhone6-"
+        assert_alike(tokenizer, "\n".join(map("".join, itertools.product(characters, repeat=3))), segmenter)
     finally:
         jieba.finalseg.Force_Split_Words.clear()  # global in jieba
 
