@@ -184,9 +184,9 @@ class DecontaminationConfig:
     ngram_size: int = 13
     """Characters per n-gram."""
     min_ngram_ratio: float = 0.5
-    """Drop a document that contains this ratio of the n-grams of an evaluation text ..."""
+    """Drop a document that contains at least this ratio of the n-grams of an evaluation text."""
     min_matching_ngrams: int = 30
-    """... or this many of them, however long the text is."""
+    """Also drop a document that contains at least this many of them, however long the text is."""
 
     def __post_init__(self) -> None:
         if self.ngram_size < 5:
