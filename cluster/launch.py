@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from cluster import session
 from cluster.config import ClusterConfig
 from pipeline import storage
-from pipeline.engine.stages import Report, silent
+from pipeline.engine.execution import Report, silent
 from pipeline.errors import ClusterError, StorageError, UserError
 
 if TYPE_CHECKING:

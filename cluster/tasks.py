@@ -1,7 +1,7 @@
 """Jobs of `prepare` as Ray tasks: `nezha-pipe prepare --runner ray`.
 
-    with connected(cluster), using_executor(RayTasks()):
-        chain.prepare()
+    with connected(cluster):
+        chain.prepare(Execution(cluster.workers, executor=RayTasks()))
 
 A step of a job (pipeline/engine/job.py) is a plain callable over a descriptor, so it runs as a Ray task unchanged, and writes
 the same bytes. Ray passes descriptors; documents go through storage that all machines can reach.

@@ -58,7 +58,7 @@ def made(root: str, name: str, texts: Sequence[str] | Mapping[str, str], parts: 
         **{column: pa.array(values) for column, values in quality.measure(content).items()},
     }
     table = pa.table(columns)
-    stage = stages.Stage(f"documents_{name}", 1, {"texts": content, "parts": parts}, {})
+    stage = stages.Stage("documents", 1, {"texts": content, "parts": parts}, {}, source=name)
 
     def body(folder: str) -> dict[str, object]:
         entries = []
@@ -68,7 +68,8 @@ def made(root: str, name: str, texts: Sequence[str] | Mapping[str, str], parts: 
             with storage.open_write(storage.join(folder, file_name)) as file:
                 pq.write_table(table.filter(pa.array(places == part)), file)
             entries.append(FileEntry.of(folder, file_name, int((places == part).sum())))
-        return {"files": entries, "source": name, "parts": parts, "counts": {"kept": len(rows)}}
+        counts = {"read": len(rows), "bad": 0, "kept": len(rows), "characters": sum(map(len, content))}
+        return {"files": entries, "parts": parts, "skipped": {}, "counts": counts}
 
     return stages.run(root, stage, body)
 

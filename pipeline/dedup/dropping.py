@@ -85,7 +85,7 @@ class Writer:
         """Write the files of one source, given by its number."""
         outcome = Outcome(source)
         removed = paragraphs.gather(self.lines, source)
-        kinds = {kind: f"{kind}_{documents.manifest['source']}.parquet" for kind in _SCHEMAS}
+        kinds = {kind: f"{kind}_{documents.source}.parquet" for kind in _SCHEMAS}
         rows = dict.fromkeys(kinds, 0)
         with contextlib.ExitStack() as stack:
             writers = {kind: stack.enter_context(_writing(self.folder, file, _SCHEMAS[kind])) for kind, file in kinds.items()}

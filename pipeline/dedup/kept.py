@@ -17,7 +17,7 @@ def decision_files(source: str) -> list[str]:
 def kept_documents(documents: Finished, decisions: Finished, part: str) -> pa.Table:
     """Read the documents of a part that are not dropped, without their repeated paragraphs: id, title, text."""
     table = read_part(documents, part, ["id", "title", "text"])
-    dropped, lines = (decisions.file(name) for name in decision_files(documents.manifest["source"]))
+    dropped, lines = (decisions.file(name) for name in decision_files(documents.source))
     table = table.filter(pc.invert(pc.is_in(table["id"], paragraphs.ids_between(dropped, table["id"]))))
     if not len(table):
         return table

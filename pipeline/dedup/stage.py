@@ -34,6 +34,7 @@ from pipeline.engine.execution import SERIAL, Execution
 from pipeline.engine.stages import WORK, Finished, Stage
 from pipeline.engine.stages import run as run_stage
 from pipeline.errors import CorpusError
+from pipeline.facts import DocumentsFacts
 
 STAGE_VERSION = 3
 
@@ -105,7 +106,7 @@ def _find_duplicates(
     dedup = decision.dedup
     if not (dedup.exact or dedup.near or decision.withdrawn):
         return clusters.connect([]), {}
-    number = sum(done.manifest["counts"]["kept"] for done in documents)
+    number = sum(DocumentsFacts.of(done).kept for done in documents)
     buckets = clusters.buckets(number, dedup.bands if dedup.near else 0)
     pairs = storage.join(folder, f"{WORK}pairs")
     work = steps.Job(
@@ -150,11 +151,11 @@ def _facts(outcome: Outcome, documents: Finished) -> dict[str, Any]:
 
     Raises: CorpusError if none of its documents is kept.
     """
-    number = documents.manifest["counts"]["kept"]
+    number = DocumentsFacts.of(documents).kept
     kept = number - sum(outcome.dropped.values())
     if not kept:
         reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(outcome.dropped.items())) or "it is empty"
-        name = documents.manifest["source"]
+        name = documents.source
         raise CorpusError(f"source {name!r}: all {number:,} documents are dropped ({reasons}); check [filters] and the input")
     return {
         "documents": number,

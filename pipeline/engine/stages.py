@@ -22,10 +22,8 @@ from functools import cached_property
 from typing import Any
 
 from pipeline import storage
-from pipeline.engine.execution import SERIAL, Execution, Report, silent
+from pipeline.engine.execution import SERIAL, Execution
 from pipeline.errors import StorageError
-
-__all__ = ["Report", "silent"]  # training and the cluster import them from here
 
 MANIFEST = "manifest.json"
 WORK = "work-"

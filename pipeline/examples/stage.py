@@ -34,6 +34,7 @@ from pipeline.examples.pairs import (
 )
 from pipeline.examples.shards import schema as shard_schema
 from pipeline.examples.shards import write_shard
+from pipeline.facts import TokensFacts, VocabularyFacts
 from pipeline.tokenization import vocabulary
 from pipeline.tokenization.encoded import Documents, read_part
 from pipeline.tokenization.vocab import Vocab
@@ -66,14 +67,14 @@ def shards(
         "masking": config.masking,
         "pairs": config.pairs,
         # Part of the key even if the files would be the same: readers of the shards must tokenise text in the same way.
-        "vocabulary": {name: vocab.manifest[name] for name in VOCABULARY_FACTS},
+        "vocabulary": VocabularyFacts.of(vocab),
     }
     inputs = {"tokens": tokens.digest, "vocabulary": vocab.digest}
     stage = Stage("shards", STAGE_VERSION, settings, inputs, source=source.name, length=length)
 
     def body(folder: str) -> dict[str, Any]:
-        split_shards = _shards_per_split(tokens.manifest["counts"]["tokens"], length, config)
-        metadata = {"vocabulary_sha256": vocab.manifest["sha256"], "stage_key": stage.key}
+        split_shards = _shards_per_split(TokensFacts.of(tokens).tokens, length, config)
+        metadata = {"vocabulary_sha256": VocabularyFacts.of(vocab).sha256, "stage_key": stage.key}
         work = steps.Job(
             name=f"shards of {source.name}, length {length}",
             folder=folder,
@@ -109,17 +110,13 @@ def _shards_per_split(tokens: int, length: int, config: CorpusConfig) -> dict[Sp
 def _facts(settings: dict[str, Any], tokens: Finished, vocab: Finished, counts: Counts) -> dict[str, Any]:
     return {
         "seed": settings["seed"],
-        "vocabulary": settings["vocabulary"],
+        "vocabulary": VocabularyFacts.of(vocab),
         "masking": asdict(settings["masking"]),
         "pairs": asdict(settings["pairs"]),
         "counts": {split: counts[split] for split in SPLITS if split in counts},
         "length_histogram": {split: counts.get("lengths", {}).get(split, {}) for split in SPLITS},
-        "unknown_characters": tokens.manifest["unknown_characters"],
+        "unknown_characters": TokensFacts.of(tokens).unknown_characters,
     }
-
-
-VOCABULARY_FACTS = ("size", "sha256", "do_lower_case", "map_punctuation")
-"""Facts about the vocabulary that are copied into the manifest, for readers of shards to tokenise text in the same way."""
 
 
 def in_validation(ids: Hashes, ratio: float) -> Flags:

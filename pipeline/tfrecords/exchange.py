@@ -27,13 +27,13 @@ from pipeline.examples.shards import ShardSet
 from pipeline.examples.stage import (
     SHARD_BYTES,
     SPLITS,
-    VOCABULARY_FACTS,
     WriteShard,
     counts_of,
     in_validation,
     lengths_of,
     rows_of,
 )
+from pipeline.facts import VocabularyFacts
 from pipeline.sources.inputs import InputFile, digests
 from pipeline.tfrecords.bert_examples import LABEL, Columns, read_examples, record, restore
 from pipeline.tfrecords.tfrecord import write_records
@@ -75,7 +75,7 @@ def import_tfrecords(
         numbers["train"] = max(
             1, round(sum(file.size * (1.5 if _compressed(file.url) else 0.5) for file in files) / SHARD_BYTES)
         )
-        metadata = {"vocabulary_sha256": vocab.manifest["sha256"], "stage_key": stage.key}
+        metadata = {"vocabulary_sha256": VocabularyFacts.of(vocab).sha256, "stage_key": stage.key}
         tasks = [FileTask(number, file.url) for number, file in enumerate(files)]
         read = ReadFile(vocab, length, seed, validation_ratio, numbers["train"])
         work = steps.Job(f"shards of {source}", folder, tasks, read, WriteShard(folder, numbers["train"], metadata))
@@ -84,7 +84,7 @@ def import_tfrecords(
             "files": entries,
             "seed": seed,
             "licence": licence,
-            "vocabulary": {name: value for name, value in vocab.manifest.items() if name in VOCABULARY_FACTS},
+            "vocabulary": VocabularyFacts.of(vocab),
             "masking": asdict(masking),
             "pairs": asdict(pairs),
             "counts": {split: counts[split] for split in SPLITS if split in counts},

@@ -30,6 +30,7 @@ from pipeline.engine.execution import SERIAL, Execution
 from pipeline.engine.stages import FileEntry, Finished, Stage
 from pipeline.engine.stages import run as run_stage
 from pipeline.errors import CorpusError
+from pipeline.facts import VocabularyFacts
 from pipeline.tokenization import vocabulary
 from pipeline.tokenization.encoded import schema
 from pipeline.tokenization.encoder import TextEncoder, text_settings
@@ -111,7 +112,7 @@ class EncodePart:
 
     @cached_property
     def _schema(self) -> pa.Schema:
-        return schema(self.vocabulary.manifest["size"])
+        return schema(VocabularyFacts.of(self.vocabulary).size)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import storage
 from pipeline.engine import processes
-from pipeline.engine.stages import FileEntry, Report, silent
+from pipeline.engine.execution import Report, silent
+from pipeline.engine.stages import FileEntry
 from pipeline.errors import TaskError
 from workflows.evaluation import tasks
 from workflows.evaluation.config import EvaluationConfig

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline import storage
-from pipeline.engine.stages import Report, silent
+from pipeline.engine.execution import Report, silent
 from pipeline.errors import CorpusError
 from pipeline.sources.inputs import expand
 from workflows.inference.text_inputs import read_chunks
