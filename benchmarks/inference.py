@@ -38,7 +38,7 @@ def rows(python: str | None = None, config: EncoderConfig | None = None) -> Iter
     torch.manual_seed(SEED)
     model = PretrainingModel(config, VOCABULARY).eval()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        graph, small = Path(folder) / "model.exporting.onnx", Path(folder) / "small.onnx"
+        graph, small = Path(folder) / "model.onnx", Path(folder) / "small.onnx"
         onnx.write_graph(model, "hidden", graph)
         onnx.quantise(graph, small)
         far = onnx.largest_difference(model, "hidden", small)

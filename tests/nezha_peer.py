@@ -1,9 +1,9 @@
-"""transformers 4, which has NEZHA, in an environment of its own: makes models, and computes what others are compared with.
+"""transformers 4, which has NEZHA, in an environment of its own: makes models, and computes reference outputs.
 
-    python tests/nezha_peer.py make FOLDER '{"hidden_size": 64, ...}'        random weights, saved in each way that it has
-    python tests/nezha_peer.py run FOLDER inputs.npz outputs.npz             hidden states, scores and losses of its model
+    python tests/nezha_peer.py make FOLDER '{"hidden_size": 64, ...}'        random weights, saved in each format that it supports
+    python tests/nezha_peer.py run FOLDER inputs.npz outputs.npz             hidden states, scores and losses of the model
 
-The last line of `run` is JSON: weights that were missing or not used, and what the tokenizer makes of a text.
+The last line of `run` is JSON: weights that were missing or unused, and the token ids of a text.
 """
 
 import json
@@ -22,7 +22,7 @@ def make(folder: Path, settings: str) -> None:
     torch.manual_seed(3)
     model = NezhaForPreTraining(NezhaConfig(**json.loads(settings)))
     with torch.no_grad():
-        for weight in model.parameters():  # biases and LayerNorms begin as 0 and 1, and would hide a mistake
+        for weight in model.parameters():  # biases and LayerNorms start as 0 and 1, which would hide a mistake
             weight.add_(0.05 * torch.randn_like(weight))
     model.save_pretrained(folder / "safetensors")
     model.save_pretrained(folder / "bin", safe_serialization=False)
@@ -45,7 +45,7 @@ def run(folder: Path, inputs: Path, outputs: Path) -> None:
             segments, pairs = torch.from_numpy(arrays[f"token_type_ids_{length}"]), torch.from_numpy(arrays["pairs"])
             answer = model.eval()(**batch, token_type_ids=segments, next_sentence_label=pairs, output_hidden_states=True)
             result[f"hidden_{length}"], result[f"loss_{length}"] = answer.hidden_states[-1], answer.loss
-            result[f"words_{length}"], result[f"pairs_{length}"] = answer.prediction_logits, answer.seq_relationship_logits
+            result[f"mlm_{length}"], result[f"pairs_{length}"] = answer.prediction_logits, answer.seq_relationship_logits
     found: dict[str, Any] = {name: tensor.numpy() for name, tensor in result.items()}
     np.savez(outputs, **found)
     problems = {name: sorted(map(str, some)) for name, some in info.items() if some}

@@ -107,12 +107,12 @@ def compute(weights: Weights, arrays: dict[str, Any]) -> dict[str, Tensor]:
         mask = torch.from_numpy(arrays[f"attention_mask_{length}"]).bool()
         with torch.inference_mode():
             hidden = model.nezha(ids, mask, segments)
-            words, pairs = model(ids, mask, segments, torch.arange(ids.numel()))
+            mlm_logits, pairs = model(ids, mask, segments, torch.arange(ids.numel()))
             labels = torch.from_numpy(arrays[f"labels_{length}"]).flatten()
-            loss = torch.nn.functional.cross_entropy(words, labels)
+            loss = torch.nn.functional.cross_entropy(mlm_logits, labels)
             loss = loss + torch.nn.functional.cross_entropy(pairs, torch.from_numpy(arrays["pairs"]))
         result |= {f"hidden_{length}": hidden, f"loss_{length}": loss, f"pairs_{length}": pairs}
-        result[f"words_{length}"] = words.view(2, length, -1)
+        result[f"mlm_{length}"] = mlm_logits.view(2, length, -1)
     return result
 
 
@@ -122,8 +122,8 @@ def difference(ours: dict[str, Tensor], theirs: Any, arrays: dict[str, Any], kin
     for length in LENGTHS:
         real = torch.from_numpy(arrays[f"attention_mask_{length}"]).bool()
         for kind in kinds:
-            apart = (ours[f"{kind}_{length}"] - torch.from_numpy(theirs[f"{kind}_{length}"])).abs()
-            worst = max(worst, (apart[real] if kind in ("hidden", "words") else apart).max().item())
+            difference = (ours[f"{kind}_{length}"] - torch.from_numpy(theirs[f"{kind}_{length}"])).abs()
+            worst = max(worst, (difference[real] if kind in ("hidden", "mlm") else difference).max().item())
     return worst
 
 
@@ -136,7 +136,7 @@ def agree(weights: Weights, theirs: Any, arrays: dict[str, Any], kinds: tuple[st
     assert difference(compute(paper, arrays), theirs, arrays, kinds) > 1e-3
 
 
-ALL = ("hidden", "words", "pairs", "loss")
+ALL = ("hidden", "mlm", "pairs", "loss")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -164,7 +164,7 @@ def test_their_weights_compute_the_same_here_however_they_were_saved(
     ask(command, "make", tmp_path, json.dumps(settings))
     ask(command, "run", tmp_path / "safetensors", tmp_path / "inputs.npz", tmp_path / "outputs.npz")
     theirs = np.load(tmp_path / "outputs.npz")
-    known = {"masked": ("hidden", "words"), "bare": ("hidden",)}
+    known = {"masked": ("hidden", "mlm"), "bare": ("hidden",)}
     for saved in ("safetensors", "bin", "shards", "masked", "bare"):
         folder = tmp_path / saved
         (folder / "vocab.txt").write_bytes(VOCAB.to_bytes())

@@ -1,4 +1,4 @@
-"""An export: transformers opens it, in a process of its own, and computes and tokenises as we do; a broken one is refused."""
+"""An export: transformers loads it in a separate process and computes and tokenizes as we do; a broken one is refused."""
 
 import json
 import os
@@ -30,7 +30,7 @@ from workflows.cli import main
 from workflows.exporting import export_checkpoint
 from workflows.inference.fill_mask import fill
 
-PIECES = (
+TOKENS = (
     *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "\u2028", "今", "天", "气", "很", "好", "，", "。", "北", "京"),
     *("cafe", "Cafe", "##s", "[", "]", "mask", "1", "##9", "（", "）", "x", '"', "-"),
 )
@@ -115,14 +115,14 @@ print(json.dumps(out))
 
 
 def make(folder: Path, config: EncoderConfig, do_lower_case: bool, map_punctuation: bool = False) -> PretrainingModel:
-    """A tiny export with weights large enough that every part of the network matters."""
+    """Write a tiny export whose weights are large enough that every part of the network matters."""
     torch.manual_seed(11)
-    model = PretrainingModel(config, len(PIECES)).eval()
+    model = PretrainingModel(config, len(TOKENS)).eval()
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.2 * torch.randn_like(weight))
     write = lambda name, data: storage.write_bytes(str(folder / name), data)  # noqa: E731
-    export_model(model, PIECES, do_lower_case, write, FACTS, map_punctuation)
+    export_model(model, TOKENS, do_lower_case, write, FACTS, map_punctuation)
     return model
 
 
@@ -137,7 +137,7 @@ def test_transformers_computes_and_tokenises_as_we_do(
     pytest.importorskip("transformers")
     config = replace(TINY, relative_positions=form, hidden_act=activation)
     model = make(tmp_path / "export", config, do_lower_case, map_punctuation)
-    input_ids = torch.randint(5, len(PIECES), (2, 20), generator=torch.Generator().manual_seed(3))
+    input_ids = torch.randint(5, len(TOKENS), (2, 20), generator=torch.Generator().manual_seed(3))
     mask = torch.arange(20) < torch.tensor([[20], [13]])
     segments = (torch.arange(20) > 7).long().expand(2, 20)
     request = {
@@ -163,7 +163,7 @@ def test_transformers_computes_and_tokenises_as_we_do(
         hidden = model.nezha(input_ids, mask, segments)
         words, pairs = model(input_ids, mask, segments, mask.flatten().nonzero()[:, 0])
     for name, expected in (
-        ("hidden", hidden[mask]),  # what stands at padded positions means nothing
+        ("hidden", hidden[mask]),  # values at padding are meaningless
         ("pooled", model.nezha.pool(hidden)),
         ("words", words),
         ("lm", words),
@@ -181,7 +181,7 @@ def test_transformers_computes_and_tokenises_as_we_do(
     assert theirs["implementations"] == ["sdpa", "eager"] and theirs["attentions"] == pytest.approx([1.0, 1.0])
     assert theirs["code"] == "NezhaForMaskedLM" and theirs["grown"] == [40, 16, 2, 20, 40]
 
-    vocab = Vocab(PIECES)
+    vocab = Vocab(TOKENS)
     encoder = WordPieceEncoder(vocab, do_lower_case, map_punctuation)
     ours = [encoder.encode(text) for text in TEXTS]
     assert theirs["tokenizer"] == [[vocab.cls_id, *encoded.ids.tolist(), vocab.sep_id] for encoded in ours]
@@ -208,16 +208,16 @@ def test_each_kind_of_positions_is_exported(tmp_path: Path, positions: Any, impl
     model = make(tmp_path, replace(TINY, positions=positions, max_position_embeddings=40), True)
     kept: dict[str, Any] = {"max_position_embeddings": 40, "max_relative_position": 64} if positions == "absolute" else {}
     assert load_export(str(tmp_path))[1] == replace(TINY, positions=positions, **kept), "what the form lacks is not kept"
-    told = json.loads((tmp_path / "config.json").read_text("utf-8"))
-    network: Any = NezhaModel(NezhaConfig(**told, attn_implementation=implementation))
+    settings = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    network: Any = NezhaModel(NezhaConfig(**settings, attn_implementation=implementation))
     network.eval().load_state_dict(model.nezha.state_dict())
-    ids = torch.randint(len(PIECES), (2, 30), generator=torch.Generator().manual_seed(4))
+    ids = torch.randint(len(TOKENS), (2, 30), generator=torch.Generator().manual_seed(4))
     mask = torch.arange(30) < torch.tensor([[30], [11]])
     with torch.no_grad():
         expected, found = model.nezha(ids, mask), network(ids, mask.long()).last_hidden_state
     torch.testing.assert_close(found[mask], expected[mask], rtol=1e-5, atol=1e-5)
     if positions == "absolute":
-        with pytest.raises(ValueError, match="positions are known up to 40"):
+        with pytest.raises(ValueError, match="the model has positions for 40"):
             network(torch.zeros(1, 41, dtype=torch.long))
 
 
@@ -270,7 +270,7 @@ def test_transformers_4_loads_the_code_and_its_own_class_refuses_the_weights(
 def test_an_export_loads_as_it_was_written(tmp_path: Path) -> None:
     model = make(tmp_path, TINY, do_lower_case=False, map_punctuation=True)
     loaded, config, tokens, rules = load_export(str(tmp_path))
-    assert (config, tuple(tokens), rules) == (TINY, PIECES, {"do_lower_case": False, "map_punctuation": True})
+    assert (config, tuple(tokens), rules) == (TINY, TOKENS, {"do_lower_case": False, "map_punctuation": True})
     assert loaded.state_dict().keys() == model.state_dict().keys()
     assert all(torch.equal(weight, model.state_dict()[name]) for name, weight in loaded.state_dict().items())
     assert all(weight.requires_grad and weight.device.type == "cpu" for weight in loaded.parameters())
@@ -285,18 +285,22 @@ def test_an_export_tells_rules_of_text_data_and_validation_as_they_were_recorded
     card = (tmp_path / "export" / "README.md").read_text("utf-8")
     assert "| news | not recorded | 50.0% | 60 |" in card and "- 20 steps, 320 sequences" in card
     assert f"| all | 20 | {result.best_validation_loss:.3f} |" in card
-    with pytest.raises(CheckpointError, match="the shards of news/24, reviews/24 that the checkpoint was trained on are not here"):
+    with pytest.raises(
+        CheckpointError, match="the shards of news/24, reviews/24 that the checkpoint was trained on are not here"
+    ):
         export_checkpoint(result.last_checkpoint, str(tmp_path / "again"), {}, data=str(tmp_path))
     export_checkpoint(result.last_checkpoint, str(tmp_path / "alone"), {})
     assert "Not recorded with this export." in (tmp_path / "alone" / "README.md").read_text("utf-8")
 
 
-def test_an_export_says_which_checkpoint_it_takes_and_that_the_training_goes_on(tmp_path: Path) -> None:
+def test_an_export_reports_its_checkpoint_and_that_training_is_still_running(tmp_path: Path) -> None:
     run = tiny.pretrain_run(tiny.prepare(tmp_path / "data", rows=60), tmp_path / "run", validate_every=20, checkpoint_every=20)
     result = train(run)
     command = ["export", str(tmp_path / "run"), "--output", str(tmp_path / "export")]
     ended = CliRunner(catch_exceptions=False).invoke(main, command).stderr
-    assert ended == f"attempt-0001/checkpoint-00000020: the best checkpoint, validation loss {result.best_validation_loss:.4g}\n"
+    assert (
+        ended == f"attempt-0001/checkpoint-00000020: the best checkpoint, validation loss {result.best_validation_loss:.4g}\n"
+    )
     progress = tmp_path / "run" / "progress.json"
     progress.write_text(json.dumps({**json.loads(progress.read_text()), "steps": 3_000}))
     running = CliRunner(catch_exceptions=False).invoke(main, command).stderr
@@ -320,7 +324,7 @@ def test_an_export_of_before_maps_no_punctuation(tmp_path: Path) -> None:
 
 
 def definition(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, clip: int | None, mask: torch.Tensor) -> torch.Tensor:
-    """NEZHA's attention as the paper writes it, the table of all pairs written out."""
+    """NEZHA's attention as in the paper, with the table of all pairs."""
     length, width = q.shape[-2:]
     offset = torch.arange(length) - torch.arange(length)[:, None]
     index = offset if clip is None else offset.clamp(-clip, clip) + clip
@@ -368,7 +372,7 @@ def test_learned_rows_are_taken_by_clipped_offset(weights: bool) -> None:
 
 
 def test_positions_far_into_a_text_lose_no_precision() -> None:
-    """The same 8 tokens at the beginning and after 4,000 others that are masked: only their distance counts."""
+    """The same 8 tokens at the start and after 4,000 masked ones: only their offsets matter."""
     torch.manual_seed(1)
     q, k, v = (torch.randn(1, 1, 8, 64) for _ in range(3))
     long_q, long_k, long_v = (torch.cat((torch.randn(1, 1, 4_000, 64), part), 2) for part in (q, k, v))
@@ -399,19 +403,18 @@ def test_the_card_tells_sources_licences_and_training(tmp_path: Path) -> None:
         "| news | CC BY 4.0 | 60.0% | 20,433 | 2,172,390 |",
         "| reviews | unknown \\| ask | 40.0% | 33,046 | 1,517,034 |",
         "- 1,200 steps, 76,800 sequences",
-        "- masks: word, 15% of the tokens",
+        "- masking: word, 15% of the tokens",
         "| all | 1,200 | 5.634 | 5.000 | 23.1% | - |",
-        "28 tokens, a Chinese character a token, other words in parts (WordPiece). Latin letters are lowered and lose their "
-        "accents.",
-        "- phase 1: length 128, 64 sequences a step, 1,200 steps, learning rate 0.00018, 10 steps of warm-up",
+        "28 tokens: one per Chinese character, WordPiece for other words. Latin text is lowercased and stripped of accents.",
+        "- phase 1: length 128, 64 sequences per step, 1,200 steps, learning rate 0.00018, 10 warm-up steps",
     ):
         assert line in card.splitlines(), line
 
 
 def test_a_vocabulary_of_another_model_is_refused() -> None:
-    model = PretrainingModel(TINY, len(PIECES) + 1)
+    model = PretrainingModel(TINY, len(TOKENS) + 1)
     with pytest.raises(CheckpointError, match="29 tokens, the vocabulary 28"):
-        export_model(model, PIECES, True, lambda name, data: None, {})
+        export_model(model, TOKENS, True, lambda name, data: None, {})
 
 
 def set_config(folder: Path, **changes: Any) -> None:
@@ -433,20 +436,23 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "no model.safetensors"),
     "no folder": (shutil.rmtree, "no config.json, vocab.txt"),
     "a BERT model": (lambda folder: set_config(folder, model_type="bert"), "model_type is 'bert'"),
-    "an unknown activation": (lambda folder: set_config(folder, hidden_act="relu"), "hidden_act is 'relu'"),
-    "an unknown form": (lambda folder: set_config(folder, relative_positions="learned"), "relative_positions is 'learned'"),
+    "an unknown activation": (lambda folder: set_config(folder, hidden_act="relu"), "unsupported hidden_act 'relu'"),
+    "an unknown form": (
+        lambda folder: set_config(folder, relative_positions="learned"),
+        "unsupported relative_positions 'learned'",
+    ),
     "heads that do not divide": (lambda folder: set_config(folder, num_attention_heads=3), "not a multiple"),
     "no heads": (lambda folder: set_config(folder, num_attention_heads=0), "config.json"),
-    "another width": (lambda folder: set_config(folder, intermediate_size=25), "has shape .* config.json asks for"),
+    "another width": (lambda folder: set_config(folder, intermediate_size=25), "has shape .* config.json requires"),
     "another depth": (lambda folder: set_config(folder, num_hidden_layers=3), "layer.2.* is missing"),
-    "another vocabulary size": (lambda folder: set_config(folder, vocab_size=30), "28 tokens, config.json says 30"),
+    "another vocabulary size": (lambda folder: set_config(folder, vocab_size=30), "28 tokens, but config.json says 30"),
     "a list for a configuration": (lambda folder: (folder / "config.json").write_text("[]"), "not a JSON object"),
     "a short vocabulary": (
-        lambda folder: (folder / "vocab.txt").write_text("\n".join(PIECES[:-1]), "utf-8"),
-        "27 tokens, config.json says 28",
+        lambda folder: (folder / "vocab.txt").write_text("\n".join(TOKENS[:-1]), "utf-8"),
+        "27 tokens, but config.json says 28",
     ),
     "a vocabulary with a blank line": (
-        lambda folder: (folder / "vocab.txt").write_text("\n\n".join(PIECES), "utf-8"),
+        lambda folder: (folder / "vocab.txt").write_text("\n\n".join(TOKENS), "utf-8"),
         "vocab.txt: line 2 is blank",
     ),
     "case left open": (

@@ -1,4 +1,4 @@
-"""Fine-tuning learns, repeats itself for a seed, and gives every item of a long text its tag."""
+"""Fine-tuning learns, is reproducible by seed, and tags every item of a long text."""
 
 import numpy as np
 import pytest
@@ -16,15 +16,15 @@ from model.finetuning.finetune import (
 )
 from model.finetuning.windows import (
     IGNORED,
-    Array,
     Frame,
     Text,
-    beginnings,
     longest_first,
     shuffled,
+    truncated,
     windows,
 )
 from model.heads import SequenceClassifier
+from pipeline.arrays import Ints
 
 TINY = EncoderConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, max_relative_position=8)
 VOCAB, CLS, SEP = 40, 1, 2
@@ -50,7 +50,7 @@ def reviews(count: int, seed: int) -> list[Text]:
 
 
 def sentences(count: int, seed: int, length: int = 8) -> list[Text]:
-    """Every token is a item, tagged 1 where the token before it is 7: to be known by what stands beside it only."""
+    """Every token is an item, tagged 1 if the token before it is 7, so that only context decides."""
     rng = np.random.default_rng(seed)
     texts = []
     for _ in range(count):
@@ -60,7 +60,7 @@ def sentences(count: int, seed: int, length: int = 8) -> list[Text]:
 
 
 def pairs(count: int, seed: int) -> list[Text]:
-    """Both texts have token 7 or token 8 in their middle; label 1 where the first has 7 and the second 8."""
+    """One text has token 7 in the middle, the other token 8; label 1 if the first has 7."""
     rng = np.random.default_rng(seed)
     texts = []
     for number in range(count):
@@ -70,7 +70,7 @@ def pairs(count: int, seed: int) -> list[Text]:
     return texts
 
 
-def share_right(gold: list[Text], predicted: list[Array]) -> float:
+def accuracy(gold: list[Text], predicted: list[Ints]) -> float:
     pairs = [(a, b) for text, guess in zip(gold, predicted, strict=True) for a, b in zip(text.labels, guess, strict=True)]
     return sum(int(a == b) for a, b in pairs) / len(pairs)
 
@@ -78,23 +78,23 @@ def share_right(gold: list[Text], predicted: list[Array]) -> float:
 def classify(seed: int = 0, start: Start = START) -> Finetuned:
     splits = Splits(reviews(256, 1), reviews(64, 2), reviews(64, 3))
     config = FinetuneConfig(epochs=5, batch_size=16, learning_rate=5e-3, max_length=12, seed=seed)
-    return finetune_classifier(start, 2, splits, config, score=lambda predicted: share_right(list(splits.dev), predicted))
+    return finetune_classifier(start, 2, splits, config, score=lambda predicted: accuracy(list(splits.dev), predicted))
 
 
 def test_a_classifier_learns_a_separable_problem() -> None:
     result = classify()
-    assert share_right(reviews(64, 3), result.test) > 0.9
+    assert accuracy(reviews(64, 3), result.test) > 0.9
     assert result.losses[-1] < result.losses[0] / 2
 
 
 def test_a_classifier_of_pairs_tells_the_first_text_from_the_second() -> None:
-    # Without segments and [SEP] both labels have the same tokens, and nothing but the order tells them apart.
+    # Both labels have the same tokens; only their order, segments and [SEP] differ.
     splits = Splits(pairs(256, 1), pairs(64, 2), pairs(64, 3))
-    result = finetune_classifier(START, 2, splits, CONFIG, score=lambda predicted: share_right(list(splits.dev), predicted))
-    assert share_right(list(splits.test), result.test) > 0.95
+    result = finetune_classifier(START, 2, splits, CONFIG, score=lambda predicted: accuracy(list(splits.dev), predicted))
+    assert accuracy(list(splits.test), result.test) > 0.95
 
 
-def test_the_network_is_told_the_segments_of_a_pair() -> None:
+def test_the_network_gets_the_segments_of_a_pair() -> None:
     torch.manual_seed(1)
     seen: list[list[int]] = []
 
@@ -103,13 +103,13 @@ def test_the_network_is_told_the_segments_of_a_pair() -> None:
             seen.extend(token_type_ids.tolist())
             return super().forward(input_ids, attention_mask, token_type_ids)
 
-    rows = beginnings([Text(np.array([11, 12]), np.array([1]), second=np.array([13])), *reviews(1, 0)], Frame(CLS, SEP, 12))
+    rows = truncated([Text(np.array([11, 12]), np.array([1]), second=np.array([13])), *reviews(1, 0)], Frame(CLS, SEP, 12))
     _logits(Watched(TINY, VOCAB, 2), rows, CONFIG)
     width = max(6, len(rows[1].ids))
     assert seen == [[0, 0, 0, 0, 1, 1] + [0] * (width - 6), [0] * width]
 
 
-def test_a_seed_repeats_and_leaves_the_callers_draws_alone() -> None:
+def test_a_seed_is_reproducible_and_does_not_affect_the_caller() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -122,19 +122,19 @@ def test_a_seed_repeats_and_leaves_the_callers_draws_alone() -> None:
 
 def test_a_tagger_learns_tags_that_depend_on_the_neighbour() -> None:
     splits = Splits(sentences(400, 1), sentences(50, 2), sentences(50, 3))
-    result = finetune_tagger(START, 2, splits, CONFIG, score=lambda predicted: share_right(list(splits.dev), predicted))
-    assert share_right(list(splits.test), result.test) > 0.95
+    result = finetune_tagger(START, 2, splits, CONFIG, score=lambda predicted: accuracy(list(splits.dev), predicted))
+    assert accuracy(list(splits.test), result.test) > 0.95
 
 
-def test_every_token_of_a_text_longer_than_the_network_gets_its_tag() -> None:
+def test_every_item_of_a_text_longer_than_the_network_is_tagged() -> None:
     splits = Splits(sentences(400, 1), sentences(50, 2), [*sentences(3, 3, length=57), *sentences(1, 4, length=1)])
-    result = finetune_tagger(START, 2, splits, CONFIG, score=lambda predicted: share_right(list(splits.dev), predicted))
+    result = finetune_tagger(START, 2, splits, CONFIG, score=lambda predicted: accuracy(list(splits.dev), predicted))
     assert [len(tags) for tags in result.test] == [57, 57, 57, 1]
     assert all((tags >= 0).all() for tags in result.test)
-    assert share_right(list(splits.test), result.test) > 0.9
+    assert accuracy(list(splits.test), result.test) > 0.9
 
 
-def test_a_token_without_a_token_is_predicted_as_minus_one() -> None:
+def test_an_item_without_a_token_is_predicted_as_minus_one() -> None:
     text = Text(np.array([11, 12]), np.array([0, 0, 1]), np.array([0, -1, 1]))
     empty = Text(np.zeros(0, np.int64), np.array([0]), np.array([-1]))
     splits = Splits([text, *sentences(15, 1)], [text], [text, empty])
@@ -146,9 +146,9 @@ def test_a_token_without_a_token_is_predicted_as_minus_one() -> None:
 def test_the_first_of_the_best_epochs_is_what_predicts_the_test_split() -> None:
     scores = iter([0.2, 0.7, 0.7, 0.1])
     seen: list[tuple[int, float]] = []
-    dev: list[list[Array]] = []
+    dev: list[list[Ints]] = []
 
-    def score(predicted: list[Array]) -> float:
+    def score(predicted: list[Ints]) -> float:
         dev.append(predicted)
         return next(scores)
 
@@ -173,12 +173,12 @@ def test_pretrained_weights_are_what_training_starts_from() -> None:
     torch.manual_seed(1)
     weights = {name: torch.zeros_like(value) for name, value in SequenceClassifier(TINY, VOCAB, 2).nezha.state_dict().items()}
     result = classify(start=Start(TINY, VOCAB, CLS, SEP, weights))
-    # With every weight of the encoder 0 all texts look alike, and no gradient leads out of it.
+    # With all encoder weights 0, all texts look alike and gradients stay 0.
     assert len({int(label[0]) for label in result.test}) == 1
-    assert share_right(reviews(64, 3), result.test) == 0.5
+    assert accuracy(reviews(64, 3), result.test) == 0.5
 
 
-def test_windows_cover_every_token_once_and_well_inside() -> None:
+def test_windows_cover_every_item_once_and_well_inside() -> None:
     frame = Frame(CLS, SEP, max_length=12)
     for length in range(1, 60):
         (text,) = sentences(1, 0, length)
@@ -193,18 +193,18 @@ def test_windows_cover_every_token_once_and_well_inside() -> None:
             assert (window.positions[inside] > 2).all() and (window.positions[inside] < len(window.ids) - 3).all()
 
 
-def test_only_the_first_token_of_a_word_bears_its_label() -> None:
+def test_only_the_first_token_of_a_word_has_its_label() -> None:
     text = Text(np.array([20, 21, 22, 23]), np.array([3, 5]), np.array([0, 3]))
     (window,) = windows([text], Frame(CLS, SEP, max_length=12))
     assert window.labels.tolist() == [IGNORED, 3, IGNORED, IGNORED, 5, IGNORED]
 
 
-def test_a_text_to_classify_is_cut_to_what_fits() -> None:
-    (window,) = beginnings([Text(np.arange(10, 40), np.array([1]))], Frame(CLS, SEP, max_length=12))
+def test_a_text_to_classify_is_truncated() -> None:
+    (window,) = truncated([Text(np.arange(10, 40), np.array([1]))], Frame(CLS, SEP, max_length=12))
     assert window.ids.tolist() == [CLS, *range(10, 20), SEP]
 
 
-def test_of_a_pair_the_longer_text_is_cut_as_bert_cuts_it() -> None:
+def test_the_longer_text_of_a_pair_is_truncated_as_in_bert() -> None:
     for first in range(12):
         for second in range(12):
             for room in range(1, 15):
@@ -216,12 +216,12 @@ def test_of_a_pair_the_longer_text_is_cut_as_bert_cuts_it() -> None:
 
 def test_a_pair_is_framed_with_a_sep_after_each_text() -> None:
     short, long = (Text(np.arange(10, 10 + n), np.array([1]), second=np.array([30, 31, 32])) for n in (2, 20))
-    first, second = beginnings([short, long], Frame(CLS, SEP, max_length=10))
+    first, second = truncated([short, long], Frame(CLS, SEP, max_length=10))
     assert first.ids.tolist() == [CLS, 10, 11, SEP, 30, 31, 32, SEP] and first.segments.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
     assert second.ids.tolist() == [CLS, 10, 11, 12, 13, SEP, 30, 31, 32, SEP] and second.second_start == 6
 
 
-def test_batches_hold_every_text_once_in_an_order_of_the_epoch_with_like_lengths_together() -> None:
+def test_batches_contain_every_text_once_shuffled_per_epoch_and_sorted_by_length() -> None:
     lengths = np.random.default_rng(0).integers(1, 500, 1000).tolist()
     first, second = (shuffled(lengths, 16, np.random.default_rng([0, epoch])) for epoch in (1, 2))
     assert sorted(index for batch in first for index in batch) == list(range(1000)) and first != second

@@ -1,4 +1,4 @@
-"""ONNX: one graph for any batch and length gives what torch gives, 8-bit weights nearly so; one that does not is refused."""
+"""ONNX: one graph for any batch and length equals torch, 8-bit weights nearly; a graph that differs is refused."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from pipeline.errors import CheckpointError, RecipeError
 from pipeline.tokenization.vocab import SPECIALS
 from workflows.exporting import export_onnx
 
-PIECES = (*SPECIALS, *(f"p{number}" for number in range(59)))
+TOKENS = (*SPECIALS, *(f"p{number}" for number in range(59)))
 ENCODER = EncoderConfig(
     hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=48, max_relative_position=8
 )
@@ -24,11 +24,11 @@ ENCODER = EncoderConfig(
 
 def make(folder: Path) -> PretrainingModel:
     torch.manual_seed(7)
-    network = PretrainingModel(ENCODER, len(PIECES)).eval()
+    network = PretrainingModel(ENCODER, len(TOKENS)).eval()
     with torch.no_grad():
         for weight in network.parameters():
             weight.add_(0.1 * torch.randn_like(weight))
-    export_model(network, PIECES, True, lambda name, data: storage.write_bytes(str(folder / name), data), {})
+    export_model(network, TOKENS, True, lambda name, data: storage.write_bytes(str(folder / name), data), {})
     return network
 
 
@@ -44,11 +44,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pretrainin
 @pytest.mark.parametrize("shape", [(1, 1), (4, 9), (2, 64), (1, 300)])
 def test_a_graph_takes_any_batch_and_length(exported: tuple[Path, PretrainingModel], shape: tuple[int, int]) -> None:
     folder, network = exported
-    ids = torch.randint(len(PIECES), shape, generator=torch.Generator().manual_seed(1))
+    ids = torch.randint(len(TOKENS), shape, generator=torch.Generator().manual_seed(1))
     mask = torch.ones(shape, dtype=torch.long)
     mask[-1, shape[1] // 2 + 1 :] = 0
     feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
-    session = onnx.open_session(folder / "onnx" / "model.exporting.onnx", threads=1)
+    session = onnx.open_session(folder / "onnx" / "model.onnx", threads=1)
     hidden, pooled = session.run(None, {name: value.numpy() for name, value in feed.items()})
     with torch.no_grad():
         expected = network.nezha(ids, mask.bool())
@@ -58,22 +58,22 @@ def test_a_graph_takes_any_batch_and_length(exported: tuple[Path, PretrainingMod
     torch.testing.assert_close(torch.from_numpy(pooled), network.nezha.pool(expected).detach(), rtol=0, atol=onnx.TOLERANCE)
 
 
-def test_small_weights_are_near_and_their_difference_is_told(exported: tuple[Path, PretrainingModel]) -> None:
+def test_8_bit_weights_are_close_and_their_difference_is_recorded(exported: tuple[Path, PretrainingModel]) -> None:
     folder, network = exported
     facts = json.loads((folder / "onnx" / "onnx.json").read_text("utf-8"))
     assert facts["difference"] < onnx.TOLERANCE < facts["int8_difference"] < 0.5
     small = folder / "onnx" / "model_quantized.onnx"
     assert onnx.largest_difference(network, "hidden", small) == pytest.approx(facts["int8_difference"], rel=0.1)
-    assert sorted(path.name for path in small.parent.iterdir()) == ["model.exporting.onnx", "model_quantized.onnx", "onnx.json"]
+    assert sorted(path.name for path in small.parent.iterdir()) == ["model.onnx", "model_quantized.onnx", "onnx.json"]
 
 
-def test_other_weights_are_told_apart(exported: tuple[Path, PretrainingModel]) -> None:
+def test_a_graph_of_other_weights_is_detected(exported: tuple[Path, PretrainingModel]) -> None:
     folder, network = exported
-    other = PretrainingModel(ENCODER, len(PIECES)).eval()
+    other = PretrainingModel(ENCODER, len(TOKENS)).eval()
     other.load_state_dict(network.state_dict())
     with torch.no_grad():
         other.nezha.layers()[0].attention.self.key.weight[0] += 0.05  # type: ignore[union-attr, operator, index]
-    assert onnx.largest_difference(other, "hidden", folder / "onnx" / "model.exporting.onnx") > onnx.TOLERANCE
+    assert onnx.largest_difference(other, "hidden", folder / "onnx" / "model.onnx") > onnx.TOLERANCE
 
 
 @pytest.mark.slow
@@ -82,14 +82,14 @@ def test_a_graph_that_differs_is_refused_and_removed(tmp_path: Path, monkeypatch
     make(tmp_path)
     without_bias = lambda q, k, v, where, bias, dropout: attention_nezha.weighed(q, k, v, where, None, dropout)  # noqa: E731
     monkeypatch.setattr(onnx, "weighed", without_bias)
-    with pytest.raises(
-        CheckpointError, match=r"model.exporting.onnx: the ONNX graph differs from torch by .*, more than 1e-04"
-    ):
-        export_onnx(str(tmp_path), "words", int8=False)
+    with pytest.raises(CheckpointError, match=r"model.onnx: the ONNX graph differs from torch by .*, more than 1e-04"):
+        export_onnx(str(tmp_path), "mlm", int8=False)
     assert not (tmp_path / "onnx").exists()
 
 
-def test_a_missing_package_is_told_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_with_its_installation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx, "PACKAGES", ("json", "onnx_of_nowhere"))
-    with pytest.raises(RecipeError, match=r"no package onnx_of_nowhere; install them: pip install -e '\.\[onnx\]' in a clone"):
+    with pytest.raises(
+        RecipeError, match=r"missing packages: onnx_of_nowhere; install them with pip install -e '\.\[onnx\]' in a clone"
+    ):
         onnx.need_packages()

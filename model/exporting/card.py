@@ -1,4 +1,4 @@
-"""The model card: README.md of an export, written from what the run itself recorded. What is not known is left out, or said so.
+"""The model card: README.md of an export, written from facts that the run recorded. Unknown facts are left out, or marked so.
 
 facts = {
     "name": "tiny",
@@ -7,7 +7,7 @@ facts = {
     "training": {"step": 3250, "samples": 100000, "config": {"phases": [...], "optimizer": {...}, "seed": 12345}},
     "validation": [{"source": "all", "step": 3250, "loss": 5.634, "mlm_loss": 5.01, "masked_accuracy": 0.231, ...}],
     "vocabulary": {"size": 6094, "sha256": "45bb...", "do_lower_case": True, "mapped": {"“": '"'}},
-    "converted": {"from": "Huawei's TensorFlow", "notes": ["left out 414 variables of its training ..."]},     weights of others
+    "converted": {"from": "Huawei's TensorFlow", "notes": ["left out 414 training variables ..."]},     for converted weights
 }
 card(facts, config, parameters)        ---\nlanguage: zh\n...
 """
@@ -31,27 +31,27 @@ USE = """## How to use it
 ```python
 from transformers import AutoModelForMaskedLM, AutoTokenizer, pipeline
 
-folder = "."  # where this file is
+folder = "."  # the folder of this file
 model = AutoModelForMaskedLM.from_pretrained(folder, trust_remote_code=True)
 tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
 pipeline("fill-mask", model=model, tokenizer=tokenizer)("今天[MASK]气很好")
 ```
 
-The network's code is in this folder (`trust_remote_code=True`; transformers 4.46 or newer). There are classes for `AutoModel`,
+The network's code is in this folder (`trust_remote_code=True`, transformers 4.46 or later). There are classes for `AutoModel`,
 `AutoModelForPreTraining`, `-MaskedLM`, `-SequenceClassification`, `-TokenClassification` and `-QuestionAnswering`.
 `attn_implementation` is `sdpa` (the default) or `eager`.
 """
-LIMITS = """## Intended use, and limits
+LIMITS = """## Intended use and limitations
 
-An encoder for Chinese text: masked tokens, vectors of sentences and tokens, and a start for fine-tuning. It writes no text and
-knows no facts; what it expects at a mask is what was usual in its training data, with their bias. It was not tested for any use
-in which decisions on people are taken. Validation texts are from the same sources as the training texts, so the figures above
-say nothing of other kinds of text.
+An encoder for Chinese text, for filling masks, for vectors of sentences and tokens, and as a starting point for fine-tuning. It
+does not generate text or know facts: what it predicts at a mask is what was common in its training data, including their bias.
+It has not been tested for decisions about people. Validation texts come from the same sources as the training texts, so the
+figures above say nothing about other kinds of text.
 """
 
 
 def card(facts: Mapping[str, Any], config: EncoderConfig, parameters: int) -> str:
-    """The README.md. Every fact may be missing."""
+    """Return the README.md. Any fact may be missing."""
     parts = [HEAD, introduction(facts, config, parameters), USE]
     for title, lines in (
         ("Conversion", [f"- {note}" for note in facts.get("converted", {}).get("notes", [])]),
@@ -70,15 +70,15 @@ def introduction(facts: Mapping[str, Any], config: EncoderConfig, parameters: in
         "functional released": f"NEZHA's relative positions in the released form, clipped at {config.max_relative_position}",
         "functional paper": "NEZHA's relative positions in the paper's form, unclipped",
         "relative": f"learned relative positions, clipped at {config.max_relative_position}",
-        "absolute": "absolute positions, as BERT has them",
+        "absolute": "absolute positions, as in BERT",
     }[f"functional {config.relative_positions}" if config.positions == "functional" else config.positions]
-    most = f"{config.max_position_embeddings} tokens" if config.positions == "absolute" else "Any length"
+    limit = f"up to {config.max_position_embeddings} tokens" if config.positions == "absolute" else "of any length"
     phases = facts.get("training", {}).get("config", {}).get("phases", [])
     longest = max((phase["sequence_length"] for phase in phases), default=None)
-    trained = f", but only {longest} tokens were seen at once in training" if longest else ""
+    trained = f"; training used up to {longest} tokens" if longest else ""
     made = "pretrained with nezha-pipe."
     if converted := facts.get("converted"):
-        made = f"converted by nezha-pipe from weights of {converted['from']}; their terms hold for these too."
+        made = f"converted with nezha-pipe from weights of {converted['from']}, whose terms also apply here."
     kind, paper = ("BERT", "1810.04805") if config.positions == "absolute" else ("NEZHA", "1909.00204")
     return "\n".join(
         [
@@ -87,44 +87,44 @@ def introduction(facts: Mapping[str, Any], config: EncoderConfig, parameters: in
             f"A {kind} encoder for Chinese ([arXiv {paper}](https://arxiv.org/abs/{paper})), {made}",
             f"{config.num_hidden_layers} layers, hidden size {config.hidden_size}, {config.num_attention_heads} heads, "
             f"{parameters:,} parameters.",
-            f"It has {form}. {most} can be read{trained}.",
+            f"It has {form}, and reads texts {limit}{trained}.",
             "",
         ]
     )
 
 
 def data_lines(facts: Mapping[str, Any]) -> list[str]:
-    """A row for each source: what it is, under what terms, and how much of training it was."""
+    """Return a table of the sources: licence, share of training, size."""
     sources = facts.get("sources")
     if not sources:
         return ["Not recorded with this export."]
-    lines = ["| source | licence | share of the sequences of training | examples | tokens |", "|---|---|---|---|---|"]
+    lines = ["| source | licence | share of training sequences | examples | tokens |", "|---|---|---|---|---|"]
     for row in sorted(sources, key=lambda row: -row["share"]):
         name, licence = cell(row["source"]), cell(row["licence"])
         lines.append(f"| {name} | {licence} | {row['share']:.1%} | {row['rows']:,} | {row['tokens']:,} |")
     return [
         *(*lines, ""),
-        "Examples and tokens count what there is; training may pass over it several times, or not reach all of it.",
-        "The terms of the sources apply to what is made from them.",
+        "Examples and tokens are the size of the data; training may repeat it, or use only part of it.",
+        "The licences of the sources apply to what is made from them.",
     ]
 
 
 def vocabulary_lines(vocabulary: Mapping[str, Any]) -> list[str]:
     if not vocabulary:
         return []
-    case = "Latin letters are lowered and lose their accents" if vocabulary["do_lower_case"] else "Case is kept"
+    case = "Latin text is lowercased and stripped of accents" if vocabulary["do_lower_case"] else "Text is cased"
     lines = [
-        f"{vocabulary['size']:,} tokens, a Chinese character a token, other words in parts (WordPiece). {case}.",
+        f"{vocabulary['size']:,} tokens: one per Chinese character, WordPiece for other words. {case}.",
         f"SHA-256 of vocab.txt: `{vocabulary['sha256']}`.",
     ]
     if mapped := vocabulary.get("mapped"):
-        lines += ["The vocabulary lacks some punctuation; `tokenizer.json` reads it as what there is:", ""]
-        lines += [", ".join(f"{mark} as {known}" for mark, known in mapped.items()) + "."]
+        lines += ["The vocabulary lacks some punctuation, which `tokenizer.json` replaces:", ""]
+        lines += [", ".join(f"{mark} with {known}" for mark, known in mapped.items()) + "."]
     return lines
 
 
 def training_lines(facts: Mapping[str, Any]) -> list[str]:
-    """A line for each phase of training, and for what they share."""
+    """Return a line for each phase of training, and for the settings that they share."""
     training = facts.get("training", {})
     config = training.get("config", {})
     planned = training.get("planned", training.get("step"))
@@ -134,13 +134,13 @@ def training_lines(facts: Mapping[str, Any]) -> list[str]:
         lines.append(f"- these weights are the mean of {len(averaged)} checkpoints: {', '.join(averaged)}")
     for number, phase in enumerate(config.get("phases", []), start=1):
         lines.append(
-            f"- phase {number}: length {phase['sequence_length']}, {phase['batch_size']:,} sequences a step, "
-            f"{phase['steps']:,} steps, learning rate {phase['learning_rate']:g}, {phase['warmup_steps']:,} steps of warm-up"
+            f"- phase {number}: length {phase['sequence_length']}, {phase['batch_size']:,} sequences per step, "
+            f"{phase['steps']:,} steps, learning rate {phase['learning_rate']:g}, {phase['warmup_steps']:,} warm-up steps"
         )
     if masking := facts.get("masking"):
-        lines.append(f"- masks: {masking['policy']}, {masking['masked_lm_prob']:.0%} of the tokens")
+        lines.append(f"- masking: {masking['policy']}, {masking['masked_lm_prob']:.0%} of the tokens")
     if pairs := facts.get("pairs"):
-        lines.append(f"- pairs of segments: {pairs['task']}")
+        lines.append(f"- segment pairs: {pairs['task']}")
     if optimizer := config.get("optimizer"):
         name = "AdamW" if optimizer["variant"] == "adamw" else f"LAMB ({optimizer['variant']})"
         lines.append(f"- {name}, weight decay {optimizer['weight_decay']:g}")
@@ -150,18 +150,18 @@ def training_lines(facts: Mapping[str, Any]) -> list[str]:
 def _seen(training: Mapping[str, Any]) -> str:
     samples, tokens = training.get("samples"), training.get("tokens")
     seen = f", {samples:,} sequences" if samples else ""
-    return seen + (f", about {tokens:,} tokens (sequences times the mean length of each source's examples)" if tokens else "")
+    return seen + (f", about {tokens:,} tokens (sequences times the mean length of their source's examples)" if tokens else "")
 
 
 def validation_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A row for each source, and one of all."""
+    """Return a table with a row for each source and one for all."""
     if not rows:
         return []
-    lines = ["| source | step | loss | loss of masked tokens | masked tokens found | pairs told |", "|---|---|---|---|---|---|"]
+    lines = ["| source | step | loss | MLM loss | MLM accuracy | pair accuracy |", "|---|---|---|---|---|---|"]
     for row in rows:
         losses = " | ".join(_number(row.get(name), ".3f") for name in ("loss", "mlm_loss"))
-        shares = " | ".join(_number(row.get(name), ".1%") for name in ("masked_accuracy", "pair_accuracy"))
-        lines.append(f"| {cell(row['source'])} | {row['step']:,} | {losses} | {shares} |")
+        accuracies = " | ".join(_number(row.get(name), ".1%") for name in ("masked_accuracy", "pair_accuracy"))
+        lines.append(f"| {cell(row['source'])} | {row['step']:,} | {losses} | {accuracies} |")
     return lines
 
 
@@ -170,5 +170,5 @@ def _number(value: float | None, form: str) -> str:
 
 
 def cell(text: object) -> str:
-    """Text for a cell of a Markdown table."""
+    """Escape text for a cell of a Markdown table."""
     return str(text).replace("|", "\\|").replace("\n", " ")

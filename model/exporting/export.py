@@ -1,10 +1,10 @@
-"""An export: a folder that holds all of a model, as transformers loads it, and nothing of its training but a card.
+"""Writing and reading exports. An export is a folder with a complete model that transformers loads, and a model card.
 
     config.json            the shape of the network; `auto_map` names the classes in the three files below
     configuration_nezha.py, modeling_nezha.py, attention_nezha.py       the network, for transformers 4.46 and later
-    model.safetensors      float32 weights under Hugging Face's names; the vocabulary matrix stands there once
-    vocab.txt              one token a line; the number of the line is the id
-    tokenizer.json, tokenizer_config.json, special_tokens_map.json      the tokenisation of training
+    model.safetensors      float32 weights under Hugging Face's names; the tied vocabulary matrix is stored once
+    vocab.txt              one token per line; the line number, from 0, is the id
+    tokenizer.json, tokenizer_config.json, special_tokens_map.json      tokenization as in training
     README.md              the model card
 
     AutoModelForMaskedLM.from_pretrained("runs/news/export", trust_remote_code=True)
@@ -37,7 +37,7 @@ from pipeline.tokenization.vocab import (
 )
 
 CODE = ("configuration_nezha.py", "modeling_nezha.py", "attention_nezha.py")
-NEEDED = ("config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors")
+REQUIRED = ("config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors")
 CLASSES = {
     "AutoModel": "NezhaModel",
     "AutoModelForPreTraining": "NezhaForPreTraining",
@@ -47,12 +47,12 @@ CLASSES = {
     "AutoModelForQuestionAnswering": "NezhaForQuestionAnswering",
 }
 MODEL_TYPE = "nezha_pipe"
-"""Not "nezha": the class of that name, in transformers until 4.57, would take other forms of positions for the released one."""
-KNOWN_TYPES = (MODEL_TYPE, "nezha")  # exports of earlier versions
+"""Not "nezha": the class of that name in transformers up to 4.57 would read all other positions as the released form."""
+KNOWN_TYPES = (MODEL_TYPE, "nezha")  # "nezha": exports of earlier versions
 MODEL_MAX_LENGTH = 512
-"""What a tokenizer cuts texts to where it is asked to, and no phase of training says how long its sequences were."""
+"""Length to which tokenizers truncate on request, if no training phase gives one."""
 ADDED = frozenset({"positions", "max_position_embeddings"})
-"""Settings that exports of earlier versions do not have: they had what is their default now."""
+"""Settings that exports of earlier versions lack; their default is what those versions did."""
 POSITIONS = {"positions": ("functional", "relative", "absolute"), "relative_positions": ("released", "paper")}
 ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh"}  # ours -> transformers'
 
@@ -65,10 +65,13 @@ def export_model(
     facts: Mapping[str, Any],
     map_punctuation: bool = False,
 ) -> None:
-    """Writes the files of an export through `write(name, content)`.
+    """Write the files of an export through `write(name, content)`.
 
-    `vocab_tokens` are in the order of their ids. `do_lower_case` and `map_punctuation` are those of training. `facts` go into
-    the model card (model/exporting/card.py says which there are). Raises CheckpointError if the vocabulary is not that of the model.
+    vocab_tokens: in the order of their ids
+    do_lower_case, map_punctuation: as in training
+    facts: for the model card, see card.py
+
+    Raises: CheckpointError if the vocabulary is not the model's.
     """
     rows = model.nezha.embeddings.word_embeddings.num_embeddings
     if rows != len(vocab_tokens):
@@ -93,12 +96,12 @@ def export_model(
 
 
 def tokenizer_files(vocab: Vocab, do_lower_case: bool, map_punctuation: bool, max_length: int) -> dict[str, bytes]:
-    """The files that tokenise as training did, by name. The rules are in tokenizer.json; no class of BERT makes its own.
+    """Return the tokenizer's files by name. All rules are in tokenizer.json, so that no BERT class applies its own.
 
-    tokenizer.json by itself (package `tokenizers`) pads to the longest of a batch and cuts at `max_length`; transformers does
-    either only where it is asked to.
+    Used alone, by the package `tokenizers`, tokenizer.json pads to the longest text of a batch and truncates at `max_length`;
+    transformers does so only on request.
     """
-    from pipeline.tokenization.wordpiece import build_tokenizer  # needs the tokenizers package, which training does without
+    from pipeline.tokenization.wordpiece import build_tokenizer  # needs the tokenizers package, which training does not
 
     rules = build_tokenizer(vocab, do_lower_case, map_punctuation, special_tokens=True)
     rules.enable_padding(pad_id=vocab.pad_id, pad_token=PAD)
@@ -123,8 +126,11 @@ def tokenizer_files(vocab: Vocab, do_lower_case: bool, map_punctuation: bool, ma
 
 
 def hugging_face_config(config: EncoderConfig, vocab: Vocab) -> dict[str, Any]:
-    """The content of config.json. A setting that the form of positions does not have is null: the class of transformers 4 then
-    fails, where it would take these positions for others."""
+    """Return the content of config.json.
+
+    A setting that these positions do not use is null, so that the NEZHA class of transformers 4 fails instead of reading them
+    as others.
+    """
     functional = config.positions == "functional"
     clipped = config.positions == "relative" or (functional and config.relative_positions == "released")
     return {
@@ -145,15 +151,17 @@ def hugging_face_config(config: EncoderConfig, vocab: Vocab) -> dict[str, Any]:
 
 
 def load_export(folder: str) -> tuple[PretrainingModel, EncoderConfig, list[str], dict[str, bool]]:
-    """Opens an export, at any fsspec URL: the network in float32, its configuration, the tokens by id, and how text becomes
-    tokens: `do_lower_case` and `map_punctuation`, as WordPieceEncoder takes them.
+    """Read an export at any fsspec URL.
 
-    Raises CheckpointError, which names the file and what is wrong with it: missing files, another architecture, weights that
-    are missing, unknown or of the wrong shape, a vocabulary of another size.
+    Return the network in float32, its configuration, the tokens in the order of their ids, and the arguments `do_lower_case`
+    and `map_punctuation` of WordPieceEncoder.
+
+    Raises: CheckpointError for missing files, another architecture, weights that are missing, unknown or of the wrong shape, or
+    a vocabulary of another size.
     """
-    if missing := [name for name in NEEDED if not storage.exists(storage.join(folder, name))]:
+    if missing := [name for name in REQUIRED if not storage.exists(storage.join(folder, name))]:
         raise CheckpointError(f"{folder}: no {', '.join(missing)}; give the folder of an export")
-    url = {name: storage.join(folder, name) for name in NEEDED}
+    url = {name: storage.join(folder, name) for name in REQUIRED}
     config, vocab_size = read_config(url["config.json"])
     try:
         vocab = Vocab.from_bytes(storage.read_bytes(url["vocab.txt"]), url["vocab.txt"])
@@ -161,14 +169,14 @@ def load_export(folder: str) -> tuple[PretrainingModel, EncoderConfig, list[str]
         raise CheckpointError(str(error)) from error
     if len(vocab) != vocab_size:
         raise CheckpointError(
-            f"{url['vocab.txt']}: {len(vocab):,} tokens, config.json says {vocab_size:,}; export the model again"
+            f"{url['vocab.txt']}: {len(vocab):,} tokens, but config.json says {vocab_size:,}; export the model again"
         )
     rules = read_rules(url["tokenizer_config.json"])
     return read_model(url["model.safetensors"], config, vocab_size), config, list(vocab.tokens), rules
 
 
 def read_rules(url: str) -> dict[str, bool]:
-    """How text becomes tokens, out of a tokenizer_config.json; exports of others say nothing of punctuation, and map none."""
+    """Read the rules of tokenization from a tokenizer_config.json. Without `map_punctuation` punctuation is not mapped."""
     content = read_object(url)
     rules = {"do_lower_case": content.get("do_lower_case"), "map_punctuation": content.get("map_punctuation", False)}
     for name, value in rules.items():
@@ -178,7 +186,7 @@ def read_rules(url: str) -> dict[str, bool]:
 
 
 def read_object(url: str) -> dict[str, Any]:
-    """A JSON object."""
+    """Read a JSON object."""
     content = storage.read_json(url)
     if not isinstance(content, dict):
         raise CheckpointError(f"{url}: not a JSON object; export the model again")
@@ -186,25 +194,25 @@ def read_object(url: str) -> dict[str, Any]:
 
 
 def read_config(url: str) -> tuple[EncoderConfig, int]:
-    """The configuration and the size of the vocabulary out of a config.json."""
+    """Read the configuration and the size of the vocabulary from a config.json."""
     content = read_object(url)
     if content.get("model_type") not in KNOWN_TYPES:
         raise CheckpointError(
-            f"{url}: model_type is {content.get('model_type')!r}, not {MODEL_TYPE!r}; turn weights of others into ours with "
+            f"{url}: model_type is {content.get('model_type')!r}, not {MODEL_TYPE!r}; convert weights of other programs with "
             "`nezha-pipe convert`"
         )
     for name in ("max_relative_position", "max_position_embeddings"):
-        if content.get(name, "") is None:  # the form of positions has none
+        if content.get(name, "") is None:  # these positions do not use it
             content[name] = getattr(EncoderConfig, name)
     needed = [field.name for field in fields(EncoderConfig) if field.name not in ADDED]
     if missing := [name for name in (*needed, "vocab_size") if name not in content]:
         raise CheckpointError(f"{url}: no {', '.join(missing)}; export the model again")
     ours = {theirs: name for name, theirs in ACTIVATIONS.items()}
     if content["hidden_act"] not in ours:
-        raise CheckpointError(f"{url}: hidden_act is {content['hidden_act']!r}; {' and '.join(ours)} are known")
+        raise CheckpointError(f"{url}: unsupported hidden_act {content['hidden_act']!r}; supported: {', '.join(ours)}")
     for name, known in POSITIONS.items():
         if (value := content.get(name, known[0])) not in known:
-            raise CheckpointError(f"{url}: {name} is {value!r}; {', '.join(known)} are known")
+            raise CheckpointError(f"{url}: unsupported {name} {value!r}; supported: {', '.join(known)}")
     try:
         given = {name: content[name] for name in (*needed, *(ADDED & content.keys()))}
         config = EncoderConfig(**given | {"hidden_act": ours[content["hidden_act"]]})
@@ -214,12 +222,12 @@ def read_config(url: str) -> tuple[EncoderConfig, int]:
 
 
 def read_model(url: str, config: EncoderConfig, vocab_size: int) -> PretrainingModel:
-    """The network with the weights of a model.safetensors, in float32."""
+    """Read the network from a model.safetensors, in float32."""
     try:
         weights = safetensors.torch.load(storage.read_bytes(url))
     except SafetensorError as error:
         raise CheckpointError(f"{url}: damaged ({error}); export the model again") from error
-    with torch.device("meta"):  # no memory, no random numbers: all weights come from the file
+    with torch.device("meta"):  # needs no memory or random numbers: all weights come from the file
         model = PretrainingModel(config, vocab_size)
     shapes = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
     for name in sorted(shapes.keys() ^ weights.keys()):
@@ -227,6 +235,6 @@ def read_model(url: str, config: EncoderConfig, vocab_size: int) -> PretrainingM
         raise CheckpointError(f"{url}: {name} {problem}; export the model again")
     for name, shape in shapes.items():
         if tuple(weights[name].shape) != shape:
-            raise CheckpointError(f"{url}: {name} has shape {tuple(weights[name].shape)}, config.json asks for {shape}")
+            raise CheckpointError(f"{url}: {name} has shape {tuple(weights[name].shape)}, config.json requires {shape}")
     model.load_state_dict({name: weight.float() for name, weight in weights.items()}, assign=True)
     return model

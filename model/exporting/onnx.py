@@ -1,14 +1,14 @@
-"""ONNX: an encoder as one graph for other runtimes, any batch and any length, checked before anybody uses it.
+"""Exporting an encoder to ONNX: one graph for any batch size and length, compared with torch before it is kept.
 
-    write_graph(model, "words", "my-nezha/onnx/model.onnx")       -> largest difference from torch, 3e-6
-    quantise("model.exporting.onnx", "model-int8.onnx")                     weights of matrix products in 8 bits, the rest as it was
+    write_graph(model, "mlm", "my-nezha/onnx/model.onnx")       -> largest difference from torch, 3e-6
+    quantise("model.onnx", "model_quantized.onnx")              8-bit weights in matrix products, the rest unchanged
 
-    inputs      input_ids, attention_mask, token_type_ids      (batch, length) int64; attention_mask 1 where there is a token
+    inputs      input_ids, attention_mask, token_type_ids      (batch, length) int64; attention_mask is 1 for tokens
     outputs     hidden   last_hidden_state (batch, length, D), pooler_output (batch, D)
-                words    logits (batch, length, V): scores of the masked-word head
+                mlm      logits (batch, length, V): scores of the MLM head
 
-The graph is made of the form of attention that has no branch on the length (`weighed` of remote_code/attention_nezha.py), with the
-modules and weights of our own network, and is compared with that network. Needs the extra `onnx`.
+The graph uses the implementation of attention that does not branch on the length (`weighed` of remote_code/attention_nezha.py),
+with the modules and weights of our network, and is compared with that network. Needs the extra `onnx`.
 """
 
 import contextlib
@@ -27,20 +27,20 @@ from model.heads import PretrainingModel
 from model.remote_code.attention_nezha import learned, positions, weighed
 from pipeline.errors import CheckpointError, RecipeError
 
-Head = Literal["hidden", "words"]
-OUTPUTS: dict[Head, tuple[str, ...]] = {"hidden": ("last_hidden_state", "pooler_output"), "words": ("logits",)}
+Head = Literal["hidden", "mlm"]
+OUTPUTS: dict[Head, tuple[str, ...]] = {"hidden": ("last_hidden_state", "pooler_output"), "mlm": ("logits",)}
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 TOLERANCE = 1e-4
-"""Largest difference from torch that a graph may have."""
+"""Largest accepted difference from torch."""
 CHECKED = ((1, 1), (1, 7), (3, 33), (2, 65), (2, 66), (1, 150), (5, 128))
-"""Batch sizes and lengths that it is compared at: short, around the clip of the released form, and beyond it."""
+"""Batch sizes and lengths to compare: short, around the clip of the released form, and beyond it."""
 OPSET = 20
-"""The first with GELU as one operator."""
+"""The first opset with GELU as one operator."""
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 class Graph(nn.Module):
-    """The network as a graph: no branch on values or lengths."""
+    """The network without branches on values or lengths, for tracing."""
 
     def __init__(self, model: PretrainingModel, head: Head) -> None:
         super().__init__()
@@ -48,19 +48,22 @@ class Graph(nn.Module):
         self.heads = (model.nezha.config.num_attention_heads, model.nezha.config.head_size)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> tuple[Tensor, ...]:
-        """All (B, L) int64."""
+        """Return the outputs of `OUTPUTS`. All arguments: (B, L) int64."""
         encoder: Any = self.model.nezha
         config, length, parts = encoder.config, input_ids.shape[1], encoder.embeddings
+        # Embeddings (B, L, D).
         embedded = parts.word_embeddings(input_ids) + parts.token_type_embeddings(token_type_ids)
         if config.positions == "absolute":
             embedded = embedded + parts.position_embeddings(torch.arange(length, device=input_ids.device))
         hidden = parts.LayerNorm(embedded)
+        # Relative positions, and the bias (B, 1, 1, L) that masks padding.
         where = None
         if config.positions == "functional":
             clip = config.max_relative_position if config.relative_positions == "released" else None
             where = positions(length, config.head_size, clip, hidden)
         lowest = torch.finfo(hidden.dtype).min / 2
         bias = ((1 - attention_mask).to(hidden.dtype) * lowest)[:, None, None, :]
+        # Blocks: attention of (B, N, L, H), then the feed-forward network.
         for block in encoder.layers():
             attention = block.attention.self
             if config.positions == "relative":
@@ -70,6 +73,7 @@ class Graph(nn.Module):
             context, _ = weighed(q, k, v, where, bias, 0.0)
             hidden = block.attention.output(context.transpose(1, 2).flatten(-2), hidden)
             hidden = block.output(block.intermediate(hidden), hidden)
+        # Outputs.
         if self.head == "hidden":
             return hidden, encoder.pool(hidden)
         head: Any = self.model.cls.predictions
@@ -77,7 +81,7 @@ class Graph(nn.Module):
 
 
 def need_packages() -> None:
-    """Raises: RecipeError naming what is to be installed."""
+    """Check that the extra `onnx` is installed. Raises: RecipeError naming the missing packages."""
     missing = []
     for name in PACKAGES:
         try:
@@ -85,13 +89,13 @@ def need_packages() -> None:
         except ImportError:
             missing.append(name)
     if missing:
-        raise RecipeError(f"no package {', '.join(missing)}; install them: pip install -e '.[onnx]' in a clone")
+        raise RecipeError(f"missing packages: {', '.join(missing)}; install them with pip install -e '.[onnx]' in a clone")
 
 
 def write_graph(model: PretrainingModel, head: Head, path: Path) -> float:
-    """Write the graph with its weights to `path`; the largest difference from torch.
+    """Write the graph with its weights to `path`. Return the largest difference of its outputs from torch's.
 
-    Raises: CheckpointError when the graph does not give what torch gives; the file is removed then.
+    Raises: CheckpointError if that exceeds `TOLERANCE`; the file is then removed.
     """
     need_packages()
     model = model.eval().float().cpu()
@@ -120,7 +124,7 @@ def write_graph(model: PretrainingModel, head: Head, path: Path) -> float:
 
 
 def largest_difference(model: PretrainingModel, head: Head, path: Path) -> float:
-    """Between a graph under onnxruntime and our own network, over the shapes of `CHECKED`; padded positions do not count."""
+    """Return the largest difference between a graph in onnxruntime and our network at tokens, over the shapes `CHECKED`."""
     session = open_session(path)
     generator = torch.Generator().manual_seed(0)
     rows = model.nezha.embeddings.word_embeddings.num_embeddings
@@ -142,15 +146,15 @@ def largest_difference(model: PretrainingModel, head: Head, path: Path) -> float
 
 
 def _expected(model: PretrainingModel, head: Head, ids: Tensor, mask: Tensor, segments: Tensor) -> tuple[Tensor, ...]:
-    """What our network gives, at tokens alone (K, D or V)."""
-    if head == "words":
+    """Return the outputs of our network: per token (T, D) or (T, V), without padding, and (B, D) from the pooler."""
+    if head == "mlm":
         return (model(ids, mask, segments, mask.flatten().nonzero()[:, 0])[0],)
     hidden = model.nezha(ids, mask, segments)
     return hidden[mask], model.nezha.pool(hidden)
 
 
 def open_session(path: Path, threads: int = 0) -> Any:
-    """A graph, ready to run on the CPU; 0 threads = as many as there are cores."""
+    """Open a graph for running on the CPU; 0 threads = one per core."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -160,7 +164,7 @@ def open_session(path: Path, threads: int = 0) -> Any:
 
 
 def quantise(path: Path, target: Path) -> None:
-    """Write a graph whose constant matrices are int8, a scale a column; what they meet is quantised as it comes."""
+    """Write a graph whose constant matrices are int8 with one scale per column; activations are quantised dynamically."""
     need_packages()
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -170,7 +174,7 @@ def quantise(path: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without the warnings of exporters, which are about packages and names that play no part here."""
+    """Suppress the exporters' warnings, which are about packages and names that do not matter here."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,13 +1,13 @@
-"""Fine-tuning: a pretrained encoder learns to classify texts or pairs of texts, or to tag their characters.
+"""Fine-tuning a pretrained encoder to classify texts or pairs of texts, or to tag their characters.
 
-    classify  [CLS] 房 间 很 干 净 [SEP]               one label:    1
-    a pair    [CLS] 他 睡 了 [SEP] 他 没 睡 [SEP]        one label:    contradiction
-    tag       [CLS] 江 泽 民 说 [SEP]                  a label each: B-PER I-PER I-PER O
+    classify        [CLS] 房 间 很 干 净 [SEP]               one label:      1
+    classify pairs  [CLS] 他 睡 了 [SEP] 他 没 睡 [SEP]        one label:      contradiction
+    tag             [CLS] 江 泽 民 说 [SEP]                  one label each: B-PER I-PER I-PER O
 
-The loop is that of BERT's and NEZHA's fine-tuning scripts: AdamW, linear warm-up over the first tenth of the steps, then
-linear to zero, gradients clipped to norm 1. The epoch with the best score on dev is kept, and the test split is predicted once.
+Training is as in the fine-tuning scripts of BERT and NEZHA: AdamW, linear warm-up over the first 10 % of the steps, then linear
+decay to zero, gradients clipped to norm 1. The epoch with the best dev score is kept, and predicts the test split once.
 
-Texts come as tokens (`model.finetuning.windows.Text`), so that this file needs no tokenizer.
+Texts are given as token ids (`model.finetuning.windows.Text`), so this module needs no tokenizer.
 """
 
 import contextlib
@@ -23,74 +23,80 @@ from torch.nn import functional as F
 from model.config import EncoderConfig
 from model.finetuning.windows import (
     IGNORED,
-    Array,
     Frame,
     Text,
     Window,
-    beginnings,
     padded,
     shuffled,
+    truncated,
     windows,
 )
 from model.heads import SequenceClassifier, TokenClassifier
 from model.optimization.lamb import parameter_groups
 from model.training.trainer import precision
+from pipeline.arrays import Ints
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig:
-    """How to fine-tune. The defaults are the customary ones for encoders of this kind."""
+    """Settings of fine-tuning. The defaults are the usual ones for BERT-like encoders."""
 
     epochs: int = 3
     batch_size: int = 32
     learning_rate: float = 3e-5
-    """Highest learning rate."""
+    """Peak learning rate."""
     max_length: int = 128
-    """Most tokens the network reads at once, [CLS] and [SEP] included."""
-    warmup_share: float = 0.1
+    """Maximum tokens per window, [CLS] and [SEP] included."""
+    warmup_ratio: float = 0.1
+    """Fraction of all steps in which the learning rate rises from 0."""
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     seed: int = 0
-    """Decides the new weights, the order of the texts and dropout."""
+    """Seed of the new weights, the order of the texts and dropout."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """As in pretraining: `auto` = bf16 where the device computes in it fast, else fp32."""
+    """As in pretraining: `auto` = bf16 if the device has fast bf16 arithmetic, otherwise fp32."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """What fine-tuning starts from: an encoder's shape, and its weights or none."""
+    """The encoder that fine-tuning starts from."""
 
     config: EncoderConfig
     vocab_size: int
     cls: int
+    """Id of [CLS]."""
     sep: int
+    """Id of [SEP]."""
     weights: Mapping[str, Tensor] | None = None
-    """State of the encoder alone; None = fresh weights, drawn from the run's seed."""
+    """State dict of the encoder alone; None = random weights from the run's seed."""
 
 
 class Splits(NamedTuple):
-    """A task's texts: learned, chosen by, scored."""
+    """The texts of a task."""
 
     train: Sequence[Text]
     dev: Sequence[Text]
+    """Texts that the best epoch is chosen by."""
     test: Sequence[Text]
 
 
 @dataclass(frozen=True)
 class Finetuned:
-    """What came of it. Predictions are labels as in `Text.labels`; -1 where a item has no token."""
+    """The result of fine-tuning. Predictions are labels as in `Text.labels`, -1 for an item without a token."""
 
     best_epoch: int
-    """Counted from 1; of equal epochs the first."""
+    """Counted from 1; the first of equal ones."""
     dev_scores: list[float]
-    """Score on dev after each epoch."""
+    """Dev score after each epoch."""
     losses: list[float]
     """Mean training loss of each epoch."""
-    dev: list[Array]
-    test: list[Array]
+    dev: list[Ints]
+    """Predictions for each dev text, (1,) or (T,), by the best epoch."""
+    test: list[Ints]
+    """Predictions for each test text, (1,) or (T,), by the best epoch."""
 
 
-Score = Callable[[list[Array]], float]
+Score = Callable[[list[Ints]], float]
 Progress = Callable[[int, float], None]
 
 
@@ -103,14 +109,14 @@ def finetune_classifier(
     score: Score,
     progress: Progress | None = None,
 ) -> Finetuned:
-    """Learn one label a text, or one a pair of texts.
+    """Learn to predict one label per text, or per pair of texts.
 
-    `score` tells how good predictions for dev are; `progress(epoch, its score)` is called after each epoch. One seed gives
-    one result, bit for bit, on one machine with one number of threads.
+    `score` rates predictions for dev, higher is better; `progress(epoch, score)` is called after each epoch. The result is
+    reproducible bit for bit with the same seed, machine and number of threads.
     """
     with _seeded(config.seed):
         model = SequenceClassifier(start.config, start.vocab_size, num_labels)
-        return _finetune(model, start, splits, beginnings, config, score, progress)
+        return _finetune(model, start, splits, truncated, config, score, progress)
 
 
 def finetune_tagger(
@@ -122,7 +128,7 @@ def finetune_tagger(
     score: Score,
     progress: Progress | None = None,
 ) -> Finetuned:
-    """Learn a label for every item; otherwise as `finetune_classifier`."""
+    """Learn to predict a label for every item; otherwise like `finetune_classifier`."""
     with _seeded(config.seed):
         model = TokenClassifier(start.config, start.vocab_size, num_labels)
         return _finetune(model, start, splits, windows, config, score, progress)
@@ -130,7 +136,7 @@ def finetune_tagger(
 
 @contextlib.contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Everything that torch draws inside comes from the seed, and the caller's own draws go on as if nothing had been."""
+    """Seed torch inside the context, and restore the caller's generator state afterwards."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
@@ -168,9 +174,9 @@ def _finetune(
 def _optimizer(
     model: nn.Module, config: FinetuneConfig, steps: int
 ) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
-    """AdamW with the decay, the epsilon and the schedule of BERT's optimizer."""
+    """Return AdamW with weight decay, epsilon and schedule as in BERT's optimizer."""
     optimizer = torch.optim.AdamW(parameter_groups(model, config.weight_decay), lr=config.learning_rate, eps=1e-6)
-    warmup = max(1, round(config.warmup_share * steps))
+    warmup = max(1, round(config.warmup_ratio * steps))
 
     def factor(step: int) -> float:
         return (step + 1) / warmup if step < warmup else (steps - step) / max(1, steps - warmup)
@@ -186,14 +192,14 @@ def _train_epoch(
     config: FinetuneConfig,
     epoch: int,
 ) -> float:
-    """One pass over the texts; the mean loss of their labels."""
+    """Train on all texts once. Return the mean loss per label."""
     model.train()
     total, labelled = 0.0, 0
     rng = np.random.default_rng([config.seed, epoch])
     for batch in shuffled([len(window.ids) for window in train], config.batch_size, rng):
         rows = [train[index] for index in batch]
         labels = torch.from_numpy(padded([row.labels for row in rows], IGNORED)).flatten()
-        if not (count := int((labels != IGNORED).sum())):  # sentences of nothing but control characters
+        if not (count := int((labels != IGNORED).sum())):  # sentences of control characters only
             continue
         logits = _logits(model, rows, config)
         loss = F.cross_entropy(logits.flatten(0, -2), labels.to(logits.device), ignore_index=IGNORED)
@@ -207,8 +213,8 @@ def _train_epoch(
 
 
 @torch.no_grad()
-def _predict(model: nn.Module, split: Sequence[Window], texts: Sequence[Text], config: FinetuneConfig) -> list[Array]:
-    """The likeliest label of each text, or of each of its items: (1,) or (T,) a text."""
+def _predict(model: nn.Module, split: Sequence[Window], texts: Sequence[Text], config: FinetuneConfig) -> list[Ints]:
+    """Return the most likely label of each text (1,), or of each of its items (T,)."""
     model.eval()
     predicted = [np.full(len(text.labels), -1, np.int64) for text in texts]
     by_length = sorted(range(len(split)), key=lambda index: len(split[index].ids))
@@ -224,7 +230,7 @@ def _predict(model: nn.Module, split: Sequence[Window], texts: Sequence[Text], c
 
 
 def _logits(model: nn.Module, rows: Sequence[Window], config: FinetuneConfig) -> Tensor:
-    """(B, C) to classify, (B, L, C) to tag, float32."""
+    """Return float32 scores of C labels: (B, C) to classify, (B, L, C) to tag."""
     device = next(model.parameters()).device
     ids = torch.from_numpy(padded([row.ids for row in rows], 0)).to(device)
     real = torch.from_numpy(padded([np.ones(len(row.ids), np.int64) for row in rows], 0)).to(device).bool()

@@ -1,42 +1,42 @@
-"""Texts as the network reads them at once: framed by [CLS] and [SEP], cut to its length, put together to batches.
+"""Windows: texts framed by [CLS] and [SEP], cut to the length that the network reads, and batched.
 
-A text to classify is cut off where the network's length ends. Of a pair the longer text is, token by token, until both fit:
+A text to classify is truncated. For a pair, the longer text loses tokens until both fit:
 
     [CLS] 他 睡 了 [SEP] 他 没 睡 [SEP]       segments 0 0 0 0 0 1 1 1 1
 
-A text to tag is read in windows that overlap by half, and each item belongs to the one window where it stands furthest from an
-end. 7 tokens with room for 4:
+A text to tag is a sequence of items, each a character or a word with one label. It is read in windows that overlap by half, and
+each item belongs to the window in which it is furthest from an end. 7 tokens with room for 4:
 
     0 1 2 .
         . 3 4 .
-          . . 5 6       the last window ends with the text; . = read there, but belongs to another window
+          . . 5 6       the last window ends with the text; . = read here, but belongs to another window
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.int64]
+from pipeline.arrays import Ints
+
 IGNORED = -100
-"""Positions without a label: torch's own default for `ignore_index`."""
+"""Label of positions that have none: torch's default `ignore_index`."""
 POOL_BATCHES = 32
-"""Texts of so many batches are drawn together and sorted by length: little padding, and still another order every epoch."""
+"""Batches whose texts are sorted by length together: little padding, but a different order in every epoch."""
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text as tokens, without [CLS] and [SEP]."""
+    """A text as token ids, without [CLS] and [SEP]."""
 
-    tokens: Array
-    """(P,)"""
-    labels: Array
-    """(1,) to classify, (T,) to tag T items."""
-    firsts: Array | None = None
-    """(T,) where each item's first token stands; -1 = it has none. Only to tag."""
-    second: Array | None = None
-    """(Q,) tokens of the second text of a pair."""
+    tokens: Ints
+    """(P,) token ids."""
+    labels: Ints
+    """(1,) to classify; (T,) to tag T items."""
+    firsts: Ints | None = None
+    """(T,) index of each item's first token, -1 if it has none. Only to tag."""
+    second: Ints | None = None
+    """(Q,) token ids of the second text of a pair."""
 
 
 @dataclass(frozen=True)
@@ -44,43 +44,47 @@ class Window:
     """What the network reads at once: a text or a part of it."""
 
     text: int
-    """Number of the text in its split."""
-    ids: Array
-    """(L,) with [CLS] and [SEP]"""
-    labels: Array
-    """(1,) to classify; (L,) to tag, `IGNORED` where no item that belongs to this window begins."""
-    items: Array
-    """Which items of the text belong to this window, and"""
-    positions: Array
-    """where in `ids` they begin. Both empty to classify."""
+    """Index of the text in its split."""
+    ids: Ints
+    """(L,) token ids, with [CLS] and [SEP]."""
+    labels: Ints
+    """(1,) to classify; (L,) to tag: the label of an item of this window at its first token, otherwise `IGNORED`."""
+    items: Ints
+    """(K,) indices of the text's items that belong to this window; empty to classify."""
+    positions: Ints
+    """(K,) index in `ids` of each item's first token; empty to classify."""
     second_start: int = 0
-    """Where the second text of a pair begins in `ids`; 0 = there is none."""
+    """Index in `ids` of the second text of a pair; 0 = there is none."""
 
     @property
-    def segments(self) -> Array:
-        """(L,) 0, and 1 from the second text on."""
+    def segments(self) -> Ints:
+        """(L,) segment ids: 0, and 1 from the second text on."""
         return (np.arange(len(self.ids)) >= (self.second_start or len(self.ids))).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """How much the network reads at once, and what stands at its ends."""
+    """The special tokens around a window, and its length."""
 
     cls: int
+    """Id of [CLS]."""
     sep: int
+    """Id of [SEP]."""
     max_length: int
-    """Tokens, [CLS] and [SEP] included."""
+    """Maximum tokens, [CLS] and [SEP] included."""
 
     @property
     def room(self) -> int:
+        """Maximum tokens of text."""
         return self.max_length - 2
 
-    def around(self, tokens: Array) -> Array:
+    def around(self, tokens: Ints) -> Ints:
+        """Return the tokens between [CLS] and [SEP]."""
         return np.concatenate([[self.cls], tokens, [self.sep]]).astype(np.int64)
 
 
-def beginnings(texts: Sequence[Text], frame: Frame) -> list[Window]:
-    """Of each text to classify, or of each pair, as much as fits."""
+def truncated(texts: Sequence[Text], frame: Frame) -> list[Window]:
+    """Return one window per text or pair to classify, truncated to what fits."""
     none = np.zeros(0, np.int64)
     cut = []
     for number, text in enumerate(texts):
@@ -94,7 +98,7 @@ def beginnings(texts: Sequence[Text], frame: Frame) -> list[Window]:
 
 
 def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
-    """Tokens that stay of two texts: the longer one loses a token until both fit; of two equal ones the second, as in BERT.
+    """Return how many tokens of two texts to keep: the longer one loses tokens until both fit; of equal ones, the second.
 
     Source: google-research/bert, run_classifier.py, _truncate_seq_pair.
 
@@ -108,15 +112,16 @@ def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
 
 
 def windows(texts: Sequence[Text], frame: Frame) -> list[Window]:
-    """Windows over texts to tag; every item that has a token belongs to exactly one."""
+    """Return the windows over texts to tag. Every item with a token belongs to exactly one window."""
     return [window for number, text in enumerate(texts) for window in _windows(number, text, frame)]
 
 
 def _windows(number: int, text: Text, frame: Frame) -> list[Window]:
     assert text.firsts is not None
+    # First token of each window: steps of half a window, then the last one that fits.
     length, last = len(text.tokens), max(len(text.tokens) - frame.room, 0)
     starts = [*range(0, last, max(frame.room // 2, 1)), last]
-    # Where a token is nearest to the middle, it has most around it on both sides.
+    # Each token (P,) belongs to the window whose middle is nearest, where it has most context on both sides.
     middles = np.array(starts) + (min(frame.room, length) - 1) / 2
     owner = np.abs(np.arange(length)[:, None] - middles).argmin(axis=1)
     has_token = np.flatnonzero(text.firsts >= 0)
@@ -132,7 +137,7 @@ def _windows(number: int, text: Text, frame: Frame) -> list[Window]:
 
 
 def shuffled(lengths: Sequence[int], batch_size: int, rng: np.random.Generator) -> list[list[int]]:
-    """Batches of indices in random order, each of texts of about the same length."""
+    """Return batches of indices in random order, each of texts of similar length."""
     order = rng.permutation(len(lengths))
     pool = batch_size * POOL_BATCHES
     batches = []
@@ -142,8 +147,8 @@ def shuffled(lengths: Sequence[int], batch_size: int, rng: np.random.Generator) 
     return [batches[index] for index in rng.permutation(len(batches))]
 
 
-def padded(rows: Sequence[Array], filler: int) -> Array:
-    """(B, L) of rows that are filled up to the longest."""
+def padded(rows: Sequence[Ints], filler: int) -> Ints:
+    """Return the rows as (B, L), filled up to the longest."""
     table = np.full((len(rows), max(map(len, rows))), filler, np.int64)
     for index, row in enumerate(rows):
         table[index, : len(row)] = row

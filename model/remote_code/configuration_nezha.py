@@ -1,8 +1,8 @@
 """The configuration of a NEZHA encoder, for transformers 4.46 and later (`trust_remote_code=True`).
 
-`model_type` is not the "nezha" that transformers has until 4.57: that class knows the released form of positions only, and
-would compute something else with other weights without a word. Where a form has no `max_relative_position` it is None, and that
-class fails even if it is called by name.
+`model_type` is not "nezha", which transformers has up to 4.57: that class supports the released form of positions only, and
+would silently compute something else with other weights. For positions without `max_relative_position` the setting is None, so
+that class fails even if it is requested by name.
 """
 # mypy: allow-untyped-calls
 
@@ -15,9 +15,9 @@ class NezhaConfig(PretrainedConfig):
     """The shape of the network.
 
     `positions` is "functional" (NEZHA's), "relative" (learned, clipped at `max_relative_position`) or "absolute" (BERT's, up to
-    `max_position_embeddings`; with the others sequences may have any length). For functional ones `relative_positions` is
-    "released" (index clipped at `max_relative_position` and shifted, as in the code of the release) or "paper" (the offset
-    itself, unclipped). What the form does not have is None.
+    `max_position_embeddings`; with the others, sequences may have any length). For "functional", `relative_positions` is
+    "released" (index clipped at `max_relative_position` and shifted, as in the released code) or "paper" (the offset itself,
+    unclipped). Settings that do not apply are None.
     """
 
     model_type = "nezha_pipe"

@@ -1,10 +1,10 @@
-"""NEZHA (arXiv 1909.00204) for transformers 4.46 and later: BERT's blocks with functional relative positions, and all heads.
+"""NEZHA (arXiv 1909.00204) for transformers 4.46 and later: BERT's blocks with functional relative positions, with all heads.
 
     model = AutoModelForMaskedLM.from_pretrained(folder, trust_remote_code=True)
     model(**tokenizer("今天[MASK]气很好", return_tensors="pt")).logits        # (1, 9, vocabulary)
 
 Attention and its positions are in attention_nezha.py. `attn_implementation="sdpa"`, the default where transformers has it, is
-the quick one; "eager" keeps the weights in full, and is taken too where `output_attentions` asks for them.
+the fast one; "eager" computes the full weights, and is also used if `output_attentions` requests them.
 
 Shape suffixes: B batch, L length, N heads, H head width.
 """
@@ -32,7 +32,7 @@ from .configuration_nezha import NezhaConfig
 
 
 class NezhaLayerNorm(nn.LayerNorm):
-    """In float32 at least: epsilon 1e-12 is nothing in half precision."""
+    """Layer normalisation in at least float32: in half precision epsilon 1e-12 rounds to zero."""
 
     def forward(self, input: Tensor) -> Tensor:
         wide = torch.promote_types(input.dtype, torch.float32)
@@ -50,16 +50,16 @@ class NezhaEmbeddings(nn.Module):
         self.LayerNorm = NezhaLayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, words: Tensor, token_type_ids: Tensor | None) -> Tensor:
-        """`words` (B, L, D): the tokens as vectors. Without segments, all is the first one."""
+    def forward(self, inputs_embeds: Tensor, token_type_ids: Tensor | None) -> Tensor:
+        """Return embeddings (B, L, D), given word embeddings (B, L, D). Without segments, every token is in the first one."""
         segments = (
             self.token_type_embeddings.weight[0] if token_type_ids is None else self.token_type_embeddings(token_type_ids)
         )
-        embedded = words + segments
+        embedded = inputs_embeds + segments
         if hasattr(self, "position_embeddings"):
-            length, most = words.shape[1], self.position_embeddings.num_embeddings
+            length, most = inputs_embeds.shape[1], self.position_embeddings.num_embeddings
             if length > most:
-                raise ValueError(f"{length} tokens: positions are known up to {most}; cut the texts")
+                raise ValueError(f"{length} tokens, but the model has positions for {most}; truncate the texts")
             embedded = embedded + self.position_embeddings.weight[:length]
         return self.dropout(self.LayerNorm(embedded))
 
@@ -80,7 +80,7 @@ class NezhaSelfAttention(nn.Module):
         self, hidden: Tensor, where: Positions | None, bias: Tensor | None, weights: bool
     ) -> tuple[Tensor, Tensor | None]:
         q, k, v = (part(hidden).unflatten(-1, self.heads).transpose(1, 2) for part in (self.query, self.key, self.value))
-        if bias is not None and bias.dtype != q.dtype:  # autocast has chosen another type
+        if bias is not None and bias.dtype != q.dtype:  # autocast chose another type
             bias = bias.clamp(min=torch.finfo(q.dtype).min / 2).to(q.dtype)
         dropout = self.dropout if self.training else 0.0
         if hasattr(self, "relative_keys"):
@@ -150,7 +150,7 @@ class NezhaPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
 
     def _init_weights(self, module: nn.Module) -> None:
-        """As in pretraining: matrices truncated normal, cut at two sigma; biases 0; LayerNorm stays 1 and 0."""
+        """Initialise as in pretraining: matrices truncated normal at two sigma; biases 0; LayerNorm keeps 1 and 0."""
         sigma = self.config.initializer_range
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.trunc_normal_(module.weight, std=sigma, a=-2 * sigma, b=2 * sigma)
@@ -166,12 +166,12 @@ class NezhaPreTrainedModel(PreTrainedModel):
         base.embeddings.word_embeddings = value
 
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> nn.Embedding:
-        """The bias of the masked-word head grows with the vocabulary; its matrix is that of the embeddings."""
-        words: nn.Embedding = super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
+        """Resize the embeddings, and with them the bias of the MLM head, whose matrix is tied to them."""
+        embeddings: nn.Embedding = super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
         head = getattr(getattr(self, "cls", None), "predictions", None)
-        if head is not None and (more := words.num_embeddings - len(head.bias)):
+        if head is not None and (more := embeddings.num_embeddings - len(head.bias)):
             head.bias = nn.Parameter(F.pad(head.bias.data, (0, more)))
-        return words
+        return embeddings
 
 
 class NezhaModel(NezhaPreTrainedModel):
@@ -195,14 +195,14 @@ class NezhaModel(NezhaPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> BaseModelOutputWithPooling | tuple[Tensor, ...]:
-        """Hidden states (B, L, hidden_size) of `input_ids` (B, L), or of `inputs_embeds` (B, L, hidden_size) in their place.
+        """Return hidden states (B, L, hidden_size) of `input_ids` (B, L), or of `inputs_embeds` (B, L, hidden_size) instead.
 
-        `attention_mask` (B, L): 1 or True where there is a token. Weights and states are kept only where they are asked for.
+        `attention_mask` (B, L): 1 or True for tokens. Attention weights and hidden states are returned on request only.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give either input_ids or inputs_embeds")
-        words = self.embeddings.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
-        hidden = self.embeddings(words, token_type_ids)
+        embeds = self.embeddings.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+        hidden = self.embeddings(embeds, token_type_ids)
         where = self.positions(hidden)
         bias = padding(attention_mask, hidden.dtype)
         want_weights = wanted(output_attentions, self.config.output_attentions)
@@ -227,7 +227,7 @@ class NezhaModel(NezhaPreTrainedModel):
         return output if wanted(return_dict, self.config.return_dict) else output.to_tuple()
 
     def positions(self, hidden: Tensor) -> Positions | None:
-        """Tables for the length of `hidden` (B, L, D), where they are functions and no weights."""
+        """Return the tables for the length of `hidden` (B, L, D); None unless positions are functional."""
         config = self.config
         if config.positions != "functional":
             return None
@@ -236,10 +236,13 @@ class NezhaModel(NezhaPreTrainedModel):
 
 
 def padding(attention_mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """(B, 1, 1, L) to add to scores. Half of the lowest number: a sum with it must not overflow, a row of it not be NaN."""
+    """Return (B, 1, 1, L) to add to scores: 0 for tokens, half the lowest number for padding; None if there is none.
+
+    Half, so that sums do not overflow; a number, not -inf, so that a row of padding does not become NaN.
+    """
     traced = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined]
     if attention_mask is None or not (traced or (attention_mask == 0).any()):
-        return None  # kernels that know no bias are quicker
+        return None  # kernels without a bias are faster
     lowest = torch.finfo(dtype).min / 2
     return torch.zeros_like(attention_mask, dtype=dtype).masked_fill(attention_mask == 0, lowest)[:, None, None, :]
 
@@ -260,15 +263,15 @@ class NezhaTransform(nn.Module):
 
 
 class NezhaPredictions(nn.Module):
-    """Scores over the vocabulary; the matrix is that of the word embeddings and is handed in."""
+    """The MLM head: scores over the vocabulary. Its matrix is the word embeddings, which are passed to `forward`."""
 
     def __init__(self, config: NezhaConfig) -> None:
         super().__init__()
         self.transform = NezhaTransform(config)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
-    def forward(self, hidden: Tensor, words: Tensor) -> Tensor:
-        return F.linear(self.transform(hidden), words, self.bias)
+    def forward(self, hidden: Tensor, embeddings: Tensor) -> Tensor:
+        return F.linear(self.transform(hidden), embeddings, self.bias)
 
 
 class NezhaHeads(nn.Module):
@@ -289,7 +292,7 @@ class NezhaForPreTrainingOutput(ModelOutput):
 
 
 class NezhaForPreTraining(NezhaPreTrainedModel):
-    """Masked words, and whether segment B follows A (0) or is random (1)."""
+    """Both pretraining heads: masked tokens, and whether segment B follows A (0) or is random (1)."""
 
     def __init__(self, config: NezhaConfig) -> None:
         super().__init__(config)
@@ -309,17 +312,20 @@ class NezhaForPreTraining(NezhaPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> NezhaForPreTrainingOutput | tuple[Tensor, ...]:
-        """`labels` (B, L), -100 where nothing is predicted, and `next_sentence_label` (B,): with both, `loss` is their sum."""
+        """Return scores (B, L, vocabulary) of tokens and (B, 2) of pairs.
+
+        `labels`: (B, L), -100 where nothing is predicted; `next_sentence_label`: (B,). With both, `loss` is the sum of both.
+        """
         inputs = (input_ids, attention_mask, token_type_ids, inputs_embeds)
         encoded = self.nezha(*inputs, output_attentions, output_hidden_states, True)
-        words = self.cls.predictions(encoded.last_hidden_state, self.get_input_embeddings().weight)
-        pairs = self.cls.seq_relationship(encoded.pooler_output)
+        mlm_logits = self.cls.predictions(encoded.last_hidden_state, self.get_input_embeddings().weight)
+        pair_logits = self.cls.seq_relationship(encoded.pooler_output)
         loss = None
         if labels is not None and next_sentence_label is not None:
-            loss = F.cross_entropy(words.flatten(0, 1), labels.flatten()) + F.cross_entropy(
-                pairs, next_sentence_label.flatten()
+            loss = F.cross_entropy(mlm_logits.flatten(0, 1), labels.flatten()) + F.cross_entropy(
+                pair_logits, next_sentence_label.flatten()
             )
-        output = NezhaForPreTrainingOutput(loss, words, pairs, encoded.hidden_states, encoded.attentions)
+        output = NezhaForPreTrainingOutput(loss, mlm_logits, pair_logits, encoded.hidden_states, encoded.attentions)
         return output if wanted(return_dict, self.config.return_dict) else output.to_tuple()
 
 
@@ -343,7 +349,7 @@ class NezhaForMaskedLM(NezhaPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> MaskedLMOutput | tuple[Tensor, ...]:
-        """Scores (B, L, vocabulary); `labels` (B, L), -100 where nothing is predicted."""
+        """Return scores (B, L, vocabulary). `labels`: (B, L), -100 where nothing is predicted."""
         inputs = (input_ids, attention_mask, token_type_ids, inputs_embeds)
         encoded = self.nezha(*inputs, output_attentions, output_hidden_states, True)
         logits = self.cls.predictions(encoded.last_hidden_state, self.get_input_embeddings().weight)
@@ -373,8 +379,11 @@ class NezhaForSequenceClassification(NezhaPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> SequenceClassifierOutput | tuple[Tensor, ...]:
-        """Scores (B, num_labels). `labels`: classes (B,); with one label numbers (B,); 0 and 1 (B, num_labels) for several
-        labels at once, where the configuration's `problem_type` says "multi_label_classification"."""
+        """Return scores (B, num_labels).
+
+        `labels`: (B,) classes; (B,) numbers to regress if there is one label; (B, num_labels) of 0 and 1 if the configuration's
+        `problem_type` is "multi_label_classification".
+        """
         inputs = (input_ids, attention_mask, token_type_ids, inputs_embeds)
         encoded = self.nezha(*inputs, output_attentions, output_hidden_states, True)
         logits = self.classifier(self.dropout(encoded.pooler_output))
@@ -410,7 +419,7 @@ class NezhaForTokenClassification(NezhaPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> TokenClassifierOutput | tuple[Tensor, ...]:
-        """Scores (B, L, num_labels); `labels` (B, L), -100 where a token does not count."""
+        """Return scores (B, L, num_labels). `labels`: (B, L), -100 for tokens to ignore."""
         inputs = (input_ids, attention_mask, token_type_ids, inputs_embeds)
         encoded = self.nezha(*inputs, output_attentions, output_hidden_states, True)
         logits = self.classifier(self.dropout(encoded.last_hidden_state))
@@ -420,7 +429,7 @@ class NezhaForTokenClassification(NezhaPreTrainedModel):
 
 
 class NezhaForQuestionAnswering(NezhaPreTrainedModel):
-    """Where in a passage an answer begins, and where it ends."""
+    """Extractive question answering: the first and last token of an answer in a passage."""
 
     _keys_to_ignore_on_load_unexpected = [r"^cls\.", r"^nezha\.pooler\."]  # noqa: RUF012
 
@@ -442,7 +451,7 @@ class NezhaForQuestionAnswering(NezhaPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> QuestionAnsweringModelOutput | tuple[Tensor, ...]:
-        """Scores (B, L) of the first and of the last token. Positions (B,) beyond the sequence do not count for the loss."""
+        """Return scores (B, L) of the first and of the last token. The loss ignores positions (B,) beyond the sequence."""
         inputs = (input_ids, attention_mask, token_type_ids, inputs_embeds)
         encoded = self.nezha(*inputs, output_attentions, output_hidden_states, True)
         start, end = self.qa_outputs(encoded.last_hidden_state).unbind(-1)

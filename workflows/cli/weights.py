@@ -79,10 +79,10 @@ def pretrain(recipe: str, settings: Sequence[str], data: str, output: str, worke
 @click.option("--onnx", is_flag=True, help="Also write onnx/model.onnx, for any batch size and length, checked against torch.")
 @click.option(
     "--onnx-head",
-    type=click.Choice(["hidden", "words"]),
+    type=click.Choice(["hidden", "mlm"]),
     default="hidden",
     show_default=True,
-    help="Output of the ONNX graph: hidden states and a pooled vector, or scores over the vocabulary at each token.",
+    help="Output of the ONNX graph: hidden states and a pooled vector, or MLM scores over the vocabulary at each token.",
 )
 @click.option("--int8", is_flag=True, help="With --onnx: also write onnx/model_quantized.onnx with 8-bit weights.")
 def export(checkpoint: str, output: str, name: str, data: str | None, average: int, **onnx: Any) -> None:
