@@ -254,7 +254,7 @@ def test_a_vocabulary_of_another_language_is_refused(tmp_path: Path) -> None:
     message_line = refused(
         prepare("--corpus", "text", "--input", folder, "--vocab", tmp_path / "vocab.txt", output=tmp_path / "out")
     )
-    assert "tokens are [UNK], the vocabulary lacks most of this text" in message_line
+    assert "tokens are [UNK]: the vocabulary lacks most of this text" in message_line
     assert not [*tmp_path.glob("out/tokens*/manifest.json")]
 
 
