@@ -1,4 +1,4 @@
-"""Small corpora and the chain over them, for tests. Real text where it lies beside the project, generated text always.
+"""Small corpora, and their data stages. Generated text always; real text if it is on this machine.
 
 `write_text(folder)` writes three files in the layouts that `text` reads, `write_news(folder)` one of JSON lines with HTML.
 The generated sentences are made from a fixed list of words by a fixed generator: the same on every machine.
@@ -40,19 +40,19 @@ WORDS = (  # noqa: SIM905
 
 
 def sentences(seed: int, number: int) -> list[str]:
-    """So many sentences of 4 to 14 words."""
+    """Return `number` sentences of 4 to 14 words."""
     chance = random.Random(seed)
     return ["".join(chance.choices(WORDS, k=chance.randint(4, 14))) + chance.choice("。。。！？") for _ in range(number)]
 
 
 def text_documents(seed: int, number: int) -> list[str]:
-    """So many documents of 2 to 9 sentences, a sentence a line."""
+    """Return `number` documents of 2 to 9 sentences, one per line."""
     chance = random.Random(seed)
     return ["\n".join(sentences(chance.randrange(1 << 30), chance.randint(2, 9))) for _ in range(number)]
 
 
 def write_text(folder: Path, number: int = 120) -> Path:
-    """`number` documents in three files: blank lines between, JSON lines, and Windows line ends."""
+    """Write `number` documents into three files: separated by blank lines, JSON lines, and Windows line ends."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = text_documents(1, number)
     third = number // 3
@@ -63,7 +63,7 @@ def write_text(folder: Path, number: int = 120) -> Path:
 
 
 def write_news(folder: Path, number: int = 60) -> Path:
-    """`number` articles with HTML; every tenth repeats one of `write_text`, every twelfth is too short to keep."""
+    """Write `number` articles with HTML; every tenth repeats one of `write_text`, every twelfth is too short to keep."""
     folder.mkdir(parents=True, exist_ok=True)
     copies = text_documents(1, number)
     articles = []
@@ -76,7 +76,7 @@ def write_news(folder: Path, number: int = 60) -> Path:
 
 
 def write_real(folder: Path) -> tuple[Path, Path]:
-    """The beginnings of a real text corpus and of real crawled news: (text folder, news folder)."""
+    """Write the beginnings of a real text corpus and of real crawled news; return both folders."""
     text, news = folder / "text", folder / "news"
     text.mkdir(parents=True)
     news.mkdir(parents=True)
@@ -92,7 +92,7 @@ def json_lines(records: Iterator[dict[str, Any]] | list[dict[str, Any]]) -> byte
 
 
 def config(text: str, news: str, **changes: Any) -> CorpusConfig:
-    """A text and a news source; the text source has the higher priority."""
+    """Return a text and a news source; the text source has the higher priority."""
     fields: dict[str, Any] = {
         "sources": (
             SourceConfig(name="text", kind="text", input=(text,), priority=1, licence="CC0-1.0"),
@@ -107,7 +107,7 @@ def config(text: str, news: str, **changes: Any) -> CorpusConfig:
 
 
 def prepare(corpus: CorpusConfig, root: str, execution: Execution = SERIAL, task_bytes: int = 1 << 24) -> dict[str, Finished]:
-    """All stages of a corpus, by name without key."""
+    """Run all data stages of a corpus; return them by name."""
     read = [documents(source, root, execution=execution, task_bytes=task_bytes) for source in corpus.sources]
     signed = [
         signatures(source, done, corpus.dedup, root, execution=execution)
@@ -130,7 +130,7 @@ def prepare(corpus: CorpusConfig, root: str, execution: Execution = SERIAL, task
 
 
 def digests(stages: dict[str, Finished]) -> dict[str, str]:
-    """SHA-256 of every file that the manifests vouch for, and of the manifests, by the stage's folder and the file's name."""
+    """Return the SHA-256 of every file and manifest by folder and file name."""
     return {
         f"{storage.base_name(stage.url)}/{name}": hashlib.sha256(storage.read_bytes(stage.file(name))).hexdigest()
         for stage in stages.values()
@@ -140,7 +140,7 @@ def digests(stages: dict[str, Finished]) -> dict[str, str]:
 
 @functools.cache
 def folder() -> Path:
-    """One temporary folder for all that this process prepares."""
+    """Make the temporary folder for everything that this process prepares."""
     path = Path(tempfile.mkdtemp(prefix="nezha-pipe-corpus-"))
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
@@ -148,26 +148,26 @@ def folder() -> Path:
 
 @functools.cache
 def generated() -> CorpusConfig:
-    """A text and a news source of generated text."""
+    """Return sources of generated text."""
     return config(str(write_text(folder() / "text")), str(write_news(folder() / "news")))
 
 
 @functools.cache
 def real() -> CorpusConfig:
-    """A text and a news source of real text, with the released vocabulary."""
+    """Return sources of real text, with the released vocabulary."""
     text, news = write_real(folder() / "real")
     return config(str(text), str(news), vocabulary=VocabularyConfig(url=str(REAL / "vocab/vocab.txt")))
 
 
 @functools.cache
 def prepared(which: str = "generated", workers: int = 1, task_bytes: int = 1 << 24) -> dict[str, Finished]:
-    """All stages of one of the two, run once for all tests of this process."""
+    """Run the stages of one of the two, once for all tests of this process."""
     root = str(folder() / f"runs-{which}-{workers}-{task_bytes}")
     return prepare({"generated": generated, "real": real}[which](), root, Execution(workers), task_bytes)
 
 
 def same_bytes(one: dict[str, Finished], other: dict[str, Finished], prefix: str) -> int:
-    """Assert that the stages whose name begins so are equal file by file; the number of files."""
+    """Assert that the stages with this prefix are equal file by file; return the number of files."""
     left, right = (
         digests({name: stage for name, stage in stages.items() if name.startswith(prefix)}) for stages in (one, other)
     )
@@ -181,4 +181,4 @@ LAYOUTS = [
     pytest.param(("real", 1, 20_000), id="real text, small tasks", marks=needs_real_data),
     pytest.param(("real", 2, 1 << 24), id="real text, two workers", marks=[needs_real_data, pytest.mark.slow]),
 ]
-"""Other ways to cut the same work, for `prepared`."""
+"""Other ways to divide the same work: arguments of `prepared`."""

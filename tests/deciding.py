@@ -1,4 +1,4 @@
-"""Decisions over texts at hand, and their files as rows: for tests of `dedup`."""
+"""Run `dedup` on a few texts and read its files, for tests."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def decide(
     parts: int = 4,
     **dedup: Any,
 ) -> Finished:
-    """Decisions over sources of texts, with no filters but those that are named."""
+    """Run `dedup` on sources of texts, with all filters off except those given."""
     sources = [SourceConfig(name=name, kind="text", priority=(priorities or {}).get(name, 0)) for name in texts]
     documents = [made(str(root), name, content, parts) for name, content in texts.items()]
     config, leaks = DedupConfig(**dedup), DecontaminationConfig(inputs=evaluation)
@@ -65,7 +65,7 @@ def kept_texts(root: Path, stage: Finished, source: str, texts: Texts) -> dict[i
 
 
 def changed(text: str, *places: int) -> str:
-    """The text with a letter changed here and there."""
+    """Return the text with the characters in some places replaced."""
     for place in places:
         text = text[:place] + "囍" + text[place + 1 :]
     return text

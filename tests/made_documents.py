@@ -1,4 +1,4 @@
-"""Stages of documents made from texts at hand, as `documents` would leave them: for tests of what comes after."""
+"""Make the stage `documents` from a few texts, for tests of later stages."""
 
 import json
 import lzma
@@ -25,7 +25,7 @@ needs_real_data = pytest.mark.skipif(not REAL.exists(), reason="the real corpora
 
 
 def generated(seed: int, number: int, sentences: int = 6) -> list[str]:
-    """Texts in which no two runs of letters are alike but by chance, with the words that filters look for."""
+    """Generate texts without common n-grams except by chance, with the words that filters look for."""
     chance = random.Random(seed)
 
     def sentence() -> str:
@@ -36,14 +36,14 @@ def generated(seed: int, number: int, sentences: int = 6) -> list[str]:
 
 
 def real_news(number: int) -> list[str]:
-    """The first articles of a real news source, cleaned."""
+    """Read the first articles of a real news source, cleaned."""
     with lzma.open(REAL / "corpora/news/xinwenlianbo.jsonl.xz") as file:
         texts = [cleaning.clean(json.loads(file.readline())["content"], True)[0] for _ in range(number)]
     return [text for text in texts if text]
 
 
 def made(root: str, name: str, texts: Sequence[str] | Mapping[str, str], parts: int = PARTS) -> Finished:
-    """The documents of a source: texts by their origin, or in a list (origins 0, 1, ...)."""
+    """Write the documents of a source: texts by their origin, or in a list (origins 0, 1, ...)."""
     by_origin = texts if isinstance(texts, Mapping) else {str(number): text for number, text in enumerate(texts)}
     rows = sorted((document_id(name, origin), origin, text) for origin, text in by_origin.items())
     content = [text for _, _, text in rows]
@@ -75,7 +75,7 @@ def made(root: str, name: str, texts: Sequence[str] | Mapping[str, str], parts: 
 
 
 def identity(name: str, origin: int | str) -> int:
-    """The id of one of the documents of `made`."""
+    """Return the id of one of the documents of `made`."""
     return document_id(name, str(origin))
 
 

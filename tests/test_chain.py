@@ -60,7 +60,7 @@ def command(*arguments: str) -> Result:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, dict[str, object]]:
-    """A finished run of the miniature recipe: the recipe's path, the output folder, what `run --json` said."""
+    """Run the miniature recipe. Return its path, the output folder, and the answer of `run --json`."""
     folder = tmp_path_factory.mktemp("chain")
     (folder / "mini.toml").write_text(RECIPE, encoding="utf-8")
     recipe, output = str(folder / "mini.toml"), str(folder / "out")
@@ -68,21 +68,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, dict[s
 
 
 def again(finished: tuple[str, str, dict[str, object]], *more: str) -> list[str]:
-    """Steps that a further run of the recipe runs."""
+    """Run the recipe again and return the steps that ran."""
     recipe, output, _ = finished
-    said: dict[str, list[str]] = json.loads(
+    answer: dict[str, list[str]] = json.loads(
         command("run", recipe, "--output", output, "--workers", "1", "--json", *more).stdout
     )
-    return said["ran"]
+    return answer["ran"]
 
 
 def test_every_step_ran_and_the_page_is_there(finished: tuple[str, str, dict[str, object]]) -> None:
-    _, _, said = finished
+    _, _, answer = finished
     data = ["tasks", *(f"{stage}_reviews" for stage in ("documents", "signatures", "tokens")), "shards_reviews_32"]
     steps = [*data, "dedup", "vocabulary", "checkpoint", "export", "scores"]
-    ran = said["ran"]
+    ran = answer["ran"]
     assert isinstance(ran, list) and sorted(ran[:-1]) == sorted(steps) and ran[-1] == "report"
-    page = Path(str(said["report"])).read_text(encoding="utf-8")
+    page = Path(str(answer["report"])).read_text(encoding="utf-8")
     assert "<svg" in page and "mini" in page
 
 
@@ -168,7 +168,7 @@ def test_no_scored_document_was_read(finished: tuple[str, str, dict[str, object]
 
 
 def test_tasks_of_a_folder_are_scored_and_kept_out_of_training(tmp_path: Path) -> None:
-    """The same recipe with files of its own to score on, which stand in what it trains on."""
+    """The recipe with its own files to score on; their texts are also in the training text."""
     (tmp_path / "mini.toml").write_text(RECIPE, encoding="utf-8")
     kept = [f"第{n}条评论，讲的是一家开在山里的旅馆，房间很干净，早饭也好吃。" for n in range(300)]
     leaked = [f"老师说编号{n}这一本书写得很差，从头到尾没有一句真话，不值得买来看。" for n in range(8)]
@@ -188,17 +188,17 @@ def test_tasks_of_a_folder_are_scored_and_kept_out_of_training(tmp_path: Path) -
     )
     settings = [f"evaluation.data={tmp_path}/tasks", "evaluation.tasks=chnsenticorp", text, *off]
     arguments = [argument for setting in settings for argument in ("--set", setting)]
-    told = ["run", str(tmp_path / "mini.toml"), "--output", str(tmp_path / "out"), "--workers", "1", "--json", *arguments]
-    steps = json.loads(command("plan", *told[1:4], "--json", *arguments).stdout)["steps"]
+    run = ["run", str(tmp_path / "mini.toml"), "--output", str(tmp_path / "out"), "--workers", "1", "--json", *arguments]
+    steps = json.loads(command("plan", *run[1:4], "--json", *arguments).stdout)["steps"]
     assert "contamination_own" in steps and "scores" in steps and "tasks" not in steps
-    ran = json.loads(command(*told).stdout)["ran"]
+    ran = json.loads(command(*run).stdout)["ran"]
     assert {"contamination_own", "scores"} <= {*ran}
     decided = json.loads(next((tmp_path / "out").glob("dedup-*/manifest.json")).read_text())
     assert decided["counts"]["own"]["dropped"]["contaminated"] == 8
     scores = next((tmp_path / "out").glob("scores-*/scores.jsonl")).read_text().splitlines()
     assert {json.loads(line)["task"] for line in scores} == {"chnsenticorp"}
 
-    missing = CliRunner().invoke(main, [*told[:6], "--set", "evaluation.tasks=ocnli", *arguments[:2], *arguments[4:]])
+    missing = CliRunner().invoke(main, [*run[:6], "--set", "evaluation.tasks=ocnli", *arguments[:2], *arguments[4:]])
     assert missing.exit_code == 2 and "none of ocnli/train.json" in missing.stderr
-    asked = CliRunner().invoke(main, [*told[:6], "--set", "evaluation.tasks=ocnli"])
-    assert asked.exit_code == 2 and "evaluation has no data for ocnli" in asked.stderr
+    without_data = CliRunner().invoke(main, [*run[:6], "--set", "evaluation.tasks=ocnli"])
+    assert without_data.exit_code == 2 and "evaluation has no data for ocnli" in without_data.stderr

@@ -18,7 +18,7 @@ from workflows.chain import Chain
 ROOT = Path(__file__).parent.parent
 
 
-def test_every_step_is_an_asset_and_stands_on_the_right_ones(tmp_path: Path) -> None:
+def test_every_step_is_an_asset_and_depends_on_the_right_ones(tmp_path: Path) -> None:
     chain = Chain(recipe.load("tiny"), str(tmp_path))
     graph = definitions(chain).resolve_asset_graph()
     names = {key.to_user_string() for key in graph.get_all_asset_keys()}
@@ -28,7 +28,7 @@ def test_every_step_is_an_asset_and_stands_on_the_right_ones(tmp_path: Path) -> 
         assert parents == set(chain.steps[key.to_user_string()].needs)
 
 
-def test_upstream_steps_stand_before_their_step(tmp_path: Path) -> None:
+def test_a_step_needs_only_earlier_steps(tmp_path: Path) -> None:
     chain = Chain(recipe.load("tiny"), str(tmp_path))
     order = list(chain.steps)
     for step in chain.steps.values():

@@ -1,4 +1,4 @@
-"""`inspect`: every stage as a person reads it, and a document followed through all of them."""
+"""`inspect`: the preview of every kind of stage, and a document followed through all stages."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def inspect(*arguments: str) -> Result:
 
 
 def made(root: Path, pairs: PairsConfig, masking: MaskingConfig | None = None) -> Finished:
-    """Shards of the generated text, their vocabulary beside them."""
+    """Make shards of the generated text, with their vocabulary in the same folder."""
     stages = corpus.prepared()
     config = replace(corpus.generated(), pairs=pairs, masking=masking or MaskingConfig())
     shutil.copytree(stages["vocabulary"].url, root / storage.base_name(stages["vocabulary"].url), dirs_exist_ok=True)
@@ -43,7 +43,7 @@ def made(root: Path, pairs: PairsConfig, masking: MaskingConfig | None = None) -
 
 
 def plain(line: str) -> str:
-    """A marked row without its marks: the text as it was."""
+    """Remove the marks from a row of a preview."""
     return re.sub("→[^ 】]*|[|【】]", "", line).replace(" ", "")
 
 

@@ -1,4 +1,4 @@
-"""Invariants: a prepared corpus holds to all of them, and whatever is broken on purpose is found and named, by file and row."""
+"""Invariants: a prepared corpus breaks none, and each one broken on purpose is reported by file and row."""
 
 import shutil
 from collections.abc import Callable
@@ -73,14 +73,14 @@ def test_shards_of_tfrecords_have_no_problem(tmp_path: Path) -> None:
 
 @pytest.fixture
 def copied(tmp_path: Path) -> dict[str, Finished]:
-    """The prepared corpus, to be broken."""
+    """Copy the prepared corpus, to break it."""
     made = corpus.prepared()
     shutil.copytree(Path(made["vocabulary"].url).parent, tmp_path / "runs")
     return {name: stages.load(str(tmp_path / "runs" / storage.base_name(stage.url))) for name, stage in made.items()}
 
 
 def rewrite(stage: Finished, name: str, change: Callable[[list[Row]], object]) -> str:
-    """Change the rows of a file, and write a manifest whose checksum fits; the file's URL."""
+    """Change the rows of a file, write a manifest with its new checksum, and return the file's URL."""
     url = stage.file(name)
     if name.endswith(".arrow"):
         table = pa.ipc.open_file(storage.read_bytes(url)).read_all()
@@ -101,7 +101,7 @@ def rewrite(stage: Finished, name: str, change: Callable[[list[Row]], object]) -
 
 
 def commit(stage: Finished, name: str) -> None:
-    """A manifest whose checksum fits."""
+    """Write a manifest with the checksum of a changed file."""
     for entry in stage.manifest["files"]:
         if entry["name"] == name:
             entry.update(asdict(FileEntry.of(stage.url, name, entry["rows"])))
@@ -123,7 +123,7 @@ def with_units(row: Row, changed: Callable[[Any], object]) -> None:
 
 
 def half(row: Row) -> None:
-    """Hide half of a word of two tokens."""
+    """Mask half of a word of two tokens."""
     starts = np.append(units(row), True)
     first = next(p for p in range(1, len(starts) - 2) if starts[p] and not starts[p + 1] and starts[p + 2])
     hide(row, [first])
@@ -180,12 +180,12 @@ BREAKS: dict[str, tuple[Callable[[Row], object], str]] = {
 
 
 def roomy(row: Row) -> bool:
-    """Whether a row is long enough for all of BREAKS."""
+    """Return whether a row is long enough for all of BREAKS."""
     return bool(len(row["input_ids"]) % 8 and row["second_start"] > 4 and len(row["mask_positions"]) > 2)
 
 
 def below(row: Row, before: Row) -> bool:
-    """Whether the row, with its id changed, comes before another."""
+    """Return whether the row, with its id changed, comes before another."""
     ids = np.array([row["example_id"] ^ 1, before["example_id"]], np.uint64)
     return bool(np.less(*order_keys(ids, 12_345)))
 
@@ -205,7 +205,7 @@ def test_a_row_that_is_wrong_is_named(copied: dict[str, Finished], what: str) ->
     assert f"{url}: row {place}: {rule}" in verify(stage.url)[1]
 
 
-def test_rows_that_break_many_rules_are_told_in_few_lines(copied: dict[str, Finished]) -> None:
+def test_rows_that_break_many_rules_give_few_lines(copied: dict[str, Finished]) -> None:
     stage = copied["shards_text_64"]
 
     def change(rows: list[Row]) -> None:
@@ -263,13 +263,13 @@ def test_a_shard_that_is_not_of_its_manifest(copied: dict[str, Finished], change
     stage = copied["shards_text_64"]
     rows = stage.files("train-")[0]["rows"]
     shards_changed(stage, change)
-    told = {
+    values = {
         "KEY": stage.manifest["key"],
         "SHA": stage.manifest["vocabulary"]["sha256"],
         "FEWER": f"{rows - 1}",
         "ROWS": f"{rows}",
     }
-    for name, value in told.items():
+    for name, value in values.items():
         problem = problem.replace(name, value)
     assert f"{stage.file('train-00000.arrow')}: {problem}" in verify(stage.url)[1]
 
@@ -291,7 +291,7 @@ def test_a_histogram_of_lengths_that_is_wrong(copied: dict[str, Finished]) -> No
 
 
 Break = tuple[str, Callable[[list[Row]], object], str]
-"""The beginning of a file's name, what is changed in its rows, and the problem that is found."""
+"""Prefix of a file name, a change of the file's rows, and the problem it causes."""
 
 
 def put(place: int, **values: Any) -> Callable[[list[Row]], object]:
@@ -310,7 +310,7 @@ DOCUMENTS: list[Break] = [
     ("part-", put(0, source="x"), "row 0: its source is not text"),
     ("part-", put(0, characters=0), "row 0: it has no characters"),
 ]
-PIECES: list[Break] = [
+TOKENS: list[Break] = [
     ("part-", lambda rows: rows.reverse(), ": its id is smaller than the previous one"),
     ("part-", repeat, "row 1: its id repeats that of the previous row"),
     ("part-", lambda rows: rows[2]["ids"].__setitem__(4, 60_000), "row 2: an id is not below SIZE"),
@@ -329,7 +329,7 @@ PIECES: list[Break] = [
 
 
 def broken(stage: Finished, change: Break) -> None:
-    """Break a file, and see that this is found."""
+    """Break a file and assert that the problem is found."""
     prefix, how, problem = change
     name = str(next(entry["name"] for entry in stage.files(prefix) if entry["rows"] > 2 or prefix != "part-"))
     url = rewrite(stage, name, how)
@@ -342,7 +342,7 @@ def test_a_document_that_is_wrong_is_named(copied: dict[str, Finished], change: 
     broken(copied["documents_text"], change)
 
 
-@pytest.mark.parametrize("change", PIECES, ids=lambda change: change[2])
+@pytest.mark.parametrize("change", TOKENS, ids=lambda change: change[2])
 def test_tokens_that_are_wrong_are_named(copied: dict[str, Finished], change: Break) -> None:
     size = str(copied["vocabulary"].manifest["size"])
     broken(copied["tokens_text"], (*change[:2], change[2].replace("SIZE", size)))
@@ -368,8 +368,8 @@ def test_signatures_that_are_wrong_are_named(copied: dict[str, Finished], change
     entry = next(entry for entry in stage.files(prefix) if entry["rows"] > 2)
     with storage.open_read(stage.file(entry["name"])) as file:
         last = pq.read_table(file)["id"][-1].as_py()
-    told = {"FEWER": f"{entry['rows'] - 1}", "ROWS": f"{entry['rows']}", "LAST": f"{last:016x}"}
-    for name, value in told.items():
+    values = {"FEWER": f"{entry['rows'] - 1}", "ROWS": f"{entry['rows']}", "LAST": f"{last:016x}"}
+    for name, value in values.items():
         problem = problem.replace(name, value)
     broken(stage, (entry["name"], how, problem))
 
@@ -390,10 +390,10 @@ def test_signatures_that_are_wrong_are_named(copied: dict[str, Finished], change
 def test_a_number_of_a_manifest_that_is_wrong(copied: dict[str, Finished], name: str, path: tuple[str, ...]) -> None:
     stage = copied[name]
     *tables, key = path
-    told = stage.manifest
+    values = stage.manifest
     for table in tables:
-        told = told[table]
-    told[key] = told.get(key, 0) + 1
+        values = values[table]
+    values[key] = values.get(key, 0) + 1
     commit(stage, "")
     (problem,) = verify(stage.url)[1]
     assert problem.startswith(f"{stage.url}: ") and "the manifest says" in problem
@@ -415,7 +415,7 @@ def test_a_vocabulary_that_is_not_of_its_manifest(copied: dict[str, Finished]) -
 
 @pytest.fixture(scope="module")
 def decided(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """Decisions with every kind of row."""
+    """Make decisions with every kind of row."""
     folder = tmp_path_factory.mktemp("decided")
     text = generated(1, 8, 12)
     (folder / "dev.tsv").write_text(text[5].replace("\n", ""))
@@ -462,7 +462,7 @@ DECISIONS: list[Break] = [
     ("contaminated_a", put(0, id=identity("a", 0)), "row 0: it is not dropped as contaminated"),
     ("contaminated_a", put(0, share=1.5), "row 0: its share is not between 0 and 1"),
 ]
-OVERLAPS: list[Break] = [
+CONTAMINATION: list[Break] = [
     ("", put(0, id=3), "row 0: its id is that of no document in this part"),
     ("", put(0, runs=0), "row 0: it has no matching n-grams"),
     ("", put(0, share=0.0), "row 0: its share is not in (0, 1]"),
@@ -477,7 +477,7 @@ def test_a_decision_that_is_wrong_is_named(decided: Finished, tmp_path: Path, ch
     broken(stages.load(str(tmp_path / "runs" / storage.base_name(decided.url))), change)
 
 
-@pytest.mark.parametrize("change", OVERLAPS, ids=lambda change: change[2])
+@pytest.mark.parametrize("change", CONTAMINATION, ids=lambda change: change[2])
 def test_an_overlap_that_is_wrong_is_named(decided: Finished, tmp_path: Path, change: Break) -> None:
     shutil.copytree(Path(decided.url).parent, tmp_path / "runs")
     (folder,) = (tmp_path / "runs").glob("contamination_a-*")
@@ -520,6 +520,6 @@ def test_a_file_that_is_not_as_it_was_written_is_not_looked_into(copied: dict[st
     storage.write_bytes(url, storage.read_bytes(url)[:-100])
     (problem,) = verify(stage.url)[1]
     assert problem.startswith(f"{url}: ") and "bytes, the manifest says" in problem
-    commit(stage, "train-00000.arrow")  # a manifest that fits: what is no shard is told too
+    commit(stage, "train-00000.arrow")  # with a matching manifest, an unreadable shard is reported too
     (problem,) = verify(stage.url)[1]
     assert problem.startswith(f"{url}: not a readable shard (")

@@ -1,4 +1,4 @@
-"""The job graph: nothing lost, errors in one line, interrupted work gone on with, progress told."""
+"""Jobs: no row is lost, errors are one line, interrupted work resumes, progress is reported."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def test_workers_begin_before_beam_is_ready_and_do_each_task_once(tmp_path: Path
     def import_beam() -> Any:
         deadline = time.monotonic() + 60
         while not number_jobs.calls(calls):
-            assert time.monotonic() < deadline, "no worker has begun"
+            assert time.monotonic() < deadline, "no worker has started"
             time.sleep(0.02)
         return real()
 
@@ -122,7 +122,7 @@ def test_an_error_that_cannot_be_written_down_arrives_too(tmp_path: Path, monkey
 def test_ctrl_c_arrives_as_itself(
     tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Raised where a signal would raise it: in the midst of a step, or of waiting for workers."""
+    """Raised where a signal would raise it: inside a step, or while waiting for workers."""
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -151,8 +151,8 @@ def test_other_tasks_have_another_work_folder(tmp_path: Path) -> None:
     assert number_jobs.job(tmp_path, tasks=5).work != number_jobs.job(tmp_path, tasks=6).work
 
 
-def test_progress_is_told_up_to_the_end(tmp_path: Path) -> None:
-    told: list[tuple[int, int, str]] = []
-    job.run(number_jobs.job(tmp_path), Execution(report=lambda *what: told.append(what)))
-    assert told[-1] == (6, 6, "numbers: 6 of 6 parts read, 4 written")
-    assert [done for done, _, _ in told] == sorted(done for done, _, _ in told)
+def test_progress_is_reported_up_to_the_end(tmp_path: Path) -> None:
+    reported: list[tuple[int, int, str]] = []
+    job.run(number_jobs.job(tmp_path), Execution(report=lambda *what: reported.append(what)))
+    assert reported[-1] == (6, 6, "numbers: 6 of 6 parts read, 4 written")
+    assert [done for done, _, _ in reported] == sorted(done for done, _, _ in reported)

@@ -1,4 +1,4 @@
-"""What `prepare` is told: options become settings of a recipe, examples of other programs become shards."""
+"""`prepare`: options become settings of a recipe, imported examples become shards."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def chain(given_recipe: str | None = None, settings: Any = (), **given: Any) -> 
 
 
 def test_options_by_berts_names_are_settings_of_the_recipe() -> None:
-    told: dict[str, Any] = {
+    options: dict[str, Any] = {
         "masked_lm_prob": 0.1,
         "max_predictions_per_seq": 20,
         "short_seq_prob": 0.0,
@@ -34,7 +34,7 @@ def test_options_by_berts_names_are_settings_of_the_recipe() -> None:
         "do_lower_case": False,
         "random_seed": 7,
     }
-    for made in (chain("tiny", **told), chain(corpus="news", inputs=("a.jsonl",), **told)):
+    for made in (chain("tiny", **options), chain(corpus="news", inputs=("a.jsonl",), **options)):
         assert (made.recipe.masking.masked_lm_prob, made.recipe.masking.max_predictions_per_seq) == (0.1, 20)
         assert (made.recipe.pairs.short_seq_prob, made.recipe.pairs.dupe_factor) == (0.0, 5)
         assert (made.recipe.vocabulary.do_lower_case, made.recipe.seed) == (False, 7)
@@ -71,21 +71,21 @@ def test_a_cluster_is_not_given_local_files() -> None:
 
 
 @pytest.mark.parametrize(
-    ("runner", "workers", "before", "woken"),
+    ("runner", "workers", "before", "expected"),
     [("direct", 2, False, [2]), ("direct", 2, True, []), ("direct", 1, False, []), ("ray", 2, False, [])],
     ids=["new", "prepared before", "alone", "elsewhere"],
 )
-def test_workers_are_woken_where_there_is_work_for_them(
-    runner: str, workers: int, before: bool, woken: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_workers_are_started_where_there_is_work_for_them(
+    runner: str, workers: int, before: bool, expected: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[int] = []
-    monkeypatch.setattr(processes.pool, "warm_up", lambda number, modules: told.append(number))
+    started: list[int] = []
+    monkeypatch.setattr(processes.pool, "warm_up", lambda number, modules: started.append(number))
     if before:
         (tmp_path / "data.json").write_text("{}")
     given = {**NOTHING, "corpus": "news", "inputs": ("a.jsonl",)}
     executor = None if runner == "direct" else plainly
     warm_up_workers(Execution(workers, executor=executor), data_chain(None, (), str(tmp_path), **given))
-    assert told == woken
+    assert started == expected
 
 
 def test_examples_of_berts_script_are_a_source_like_others(tmp_path: Path) -> None:

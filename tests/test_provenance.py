@@ -1,4 +1,4 @@
-"""Where a document went: every stage that knows it says so."""
+"""Provenance: every stage that contains a document is listed, with what it records."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ TRACES = {name: getattr(provenance, name) for name in ("documents", "contaminati
 
 
 def write_shards(root: str, source: str, documents: list[int]) -> None:
-    """One shard with a row for each id."""
+    """Write a shard with one row per id."""
     schema = shards.schema(100)
     empty = {"list": [], "binary": b"", "uint": 0}
     rows: list[dict[str, Any]] = []
@@ -63,12 +63,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> str:
     return url
 
 
-def told(root: str, source: str, number: int) -> list[tuple[str, str]]:
+def facts_of(root: str, source: str, number: int) -> list[tuple[str, str]]:
     return [(fact.kind, fact.text) for fact in where(root, identity(source, number), TRACES)]
 
 
 def test_a_document_that_stays_for_another(root: str) -> None:
-    facts = told(root, "a", 0)
+    facts = facts_of(root, "a", 0)
     assert [kind for kind, _ in facts] == ["document", "kept", "cluster", "shard"]
     beginning = " ".join(TEXTS[0][:200].split())
     assert facts[0][1].startswith("0 (part-0000") and facts[0][1].endswith(beginning)
@@ -80,7 +80,7 @@ def test_a_document_that_stays_for_another(root: str) -> None:
 
 def test_a_near_duplicate(root: str) -> None:
     kept = f"{identity('a', 0):016x}"
-    assert told(root, "b", 0)[1:] == [
+    assert facts_of(root, "b", 0)[1:] == [
         ("dropped", f"dropped: near_duplicate of {kept}"),
         ("cluster", f"one of 2 duplicates, {kept} is kept"),
     ]
@@ -91,7 +91,7 @@ def test_a_near_duplicate(root: str) -> None:
 
 def test_a_document_that_loses_a_line(root: str) -> None:
     lines = TEXTS[2].count("\n") + 1
-    assert told(root, "b", 1)[1:] == [
+    assert facts_of(root, "b", 1)[1:] == [
         ("kept", "kept"),
         ("paragraphs", f"1 line removed: {lines} (as in {identity('a', 1):016x})"),
         ("shard", "train-00000.arrow: 1 example (row 0)"),
@@ -99,7 +99,7 @@ def test_a_document_that_loses_a_line(root: str) -> None:
 
 
 def test_a_document_that_holds_an_evaluation_text(root: str) -> None:
-    facts = told(root, "b", 2)
+    facts = facts_of(root, "b", 2)
     assert [kind for kind, _ in facts] == ["document", "overlap", "dropped", "contaminated"]
     assert facts[1][1].startswith("dev.tsv: ")
     assert facts[2][1] == "dropped: contaminated"

@@ -1,4 +1,4 @@
-"""Stages: keys, the commit by manifest, going on, and verification."""
+"""Stages: keys, the commit by manifest, resuming, and verification."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ DRY = Execution(dry_run=True)
 
 
 def writes(files: dict[str, bytes], runs: list[str] | None = None, **facts: Any) -> Callable[[str], dict[str, Any]]:
-    """A body that writes these files and notes that it ran."""
+    """Return a body that writes these files and records that it ran."""
 
     def body(folder: str) -> dict[str, Any]:
         if runs is not None:
@@ -91,7 +91,7 @@ def test_a_folder_of_stages_is_no_stage_and_says_which_it_holds(tmp_path: Path) 
         stages.load(str(tmp_path))
 
 
-def test_a_folder_without_manifest_is_gone_on_with(tmp_path: Path) -> None:
+def test_a_folder_without_manifest_is_resumed(tmp_path: Path) -> None:
     def dies(folder: str) -> dict[str, Any]:
         storage.write_bytes(storage.join(folder, "work-1", "part"), b"finished part")
         raise KeyError
@@ -102,11 +102,11 @@ def test_a_folder_without_manifest_is_gone_on_with(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"no manifest\.json \(unfinished: run its command again to resume"):
         stages.load(str(tmp_path / STAGE.folder))
 
-    def goes_on(folder: str) -> dict[str, Any]:
+    def resumes(folder: str) -> dict[str, Any]:
         assert storage.read_bytes(storage.join(folder, "work-1", "part")) == b"finished part"
         return writes({"a": b"1"})(folder)
 
-    done = stages.run(str(tmp_path), STAGE, goes_on)
+    done = stages.run(str(tmp_path), STAGE, resumes)
     assert storage.list_names(done.url) == ["a", "manifest.json", "run.json"], "the work folder goes when all is done"
 
 
