@@ -5,17 +5,15 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine import processes, stages
-from pipeline.engine.execution import Execution
+from pipeline.engine import stages
 from pipeline.errors import CorpusError, RecipeError
 from pipeline.examples.shards import ShardSet
 from pipeline.tfrecords.exchange import export_tfrecords
 from pipeline.tokenization import vocabulary
 from tests import corpus
-from tests.made_documents import plainly
 from workflows import preparing, recipe
 from workflows.chain import Chain
-from workflows.preparing import data_chain, running_on, warm_up_workers
+from workflows.preparing import data_chain, running_on
 
 NOTHING: dict[str, Any] = {name: None for name in (*preparing.BERT_SETTINGS, *preparing.SOURCE_SETTINGS)}
 NOTHING |= {"corpus": None, "inputs": (), "vocab": "", "lengths": ()}
@@ -68,24 +66,6 @@ def test_a_cluster_is_not_given_local_files() -> None:
     made = chain(corpus="news", inputs=("s3://b/a.jsonl",))
     with pytest.raises(CorpusError, match="cannot see the local path"), running_on("flink", ("flink_master=f:8081",), made, 1):
         pytest.fail("it runs")
-
-
-@pytest.mark.parametrize(
-    ("runner", "workers", "before", "expected"),
-    [("direct", 2, False, [2]), ("direct", 2, True, []), ("direct", 1, False, []), ("ray", 2, False, [])],
-    ids=["new", "prepared before", "alone", "elsewhere"],
-)
-def test_workers_are_started_where_there_is_work_for_them(
-    runner: str, workers: int, before: bool, expected: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started: list[int] = []
-    monkeypatch.setattr(processes.pool, "warm_up", lambda number, modules: started.append(number))
-    if before:
-        (tmp_path / "data.json").write_text("{}")
-    given = {**NOTHING, "corpus": "news", "inputs": ("a.jsonl",)}
-    executor = None if runner == "direct" else plainly
-    warm_up_workers(Execution(workers, executor=executor), data_chain(None, (), str(tmp_path), **given))
-    assert started == expected
 
 
 def test_examples_of_berts_script_are_a_source_like_others(tmp_path: Path) -> None:

@@ -1,22 +1,14 @@
-"""Worker processes: warmed up early, shut down after the last task, out of reach of Ctrl-C."""
+"""Worker processes: replaced when large, shut down after the last task, out of reach of Ctrl-C."""
 
 import os
 import signal
-import sys
 import time
 
-import pytest
-
-from pipeline.engine import startup
 from pipeline.engine.processes import WorkerPool, pool
 
 
 def process(_: int) -> int:
     return os.getpid()
-
-
-def has_loaded(module: str) -> bool:
-    return module in sys.modules
 
 
 def worker_processes() -> set[int]:
@@ -31,32 +23,12 @@ def has_ended(process: int) -> bool:
     return False
 
 
-def test_workers_that_were_warmed_up_are_those_that_work() -> None:
-    pool.shutdown()
-    pool.warm_up(2, ["colorsys"])
-    warm = set(pool._executor._processes)
-    assert len(warm) == 2
-    assert worker_processes() <= warm
-    # The worker that starts first may import for both.
-    assert any(pool.start(has_loaded, ["colorsys"] * 8, 2).results())
-
-
-def test_plain_startup_warms_up_no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(startup.PLAIN, "1")
-    cold = WorkerPool()
-    cold.warm_up(2, [])
-    assert cold._executor is None
-
-
 def is_blocked(_: int) -> bool:
     return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
-@pytest.mark.parametrize("warm", [True, False])
-def test_ctrl_c_is_for_the_program_alone(warm: bool) -> None:
+def test_ctrl_c_is_for_the_program_alone() -> None:
     pool.shutdown()
-    if warm:
-        pool.warm_up(2, [])
     assert all(pool.start(is_blocked, range(8), 2).results())
     assert not is_blocked(0)
 

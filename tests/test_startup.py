@@ -12,6 +12,7 @@ import pytest
 from pipeline.engine import startup
 from pipeline.engine.beam import local_runner
 from pipeline.engine.processes import pool
+from tests import commands
 
 ROOT = Path(__file__).parent.parent
 PREPARE = """
@@ -27,16 +28,15 @@ if __name__ == "__main__":
 """
 
 
-def prepare(folder: Path, plain: bool) -> tuple[dict[str, bytes], bool]:
-    """Run the command in a fresh process. Returns the files it wrote, without its report of timings, and whether it loaded pandas."""
+def prepare(folder: Path, plain: bool) -> tuple[dict[str, str], bool]:
+    """Run the command in a fresh process; return the digests of its files, and whether it loaded pandas."""
     environment = {**os.environ, startup.PLAIN: str(int(plain))}
     command = [sys.executable, "-c", PREPARE, str(folder)]
     ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     *_, loaded, total = ran.stdout.split()
     assert total == "3", "pandas is there for who asks for it"
-    stages = [path for path in folder.rglob("*") if path.is_file() and not path.parent.name.startswith("data_report")]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in stages}, loaded == "True"
+    return commands.digests(folder), loaded == "True"
 
 
 def test_prepare_without_the_tricks_writes_the_same_bytes(tmp_path: Path) -> None:

@@ -124,10 +124,6 @@ class Chain:
         pointer.write(self.root)
         return pointer
 
-    def is_prepared(self) -> bool:
-        """Return whether `prepare` has finished here before, possibly with another recipe."""
-        return storage.exists(DataPointer.url(self.root))
-
     def check(self) -> None:
         """Check the files that the recipe names, before hours are spent on the steps before they are read.
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from pipeline.engine import processes
 from pipeline.engine.execution import SERIAL, Execution
 from pipeline.errors import RecipeError
 
@@ -196,12 +195,6 @@ def running_on(runner: str, options: Sequence[str], chain: "Chain", workers: int
         read = [url for source in recipe.source if source.kind != "demo" for url in source.input]
         beam.refuse_local([chain.root, *read, *recipe.words.user_dictionary, *filter(None, [recipe.masking.phrases])])
         yield Execution(workers, executor=beam)
-
-
-def warm_up_workers(execution: Execution, chain: "Chain") -> None:
-    """Start the workers of this machine, if it will have work for them."""
-    if execution.executor is None and execution.workers > 1 and not chain.is_prepared():
-        processes.pool.warm_up(execution.workers, ["pipeline.engine.job", "pipeline.documents.clean_part"])
 
 
 @contextlib.contextmanager

@@ -37,7 +37,7 @@ def run(job: Job, execution: Execution = SERIAL) -> tuple[list[FileEntry], Count
     startup.release_memory()
     task_errors.pop(job.work, None)
     storage.remove(storage.join(job.work, "error.json"))
-    with _Watch(job, execution.report), startup.rare_collections():
+    with _Watch(job, execution.report):
         try:
             (execution.executor or _run_on_this_machine)(job, execution.workers)
         except Exception as error:

@@ -2,13 +2,11 @@
 
     pool.start(step, [task, task, ...], workers=2).results()   ->   [step(task), step(task), ...]   in the order of the tasks
 
-`pool.warm_up` starts workers before there is work, `pool.shutdown` lets them end after it. A free worker takes the next task. A
-worker that dies is an error at once. Idle workers exit after some seconds, so that training has their memory, and all workers
-exit with the program that started them. Workers grown large (with dictionaries that the next stage may not need) are replaced
-before the next stage.
+A free worker takes the next task. A worker that dies is an error at once. Idle workers exit after some seconds, or soon after
+`pool.shutdown`, so that training has their memory; all exit with the program that started them. Workers grown large (with
+dictionaries that the next stage may not need) are replaced before the next stage.
 """
 
-import importlib
 import os
 import signal
 import threading
@@ -41,14 +39,6 @@ class WorkerPool:
         """Start a picklable step for each task and return without waiting."""
         futures = self._submit(workers, [(_with_memory, step, task) for task in tasks])
         return Started(self, self._executor, futures)
-
-    def warm_up(self, workers: int, modules: Sequence[str]) -> None:
-        """Start workers and import `modules` in them while this process does other things.
-
-        Gain: {WARM}
-        """
-        if not startup.is_plain():
-            self._submit(workers, [(_import, modules)] * workers)
 
     def shutdown(self) -> None:
         """Let the workers exit, without waiting for them; later tasks start new ones."""
@@ -124,17 +114,10 @@ def _with_memory(step: Callable[[Any], Result], task: Any) -> tuple[Result, int]
     return step(task), startup.resident_bytes()
 
 
-def _import(modules: Sequence[str]) -> None:
-    for module in modules:
-        importlib.import_module(module)
-
-
 def _start_worker(parent: int) -> None:
     """Set up a new worker process."""
     exit_with(parent)
     startup.skip_pandas_in_arrow()
-    startup.collect_rarely()
-    startup.exit_without_cleanup()
 
 
 def _start_trackers() -> None:

@@ -1,6 +1,9 @@
-"""Tricks that make processes start, work and exit faster. A first reader should skip this file.
+"""Tricks that make processes start and exit faster and hold less memory. A first reader should skip this file.
 
 None of them changes what is written. NEZHA_PIPE_PLAIN_STARTUP=1 turns them all off, to find out whether one causes a problem.
+
+Each says what it gains, measured with that one turned off: `nezha-pipe prepare` on 0.5 MB of news with 2 workers, which takes
+4 s and 5.5 s of CPU (user + system, of all processes), two cores, Python 3.11, Beam 2.77. Delete one when it gains nothing.
 """
 
 import atexit
@@ -21,8 +24,6 @@ PLAIN = "NEZHA_PIPE_PLAIN_STARTUP"
 """Environment variable: 1 turns the tricks off, here and in workers."""
 KEPT_BYTES = 384 << 20
 """Memory that a process may keep from one task to the next: returning and requesting it again costs a tenth of the time."""
-RARE_COLLECTIONS = (100_000, 20, 100)
-"""Arguments of `gc.set_threshold`."""
 
 
 def is_plain() -> bool:
@@ -32,9 +33,9 @@ def is_plain() -> bool:
 
 @contextlib.contextmanager
 def without_pandas() -> Iterator[None]:
-    """Hide pandas from imports of this thread, for the import of Beam, which needs none of it.
+    """Hide pandas from imports of this thread: Beam and Arrow import it where it is installed, and need none of it here.
 
-    Gain: {PANDAS}
+    Gain: 0.25 s of CPU and 25 MB in each process, 0.5 s of CPU in the whole run.
     """
     if is_plain():
         yield
@@ -60,9 +61,9 @@ class _NoPandas:
 
 @cache
 def skip_pandas_in_arrow() -> None:
-    """Let Arrow decide once that there is no pandas: it imports pandas to recognise its types in the first list it converts.
+    """Let Arrow decide, for good, that there is no pandas: it checks for pandas types at the first list that it converts.
 
-    `to_pandas` still works. Gain: see `without_pandas`.
+    `to_pandas` still works. Gain: part of that of `without_pandas`, all of it in workers.
     """
     import pyarrow as pa
 
@@ -70,31 +71,11 @@ def skip_pandas_in_arrow() -> None:
         pa.array([0])
 
 
-@contextlib.contextmanager
-def rare_collections() -> Iterator[None]:
-    """Search for reference cycles less often: tables have none.
-
-    Gain: {GC}
-    """
-    before = gc.get_threshold()
-    collect_rarely()
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-
-
-def collect_rarely() -> None:
-    """The same, for the rest of a worker's life."""
-    if not is_plain():
-        gc.set_threshold(*RARE_COLLECTIONS)
-
-
 @cache
 def skip_collection_at_exit() -> None:
-    """Keep Python from searching for cycles in everything that Beam's import created, several times, as it exits.
+    """Keep Python's garbage collector, as it exits, from searching everything that Beam's import created, several times.
 
-    Gain: {FREEZE}
+    Gain: 0.2 s of CPU and of waiting, once per run.
     """
     if not is_plain():
         atexit.register(gc.freeze)
@@ -102,9 +83,9 @@ def skip_collection_at_exit() -> None:
 
 @cache
 def shorten_beam_sampling() -> None:
-    """Let Beam's thread that measures steps sleep 10 ms at a time, not 200: each finished step waits for it to wake.
+    """Let Beam's thread that measures a step sleep at most 10 ms at a time, not 200: when the step ends, Beam waits for it.
 
-    Gain: {SAMPLER}
+    Gain: 0.15 s of waiting per run (0.17 s becomes 0.02 s, over 6 steps), 0.2 s on 2 MB.
     """
     from apache_beam.runners.worker.statesampler import StateSampler
 
@@ -112,19 +93,10 @@ def shorten_beam_sampling() -> None:
         StateSampler.__init__.__defaults__ = (10,)
 
 
-def exit_without_cleanup() -> None:
-    """Exit a worker by `os._exit`: the system frees a dictionary at once, Python word by word.
-
-    Gain: {EXIT}
-    """
-    if not is_plain():
-        atexit.register(os._exit, 0)
-
-
 def loky_environment() -> dict[str, str]:
-    """Environment in which loky does not take a dictionary of 300 MB for a leak and replace the worker, which loads it again.
+    """Return environment variables for workers, so that loky does not take 300 MB of tables for a leak.
 
-    Gain: {LEAK}
+    It would warn the user and restart the worker, where psutil is installed. Gain: none on small corpora.
     """
     return {} if is_plain() else {"LOKY_MAX_MEMORY_LEAK_SIZE": str(1 << 40)}
 
@@ -132,7 +104,7 @@ def loky_environment() -> dict[str, str]:
 def release_memory(keep: int = 0) -> None:
     """Return freed memory to the system if this process holds more than `keep` bytes, or it keeps that of its largest step.
 
-    Gain: {TRIM}
+    Gain: 25 to 65 MB of a peak of 625 MB, summed over processes (PSS), on 20 MB of news; no time.
     """
     if is_plain() or resident_bytes() < keep:
         return

@@ -51,13 +51,12 @@ def prepare(
       nezha-pipe prepare --corpus news --input 'news/*.jsonl.gz' --vocab vocab.txt --output s3://bucket/data --workers 4
       nezha-pipe prepare my.toml --output data --runner ray --runner-option address=head:6379
     """
-    from workflows.preparing import data_chain, running_on, warm_up_workers, write_tfrecords
+    from workflows.preparing import data_chain, running_on, write_tfrecords
 
     chain = data_chain(recipe, settings, output, **corpus)
     names = chain.data_names()
     with running_on(runner, runner_settings, chain, workers or 1) as execution:
         chain.check()
-        warm_up_workers(execution, chain)
         run_steps(names, execution, partial(call_steps, chain, names))
         pointer: dict[str, Any] = asdict(chain.prepare(execution))
         report = chain.run("data_report", execution).file("report.html")
