@@ -1,12 +1,12 @@
-"""The attention of one layer of NEZHA-base at length 512: projections, attention, output, LayerNorm; forward and backward.
+"""Speed of one attention layer of NEZHA-base at length 512: projections, attention, output, LayerNorm; forward and backward.
 
-    attention/module/512            tokens/s    baseline: Hugging Face's NEZHA, which writes the (L, L, H) table out
+    attention/module/512            tokens/s    baseline: Hugging Face's NEZHA, which builds the (L, L, H) table
     attention/module/512/vs-bert    tokens/s    baseline: BERT's layer with torch's scaled_dot_product_attention
-    attention/auto/128/bfloat16     tokens/s    baseline: the better one of the implementations that `auto` does not take; also
-                                                at other lengths, and in float32. No projections; at least 1 where it chose well
+    attention/auto/128/bfloat16     tokens/s    baseline: the fastest implementation that `auto` did not choose; also at other
+                                                lengths, and in float32. No projections; the ratio is at least 1 for a good choice
 
-float32, no dropout, no padding; the released form with its clip of 64. All take turns, and the fastest time of each counts:
-what else the machine does only ever adds to it. The notes have the paper's form and bfloat16, beside BERT's in the same turns.
+float32, no dropout, no padding; the released form, clipped at 64. All take turns, and the fastest time of each counts, since
+other load on the machine can only slow a run down. The notes have the paper form and bfloat16, relative to BERT in the same turns.
 """
 
 import time
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import peers
-from benchmarks.rows import Row
+from benchmarks.measurement import Measurement
 from model.attention.choice import SHORT, choose
 from model.attention.packing import Packing
 from model.attention.positions import Relative
@@ -31,13 +31,13 @@ LENGTH = 512
 ROWS = {"cpu": 4, "cuda": 32}
 TURNS = {"cpu": 5, "cuda": 30}
 CHOICES = (32, SHORT, 2 * SHORT, LENGTH)
-"""Lengths for which the choice of `auto` is held against the others."""
+"""Lengths at which the choice of `auto` is compared with the others."""
 CONFIG = EncoderConfig(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 
 
 @dataclass
 class Layer:
-    """A layer of ours, and what it is given."""
+    """One of our layers and its input."""
 
     config: EncoderConfig
     device: torch.device
@@ -51,7 +51,7 @@ class Layer:
         self.hidden = torch.randn(rows * LENGTH, self.config.hidden_size, device=self.device, requires_grad=True)
 
     def seconds(self) -> float:
-        """Of one pass forward and backward."""
+        """Return the seconds of one forward and backward pass."""
         self.module.zero_grad()
         _wait(self.device)
         started = time.perf_counter()
@@ -62,19 +62,19 @@ class Layer:
         return time.perf_counter() - started
 
 
-def rows(python: str | None = None) -> Iterator[Row]:
-    """All rows. `python`: one that has the peers."""
+def measurements(python: str | None = None) -> Iterator[Measurement]:
+    """Measure everything. `python`: one with the peers installed."""
     yield from _modules(python)
     for dtype in (torch.float32, torch.bfloat16):
         for length in CHOICES:
             yield _choice(length, dtype, workers.device())
 
 
-def _choice(length: int, dtype: torch.dtype, device: torch.device) -> Row:
-    """What `auto` takes, beside the others that serve."""
+def _choice(length: int, dtype: torch.dtype, device: torch.device) -> Measurement:
+    """Measure the implementation that `auto` chooses, and the others that are supported."""
     clipped = length > CONFIG.max_relative_position + 1
-    taken = choose("auto", device, dtype, CONFIG, unclipped=not clipped, short=length <= SHORT)
-    others = {"eager", "banded", *(() if clipped else ("sdpa",))} - {taken}
+    chosen = choose("auto", device, dtype, CONFIG, unclipped=not clipped, short=length <= SHORT)
+    others = {"eager", "banded", *(() if clipped else ("sdpa",))} - {chosen}
     sequences = ROWS[device.type] * LENGTH // length
     shape = (sequences * length, CONFIG.num_attention_heads, CONFIG.head_size)
     torch.manual_seed(0)
@@ -82,21 +82,21 @@ def _choice(length: int, dtype: torch.dtype, device: torch.device) -> Row:
     packing = Packing.full(sequences, length, device)
     best: dict[str, float] = {}
     for _ in range(TURNS[device.type]):
-        for name in (taken, *sorted(others)):
+        for name in (chosen, *sorted(others)):
             best[name] = min(best.get(name, float("inf")), _attend_seconds(heads, packing, name))
     tokens = sequences * length
     times = ", ".join(f"{name} {seconds * 1e3:,.1f} ms" for name, seconds in best.items())
-    return Row(
+    return Measurement(
         name=f"attention/auto/{length}/{str(dtype).removeprefix('torch.')}",
-        value=tokens / best[taken],
+        value=tokens / best[chosen],
         unit="tokens/s",
         baseline=tokens / min(best[name] for name in others),
-        note=f"{taken} is taken; {torch.get_num_threads()} threads; fastest of {TURNS[device.type]}: {times}",
+        note=f"auto: {chosen}; {torch.get_num_threads()} threads; fastest of {TURNS[device.type]}: {times}",
     )
 
 
 def _attend_seconds(heads: list[Tensor], packing: Packing, implementation: str) -> float:
-    """Of one pass forward and backward."""
+    """Return the seconds of one forward and backward pass. `heads`: q, k and v, (T, N, H) each."""
     _wait(packing.device)
     started = time.perf_counter()
     q, k, v = heads
@@ -105,7 +105,7 @@ def _attend_seconds(heads: list[Tensor], packing: Packing, implementation: str) 
     return time.perf_counter() - started
 
 
-def _modules(python: str | None) -> Iterator[Row]:
+def _modules(python: str | None) -> Iterator[Measurement]:
     device = workers.device()
     absolute, paper = replace(CONFIG, positions="absolute"), replace(CONFIG, relative_positions="paper")
     layers = {"released": Layer(CONFIG, device), "paper": Layer(paper, device)}
@@ -113,23 +113,23 @@ def _modules(python: str | None) -> Iterator[Row]:
     best: dict[str, float] = {}
     missing = ""
 
-    def take(name: str, seconds: float) -> None:
+    def record(name: str, seconds: float) -> None:
         best[name] = min(best.get(name, seconds), seconds)
 
     with ExitStack() as stack:
-        given = ["--rows", str(ROWS[device.type]), "--length", str(LENGTH), "--device", device.type]
+        arguments = ["--rows", str(ROWS[device.type]), "--length", str(LENGTH), "--device", device.type]
         try:
-            ask = stack.enter_context(peers.dialogue(peers.environment(python), "peer_attention.py", *given))
+            ask = stack.enter_context(peers.dialogue(peers.environment(python), "peer_attention.py", *arguments))
         except peers.PeerMissing as error:
             missing = str(error)
         for _ in range(TURNS[device.type]):
             for name, layer in layers.items():
-                take(name, layer.seconds())
+                record(name, layer.seconds())
             for name, layer in halves.items():
-                take(f"{name} in bf16", layer.seconds())
+                record(f"{name} in bf16", layer.seconds())
             for name in () if missing else ("nezha", "bert"):
                 try:
-                    take(name, ask(name)["seconds"])
+                    record(name, ask(name)["seconds"])
                 except peers.PeerMissing as error:
                     missing = str(error)
     tokens = ROWS[device.type] * LENGTH
@@ -137,9 +137,9 @@ def _modules(python: str | None) -> Iterator[Row]:
     note = f"{torch.get_num_threads()} threads; fastest of {TURNS[device.type]}: {', '.join(ratios)}"
     for name, peer, what in (("", "nezha", "NEZHA of transformers 4.57.6"), ("/vs-bert", "bert", "BERT with SDPA")):
         baseline = None if missing else tokens / best[peer]
-        about = missing or f"baseline: {what}; the paper's form: {best[peer] / best['paper']:.2f}"
+        about = missing or f"baseline: {what}; ratio in the paper form: {best[peer] / best['paper']:.2f}"
         value = tokens / best["released"]
-        yield Row(
+        yield Measurement(
             name=f"attention/module/{LENGTH}{name}",
             value=value,
             unit="tokens/s",

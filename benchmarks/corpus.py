@@ -1,10 +1,10 @@
-"""Chinese text for the benchmarks, from what every machine has: the embedded corpus as JSON lines, in any size.
+"""Chinese text of any size for the benchmarks: the embedded corpus as JSON lines, so nothing needs downloading.
 
     {"title": "", "content": "新华社北京１月１日电 ..."}
 
-Documents are cleaned, and each is there once. When more is wanted, further documents are made of the same clauses, dealt anew
-over all documents: words, lengths and punctuation stay those of real text, and no two documents are near copies of one another,
-so that deduplication keeps them. Almost all of what is written is thus kept: a megabyte read is a megabyte of clean text.
+Documents are cleaned and unique. Beyond the size of the corpus, further documents are made by shuffling its clauses over all
+documents. Words, lengths and punctuation stay those of real text, and no two documents are near duplicates, so deduplication
+keeps almost all of them: a megabyte read is a megabyte of clean text.
 """
 
 import itertools
@@ -29,24 +29,24 @@ class Corpus:
     file: Path
     """JSON lines."""
     vocabulary: Path
-    """A vocab.txt made of the same text, so that no side spends time on making one."""
+    """A vocab.txt built from the same text, so that neither side spends time on building one."""
     megabytes: float
-    """UTF-8 bytes of the texts alone, in millions: what speeds are told in."""
+    """UTF-8 bytes of the texts alone, in millions: the unit of all speeds."""
     documents: int
-    copies: int
-    """Of the embedded corpus, the last one in part."""
+    rounds: int
+    """Passes over the embedded corpus, the last one possibly partial."""
 
 
 def write(folder: Path, megabytes: float) -> Corpus:
     """Write at least `megabytes` of text."""
     folder.mkdir(parents=True, exist_ok=True)
     found = texts()
-    written = documents = copies = 0
+    written = documents = rounds = 0
     path = folder / "corpus.jsonl"
     with path.open("w", encoding="utf-8") as file:
         while written < megabytes * 1e6:
-            copies += 1
-            for content in found if copies == 1 else dealt(found, copies):
+            rounds += 1
+            for content in found if rounds == 1 else shuffled(found, rounds):
                 file.write(json.dumps({"title": "", "content": content}, ensure_ascii=False) + "\n")
                 written += len(content.encode())
                 documents += 1
@@ -54,11 +54,11 @@ def write(folder: Path, megabytes: float) -> Corpus:
                     break
     vocabulary = folder / "vocab.txt"
     vocabulary.write_bytes(_vocabulary(found))
-    return Corpus(path, vocabulary, written / 1e6, documents, copies)
+    return Corpus(path, vocabulary, written / 1e6, documents, rounds)
 
 
-def dealt(found: list[str], seed: int) -> list[str]:
-    """As many documents, each of as many clauses as the one in its place has, which come from anywhere."""
+def shuffled(found: list[str], seed: int) -> list[str]:
+    """Return as many documents with as many clauses each, shuffled over all documents."""
     clauses = [_CLAUSE.findall(text) for text in found]
     deck = [clause for document in clauses for clause in document]
     random.Random(seed).shuffle(deck)
@@ -67,7 +67,7 @@ def dealt(found: list[str], seed: int) -> list[str]:
 
 
 def texts() -> list[str]:
-    """The news of the embedded corpus, cleaned, each article once, in their order."""
+    """Return the news of the embedded corpus in order, cleaned and without exact duplicates."""
     unique: dict[bytes, str] = {}
     for record in demo.records("news"):
         if record is not None and (text := clean(record.text)[0]):

@@ -1,12 +1,12 @@
-"""`inference`: how long a base encoder takes for a batch, beside NEZHA of transformers 4.57, on the same tokens and CPU.
+"""Latency of a base encoder per batch, compared with NEZHA of transformers 4.57 on the same CPU.
 
-    inference/torch/1x32      seconds for one text of 32 tokens: the code of an export under torch
-    inference/onnx/32x128     for 32 texts of 128: the graph of `export --onnx` under onnxruntime
-    inference/int8/32x128     its form with weights of 8 bits
+    inference/torch/1x32      seconds for one text of 32 tokens: an export's code in torch
+    inference/onnx/32x128     for 32 texts of 128 tokens: the graph of `export --onnx` in onnxruntime
+    inference/int8/32x128     the same graph with 8-bit weights
 
-float32, hidden states and pooled vector, no padding, all threads that each program takes by itself. All have the same weights'
-shapes and take turns; the median of the turns counts. The graph is checked against torch when it is written; the row of int8
-says how far its hidden states are from those of torch.
+float32, hidden states and pooled vector, no padding, each program's default threads. All networks have the same shape and take
+turns; the median counts. The graph is compared with torch when it is written; the note of int8 gives the largest difference of
+its hidden states.
 """
 
 import statistics
@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from benchmarks import peers
-from benchmarks.rows import Row
+from benchmarks.measurement import Measurement
 from model.config import EncoderConfig
 from model.exporting import onnx
 from model.heads import PretrainingModel
@@ -32,8 +32,8 @@ SEED = 1
 Call = Callable[[torch.Tensor], object]
 
 
-def rows(python: str | None = None, config: EncoderConfig | None = None) -> Iterator[Row]:
-    """Three rows a shape. `config` is for tests: a smaller network."""
+def measurements(python: str | None = None, config: EncoderConfig | None = None) -> Iterator[Measurement]:
+    """Return three measurements per shape. `config` is for tests: a smaller network."""
     config = config or EncoderConfig()
     torch.manual_seed(SEED)
     model = PretrainingModel(config, VOCABULARY).eval()
@@ -41,27 +41,27 @@ def rows(python: str | None = None, config: EncoderConfig | None = None) -> Iter
         graph, small = Path(folder) / "model.onnx", Path(folder) / "small.onnx"
         onnx.write_graph(model, "hidden", graph)
         onnx.quantise(graph, small)
-        far = onnx.largest_difference(model, "hidden", small)
+        difference = onnx.largest_difference(model, "hidden", small)
         calls = {"torch": exported(model, config), "onnx": session(graph), "int8": session(small)}
         ask, missing = None, ""
         try:
             sizes = [config.hidden_size, config.num_hidden_layers, config.num_attention_heads, config.intermediate_size]
             settings = [*map(str, sizes), str(VOCABULARY)]
             ask = stack.enter_context(peers.dialogue(peers.environment(python), "peer_inference.py", *settings))
-            ask("1 8")  # it has loaded
+            ask("1 8")  # returns once the peer has loaded
         except peers.PeerMissing as error:
             ask, missing = None, str(error)
         for batch, length in SHAPES:
             seconds = turns(batch, length, calls, ask)
             baseline = seconds.pop("peer", None)
-            about = missing or "baseline: NEZHA of transformers 4.57.6 (eager, the only attention it has)"
+            about = missing or "baseline: NEZHA of transformers 4.57.6 (with eager attention, its only one)"
             for name, value in seconds.items():
-                note = f"{about}; largest difference from torch {far:.2g}" if name == "int8" else about
-                yield Row(name=f"inference/{name}/{batch}x{length}", value=value, unit="s", baseline=baseline, note=note)
+                note = f"{about}; largest difference from torch {difference:.2g}" if name == "int8" else about
+                yield Measurement(name=f"inference/{name}/{batch}x{length}", value=value, unit="s", baseline=baseline, note=note)
 
 
 def turns(batch: int, length: int, calls: dict[str, Call], ask: Callable[[str], dict[str, Any]] | None) -> dict[str, float]:
-    """Median seconds of each, `peer` among them where there is one. The first turn warms up and does not count."""
+    """Return the median seconds of each call, and of `peer` if there is one. The first turn is a warm-up and does not count."""
     ids = torch.randint(VOCABULARY, (batch, length), generator=torch.Generator().manual_seed(SEED))
     seconds: dict[str, list[float]] = {name: [] for name in (*calls, *(["peer"] if ask else []))}
     for _ in range(1 + TURNS):
@@ -75,7 +75,7 @@ def turns(batch: int, length: int, calls: dict[str, Call], ask: Callable[[str], 
 
 
 def exported(model: PretrainingModel, config: EncoderConfig) -> Call:
-    """The class that `AutoModel.from_pretrained` gives for an export."""
+    """Return the network that `AutoModel.from_pretrained` loads from an export."""
     from model.remote_code.configuration_nezha import NezhaConfig
     from model.remote_code.modeling_nezha import NezhaModel
 
@@ -93,7 +93,7 @@ def exported(model: PretrainingModel, config: EncoderConfig) -> Call:
 
 
 def session(path: Path) -> Call:
-    """A graph under onnxruntime."""
+    """Open a graph in onnxruntime."""
     ready = onnx.open_session(path)
 
     def call(ids: torch.Tensor) -> object:

@@ -1,10 +1,10 @@
-"""Peer of `attention`: the attention of a layer of base size, forward and backward, as transformers has it.
+"""Peer of `attention`: one attention layer of base size from transformers, forward and backward.
 
     python peer_attention.py --rows 8 --length 512 --device cpu
-    nezha                                            {"seconds": 1.91}        NezhaAttention (eager; the only one it has)
+    nezha                                            {"seconds": 1.91}        NezhaAttention (eager, its only implementation)
     bert                                             {"seconds": 0.52}        BertAttention with scaled_dot_product_attention
 
-Projections, attention, output and LayerNorm; float32, no dropout, no padding. It needs no room of this project.
+Projections, attention, output and LayerNorm; float32, no dropout, no padding. Imports nothing of this project.
 """
 
 import argparse

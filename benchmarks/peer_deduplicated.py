@@ -1,15 +1,15 @@
-"""Peer of `prepare/deduplicated`: datatrove from JSON lines to JSON lines of good documents, each there once, in one process.
+"""Peer of `prepare/deduplicated`: datatrove, from JSON lines to JSON lines of filtered, unique documents, in one process.
 
     python peer_deduplicated.py jieba in/ work/          {"documents": 9120, "copies": 829, "kept": 7408}
-    python peer_deduplicated.py characters in/ work/     the same, with single characters for words
+    python peer_deduplicated.py characters in/ work/     the same, with single characters as words
 
 The steps of FineWeb-2 (https://github.com/huggingface/fineweb-2, fineweb-2-pipeline.py), in its order and with its thresholds
-for Chinese (configs/cmn_Hani.yml): MinHash of 14 buckets of 8 hashes over 5 words, then the filters of Gopher and FineWeb. What
-only costs time here is left out: files are not compressed, dropped documents are not written, and filters run as documents come
-out of the last step of MinHash. So are the language model, ftfy and personal data.
+for Chinese (configs/cmn_Hani.yml): MinHash with 14 buckets of 8 hashes over 5 words, then the filters of Gopher and FineWeb.
+Steps that would only cost time here are left out: files are not compressed, dropped documents are not written, and filters run
+directly on the output of the last MinHash step. Language identification, ftfy and PII removal are left out too.
 
-Words are those that datatrove takes for Chinese (spaCy with jieba). `characters` is for a peer that leaves out what ours leaves
-out; the filters then count n-grams 5/3 as long, as ours do.
+Words are datatrove's for Chinese (spaCy with jieba). With `characters` the peer does as little as ours: no word segmentation,
+and the filters count n-grams 5/3 as long, as ours do.
 """
 # mypy: disable-error-code="import-not-found"
 
@@ -34,7 +34,7 @@ TOP = {2: 0.256, 3: 0.201, 4: 0.171}
 
 
 class Characters(WordTokenizer):  # type: ignore[misc]  # datatrove is in the peers' environment alone
-    """Every character that is not white space is a word."""
+    """Treats every character except white space as a word."""
 
     def word_tokenize(self, text: str) -> list[str]:
         return list("".join(text.split()))
@@ -64,15 +64,15 @@ def main(words: str, inputs: str, work: str) -> None:
 
 
 def run(work: str, *steps: Any, tasks: int = 1) -> str:
-    """One executor after the other, each in this process; the folder of its figures."""
+    """Run an executor in this process. Return the folder with its statistics."""
     folder = f"{work}/logs-{type(steps[-1]).__name__}"
     LocalPipelineExecutor(list(steps), tasks=tasks, workers=1, logging_dir=folder).run()
     return folder
 
 
-def filters(letters: float) -> list[Any]:
-    """As FineWeb-2 has them. A word of its n-grams is so many `letters` long."""
-    top, repeated = (tuple((round(n * letters), share) for n, share in table.items()) for table in (TOP, REPEATED))
+def filters(scale: float) -> list[Any]:
+    """Return the filters of FineWeb-2, with the n of its n-grams multiplied by `scale`."""
+    top, repeated = (tuple((round(n * scale), ratio) for n, ratio in table.items()) for table in (TOP, REPEATED))
     off = {"dup_para_frac": 0, "dup_line_char_frac": 0, "dup_para_char_frac": 0}
     return [
         GopherRepetitionFilter(language=LANGUAGE, dup_line_frac=0.287, top_n_grams=top, dup_n_grams=repeated, **off),

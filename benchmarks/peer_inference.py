@@ -1,9 +1,9 @@
-"""Peer of `inference`: NEZHA of transformers 4.57 computes hidden states and pooled vector of random tokens.
+"""Peer of `inference`: NEZHA of transformers 4.57, hidden states and pooled vector of random tokens.
 
     python peer_inference.py 768 12 12 3072 21128      hidden size, layers, heads, inner width, vocabulary
     1 32                                               {"seconds": 0.041}
 
-It needs no room of this project.
+Imports nothing of this project.
 """
 
 import json
@@ -24,7 +24,7 @@ def main() -> None:
         num_hidden_layers=layers,
         num_attention_heads=heads,
         intermediate_size=inner,
-        hidden_act="gelu_pytorch_tanh",  # the function that ours has
+        hidden_act="gelu_pytorch_tanh",  # as in our network
     )
     model = NezhaModel(config).eval()
     for line in sys.stdin:

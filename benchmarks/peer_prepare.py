@@ -1,11 +1,11 @@
-"""Peer of `prepare`: a plain script that makes the same training examples with jieba and the BERT tokenizer, in one process.
+"""Peer of `prepare`: a plain script that makes the same kind of examples with jieba and the BERT tokenizer, in one process.
 
     python peer_prepare.py corpus.jsonl vocab.txt examples.arrow        {"documents": 9120, "rows": 31207, "tokens": 2801442}
 
-What people write for a Chinese BERT: read JSON lines, drop exact duplicates, cut sentences with a regular expression, words by
-jieba, tokens by transformers' BertTokenizerFast (one call for all sentences of a document), whole words by where both stand in
-the text, pairs as in BERT's create_pretraining_data.py, 15 % masked (80/10/10) once, shuffled, written as Arrow IPC.
-It needs no room of this project. All documents are held in memory, as BERT's script does.
+What one would write for a Chinese BERT: read JSON lines, drop exact duplicates, split sentences with a regular expression,
+segment words with jieba, tokenize with transformers' BertTokenizerFast (one call per document), match words and tokens by their
+offsets, make pairs as in BERT's create_pretraining_data.py, mask 15 % (80/10/10) once, shuffle, write Arrow IPC.
+All documents are in memory, as in BERT's script. Imports nothing of this project.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ SCHEMA = pa.schema(
 
 
 class Vocabulary(NamedTuple):
-    """What rows need of the tokenizer; asked once, as its length alone takes a millisecond."""
+    """Ids of special tokens and the vocabulary size, read once: the length of a tokenizer alone takes a millisecond."""
 
     cls: int
     sep: int
@@ -47,11 +47,11 @@ class Vocabulary(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """A sentence, or several in a row."""
+    """The tokens of one or more consecutive sentences."""
 
     ids: list[int]
     starts: list[bool]
-    """True where a token begins a word."""
+    """True for the first token of a word."""
 
 
 def main(corpus: str, vocabulary: str, output: str) -> None:
@@ -73,7 +73,7 @@ def main(corpus: str, vocabulary: str, output: str) -> None:
 
 
 def read(corpus: str) -> Iterator[str]:
-    """Texts, without exact duplicates."""
+    """Yield the texts, without exact duplicates."""
     seen = set()
     with open(corpus, encoding="utf-8") as file:
         for line in file:
@@ -86,7 +86,7 @@ def read(corpus: str) -> Iterator[str]:
 
 
 def sentences(text: str, tokenizer: BertTokenizerFast) -> list[Tokens]:
-    """Sentences as tokens, with the starts of words."""
+    """Return the tokens of each sentence, with word starts."""
     found = [stripped for sentence in SENTENCE.findall(text) if (stripped := sentence.strip())]
     if not found:
         return []
@@ -104,7 +104,7 @@ def sentences(text: str, tokenizer: BertTokenizerFast) -> list[Tokens]:
 
 
 def pairs(documents: list[list[Tokens]], index: int, rng: random.Random) -> Iterator[tuple[Tokens, Tokens, int]]:
-    """A, B and the label, as BERT's create_instances_from_document makes them."""
+    """Yield A, B and the label, as in BERT's create_instances_from_document."""
     document, room = documents[index], LENGTH - 3
     target = rng.randint(2, room) if rng.random() < SHORT_SEQ_PROB else room
     chunk: list[Tokens] = []
@@ -137,7 +137,7 @@ def joined(parts: list[Tokens]) -> Tokens:
 
 
 def truncated(first: Tokens, second: Tokens, room: int, rng: random.Random) -> tuple[Tokens, Tokens]:
-    """Tokens are taken off the longer one, at a random end, until both fit (BERT's truncate_seq_pair)."""
+    """Remove tokens from the longer one, at a random end, until both fit (BERT's truncate_seq_pair)."""
     while len(first.ids) + len(second.ids) > room:
         longer = first if len(first.ids) > len(second.ids) else second
         end = 0 if rng.random() < 0.5 else -1
@@ -146,7 +146,7 @@ def truncated(first: Tokens, second: Tokens, room: int, rng: random.Random) -> t
 
 
 def row(first: Tokens, second: Tokens, label: int, vocab: Vocabulary, rng: random.Random) -> dict[str, Any]:
-    """[CLS] A [SEP] B [SEP] with whole words masked (BERT's create_masked_lm_predictions with whole words)."""
+    """Return [CLS] A [SEP] B [SEP] with whole words masked (BERT's create_masked_lm_predictions)."""
     ids = [vocab.cls, *first.ids, vocab.sep, *second.ids, vocab.sep]
     starts = [True, *first.starts, True, *second.starts, True]
     words: list[list[int]] = []

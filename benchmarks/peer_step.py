@@ -1,11 +1,11 @@
-"""Peer of `step`: one training step of NEZHA-base as Hugging Face's users take it.
+"""Peer of `step`: one training step of NEZHA-base, as users of Hugging Face would write it.
 
     python peer_step.py FOLDER --vocab-size 21128 --device cpu --bf16
     0                                                {"seconds": 4.112, "loss": 10.31}       step-0.npz of the folder
     1                                                {"seconds": 4.097, "loss": 9.87}
 
-NezhaForPreTraining (eager; the only attention it has), the batch padded to its longest row, labels -100 but at masked tokens,
-gradients clipped to 1, torch's AdamW. It needs no room of this project.
+NezhaForPreTraining (with eager attention, its only one), the batch padded to its longest row, labels -100 except at masked
+tokens, gradients clipped to norm 1, torch's AdamW. Imports nothing of this project.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true")
     given = parser.parse_args()
     torch.manual_seed(0)
-    config = NezhaConfig(vocab_size=given.vocab_size, hidden_act="gelu_pytorch_tanh")  # the function that ours has
+    config = NezhaConfig(vocab_size=given.vocab_size, hidden_act="gelu_pytorch_tanh")  # as in our network
     model = NezhaForPreTraining(config).to(given.device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01)
     for line in sys.stdin:

@@ -1,18 +1,18 @@
-"""Peers of `wiki`: mwparserfromhell's strip_code and wikiextractor over the same pages. They need no room of this project.
+"""Peers of `wiki`: mwparserfromhell's strip_code and wikiextractor on the same pages. Imports nothing of this project.
 
     python peer_wiki.py speed.json texts.json       each file: [[title, wikitext], ...]
-        seconds mwparserfromhell                    {"seconds": 4.1}       parse and strip_code, nothing else
+        seconds mwparserfromhell                    {"seconds": 4.1}       parse and strip_code only
         texts mwparserfromhell                      {"texts": ["青石城...", ...]}
         texts wikiextractor                         {"texts": [...]}
 
-For texts mwparserfromhell gets what loaders of `wikipedia` do around it: links to files and categories, footnotes and tables
-are removed from each section, and headings are left out. wikiextractor 3.0.6 has `(?i)` in the middle of regular expressions,
-which Python 3.11 refuses: they are compiled with the flag for the whole, which the schemes and suffixes after it want anyway.
+For texts, mwparserfromhell is used as in loaders of `wikipedia`: links to files and categories, footnotes and tables are removed
+from each section, and headings are left out. wikiextractor 3.0.6 has `(?i)` in the middle of regular expressions, which Python
+3.11 rejects: they are compiled with the flag for the whole expression, which makes no difference to what they match here.
 """
 
 import contextlib
 import html
-import importlib  # neither peer is where mypy looks, and wikiextractor must not be imported before its time
+import importlib  # mypy cannot see the peers, and wikiextractor must be imported late
 import json
 import re
 import sys
@@ -48,7 +48,7 @@ def seconds(pages: list[Page]) -> float:
 
 
 def stripped(page: Page) -> str:
-    """The text of all sections, as loaders of `wikipedia` make it."""
+    """Return the text of all sections, as loaders of `wikipedia` do."""
     found = []
     for section in parse(page[1]).get_sections(flat=True, include_lead=True, include_headings=False):
         unwanted = [
@@ -56,14 +56,14 @@ def stripped(page: Page) -> str:
             *section.ifilter_tags(matches=lambda tag: str(tag.tag) in {"ref", "table", "gallery"}, recursive=True),
         ]
         for node in unwanted:
-            with contextlib.suppress(ValueError):  # it went with one around it
+            with contextlib.suppress(ValueError):  # already removed with an enclosing node
                 section.remove(node)
         found.append(section.strip_code().strip())
     return "\n".join(found)
 
 
 def extractor() -> Callable[[Page], str]:
-    """wikiextractor's function for one page, which it takes as XML has it."""
+    """Return wikiextractor's function for one page, which expects XML-escaped text."""
     compile_pattern = re.compile
 
     def lenient(pattern: Any, flags: int = 0) -> Any:

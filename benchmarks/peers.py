@@ -1,13 +1,13 @@
-"""Other programs that do the same work, each a script that runs in an environment of its own.
+"""Peers: other programs that do the same work, as scripts that run in a separate environment.
 
     python = environment()                                             /.../nezha-pipe/.venv-bench/bin/python
     ask(python, "peer_prepare.py", "in.jsonl", "vocab.txt", "out")     {"documents": 9120, "rows": 31207, ...}
 
-    with dialogue(python, "peer_step.py", ...) as ask:                 one line in, one line of JSON out, again and again,
+    with dialogue(python, "peer_step.py", ...) as ask:                 one line in, one line of JSON out, repeatedly,
         ask("0")                                                       {"seconds": 4.1}     so that both can take turns
 
-The environment is made once, beside the checkout's own, from the pins in peers.txt. Where that cannot be done (no package
-index in reach), `PeerMissing` says why, and rows are printed without a baseline.
+The environment is created once, next to the checkout's own, from the pinned versions in peers.txt. If that fails (no package
+index in reach), `PeerMissing` gives the reason, and measurements have no baseline.
 """
 
 import contextlib
@@ -26,14 +26,17 @@ PINS = HERE / "peers.txt"
 
 
 class PeerMissing(Exception):
-    """A peer cannot be had, or failed; the message is the reason, for people to read."""
+    """A peer could not be installed, or failed. The message gives the reason."""
 
 
 def environment(python: str | None = None) -> str:
-    """The Python that has the peers: the one given, or that of `.venv-bench`, which is made if it is not there."""
+    """Return the Python with the peers: the given one, or that of `.venv-bench`, which is created if needed.
+
+    Raises: PeerMissing if it cannot be created.
+    """
     if python is not None:
         return python
-    installed = FOLDER / PINS.name  # written last: what stands in it is installed
+    installed = FOLDER / PINS.name  # written last, so its presence means that everything is installed
     path = FOLDER / "bin" / "python"
     if not (installed.exists() and installed.read_text() == PINS.read_text()):
         print(f"Setting up {FOLDER.name} for the peers: about a minute, 1.3 GB", file=sys.stderr)
@@ -48,7 +51,7 @@ def environment(python: str | None = None) -> str:
 
 
 def ask(python: str, script: str, *arguments: str) -> dict[str, Any]:
-    """Run a script of this folder; the JSON of its last line."""
+    """Run a script of this folder. Return the JSON of its last line. Raises: PeerMissing if it fails."""
     done = subprocess.run(_command(python, script, arguments), capture_output=True, text=True, env=_variables())
     if done.returncode:
         raise PeerMissing(f"the peer {script} failed: {_last_line(done.stderr)}")
@@ -58,7 +61,10 @@ def ask(python: str, script: str, *arguments: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def dialogue(python: str, script: str, *arguments: str) -> Iterator[Callable[[str], dict[str, Any]]]:
-    """A script of this folder that answers each line with one line of JSON, until its input ends; the function that asks."""
+    """Start a script of this folder that answers each line of input with a line of JSON. Yield the function to ask it.
+
+    The function raises PeerMissing if the script has failed.
+    """
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
             _command(python, script, arguments),
@@ -72,13 +78,13 @@ def dialogue(python: str, script: str, *arguments: str) -> Iterator[Callable[[st
         question, answers = process.stdin, process.stdout
 
         def ask(line: str) -> dict[str, Any]:
-            with contextlib.suppress(BrokenPipeError):  # it is dead; what it said last is told below
+            with contextlib.suppress(BrokenPipeError):  # it has exited; its last error is reported below
                 print(line, file=question, flush=True)
-            if not (said := answers.readline()):
+            if not (reply := answers.readline()):
                 process.wait()
                 errors.seek(0)
                 raise PeerMissing(f"the peer {script} failed: {_last_line(errors.read())}")
-            answer: dict[str, Any] = json.loads(said)
+            answer: dict[str, Any] = json.loads(reply)
             return answer
 
         try:
@@ -92,10 +98,10 @@ def _command(python: str, script: str, arguments: tuple[str, ...]) -> list[str]:
 
 
 def _variables() -> dict[str, str]:
-    # One thread for the peer's tokenizer, as ours has: rows compare one process with one process.
+    # One thread for the peer's tokenizer, like ours: one process is compared with one process.
     return {**os.environ, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
 
 
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "no error message"

@@ -1,14 +1,14 @@
-"""How fast, and in how much memory, text becomes shards: JSON lines in, masked training examples of 128 tokens out.
+"""Speed and memory of preparing data: JSON lines in, masked training examples of 128 tokens out.
 
     prepare/all-stages/1-worker     MB/s     baseline: a plain script with jieba and the BERT tokenizer (peer_prepare.py)
-    prepare/all-stages/2-workers    MB/s     baseline: ours with one worker, so 2 would be perfect
-    prepare/all-stages/2-runs       MB/s     baseline: the same; two runs at once of a worker each, which share nothing but the
-                                             machine: what it has for two, whatever the program
-    prepare/peak-memory/1GB         GB       no baseline; of all processes together, with 2 workers
+    prepare/all-stages/2-workers    MB/s     baseline: ours with one worker, so a ratio of 2 would be perfect scaling
+    prepare/all-stages/2-runs       MB/s     baseline: the same. Two simultaneous runs of one worker each, which share nothing but
+                                             the machine: the best scaling that the machine allows
+    prepare/peak-memory/1GB         GB       no baseline; sum over all processes, with 2 workers
 
-A MB is a million UTF-8 bytes of clean text. Seconds are those of the whole command, from its start to its end, the report on
-the data included; the peer's likewise. Both are given the vocabulary. All take turns, and the median of the turns counts. The
-peer's seconds grow with its text alone, so it is given less of it.
+A MB is a million UTF-8 bytes of clean text. Seconds are of the whole command, the data report included, and likewise for the
+peer. Both are given the vocabulary. All take turns and the median counts. The peer's time is proportional to its text, so it
+gets less.
 """
 
 import statistics
@@ -23,7 +23,7 @@ from pathlib import Path
 from benchmarks import corpus, peers
 from benchmarks.command import COMMAND, ROOT, timed
 from benchmarks.corpus import Corpus
-from benchmarks.rows import Row
+from benchmarks.measurement import Measurement
 from pipeline import storage
 
 TURNS = 3
@@ -31,8 +31,8 @@ PEER_MEGABYTES = 32
 SECONDS_BETWEEN_SAMPLES = 0.2
 
 
-def rows(megabytes: float, big: float | None = None, python: str | None = None) -> Iterator[Row]:
-    """The speeds over `megabytes` of text and, if `big` is given, the memory that so many megabytes take."""
+def measurements(megabytes: float, big: float | None = None, python: str | None = None) -> Iterator[Measurement]:
+    """Measure speed on `megabytes` of text and, if `big` is given, memory on `big` megabytes."""
     with tempfile.TemporaryDirectory(prefix="nezha-bench-") as folder:
         peers_text = corpus.write(Path(folder) / "peer", min(megabytes, PEER_MEGABYTES))
         yield from _speeds(corpus.write(Path(folder), megabytes), peers_text, Path(folder), python)
@@ -42,12 +42,12 @@ def rows(megabytes: float, big: float | None = None, python: str | None = None) 
 
 
 def arguments(text: Corpus, output: Path, workers: int) -> list[str]:
-    """Of `nezha-pipe`, to prepare a corpus."""
+    """Return the arguments of `nezha-pipe` to prepare a corpus."""
     named = {"--corpus": "news", "--input": text.file, "--vocab": text.vocabulary, "--output": output, "--workers": workers}
     return ["prepare", "--sequence-length", "128", *(str(word) for pair in named.items() for word in pair)]
 
 
-def _speeds(text: Corpus, peers_text: Corpus, folder: Path, python: str | None) -> Iterator[Row]:
+def _speeds(text: Corpus, peers_text: Corpus, folder: Path, python: str | None) -> Iterator[Measurement]:
     seconds: dict[str | int, list[float]] = defaultdict(list)
     missing = stages = ""
     for _ in range(TURNS):
@@ -65,18 +65,18 @@ def _speeds(text: Corpus, peers_text: Corpus, folder: Path, python: str | None) 
     sizes: dict[str | int, float] = {1: size, 2: size, "runs": 2 * size, "peer": peers_text.megabytes}
     one, two, runs, peer = (size / statistics.median(seconds[who]) if seconds[who] else None for who, size in sizes.items())
     assert one and two and runs
-    about = f"{text.megabytes:.0f} MB, {text.documents:,} documents of the embedded corpus ({text.copies} copies)"
+    about = f"{text.megabytes:.0f} MB, {text.documents:,} documents of the embedded corpus ({text.rounds} rounds)"
     plain = f"baseline: a plain script with jieba and BertTokenizerFast over {peers_text.megabytes:.0f} MB"
     note = f"{missing or plain}; {about}; {stages}"
-    yield Row(name="prepare/all-stages/1-worker", value=one, unit="MB/s", baseline=peer, note=note)
+    yield Measurement(name="prepare/all-stages/1-worker", value=one, unit="MB/s", baseline=peer, note=note)
     note = "baseline: ours with one worker" + (f"; {two / peer:.3g} times the peer" if peer else "")
-    yield Row(name="prepare/all-stages/2-workers", value=two, unit="MB/s", baseline=one, workers=2, note=note)
-    note = "baseline: ours with one worker; two runs at once, what the machine has for two"
-    yield Row(name="prepare/all-stages/2-runs", value=runs, unit="MB/s", baseline=one, workers=2, note=note)
+    yield Measurement(name="prepare/all-stages/2-workers", value=two, unit="MB/s", baseline=one, workers=2, note=note)
+    note = "baseline: ours with one worker; two simultaneous runs, the best that the machine allows"
+    yield Measurement(name="prepare/all-stages/2-runs", value=runs, unit="MB/s", baseline=one, workers=2, note=note)
 
 
 def _two_at_once(text: Corpus, folder: Path) -> float:
-    """Seconds until both of two runs have ended."""
+    """Return the seconds until two simultaneous runs have both finished."""
     outputs = [folder / "left", folder / "right"]
     with ThreadPoolExecutor(len(outputs)) as pool:
         seconds = [one for one, _ in pool.map(lambda output: timed(*arguments(text, output, 1)), outputs)]
@@ -93,15 +93,15 @@ def _peer_seconds(text: Corpus, output: Path, python: str | None) -> float:
 
 
 def _stage_seconds(output: Path) -> str:
-    """`documents 3.1 s, duplicates 0.6 s, ...`: what the stages themselves say of the first turn."""
-    told = [
+    """Return `documents 3.1 s, dedup 0.6 s, ...`, as recorded by the stages of a run."""
+    recorded = [
         (entry.parent.name.partition("_")[0].partition("-")[0], storage.read_json(str(entry))["seconds"])
         for entry in sorted(output.glob("*/run.json"), key=lambda entry: entry.stat().st_mtime)
     ]
-    return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in told)
+    return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in recorded)
 
 
-def _memory(text: Corpus, folder: Path, megabytes: float) -> Row:
+def _memory(text: Corpus, folder: Path, megabytes: float) -> Measurement:
     size = f"{megabytes / 1000:g}GB" if megabytes >= 1000 else f"{megabytes:g}MB"
     started = time.perf_counter()
     command = [*COMMAND, *arguments(text, folder / "out", 2)]
@@ -114,17 +114,17 @@ def _memory(text: Corpus, folder: Path, megabytes: float) -> Row:
         errors.seek(0)
         assert process.returncode == 0, errors.read()
     note = f"{text.megabytes:.0f} MB of text in {time.perf_counter() - started:.0f} s; sum of PSS over all processes"
-    return Row(name=f"prepare/peak-memory/{size}", value=peak / 1e9, unit="GB", workers=2, note=note)
+    return Measurement(name=f"prepare/peak-memory/{size}", value=peak / 1e9, unit="GB", workers=2, note=note)
 
 
 def _proportional_bytes(root: int) -> int:
-    """Memory of a process and all below it; what several share is counted once (PSS, proc(5))."""
+    """Return the memory of a process and all its descendants, with shared pages counted once (PSS, proc(5))."""
     children = defaultdict(list)
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
             after_name = entry.read_text().rpartition(")")[2].split()
         except OSError:
-            continue  # it has just ended
+            continue  # it has just exited
         children[int(after_name[1])].append(int(entry.parent.name))
     total, waiting = 0, [root]
     while waiting:

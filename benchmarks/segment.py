@@ -1,9 +1,9 @@
-"""How fast text is cut into jieba's words, and whether they are jieba's.
+"""Speed of word segmentation, compared with jieba, and whether the words are the same.
 
     segment/jieba-identical    MB/s     baseline: jieba itself, cut(text) with its hidden Markov model
 
-The text is the embedded corpus, cleaned. Both load their dictionaries before, cut it in turns, and the median of the turns
-counts. The note tells the share of words' boundaries that are the same, which must be 100 %.
+The text is the embedded corpus, cleaned. Both load their dictionaries beforehand and take turns; the median counts. The note
+has the percentage of equal word boundaries, which must be 100 %.
 """
 
 import statistics
@@ -16,17 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import corpus
-from benchmarks.rows import Row
+from benchmarks.measurement import Measurement
 
 TURNS = 3
 BATCH = 400
-"""Documents that ours is given at once, as `prepare` does."""
-
-Starts = npt.NDArray[np.bool_]
+"""Documents segmented in one call, as in `prepare`."""
 
 
-def rows(megabytes: float) -> Iterator[Row]:
-    """The speed over `megabytes` of text, or all of the embedded corpus if that is less."""
+def measurements(megabytes: float) -> Iterator[Measurement]:
+    """Measure speed on `megabytes` of text, or on all of the embedded corpus if that is less."""
     batches, size = _batches(megabytes)
     seconds: dict[str, list[float]] = {"ours": [], "jieba": []}
     ways: dict[str, Callable[[str], Starts]] = {"ours": _ours(), "jieba": _jieba()}
@@ -41,7 +39,7 @@ def rows(megabytes: float) -> Iterator[Row]:
     same = int(np.count_nonzero(found["ours"] & found["jieba"])) / int(np.count_nonzero(found["ours"] | found["jieba"]))
     words = int(np.count_nonzero(found["jieba"]))
     note = f"baseline: jieba; {same:.6%} of the boundaries are the same, {words:,} words in {size:.1f} MB of news and reviews"
-    yield Row(name="segment/jieba-identical", value=ours, unit="MB/s", baseline=theirs, note=note)
+    yield Measurement(name="segment/jieba-identical", value=ours, unit="MB/s", baseline=theirs, note=note)
 
 
 def _batches(megabytes: float) -> tuple[list[str], float]:
@@ -62,7 +60,7 @@ def _jieba() -> Callable[[str], Starts]:
         warnings.simplefilter("ignore")
         import jieba
     tokenizer: Any = jieba.Tokenizer()
-    # As initialize() does it, but for the cache in /tmp, which may be another version's.
+    # As in initialize(), but without its cache in /tmp, which may be from another version.
     tokenizer.FREQ, tokenizer.total = tokenizer.gen_pfdict(tokenizer.get_dict_file())
     tokenizer.initialized = True
 

@@ -1,9 +1,9 @@
-"""What a person waits for before anything happens.
+"""Start-up time of the command.
 
     startup/help      s     `nezha-pipe --help`, the whole process
-    run/second        s     `nezha-pipe run` of a recipe that is finished: nothing to do, and how long it takes to see that
+    run/second        s     `nezha-pipe run` of a finished recipe, which only finds that there is nothing to do
 
-No other program does the same, so there is no baseline. The median of some calls counts.
+No other program does the same, so there is no baseline. The median of several calls counts.
 """
 
 import statistics
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.command import COMMAND, ROOT, timed
-from benchmarks.rows import Row
+from benchmarks.measurement import Measurement
 
 HELP_CALLS = 5
 RUN_CALLS = 3
@@ -55,24 +55,24 @@ train_examples = 64
 test_examples = 32
 max_length = 32
 """
-"""The whole chain at its smallest."""
+"""All stages at their smallest."""
 
 
-def rows() -> Iterator[Row]:
-    """Both rows."""
+def measurements() -> Iterator[Measurement]:
+    """Measure both."""
     seconds = [timed("--help")[0] for _ in range(HELP_CALLS)]
-    yield Row(name="startup/help", value=statistics.median(seconds), unit="s", note=f"imports {', '.join(imported())}")
+    yield Measurement(name="startup/help", value=statistics.median(seconds), unit="s", note=f"imports {', '.join(imported())}")
     with tempfile.TemporaryDirectory(prefix="nezha-bench-") as folder:
         recipe = Path(folder) / "startup.toml"
         recipe.write_text(RECIPE)
         call = ("run", str(recipe), "--output", str(Path(folder) / "out"))
         first, _ = timed(*call)
         seconds = [timed(*call)[0] for _ in range(RUN_CALLS)]
-    yield Row(name="run/second", value=statistics.median(seconds), unit="s", note=f"the first run took {first:.1f} s")
+    yield Measurement(name="run/second", value=statistics.median(seconds), unit="s", note=f"the first run took {first:.1f} s")
 
 
 def imported() -> list[str]:
-    """Packages outside the standard library that `nezha-pipe --help` loads."""
+    """Return the packages outside the standard library that `nezha-pipe --help` imports."""
     listing = "import atexit, sys; atexit.register(lambda: print('\\n@', *sys.modules, file=sys.stderr)); " + COMMAND[-1]
     done = subprocess.run([*COMMAND[:-1], listing, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
     names = {name.partition(".")[0] for name in done.stderr.rpartition("@")[2].split()}

@@ -1,15 +1,15 @@
-"""One training step of NEZHA-base: forward, backward, update, on the GPU where there is one, else on the processor.
+"""Speed of a training step of NEZHA-base: forward, backward, update, on a GPU if there is one, otherwise on the CPU.
 
     step/base/128     tokens/s      baseline: Hugging Face's NEZHA on the same rows (peer_step.py)
     step/base/512     tokens/s
-    read/tokens/static    tokens/s of one process that reads rows of 128 tokens, takes their stored masks, and makes batches
-    read/tokens/dynamic   the same, with masks drawn anew
+    read/tokens/static    tokens/s of one process that reads rows of 128 tokens with their stored masks and makes batches
+    read/tokens/dynamic   the same, with newly drawn masks
 
-Tokens are counted without padding. The rows come from shards of the embedded news (or of `--data`), so that their lengths are
-real. Each side goes about them as its users do. Ours: `model.training.trainer.Trainer` as the training loop calls it, rows sorted by
-length into micro-batches of a token budget, LAMB, deterministic. The peer: one batch padded to its longest row, AdamW. Both
-compute in the precision that `auto` picks here and take turns; the median step counts. Reading and masking are not in it, but
-in rows of their own: nothing else need be as fast, as long as one process reads more than a GPU trains on.
+Tokens are counted without padding. The rows come from shards of the embedded news (or of `--data`), so their lengths are
+realistic. Each side works as its users would. Ours: `model.training.trainer.Trainer` as called by the training loop, rows sorted
+by length into micro-batches with a token budget, LAMB, deterministic. The peer: one batch padded to its longest row, AdamW. Both
+use the precision that `auto` selects here and take turns; the median step counts. Reading and masking are measured separately:
+they only need to be faster than a GPU trains.
 """
 
 import statistics
@@ -26,16 +26,16 @@ import torch
 
 from benchmarks import peers
 from benchmarks.command import timed
-from benchmarks.rows import Row
+from benchmarks.measurement import Measurement
 from model.config import EncoderConfig, OptimizerConfig, TrainingConfig
 from model.flops import sequence_flops
 from model.heads import PretrainingModel
 from model.optimization.optimizers import make
 from model.samples import batches
-from model.training import workers
 from model.samples.batches import Batch, MaskedRows
-from model.training.metrics import peak_flops
 from model.samples.order import Order
+from model.training import workers
+from model.training.metrics import peak_flops
 from model.training.trainer import Trainer
 from pipeline import storage
 from pipeline.engine import stages
@@ -43,18 +43,18 @@ from pipeline.examples.shards import ShardSet
 from pipeline.tokenization.vocab import Vocab
 
 VOCABULARY = 21_128
-"""Tokens of the released models. A vocabulary of little text is smaller, and its head would cost less than in earnest."""
+"""Vocabulary size of the released models. One built from little text is smaller, and its MLM head unrealistically cheap."""
 BATCH_ROWS = {"cpu": {128: 32, 512: 8}, "cuda": {128: 256, 512: 64}}
 TIMED_STEPS = {"cpu": 3, "cuda": 10}
 READ_ROWS = 2_048
-"""Sequences of a step that is only read."""
+"""Rows per step when only reading."""
 READ_SECONDS = 5.0
 SEED = 1
 
 
 @dataclass(frozen=True)
 class Steps:
-    """What both sides compute: for each step its micro-batches."""
+    """The micro-batches of each step, for both sides."""
 
     micro_batches: list[list[Batch]]
 
@@ -62,8 +62,8 @@ class Steps:
         return sum(batch.tokens for batch in self.micro_batches[step])
 
 
-def rows(data: str | None = None, python: str | None = None) -> Iterator[Row]:
-    """Both lengths. `data`: an output folder of `nezha-pipe prepare` with shards of 128 and 512 tokens."""
+def measurements(data: str | None = None, python: str | None = None) -> Iterator[Measurement]:
+    """Measure both lengths. `data`: an output folder of `nezha-pipe prepare` with shards of 128 and 512 tokens."""
     device = workers.device()
     with tempfile.TemporaryDirectory(prefix="nezha-bench-") as folder:
         if data is None:
@@ -71,7 +71,7 @@ def rows(data: str | None = None, python: str | None = None) -> Iterator[Row]:
             lengths = ("--sequence-length", "128", "--sequence-length", "512")
             timed("prepare", "--corpus", "demo", "--input", "news", *lengths, "--output", data)
         for length, batch_rows in BATCH_ROWS[device.type].items():
-            count = 1 + TIMED_STEPS[device.type]  # the first one is not counted
+            count = 1 + TIMED_STEPS[device.type]  # the first one is a warm-up
             steps = read(data, length, batch_rows, count)
             for step, parts in enumerate(steps.micro_batches):
                 np.savez(Path(folder) / f"step-{step}.npz", allow_pickle=False, **padded_together(parts))
@@ -80,7 +80,7 @@ def rows(data: str | None = None, python: str | None = None) -> Iterator[Row]:
 
 
 def opened(data: str, length: int) -> tuple[MaskedRows, Order]:
-    """The training rows of all shards of one length."""
+    """Open the training rows of all shards of one length."""
     pointer = storage.read_json(storage.join(data, "data.json"))
     urls = [url for name, url in pointer["shards"].items() if name.endswith(f"/{length}")]
     shards = {str(done.manifest["source"]): done for done in (stages.load(storage.join(data, url)) for url in urls)}
@@ -91,13 +91,13 @@ def opened(data: str, length: int) -> tuple[MaskedRows, Order]:
 
 
 def read(data: str, length: int, batch_rows: int, count: int) -> Steps:
-    """The first steps of training on shards of one length, cut into micro-batches of half a full batch."""
+    """Read the first steps of training on shards of one length, split into micro-batches of half a full batch."""
     samples = [(start * batch_rows, (start + 1) * batch_rows) for start in range(count)]
     return Steps([list(step.micro_batches) for step in batches.steps(*opened(data, length), samples, batch_rows * length // 2)])
 
 
-def _readings(data: str) -> Iterator[Row]:
-    """One process, one thread, batches of 8,192 positions; how long rows are is told beside."""
+def _readings(data: str) -> Iterator[Measurement]:
+    """Measure reading in one process and thread, with batches of 8,192 positions."""
     rows, order = opened(data, 128)
     for name in ("static", "dynamic"):
         if name == "dynamic":
@@ -113,18 +113,18 @@ def _readings(data: str) -> Iterator[Row]:
             lengths += [batch.tokens for batch in rows.worker_batches(places, 8_192, 0, 1)]
             step += 1
         tokens = sum(lengths)
-        note = f"one process; {tokens / step / READ_ROWS:.0f} tokens a row; masking, padding and tensors included"
-        yield Row(name=f"read/tokens/{name}", value=tokens / seconds, unit="tokens/s", note=note)
+        note = f"one process; {tokens / step / READ_ROWS:.0f} tokens per row; masking, padding and tensors included"
+        yield Measurement(name=f"read/tokens/{name}", value=tokens / seconds, unit="tokens/s", note=note)
 
 
 def _without_draws(shards: ShardSet) -> Callable[[int], Any]:
-    """Rows as if no masks had been stored with them."""
+    """Return a reader of rows that omits their stored masks."""
     read = shards.row
     return lambda index: replace(read(index), draws=())
 
 
 def padded_together(parts: Sequence[Batch]) -> dict[str, np.ndarray[Any, Any]]:
-    """The rows of some micro-batches as one batch, padded to the longest row, under the names of Hugging Face's arguments."""
+    """Return the rows of several micro-batches as one batch, padded to the longest row, under Hugging Face's argument names."""
     longest = max(int(part.attention_mask.sum(1).max()) for part in parts)
 
     def together(name: str, padding: int) -> np.ndarray[Any, Any]:
@@ -144,13 +144,13 @@ def padded_together(parts: Sequence[Batch]) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def _labels(part: Batch) -> torch.Tensor:
-    """(B, L): the original token where one is masked, elsewhere -100."""
+    """Return (B, L): the original token at masked positions, otherwise -100."""
     labels = torch.full_like(part.input_ids, batches.NO_LABEL)
     labels.view(-1)[part.mask_positions] = part.mask_labels
     return labels
 
 
-def _row(length: int, steps: Steps, device: torch.device, folder: Path, python: str | None) -> Row:
+def _row(length: int, steps: Steps, device: torch.device, folder: Path, python: str | None) -> Measurement:
     trainer = _trainer(device)
     ours, theirs, missing = [], [], ""
     with ExitStack() as stack:
@@ -175,7 +175,7 @@ def _row(length: int, steps: Steps, device: torch.device, folder: Path, python: 
     value = statistics.median(ours[1:])
     baseline = None if missing else statistics.median(theirs[1:])
     note = "; ".join([missing or "baseline: NEZHA of transformers 4.57.6", *_about(steps, trainer.precision, device, value)])
-    return Row(name=f"step/base/{length}", value=value, unit="tokens/s", baseline=baseline, note=note)
+    return Measurement(name=f"step/base/{length}", value=value, unit="tokens/s", baseline=baseline, note=note)
 
 
 def _trainer(device: torch.device) -> Trainer:
@@ -186,7 +186,7 @@ def _trainer(device: torch.device) -> Trainer:
 
 
 def _seconds(trainer: Trainer, number: int, parts: Sequence[Batch]) -> float:
-    """Of one step of ours."""
+    """Return the seconds of one of our steps."""
     moved = [part.to(trainer.device) for part in parts]
     _wait(trainer.device)
     started = time.perf_counter()
@@ -203,13 +203,13 @@ def _wait(device: torch.device) -> None:
 
 
 def _about(steps: Steps, precision: str, device: torch.device, tokens_per_second: float) -> Iterator[str]:
-    """What was computed, and how much arithmetic it is."""
+    """Describe the steps, and the rate of arithmetic."""
     parts = [part for micro_batches in steps.micro_batches[1:] for part in micro_batches]
     tokens = sum(part.tokens for part in parts)
     ours = sum(part.input_ids.numel() for part in parts)
     theirs = sum(padded_together(micro_batches)["input_ids"].size for micro_batches in steps.micro_batches[1:])
-    rows_a_step = sum(len(part.input_ids) for part in steps.micro_batches[0])
-    yield f"{rows_a_step} rows a step, {precision}, {torch.get_num_threads()} threads"
+    rows_per_step = sum(len(part.input_ids) for part in steps.micro_batches[0])
+    yield f"{rows_per_step} rows per step, {precision}, {torch.get_num_threads()} threads"
     yield f"padding: ours {1 - tokens / ours:.0%}, the peer's {1 - tokens / theirs:.0%}"
     with_relative, without = flop(parts)
     rate = tokens_per_second / tokens / 1e9
@@ -220,12 +220,12 @@ def _about(steps: Steps, precision: str, device: torch.device, tokens_per_second
 
 
 def flop(parts: Sequence[Batch]) -> tuple[float, float]:
-    """Arithmetic that some rows need, forward and backward, with the relative terms and without; padding is not counted."""
+    """Return the FLOPs of rows, forward and backward, with and without relative terms; padding is not counted."""
     config = EncoderConfig()
     lengths = [length for part in parts for length in part.lengths]
-    masked_share = sum(part.masked for part in parts) / sum(lengths)
+    mask_ratio = sum(part.masked for part in parts) / sum(lengths)
     with_relative, without = (
-        sum(sequence_flops(config, length, VOCABULARY, masked_share, relative) for length in lengths)
+        sum(sequence_flops(config, length, VOCABULARY, mask_ratio, relative) for length in lengths)
         for relative in (True, False)
     )
     return with_relative, without

@@ -1,16 +1,16 @@
-"""How fast wikitext becomes prose, and how much of what a reader sees is in it.
+"""Speed from wikitext to prose, and how complete and clean the prose is.
 
-    wiki/clean/1-worker                 MB/s    of raw wikitext (UTF-8); baseline: mwparserfromhell, parse and strip_code alone
-    wiki/text-kept                      %       of the characters of the prose are in the output; baseline: mwparserfromhell
+    wiki/clean/1-worker                 MB/s    of raw wikitext (UTF-8); baseline: mwparserfromhell, parse and strip_code only
+    wiki/text-kept                      %       of the prose's characters are in the output (recall); baseline: mwparserfromhell
     wiki/text-kept/vs-wikiextractor     %       the same; baseline: wikiextractor --no-templates
-    wiki/text-clean                     %       of the characters of the output are prose; baseline: mwparserfromhell
+    wiki/text-clean                     %       of the output's characters are prose (precision); baseline: mwparserfromhell
     wiki/text-clean/vs-wikiextractor    %       the same; baseline: wikiextractor --no-templates
 
-Ours is the whole way from wikitext to mended text with -{ }- rules resolved as they were written (variant `none`), so that no
-side converts scripts. The prose of the pages is written by hand (wiki_pages.py), and what output and prose have in common is
-found by difflib, page by page, white space aside. Pages and templates that we know are by the same hand: on pages of others
-MediaWiki is the judge (tests/oracle_wiki.py). For the two shares mwparserfromhell is used as loaders of `wikipedia` do: files,
-categories, footnotes and tables are removed by their Chinese names first, and headings are left out.
+Ours does everything from wikitext to repaired text, with -{ }- rules resolved as written (variant `none`), so that neither side
+converts scripts. The pages' prose is written by hand (wiki_pages.py), and difflib finds what output and prose have in common,
+page by page, ignoring white space. The author of the pages also wrote the rules for templates; for real pages the reference is
+MediaWiki itself (tests/oracle_wiki.py). For the percentages, mwparserfromhell is used as in loaders of `wikipedia`: files,
+categories, footnotes and tables are first removed by their Chinese names, and headings are left out.
 """
 
 import html
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import peers
-from benchmarks.rows import Row
+from benchmarks.measurement import Measurement
 from benchmarks.wiki_pages import PAGES, Page
 from pipeline.sources import inputs
 from pipeline.wiki.conversion.converter import Converter
@@ -38,22 +38,22 @@ STRIP_CODE, WIKIEXTRACTOR = "mwparserfromhell", "wikiextractor"
 Ask = Callable[[str], dict[str, Any]]
 
 
-def rows(dump_url: str | None = None, python: str | None = None) -> Iterator[Row]:
-    """Speeds over the pages of a dump, or over our own; shares over our own."""
+def measurements(dump_url: str | None = None, python: str | None = None) -> Iterator[Measurement]:
+    """Measure speed on the pages of a dump or on our own, and the percentages on our own."""
     pages = list(up_to(itertools.cycle(read(dump_url) if dump_url else PAGES), MEGABYTES))
     with tempfile.TemporaryDirectory(prefix="nezha-bench-") as folder:
         try:
             with peers.dialogue(peers.environment(python), "peer_wiki.py", *written(pages, Path(folder))) as ask:
                 yield speed(pages, dump_url, ask)
                 theirs = {name: ask(f"texts {name}")["texts"] for name in (STRIP_CODE, WIKIEXTRACTOR)}
-                yield from shares(theirs)
+                yield from percentages(theirs)
         except peers.PeerMissing as error:
             yield speed(pages, dump_url, None, str(error))
-            yield from shares({}, str(error))
+            yield from percentages({}, str(error))
 
 
 def read(url: str) -> list[Page]:
-    """The first articles of a dump; their prose is not known."""
+    """Read the first articles of a dump; their prose is unknown and left empty."""
     tasks = [task for file in inputs.expand([url]) for task in dump.split(file, 1 << 30)]
     found = (page for task in tasks for page in dump.pages(task, {0}) if isinstance(page, dump.Page))
     articles = (Page(page.title, page.text, "") for page in found if page.namespace == 0 and not page.redirect)
@@ -61,7 +61,7 @@ def read(url: str) -> list[Page]:
 
 
 def up_to(pages: Iterable[Page], megabytes: float) -> Iterator[Page]:
-    """Pages until there are so many megabytes of wikitext."""
+    """Yield pages up to the given megabytes of wikitext."""
     size = 0
     for page in pages:
         if size >= megabytes * 1e6:
@@ -71,14 +71,14 @@ def up_to(pages: Iterable[Page], megabytes: float) -> Iterator[Page]:
 
 
 def written(pages: Sequence[Page], folder: Path) -> tuple[str, str]:
-    """What the peers read: the pages to be fast with, and those whose text is wanted."""
+    """Write the peers' input: pages to measure speed on, and pages to return the text of. Return the paths."""
     for name, some in (("speed.json", pages), ("texts.json", PAGES)):
         (folder / name).write_text(json.dumps([page[:2] for page in some]))
     return str(folder / "speed.json"), str(folder / "texts.json")
 
 
 def clean(page: Page) -> str:
-    """Prose of a page, as `prepare` makes it for the variant `none`."""
+    """Return the prose of a page, as `prepare` does for the variant `none`."""
     rendered = render(page.wikitext, title=page.title, list_items=True, redirects={})
     return mend(_AS_WRITTEN.convert(rendered.text, title=page.title, note_ta=rendered.note_ta).text)[0]
 
@@ -86,8 +86,8 @@ def clean(page: Page) -> str:
 _AS_WRITTEN = Converter("none", {})
 
 
-def speed(pages: Sequence[Page], dump_url: str | None, ask: Ask | None, missing: str = "") -> Row:
-    """Both take turns; the median counts."""
+def speed(pages: Sequence[Page], dump_url: str | None, ask: Ask | None, missing: str = "") -> Measurement:
+    """Measure speed; both sides take turns and the median counts."""
     megabytes = sum(len(page.wikitext.encode()) for page in pages) / 1e6
     ours, theirs = [], []
     for _ in range(TURNS):
@@ -97,8 +97,8 @@ def speed(pages: Sequence[Page], dump_url: str | None, ask: Ask | None, missing:
         ours.append(time.perf_counter() - started)
         if ask:
             theirs.append(ask(f"seconds {STRIP_CODE}")["seconds"])
-    about = f"{megabytes:.1f} MB, {len(pages)} pages of {dump_url or 'our own'}, rules resolved and text mended included"
-    return Row(
+    about = f"{megabytes:.1f} MB, {len(pages)} pages of {dump_url or 'our own'}; ours also resolves rules and repairs text"
+    return Measurement(
         name="wiki/clean/1-worker",
         value=megabytes / statistics.median(ours),
         unit="MB/s",
@@ -107,23 +107,23 @@ def speed(pages: Sequence[Page], dump_url: str | None, ask: Ask | None, missing:
     )
 
 
-def shares(theirs: dict[str, list[str]], missing: str = "") -> Iterator[Row]:
-    """The rows of text kept and text clean."""
+def percentages(theirs: dict[str, list[str]], missing: str = "") -> Iterator[Measurement]:
+    """Measure recall and precision of the text."""
     measured = {name: measure(texts) for name, texts in theirs.items()}
     ours = measure([clean(page) for page in PAGES])
     notes = {
         STRIP_CODE: "baseline: mwparserfromhell, files, categories, footnotes and tables removed first",
-        WIKIEXTRACTOR: "baseline: wikiextractor --no-templates; its regular expressions mended for Python 3.11",
+        WIKIEXTRACTOR: "baseline: wikiextractor --no-templates, its regular expressions fixed for Python 3.11",
     }
     for place, name in enumerate(("wiki/text-kept", "wiki/text-clean")):
         for peer, suffix in ((STRIP_CODE, ""), (WIKIEXTRACTOR, "/vs-wikiextractor")):
             baseline = measured[peer][place] if peer in measured else None
             note = missing or f"{notes[peer]}; {len(PAGES)} pages written for this"
-            yield Row(name=name + suffix, value=ours[place], unit="%", baseline=baseline, note=note)
+            yield Measurement(name=name + suffix, value=ours[place], unit="%", baseline=baseline, note=note)
 
 
 def measure(texts: Sequence[str]) -> tuple[float, float]:
-    """Of the texts made of PAGES: percent of the prose that is in them, and percent of them that is prose."""
+    """Return recall and precision, in percent, of texts made from PAGES."""
     common = prose = output = 0
     for page, text in zip(PAGES, texts, strict=True):
         truth, made = without_spaces(page.prose), without_spaces(html.unescape(text))
@@ -134,10 +134,10 @@ def measure(texts: Sequence[str]) -> tuple[float, float]:
 
 
 def without_spaces(text: str) -> str:
-    """Where lines end and what stands before a bracket is a matter of taste."""
+    """Remove white space: line breaks and spaces at brackets are a matter of taste."""
     return "".join(text.split())
 
 
 def in_common(truth: str, made: str) -> int:
-    """Characters that both have, in the same order."""
+    """Count the characters that both have in the same order."""
     return sum(block.size for block in SequenceMatcher(None, truth, made, autojunk=False).get_matching_blocks())

@@ -1,4 +1,4 @@
-"""Pages of wikitext with the prose that a reader of them sees, both written by hand: the truth that `wiki` measures with.
+"""Pages of wikitext with the prose that a reader sees, both written by hand: the ground truth of the benchmark `wiki`.
 
     PAGES[0].wikitext    "{{NoteTA|G1=IT}}\\n{{Infobox settlement|name=青石城|...}}\\n'''青石城'''（{{lang-de|Steinburg}}\
 ）是..."

@@ -1,6 +1,6 @@
 """transformers 4, which has NEZHA, in an environment of its own: makes models, and computes reference outputs.
 
-    python tests/nezha_peer.py make FOLDER '{"hidden_size": 64, ...}'        random weights, saved in each format that it supports
+    python tests/nezha_peer.py make FOLDER '{"hidden_size": 64, ...}'   random weights, saved in each supported format
     python tests/nezha_peer.py run FOLDER inputs.npz outputs.npz             hidden states, scores and losses of the model
 
 The last line of `run` is JSON: weights that were missing or unused, and the token ids of a text.

@@ -130,7 +130,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(
 
 READ: list[tuple[str, dict[str, bytes], dict[str, Any], dict[str, int], int]] = [
     ("GBK", {"a.jsonl": LINES.decode().encode("gbk"), "b.txt": PLAIN.encode("gbk")}, {}, {}, 120),
-    ("a line of GBK", {"a.jsonl": LINES + '{"content": "北京"}\n'.encode("gbk")}, {"max_bad_ratio": 0.05}, {"not UTF-8": 1}, 60),
+    ("one GBK line", {"a.jsonl": LINES + '{"content": "北京"}\n'.encode("gbk")}, {"max_bad_ratio": 0.05}, {"not UTF-8": 1}, 60),
     ("marks", {"a.jsonl": codecs.BOM_UTF8 + LINES, "b.txt": codecs.BOM_UTF8 + PLAIN.encode()}, {}, {}, 120),
     ("UTF-16", {"a.jsonl": LINES.decode().encode("utf-16"), "b.txt": PLAIN.encode("utf-16")}, {}, {}, 120),
     ("UTF-16, big-endian, declared", {"a.txt": PLAIN.encode("utf-16-be")}, {"encoding": "utf-16"}, {}, 60),

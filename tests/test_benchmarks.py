@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import command, corpus, deduplicated, peers, prepare, rows, segment, startup, step
+from benchmarks import command, corpus, deduplicated, measurement, peers, prepare, segment, startup, step
 from benchmarks.__main__ import main
-from benchmarks.rows import Row
+from benchmarks.measurement import Measurement
 from model.samples.batches import Batch, MaskedRows
 from model.samples.order import Order
 from pipeline.engine import stages
@@ -33,7 +33,7 @@ def silent_peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_row_is_one_line_of_json_with_the_fields_of_the_contract() -> None:
-    row = Row(name="prepare/all-stages/1-worker", value=1.23456, unit="MB/s", baseline=0.5, note="not written")
+    row = Measurement(name="prepare/all-stages/1-worker", value=1.23456, unit="MB/s", baseline=0.5, note="not written")
     content = json.loads(row.to_json())
     assert list(content) == FIELDS
     assert content["value"] == 1.235
@@ -43,7 +43,7 @@ def test_a_row_is_one_line_of_json_with_the_fields_of_the_contract() -> None:
 
 
 def test_a_row_without_a_peer_has_no_baseline_and_no_ratio() -> None:
-    content = json.loads(Row(name="startup/help", value=0.1, unit="s").to_json())
+    content = json.loads(Measurement(name="startup/help", value=0.1, unit="s").to_json())
     assert content["baseline"] is None and content["ratio"] is None
 
 
@@ -51,19 +51,19 @@ def test_a_row_without_a_peer_has_no_baseline_and_no_ratio() -> None:
     ("unit", "ours", "theirs"), [("MB/s", 3.0, 2.0), ("tokens/s", 3.0, 2.0), ("s", 2.0, 3.0), ("GB", 2.0, 3.0)]
 )
 def test_a_ratio_above_one_means_that_ours_is_better(unit: str, ours: float, theirs: float) -> None:
-    assert Row(name="x", value=ours, unit=unit, baseline=theirs).ratio == 1.5
+    assert Measurement(name="x", value=ours, unit=unit, baseline=theirs).ratio == 1.5
 
 
 def test_a_unit_must_say_whether_more_is_better() -> None:
     with pytest.raises(AssertionError, match="parsecs"):
-        Row(name="x", value=1.0, unit="parsecs")
+        Measurement(name="x", value=1.0, unit="parsecs")
 
 
 def test_the_table_shows_every_row_and_its_note(capsys: pytest.CaptureFixture[str]) -> None:
-    rows.show(
+    measurement.show(
         [
-            Row(name="run/second", value=2.0, unit="s", baseline=3.0),
-            Row(name="startup/help", value=0.1, unit="s", note="imports click"),
+            Measurement(name="run/second", value=2.0, unit="s", baseline=3.0),
+            Measurement(name="startup/help", value=0.1, unit="s", note="imports click"),
         ]
     )
     shown = capsys.readouterr().out
@@ -139,7 +139,7 @@ def test_a_missing_peer_leaves_rows_without_baseline(monkeypatch: pytest.MonkeyP
     # In turns: one worker, two workers, and two runs at once, of which the longer counts.
     seconds = iter([4.0, 2.5, 4.0, 5.0, 2.0, 1.0, 1.0, 2.0, 3.0, 2.0, 3.0, 4.0])
     monkeypatch.setattr(prepare, "timed", lambda *arguments: (next(seconds), ""))
-    one, two, runs = prepare.rows(0.03)
+    one, two, runs = prepare.measurements(0.03)
     assert [one.name, two.name, runs.name] == NAMES
     assert one.baseline is None and "the index is out of reach" in one.note
     assert one.value == pytest.approx(0.03 / 3.0, rel=0.01), "the median of the turns"
@@ -170,7 +170,7 @@ def test_documents_each_once_are_measured_beside_both_peers(tmp_path: Path, monk
     )
     monkeypatch.setattr(deduplicated, "TURNS", 1)
     monkeypatch.setattr(corpus, "_vocabulary", lambda found: b"")
-    jieba, characters = deduplicated.rows(0.3, sys.executable)
+    jieba, characters = deduplicated.measurements(0.3, sys.executable)
     assert [jieba.name, characters.name] == [deduplicated.NAME, f"{deduplicated.NAME}/vs-characters"]
     assert jieba.value == characters.value > 0
     assert jieba.baseline and characters.baseline and jieba.ratio
@@ -185,7 +185,7 @@ def test_documents_each_once_are_measured_beside_both_peers(tmp_path: Path, monk
 @pytest.mark.usefixtures("no_peer")
 def test_documents_each_once_without_a_peer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deduplicated, "_ours", lambda text, output: (0.5, "2 dropped as copies, 9 kept"))
-    for row in deduplicated.rows(0.01):
+    for row in deduplicated.measurements(0.01):
         assert row.value > 0 and row.baseline is None and "the index is out of reach" in row.note
 
 
@@ -193,7 +193,7 @@ def test_documents_each_once_without_a_peer(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.usefixtures("no_peer")
 def test_prepare_is_measured_and_so_is_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "TURNS", 1)
-    one, two, runs, memory = prepare.rows(0.01, big=0.02)
+    one, two, runs, memory = prepare.measurements(0.01, big=0.02)
     assert one.value > 0 and two.value > 0 and runs.value > 0
     assert two.baseline == runs.baseline == one.value
     assert "documents" in one.note and "shards" in one.note, "seconds of each stage"
@@ -245,10 +245,10 @@ def test_startup_is_measured_and_written(tmp_path: Path, capsys: pytest.CaptureF
 def test_segment_compares_boundaries_with_those_of_jieba(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpus, "texts", lambda: ["他来到了网易杭研大厦，A-1座。", "很好"])
     monkeypatch.setattr(segment, "TURNS", 1)
-    (row,) = segment.rows(megabytes=1)
+    (row,) = segment.measurements(megabytes=1)
     assert (row.name, row.unit) == ("segment/jieba-identical", "MB/s")
     assert row.baseline and row.value > 0
     assert "100.000000% of the boundaries are the same, 15 words" in row.note
     monkeypatch.setattr(segment, "_ours", lambda: lambda text: np.ones(len(text), np.bool_))
-    (row,) = segment.rows(megabytes=1)
+    (row,) = segment.measurements(megabytes=1)
     assert "78.947368% of the boundaries" in row.note

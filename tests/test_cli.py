@@ -41,7 +41,7 @@ def test_h_is_help() -> None:
             "masked_lm_prob 2.0 is not between 0 and 1",
         ),
         (["prepare", "tiny", "--output", "out", "--runner", "flink"], "cannot see the local path"),
-        (["prepare", "tiny", "--output", "out", "--runner", "ray", "--runner-option", "adress=a:1"], "address=host:port only"),
+        (["prepare", "tiny", "--output", "out", "--runner", "ray", "--runner-option", "adress=a:1"], "only address=host:port"),
         (["pretrain", "tiny", "--data", "missing", "--output", "out"], "missing/data.json: not found"),
         (["export", "missing", "--output", "out"], "neither a checkpoint"),
         (["verify", "missing"], "nothing to verify"),

@@ -1,4 +1,4 @@
-"""The list of steps and the table of kinds: what they name exists, and a stage's kind is told from its manifest."""
+"""The list of steps and the table of kinds: what they name exists, and a stage's kind follows from its manifest."""
 
 from pathlib import Path
 

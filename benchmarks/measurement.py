@@ -1,10 +1,10 @@
-"""What a benchmark tells: one row a measurement.
+"""The result of a benchmark: a measurement with its baseline.
 
-    Row(name="prepare/all-stages/1-worker", value=1.42, unit="MB/s", baseline=0.61)     ratio 2.33: more is better
-    Row(name="run/second", value=2.0, unit="s", baseline=3.0)                           ratio 1.5: less is better
+    Measurement(name="prepare/all-stages/1-worker", value=1.42, unit="MB/s", baseline=0.61)     ratio 2.33: more is better
+    Measurement(name="run/second", value=2.0, unit="s", baseline=3.0)                           ratio 1.5: less is better
 
-The ratio is ours / baseline, and for seconds and memory baseline / ours, so that more than 1 always means that ours is better.
-Names are stable: figures of different days are compared by them.
+The ratio is ours / baseline, or baseline / ours for seconds and memory, so above 1 always means that ours is better. Names are
+stable, so that results of different days can be compared.
 """
 
 import json
@@ -20,16 +20,16 @@ MORE_IS_BETTER = frozenset({"MB/s", "tokens/s", "%"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One measurement."""
+class Measurement:
+    """A measured value."""
 
     name: str
     value: float
     unit: str
     baseline: float | None = None
-    """The same measured of a peer, in the same call. None: there is none, or it could not be had; then `note` says why."""
+    """The peer's value, measured in the same call. None: there is no peer, or it is missing, in which case `note` says why."""
     workers: int = 1
-    """Processes of ours that shared the work."""
+    """Worker processes of ours."""
     note: str = ""
     """What a reader of the table must know; not in the JSON."""
 
@@ -38,13 +38,13 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """Above 1: ours is better."""
+        """How many times better than the baseline; None without one."""
         if self.baseline is None:
             return None
         return self.baseline / self.value if self.unit in LESS_IS_BETTER else self.value / self.baseline
 
     def to_json(self) -> str:
-        """One line; numbers with four digits."""
+        """Return one line of JSON, numbers rounded to four digits."""
         content = {
             "name": self.name,
             "value": _digits(self.value),
@@ -63,7 +63,7 @@ def _digits(value: float | None) -> float | None:
 
 @cache
 def machine() -> str:
-    """`AMD EPYC, 2 cores, Python 3.11.7`, and the GPU where there is one."""
+    """Return `AMD EPYC, 2 cores, Python 3.11.7`, and the GPUs if there are any."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -73,15 +73,15 @@ def machine() -> str:
 
 
 def _gpus() -> list[str]:
-    """Names of the GPUs, as the driver lists them: torch would take a second to ask."""
+    """Return the names of the GPUs as listed by the driver; importing torch would take a second."""
     folder = Path("/proc/driver/nvidia/gpus")
     entries = sorted(folder.glob("*/information")) if folder.is_dir() else []
     lines = [line for entry in entries for line in entry.read_text().splitlines()]
     return [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
 
 
-def show(rows: Sequence[Row]) -> None:
-    """Print the table, and below it what must be known of each row."""
+def show(measurements: Sequence[Measurement]) -> None:
+    """Print the measurements as a table, followed by their notes."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -89,11 +89,11 @@ def show(rows: Sequence[Row]) -> None:
     view = Table("name", title=machine(), box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     for column in ("value", "unit", "baseline", "ratio", "workers"):
         view.add_column(column, justify="left" if column == "unit" else "right")
-    for row in rows:
+    for row in measurements:
         numbers = ("-" if number is None else f"{number:,.4g}" for number in (row.baseline, row.ratio))
         view.add_row(row.name, f"{row.value:,.4g}", row.unit, *numbers, str(row.workers))
     console = Console(markup=False, highlight=False)
     console.print(view)
-    for row in rows:
+    for row in measurements:
         if row.note:
             console.print(f"{row.name}: {row.note}", soft_wrap=True)
