@@ -31,23 +31,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         nargs="?",
         const=1000,
         metavar="MEGABYTES",
-        help="`prepare`: also the memory that so much text takes (1000 when no number follows; long)",
+        help="`prepare`: also measure memory on this much text (without a number: 1000; takes long)",
     )
     parser.add_argument("--data", metavar="FOLDER", help="`step`: output of `nezha-pipe prepare` with lengths 128 and 512")
-    parser.add_argument("--dump", metavar="URL", help="`wiki`: a dump whose pages are to be fast with, in place of our own")
-    parser.add_argument("--peer-python", metavar="PATH", help="a Python that has the peers, in place of .venv-bench")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--dump", metavar="URL", help="`wiki`: a dump to measure speed on, instead of our own pages")
+    parser.add_argument("--peer-python", metavar="PATH", help="a Python with the peers installed, instead of .venv-bench")
+    options = parser.parse_args(arguments)
     measured = []
-    for row in measure(given):
-        measured.append(row)
-        print(f"{row.name}: {row.value:,.4g} {row.unit}", file=sys.stderr)
+    for one in measure(options):
+        measured.append(one)
+        print(f"{one.name}: {one.value:,.4g} {one.unit}", file=sys.stderr)
         if options.json:
-            options.json.write_text("".join(one.to_json() + "\n" for one in measured), encoding="utf-8")
+            options.json.write_text("".join(each.to_json() + "\n" for each in measured), encoding="utf-8")
     measurement.show(measured)
 
 
-def measure(given: argparse.Namespace) -> Iterator[Measurement]:
-    """The rows asked for. What a benchmark needs is imported when its turn comes."""
+def measure(options: argparse.Namespace) -> Iterator[Measurement]:
+    """Run the requested benchmarks. Each one's modules are imported when it starts."""
     for name in NAMES if options.name == "all" else (options.name,):
         if name == "prepare":
             from benchmarks import deduplicated, prepare

@@ -3,10 +3,10 @@
     attention/module/512            tokens/s    baseline: Hugging Face's NEZHA, which builds the (L, L, H) table
     attention/module/512/vs-bert    tokens/s    baseline: BERT's layer with torch's scaled_dot_product_attention
     attention/auto/128/bfloat16     tokens/s    baseline: the fastest implementation that `auto` did not choose; also at other
-                                                lengths, and in float32. No projections; the ratio is at least 1 for a good choice
+                                                lengths and in float32. No projections; at least 1 if the choice was right
 
 float32, no dropout, no padding; the released form, clipped at 64. All take turns, and the fastest time of each counts, since
-other load on the machine can only slow a run down. The notes have the paper form and bfloat16, relative to BERT in the same turns.
+other load on the machine can only slow a run down. The notes have the paper form and bfloat16, next to BERT in the same turns.
 """
 
 import time

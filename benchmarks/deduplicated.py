@@ -51,7 +51,9 @@ def measurements(megabytes: float, python: str | None = None) -> Iterator[Measur
         text, copies = with_near_duplicates(corpus.write(folder, min(megabytes, MAX_MEGABYTES)), folder / "in")
         turns = [_ours(text, folder / f"out-{turn}") for turn in range(TURNS)]
         value = text.megabytes / statistics.median(seconds for seconds, _ in turns)
-        about = f"{text.megabytes:.0f} MB, {text.documents:,} documents, {copies:,} of them near duplicates; ours: {turns[0][1]}"
+        about = (
+            f"{text.megabytes:.0f} MB, {text.documents:,} documents, {copies:,} of them near duplicates; ours: {turns[0][1]}"
+        )
         for words, suffix in (("jieba", ""), ("characters", "/vs-characters")):
             try:
                 seconds, found = _theirs(text, words, folder / words, python)

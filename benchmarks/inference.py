@@ -57,7 +57,9 @@ def measurements(python: str | None = None, config: EncoderConfig | None = None)
             about = missing or "baseline: NEZHA of transformers 4.57.6 (with eager attention, its only one)"
             for name, value in seconds.items():
                 note = f"{about}; largest difference from torch {difference:.2g}" if name == "int8" else about
-                yield Measurement(name=f"inference/{name}/{batch}x{length}", value=value, unit="s", baseline=baseline, note=note)
+                yield Measurement(
+                    name=f"inference/{name}/{batch}x{length}", value=value, unit="s", baseline=baseline, note=note
+                )
 
 
 def turns(batch: int, length: int, calls: dict[str, Call], ask: Callable[[str], dict[str, Any]] | None) -> dict[str, float]:

@@ -25,16 +25,16 @@ def main() -> None:
     parser.add_argument("--rows", type=int, required=True)
     parser.add_argument("--length", type=int, required=True)
     parser.add_argument("--device", required=True)
-    given = parser.parse_args()
+    options = parser.parse_args()
     torch.manual_seed(0)
     without: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     bert = BertConfig(**without)
     bert._attn_implementation = "sdpa"
     layers = {"nezha": NezhaAttention(NezhaConfig(**without)), "bert": BertAttention(bert)}  # type: ignore[no-untyped-call]
-    hidden = torch.randn(given.rows, given.length, 768, device=given.device, requires_grad=True)
+    hidden = torch.randn(options.rows, options.length, 768, device=options.device, requires_grad=True)
     for line in sys.stdin:
-        layer = layers[line.strip()].to(given.device).train()
-        print(json.dumps({"seconds": seconds(layer, hidden, given.device)}), flush=True)
+        layer = layers[line.strip()].to(options.device).train()
+        print(json.dumps({"seconds": seconds(layer, hidden, options.device)}), flush=True)
 
 
 def seconds(layer: torch.nn.Module, hidden: torch.Tensor, device: str) -> float:

@@ -26,15 +26,15 @@ def main() -> None:
     parser.add_argument("--vocab-size", type=int, required=True)
     parser.add_argument("--device", required=True)
     parser.add_argument("--bf16", action="store_true")
-    given = parser.parse_args()
+    options = parser.parse_args()
     torch.manual_seed(0)
-    config = NezhaConfig(vocab_size=given.vocab_size, hidden_act="gelu_pytorch_tanh")  # as in our network
-    model = NezhaForPreTraining(config).to(given.device).train()
+    config = NezhaConfig(vocab_size=options.vocab_size, hidden_act="gelu_pytorch_tanh")  # as in our network
+    model = NezhaForPreTraining(config).to(options.device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01)
     for line in sys.stdin:
-        with np.load(given.folder / f"step-{int(line)}.npz") as arrays:
-            batch = {name: torch.from_numpy(array).to(given.device) for name, array in arrays.items()}
-        print(json.dumps(step(model, optimizer, batch, given.device, given.bf16)), flush=True)
+        with np.load(options.folder / f"step-{int(line)}.npz") as arrays:
+            batch = {name: torch.from_numpy(array).to(options.device) for name, array in arrays.items()}
+        print(json.dumps(step(model, optimizer, batch, options.device, options.bf16)), flush=True)
 
 
 def step(

@@ -5,9 +5,9 @@
         texts mwparserfromhell                      {"texts": ["青石城...", ...]}
         texts wikiextractor                         {"texts": [...]}
 
-For texts, mwparserfromhell is used as in loaders of `wikipedia`: links to files and categories, footnotes and tables are removed
-from each section, and headings are left out. wikiextractor 3.0.6 has `(?i)` in the middle of regular expressions, which Python
-3.11 rejects: they are compiled with the flag for the whole expression, which makes no difference to what they match here.
+For texts, mwparserfromhell is used as in loaders of `wikipedia`: links to files and categories, footnotes and tables are
+removed from each section, and headings are left out. wikiextractor 3.0.6 has `(?i)` in the middle of regular expressions, which
+Python 3.11 rejects: they are compiled with the flag for the whole expression, which matches the same here.
 """
 
 import contextlib

@@ -2,8 +2,8 @@
 
     prepare/all-stages/1-worker     MB/s     baseline: a plain script with jieba and the BERT tokenizer (peer_prepare.py)
     prepare/all-stages/2-workers    MB/s     baseline: ours with one worker, so a ratio of 2 would be perfect scaling
-    prepare/all-stages/2-runs       MB/s     baseline: the same. Two simultaneous runs of one worker each, which share nothing but
-                                             the machine: the best scaling that the machine allows
+    prepare/all-stages/2-runs       MB/s     baseline: the same. Two simultaneous runs of one worker each share only the
+                                             machine, so this is the best scaling that it allows
     prepare/peak-memory/1GB         GB       no baseline; sum over all processes, with 2 workers
 
 A MB is a million UTF-8 bytes of clean text. Seconds are of the whole command, the data report included, and likewise for the

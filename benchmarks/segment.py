@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks import corpus
 from benchmarks.measurement import Measurement
+from pipeline.arrays import Flags
 
 TURNS = 3
 BATCH = 400
@@ -27,8 +27,8 @@ def measurements(megabytes: float) -> Iterator[Measurement]:
     """Measure speed on `megabytes` of text, or on all of the embedded corpus if that is less."""
     batches, size = _batches(megabytes)
     seconds: dict[str, list[float]] = {"ours": [], "jieba": []}
-    ways: dict[str, Callable[[str], Starts]] = {"ours": _ours(), "jieba": _jieba()}
-    found: dict[str, Starts] = {}
+    ways: dict[str, Callable[[str], Flags]] = {"ours": _ours(), "jieba": _jieba()}
+    found: dict[str, Flags] = {}
     for _ in range(TURNS):
         for name, starts_of in ways.items():
             started = time.perf_counter()
@@ -49,13 +49,13 @@ def _batches(megabytes: float) -> tuple[list[str], float]:
     return ["\n".join(texts[start : min(start + BATCH, number)]) for start in range(0, number, BATCH)], float(sizes[number - 1])
 
 
-def _ours() -> Callable[[str], Starts]:
+def _ours() -> Callable[[str], Flags]:
     from pipeline.tokenization.jieba_words import Dictionary
 
     return Dictionary().word_starts
 
 
-def _jieba() -> Callable[[str], Starts]:
+def _jieba() -> Callable[[str], Flags]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import jieba
@@ -64,7 +64,7 @@ def _jieba() -> Callable[[str], Starts]:
     tokenizer.FREQ, tokenizer.total = tokenizer.gen_pfdict(tokenizer.get_dict_file())
     tokenizer.initialized = True
 
-    def starts_of(text: str) -> Starts:
+    def starts_of(text: str) -> Flags:
         starts = np.zeros(len(text), np.bool_)
         starts[np.cumsum([0, *map(len, tokenizer.cut(text))])[:-1]] = True
         return starts

@@ -6,10 +6,10 @@
     read/tokens/dynamic   the same, with newly drawn masks
 
 Tokens are counted without padding. The rows come from shards of the embedded news (or of `--data`), so their lengths are
-realistic. Each side works as its users would. Ours: `model.training.trainer.Trainer` as called by the training loop, rows sorted
-by length into micro-batches with a token budget, LAMB, deterministic. The peer: one batch padded to its longest row, AdamW. Both
-use the precision that `auto` selects here and take turns; the median step counts. Reading and masking are measured separately:
-they only need to be faster than a GPU trains.
+realistic. Each side works as its users would. Ours: `model.training.trainer.Trainer` as called by the training loop, rows
+sorted by length into micro-batches with a token budget, LAMB, deterministic. The peer: one batch padded to its longest row,
+AdamW. Both use the precision that `auto` selects here and take turns; the median step counts. Reading and masking are measured
+separately: they only need to be faster than a GPU trains.
 """
 
 import statistics

@@ -4,10 +4,8 @@
 ）是..."
     PAGES[0].prose       "青石城（德语：Steinburg）是..."
 
-They are made up, and marked up as pages of zhwiki are: boxes, footnotes, tables, galleries, variants, and templates that \
-carry
-text. Prose is paragraphs and list items, in the first variant of a rule; headings, tables, captions and lists of sources \
-are none.
+The pages are invented, with markup as in zhwiki: infoboxes, footnotes, tables, galleries, variants, and templates that contain
+text. Prose is paragraphs and list items, in the first variant of a rule; not headings, tables, captions and lists of sources.
 """
 
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Benchmarks: the rows that they write, peers that are pinned and may be missing, batches that both sides share."""
+"""Benchmarks: their output, peers that are pinned and may be missing, batches that both sides share."""
 
 import json
 import re
@@ -28,7 +28,7 @@ def pins(path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def silent_peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scripts of peers are taken from a folder of the test."""
+    """Use scripts of peers from a folder of the test."""
     monkeypatch.setattr(peers, "HERE", tmp_path)
 
 
@@ -79,7 +79,7 @@ def test_peers_are_pinned_with_torch_first_and_what_both_sides_use_alike() -> No
     assert wanted["transformers"].startswith("4."), "release 5 has no NEZHA"
 
 
-def test_an_environment_that_cannot_be_made_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_that_cannot_be_created_is_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "peers.txt").write_text("torch==0.0.0.dev0\n")
     monkeypatch.setattr(peers, "PINS", tmp_path / "peers.txt")
     monkeypatch.setattr(peers, "FOLDER", tmp_path / "environment")
@@ -87,7 +87,7 @@ def test_an_environment_that_cannot_be_made_is_told_in_one_line(tmp_path: Path, 
     with pytest.raises(peers.PeerMissing) as caught:
         peers.environment()
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "environment" / "peers.txt").exists(), "half an environment would be taken for a whole one"
+    assert not (tmp_path / "environment" / "peers.txt").exists(), "half an environment would pass for a complete one"
 
 
 @pytest.mark.usefixtures("silent_peer")
@@ -114,7 +114,7 @@ def test_a_corpus_has_each_text_once_and_copies_that_differ(tmp_path: Path, monk
     made = corpus.write(tmp_path, 2.2 * sum(len(text.encode()) for text in texts) / 1e6)
     contents = [json.loads(line)["content"] for line in made.file.read_text().splitlines()]
     assert len(contents) == len(set(contents)) == made.documents
-    assert contents[:20] == texts and made.copies == 3
+    assert contents[:20] == texts and made.rounds == 3
     for copy in (contents[:20], contents[20:40]):
         assert sorted("".join(copy).split("，")) == sorted("".join(texts).split("，"))
     assert made.megabytes == sum(len(content.encode()) for content in contents) / 1e6
@@ -123,7 +123,7 @@ def test_a_corpus_has_each_text_once_and_copies_that_differ(tmp_path: Path, monk
 
 @pytest.fixture
 def no_peer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine without a package index, and a small corpus."""
+    """Simulate a machine without a package index, with a small corpus."""
 
     def missing(python: str | None) -> str:
         raise peers.PeerMissing("no peer: the index is out of reach")
@@ -136,7 +136,7 @@ def no_peer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_peer")
 def test_a_missing_peer_leaves_rows_without_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
-    # In turns: one worker, two workers, and two runs at once, of which the longer counts.
+    # In turns: one worker, two workers, and two simultaneous runs, of which the longer counts.
     seconds = iter([4.0, 2.5, 4.0, 5.0, 2.0, 1.0, 1.0, 2.0, 3.0, 2.0, 3.0, 4.0])
     monkeypatch.setattr(prepare, "timed", lambda *arguments: (next(seconds), ""))
     one, two, runs = prepare.measurements(0.03)
@@ -152,7 +152,7 @@ def test_every_tenth_document_comes_again_without_its_last_clause(tmp_path: Path
     lines = [json.dumps({"title": "", "content": content}, ensure_ascii=False) for content in contents]
     (tmp_path / "corpus.jsonl").write_text("\n".join(lines))
     text = corpus.Corpus(tmp_path / "corpus.jsonl", tmp_path / "vocab.txt", 0.0, 21, 1)
-    made, copies = deduplicated.recopied(text, tmp_path / "in")
+    made, copies = deduplicated.with_near_duplicates(text, tmp_path / "in")
     written = [json.loads(line)["content"] for line in made.file.read_text().splitlines()]
     assert written == [*contents, "第0天，他来了", "第10天，他来了", "第20天，他来了"]
     assert (made.documents, copies, made.megabytes) == (24, 3, sum(len(content.encode()) for content in written) / 1e6)
@@ -175,16 +175,16 @@ def test_documents_each_once_are_measured_beside_both_peers(tmp_path: Path, monk
     assert jieba.value == characters.value > 0
     assert jieba.baseline and characters.baseline and jieba.ratio
     found = re.fullmatch(
-        r".*, (\d+) of them near copies; ours: (\d+) dropped as copies, (\d+) kept; theirs: 5 dropped .*", jieba.note
+        r".*, (\d+) of them near duplicates; ours: (\d+) dropped as duplicates, (\d+) kept; theirs: 5 dropped .*", jieba.note
     )
     assert found is not None, jieba.note
     copies, dropped, kept = map(int, found.groups())
-    assert 0.8 * copies <= dropped <= copies < kept, "near copies are found, and nothing else is taken for one"
+    assert 0.8 * copies <= dropped <= copies < kept, "near duplicates are found, and nothing else"
 
 
 @pytest.mark.usefixtures("no_peer")
 def test_documents_each_once_without_a_peer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deduplicated, "_ours", lambda text, output: (0.5, "2 dropped as copies, 9 kept"))
+    monkeypatch.setattr(deduplicated, "_ours", lambda text, output: (0.5, "2 dropped as duplicates, 9 kept"))
     for row in deduplicated.measurements(0.01):
         assert row.value > 0 and row.baseline is None and "the index is out of reach" in row.note
 
