@@ -72,7 +72,7 @@ def test_a_missing_peer_leaves_rows_without_baseline(monkeypatch: pytest.MonkeyP
         raise peers.PeerMissing("no peer: the index is out of reach")
 
     monkeypatch.setattr(peers, "environment", missing)
-    rows = list(wiki.rows())
+    rows = list(wiki.measurements())
     assert [row.name for row in rows] == NAMES
     assert all(row.baseline is None and "the index is out of reach" in row.note for row in rows)
     assert all(row.value > 0 for row in rows)
@@ -89,7 +89,7 @@ def test_both_peers_are_measured_on_the_same_pages(tmp_path: Path, monkeypatch: 
         "    print(json.dumps(one), flush=True)\n"
     )
     monkeypatch.setattr(peers, "HERE", tmp_path)
-    speed, kept, _, clean, _ = wiki.rows(python=sys.executable)
+    speed, kept, _, clean, _ = wiki.measurements(python=sys.executable)
     assert speed.baseline is not None and speed.ratio is not None and speed.ratio > 1
     assert kept.baseline is not None and kept.baseline > 90, "raw wikitext has nearly all of the prose in it"
     assert clean.baseline is not None and clean.baseline < 60, "and much else"

@@ -58,7 +58,9 @@ class Step:
             return
         lines = text.splitlines(keepends=True)
         found = [number for number, line in enumerate(lines) if self._is_anchor(line.strip())]
-        assert len(found) == 1, f"{self.path}: {len(found)} lines read {self.anchor!r}"
+        assert len(found) == 1, (
+            f"docs/extending.md: {len(found)} lines of {self.path} read {self.anchor!r}, not one; correct the step"
+        )
         start, end = found[0], found[0] + 1
         if self.where == "above":
             end = start

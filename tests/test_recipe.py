@@ -52,7 +52,7 @@ def test_an_integer_may_stand_for_a_float(tmp_path: Path) -> None:
         ("[encoder]\nhiden_size = 8", r"small.toml \[encoder\]: unknown key 'hiden_size'; did you mean 'hidden_size'\?"),
         ("[encoder]\nhidden_size = 770", r"encoder: hidden_size 770 is not a multiple of num_attention_heads 12"),
         ("[masking]\nmasked_lm_prob = '0.15'", r"masking.masked_lm_prob: Input should be a valid number.*, not '0.15'"),
-        ("[masking]\npolicy = 'wurd'", r"masking.policy: Input should be 'word', 'token', 'span' or 'entity', not 'wurd'"),
+        ("[masking]\npolicy = 'wurd'", r"masking.policy: Input should be 'word', .*, not 'wurd'"),
         ("[[phase]]\nsequence_length = 8\nbatch_size = 4", r"phase.1.steps: Field required"),
         ("weights = { nws = 1.0 }", r"phase 1 weighs nws, but the sources are news"),
         ("weights = { news = 0.0 }", r"weights are all zero"),

@@ -81,7 +81,8 @@ class TextEncoder:
 def text_settings(config: CorpusConfig) -> dict[str, Any]:
     """Return everything but the vocabulary that decides how text becomes tokens, for the key of a stage."""
     policy = config.masking.policy
-    units = {"token": "token", "entity": "entity"}.get(policy, "word")  # spans are made of words, when masks are drawn
+    # Spans are made of words when masks are drawn. A policy that is not named here gets tokens of its own.
+    units = "word" if policy in ("word", "span") else policy
     vocabulary = {name: getattr(config.vocabulary, name) for name in ("do_lower_case", "map_punctuation")}
     settings: dict[str, Any] = {"units": units, "tokenizers": importlib.metadata.version("tokenizers"), **vocabulary}
     if units != "token":

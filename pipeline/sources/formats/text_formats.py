@@ -3,7 +3,7 @@
     <doc id="13" url="https://..." title="数学">\\n数学\\n\\n数学是...\\n</doc> -> Record("f#0", "数学", "数学是...", "https://...")
 
 A new format needs only a reader, an entry in TEXT_FORMATS and a row in docs/corpora.md: detection.py and documents/reading.py
-look formats up in the table. CONTRIBUTING.md has an example.
+look formats up in the table. docs/extending.md has an example.
 """
 
 import html
