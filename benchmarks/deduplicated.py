@@ -34,8 +34,8 @@ from workflows.recipe import build
 source = {"name": "news", "kind": "news", "input": [sys.argv[1]]}
 done = Chain(build({"name": "news", "source": [source]}, "benchmark", []), sys.argv[2]).run("dedup")
 counts = done.manifest["counts"]["news"]
-copies = sum(counts["dropped"].get(reason, 0) for reason in ("duplicate", "near_duplicate"))
-print(json.dumps({"documents": counts["documents"], "copies": copies, "kept": counts["kept"]}))
+duplicates = sum(counts["dropped"].get(reason, 0) for reason in ("duplicate", "near_duplicate"))
+print(json.dumps({"documents": counts["documents"], "duplicates": duplicates, "kept": counts["kept"]}))
 """
 """The stages of `nezha-pipe prepare` up to `dedup`."""
 DIFFERENCES = (
@@ -48,12 +48,11 @@ def measurements(megabytes: float, python: str | None = None) -> Iterator[Measur
     """Measure once, and compare with each of the two peers."""
     with tempfile.TemporaryDirectory(prefix="nezha-bench-") as name:
         folder = Path(name)
-        text, copies = with_near_duplicates(corpus.write(folder, min(megabytes, MAX_MEGABYTES)), folder / "in")
+        text, duplicates = with_near_duplicates(corpus.write(folder, min(megabytes, MAX_MEGABYTES)), folder / "in")
         turns = [_ours(text, folder / f"out-{turn}") for turn in range(TURNS)]
         value = text.megabytes / statistics.median(seconds for seconds, _ in turns)
-        about = (
-            f"{text.megabytes:.0f} MB, {text.documents:,} documents, {copies:,} of them near duplicates; ours: {turns[0][1]}"
-        )
+        about = f"{text.megabytes:.0f} MB, {text.documents:,} documents, {duplicates:,} of them near duplicates"
+        about += f"; ours: {turns[0][1]}"
         for words, suffix in (("jieba", ""), ("characters", "/vs-characters")):
             try:
                 seconds, found = _theirs(text, words, folder / words, python)
@@ -66,14 +65,14 @@ def measurements(megabytes: float, python: str | None = None) -> Iterator[Measur
 def with_near_duplicates(text: Corpus, folder: Path) -> tuple[Corpus, int]:
     """Write the corpus to a new folder with near duplicates of every tenth document at the end. Return it, and their number."""
     contents = [json.loads(line)["content"] for line in text.file.read_text(encoding="utf-8").splitlines()]
-    copies = [content[:last] for content in contents[::10] if (last := content.rstrip("，。！？；：\n").rfind("，")) > 0]
+    duplicates = [content[:last] for content in contents[::10] if (last := content.rstrip("，。！？；：\n").rfind("，")) > 0]
     folder.mkdir()
     path = folder / text.file.name
     with path.open("w", encoding="utf-8") as file:
-        for content in (*contents, *copies):
+        for content in (*contents, *duplicates):
             file.write(json.dumps({"title": "", "content": content}, ensure_ascii=False) + "\n")
-    megabytes = sum(len(content.encode()) for content in (*contents, *copies)) / 1e6
-    return replace(text, file=path, megabytes=megabytes, documents=len(contents) + len(copies)), len(copies)
+    megabytes = sum(len(content.encode()) for content in (*contents, *duplicates)) / 1e6
+    return replace(text, file=path, megabytes=megabytes, documents=len(contents) + len(duplicates)), len(duplicates)
 
 
 def _ours(text: Corpus, output: Path) -> tuple[float, str]:
@@ -94,4 +93,4 @@ def _theirs(text: Corpus, words: str, work: Path, python: str | None) -> tuple[f
 
 
 def _summary(counts: dict[str, int]) -> str:
-    return f"{counts['copies']:,} dropped as duplicates, {counts['kept']:,} kept"
+    return f"{counts['duplicates']:,} dropped as duplicates, {counts['kept']:,} kept"

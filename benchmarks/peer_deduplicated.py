@@ -1,6 +1,6 @@
 """Peer of `prepare/deduplicated`: datatrove, from JSON lines to JSON lines of filtered, unique documents, in one process.
 
-    python peer_deduplicated.py jieba in/ work/          {"documents": 9120, "copies": 829, "kept": 7408}
+    python peer_deduplicated.py jieba in/ work/          {"documents": 9120, "duplicates": 829, "kept": 7408}
     python peer_deduplicated.py characters in/ work/     the same, with single characters as words
 
 The steps of FineWeb-2 (https://github.com/huggingface/fineweb-2, fineweb-2-pipeline.py), in its order and with its thresholds
@@ -59,7 +59,7 @@ def main(words: str, inputs: str, work: str) -> None:
     sifted = filters(5 / 3 if words == "characters" else 1)
     folder = run(work, reader, MinhashDedupFilter(removed), *sifted, writer)
     read, single, *_, written = (step["stats"] for step in json.loads((Path(folder) / "stats.json").read_text()))
-    counts = {"documents": read["documents"]["total"], "copies": single.get("dropped", 0), "kept": written["total"]}
+    counts = {"documents": read["documents"]["total"], "duplicates": single.get("dropped", 0), "kept": written["total"]}
     print(json.dumps(counts))
 
 

@@ -108,7 +108,7 @@ def test_a_dialogue_answers_line_by_line(tmp_path: Path) -> None:
         assert [ask(str(number))["twice"] for number in (3, 4)] == [6, 8]
 
 
-def test_a_corpus_has_each_text_once_and_copies_that_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_corpus_has_each_text_once_and_rounds_that_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["".join(f"第{10 * article + clause}句话，" for clause in range(10)) for article in range(20)]
     monkeypatch.setattr(corpus, "texts", lambda: texts)
     made = corpus.write(tmp_path, 2.2 * sum(len(text.encode()) for text in texts) / 1e6)
@@ -152,10 +152,10 @@ def test_every_tenth_document_comes_again_without_its_last_clause(tmp_path: Path
     lines = [json.dumps({"title": "", "content": content}, ensure_ascii=False) for content in contents]
     (tmp_path / "corpus.jsonl").write_text("\n".join(lines))
     text = corpus.Corpus(tmp_path / "corpus.jsonl", tmp_path / "vocab.txt", 0.0, 21, 1)
-    made, copies = deduplicated.with_near_duplicates(text, tmp_path / "in")
+    made, duplicates = deduplicated.with_near_duplicates(text, tmp_path / "in")
     written = [json.loads(line)["content"] for line in made.file.read_text().splitlines()]
     assert written == [*contents, "第0天，他来了", "第10天，他来了", "第20天，他来了"]
-    assert (made.documents, copies, made.megabytes) == (24, 3, sum(len(content.encode()) for content in written) / 1e6)
+    assert (made.documents, duplicates, made.megabytes) == (24, 3, sum(len(content.encode()) for content in written) / 1e6)
 
 
 @pytest.mark.slow
@@ -166,7 +166,7 @@ def test_documents_each_once_are_measured_beside_both_peers(tmp_path: Path, monk
         "words, inputs, work = sys.argv[1:]\n"
         "(found,) = pathlib.Path(inputs).iterdir()\n"
         "documents = len(found.read_text().splitlines())\n"
-        "print(json.dumps({'documents': documents, 'copies': len(words), 'kept': documents - len(words)}))\n"
+        "print(json.dumps({'documents': documents, 'duplicates': len(words), 'kept': documents - len(words)}))\n"
     )
     monkeypatch.setattr(deduplicated, "TURNS", 1)
     monkeypatch.setattr(corpus, "_vocabulary", lambda found: b"")
@@ -178,8 +178,8 @@ def test_documents_each_once_are_measured_beside_both_peers(tmp_path: Path, monk
         r".*, (\d+) of them near duplicates; ours: (\d+) dropped as duplicates, (\d+) kept; theirs: 5 dropped .*", jieba.note
     )
     assert found is not None, jieba.note
-    copies, dropped, kept = map(int, found.groups())
-    assert 0.8 * copies <= dropped <= copies < kept, "near duplicates are found, and nothing else"
+    duplicates, dropped, kept = map(int, found.groups())
+    assert 0.8 * duplicates <= dropped <= duplicates < kept, "near duplicates are found, and nothing else"
 
 
 @pytest.mark.usefixtures("no_peer")

@@ -226,7 +226,7 @@ def _tables(
 ) -> tuple[Tensor, Tensor]:
     """Return two tables, computed with float64 angles.
 
-    near: (reach + 1, H) in `dtype`, encodings from offset 0 on; rows of offsets from -reach lie in memory before it
+    near: (reach + 1, H) in `dtype`, encodings from offset 0 on; rows of offsets from -reach precede it in memory
     small: (SPAN + 2, H) float32, sines and cosines of the first SPAN positions, then the two far rows
     """
     with torch.inference_mode(False):  # tables first created during inference must be usable in training

@@ -163,8 +163,8 @@ def weighed(
     relative = rotate(q, where) @ place.transpose(-1, -2)
     if where.clip is None:
         weights = dropped(softmax(scores + relative, bias), dropout)
-        shares = weights.to(v.dtype)
-        return shares @ v + rotate_back(shares @ place, where), weights
+        probs = weights.to(v.dtype)
+        return probs @ v + rotate_back(probs @ place, where), weights
     # Offsets beyond the clip use the first or last row instead.
     position = torch.arange(q.shape[-2], device=q.device)
     offset = position - position[:, None]
@@ -174,10 +174,10 @@ def weighed(
     relative = torch.where(left, far[..., :1], torch.where(right, far[..., 1:], relative))
     weights = dropped(softmax(scores + relative, bias), dropout)
     # Values: v, near rows by rotation, and the two far rows by the sums of their weights.
-    shares = weights.to(v.dtype)
+    probs = weights.to(v.dtype)
     mass = torch.stack(((weights * left).sum(-1), (weights * right).sum(-1)), -1).to(v.dtype)
-    near = (shares * ~(left | right)) @ place
-    return shares @ v + rotate_back(near, where) + mass @ ends, weights
+    near = (probs * ~(left | right)) @ place
+    return probs @ v + rotate_back(near, where) + mass @ ends, weights
 
 
 def _weighed_by_row(
