@@ -229,7 +229,7 @@ def test_converted_weights_fill_masks(tmp_path: Path) -> None:
     write(weights, str(tmp_path / "tf"), "huawei-tensorflow", "tiny")
     facts = converting.convert(str(tmp_path / "tf"), str(tmp_path / "ours"))
     card = (tmp_path / "ours" / "README.md").read_text("utf-8")
-    assert "converted by nezha-pipe from weights of Huawei's TensorFlow" in card and "pretrained with" not in card
+    assert "converted with nezha-pipe from weights of Huawei's TensorFlow" in card and "pretrained with" not in card
     assert all(f"- {note}\n" in card for note in facts["notes"])
     assert facts["from"] == "Huawei's TensorFlow" and facts["tokens"] == len(VOCAB) and facts["layers"] == 3
     assert facts["parameters"] == sum(tensor.numel() for tensor in weights.tensors.values())
