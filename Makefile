@@ -1,4 +1,4 @@
-# Commands for people and CI: setup, setup-dev, run, test, test-slow, test-oracle, check, docs, golden, bench. `make` alone runs the demo.
+# Commands for people and CI: setup, setup-dev, run, test, test-slow, test-oracle, check, docs, site, golden, bench. `make` alone runs the demo.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ ROOMS := pipeline model cluster workflows tests benchmarks
 # torch is installed first and on its own, so that a build that is already in .venv (for example CPU-only) is kept.
 TORCH := $(shell sed -n 's/^\(torch==.*\)/\1/p' constraints.txt)
 
-.PHONY: run setup setup-dev test test-slow test-oracle check bench docs golden
+.PHONY: run setup setup-dev test test-slow test-oracle check bench docs site golden
 
 run: $(VENV)/.run  ## set up, then run the whole chain on the embedded corpus; prints the path of the report
 	$(BIN)/nezha-pipe run tiny
@@ -33,10 +33,10 @@ $(VENV)/.dev: $(VENV)/.run
 	@touch $@
 
 test: $(VENV)/.dev  ## fast tests, two files at a time
-	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test-slow: $(VENV)/.dev  ## slow tests: several processes, killed workers, a second environment
-	$(BIN)/python -m pytest -q -m slow -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -m slow -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test-oracle: $(VENV)/.dev  ## compare prose and dumps with MediaWiki itself; needs apt-get install mediawiki php-cli php-sqlite3
 	$(BIN)/python -m pytest -q -s tests/oracle_wiki.py
@@ -46,9 +46,13 @@ check: $(VENV)/.dev  ## style and types
 	$(BIN)/ruff check $(ROOMS)
 	$(BIN)/mypy
 
-docs: $(VENV)/.dev  ## generate docs/cli.md and docs/recipe.md
+docs: $(VENV)/.dev  ## generate docs/cli.md, docs/recipe.md and docs/errors.md
 	$(BIN)/python -m workflows.manual cli > docs/cli.md
 	$(BIN)/python -m workflows.manual recipe > docs/recipe.md
+	$(BIN)/python -m workflows.manual errors > docs/errors.md
+
+site: $(VENV)/.dev  ## these pages as a site: build/site/README.html; a warning is an error
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs -d build/doctrees . build/site
 
 golden: $(VENV)/.dev  ## rewrite the golden files, after an intended change
 	$(BIN)/python -m tests.golden

@@ -12,6 +12,7 @@ import json
 import random
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def write(folder: Path, megabytes: float) -> Corpus:
                 if written >= megabytes * 1e6:
                     break
     vocabulary = folder / "vocab.txt"
-    vocabulary.write_bytes(_vocabulary(found))
+    vocabulary.write_bytes(vocabulary_of(found))
     return Corpus(path, vocabulary, written / 1e6, documents, rounds)
 
 
@@ -75,7 +76,8 @@ def texts() -> list[str]:
     return list(unique.values())
 
 
-def _vocabulary(found: list[str]) -> bytes:
+def vocabulary_of(found: Iterable[str]) -> bytes:
+    """Return a vocab.txt that is built from texts."""
     characters: Counter[str] = Counter()
     words: Counter[str] = Counter()
     for text in found:

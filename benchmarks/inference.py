@@ -78,13 +78,13 @@ def turns(batch: int, length: int, calls: dict[str, Call], ask: Callable[[str], 
 
 def exported(model: PretrainingModel, config: EncoderConfig) -> Call:
     """Return the network that `AutoModel.from_pretrained` loads from an export."""
-    from model.remote_code.configuration_nezha import NezhaConfig
+    from model.remote_code.configuration_nezha import NezhaPipeConfig
     from model.remote_code.modeling_nezha import NezhaModel
 
     shape = {
         name: getattr(config, name) for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
     }
-    network: torch.nn.Module = NezhaModel(NezhaConfig(vocab_size=VOCABULARY, attn_implementation="sdpa", **shape))
+    network: torch.nn.Module = NezhaModel(NezhaPipeConfig(vocab_size=VOCABULARY, attn_implementation="sdpa", **shape))
     network.eval().load_state_dict(model.nezha.state_dict())
 
     def call(ids: torch.Tensor) -> object:

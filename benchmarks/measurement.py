@@ -8,12 +8,13 @@ stable, so that results of different days can be compared.
 """
 
 import json
-import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from pipeline.engine.execution import cpus
 
 LESS_IS_BETTER = frozenset({"s", "GB"})
 MORE_IS_BETTER = frozenset({"MB/s", "tokens/s", "%"})
@@ -68,8 +69,7 @@ def machine() -> str:
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     processor = " ".join((named[0] if named else platform.processor() or platform.machine()).split())
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return ", ".join([processor, f"{cores} cores", f"Python {platform.python_version()}", *_gpus()])
+    return ", ".join([processor, f"{cpus()} cores", f"Python {platform.python_version()}", *_gpus()])
 
 
 def _gpus() -> list[str]:

@@ -4,6 +4,7 @@
     prepare/all-stages/2-workers    MB/s     baseline: ours with one worker, so a ratio of 2 would be perfect scaling
     prepare/all-stages/2-runs       MB/s     baseline: the same. Two simultaneous runs of one worker each share only the
                                              machine, so this is the best scaling that it allows
+    prepare/runner-ray/2-workers    MB/s     baseline: ours without a runner, on as many cores; each runner has such a row
     prepare/peak-memory/1GB         GB       no baseline; sum over all processes, with 2 workers
 
 A MB is a million UTF-8 bytes of clean text. Seconds are of the whole command, the data report included, and likewise for the
@@ -11,13 +12,18 @@ peer. Both are given the vocabulary. All take turns and the median counts. The p
 gets less.
 """
 
+import contextlib
+import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import corpus, peers
@@ -26,6 +32,23 @@ from benchmarks.corpus import Corpus
 from benchmarks.measurement import Measurement
 from pipeline import storage
 
+Started = AbstractContextManager[Sequence[str]]
+
+
+@contextlib.contextmanager
+def _spark(workers: int) -> Iterator[Sequence[str]]:
+    """Spark's executors in its driver, on as many cores."""
+    if not (find_spec("pyspark") and shutil.which("java")):
+        raise peers.PeerMissing("needs pyspark and Java 17")
+    yield ["--runner", "spark"]
+
+
+RUNNERS: Mapping[str, Callable[[int], Started]] = {
+    "ray": lambda workers: contextlib.nullcontext(["--runner", "ray"]),  # starts one of its own
+    "spark": _spark,
+}
+"""Where to run: starts what a runner needs for so many workers, and yields the options of `prepare`. Raises PeerMissing where
+it cannot run."""
 TURNS = 3
 PEER_MEGABYTES = 32
 SECONDS_BETWEEN_SAMPLES = 0.2
@@ -41,21 +64,29 @@ def measurements(megabytes: float, big: float | None = None, python: str | None 
             yield _memory(corpus.write(Path(folder), big), Path(folder), big)
 
 
-def arguments(text: Corpus, output: Path, workers: int) -> list[str]:
-    """Return the arguments of `nezha-pipe` to prepare a corpus."""
+def arguments(text: Corpus, output: Path, workers: int, runner: Sequence[str] = ()) -> list[str]:
+    """Return the arguments of `nezha-pipe` to prepare a corpus. `runner`: options of where to run."""
     named = {"--corpus": "news", "--input": text.file, "--vocab": text.vocabulary, "--output": output, "--workers": workers}
-    return ["prepare", "--sequence-length", "128", *(str(word) for pair in named.items() for word in pair)]
+    return ["prepare", "--sequence-length", "128", *(str(word) for pair in named.items() for word in pair), *runner]
 
 
 def _speeds(text: Corpus, peers_text: Corpus, folder: Path, python: str | None) -> Iterator[Measurement]:
     seconds: dict[str | int, list[float]] = defaultdict(list)
     missing = stages = ""
+    absent: dict[str, str] = {}
     for _ in range(TURNS):
         for workers in (1, 2):
             seconds[workers].append(timed(*arguments(text, folder / "out", workers))[0])
             stages = stages or _stage_seconds(folder / "out")
             storage.remove(str(folder / "out"))
         seconds["runs"].append(_two_at_once(text, folder))
+        for name in RUNNERS.keys() - absent.keys():
+            try:
+                with RUNNERS[name](2) as options:
+                    seconds[name].append(timed(*arguments(text, folder / "out", 2, options))[0])
+                storage.remove(str(folder / "out"))
+            except peers.PeerMissing as error:
+                absent[name] = str(error)
         if not missing:
             try:
                 seconds["peer"].append(_peer_seconds(peers_text, folder / "peer.arrow", python))
@@ -73,6 +104,13 @@ def _speeds(text: Corpus, peers_text: Corpus, folder: Path, python: str | None) 
     yield Measurement(name="prepare/all-stages/2-workers", value=two, unit="MB/s", baseline=one, workers=2, note=note)
     note = "baseline: ours with one worker; two simultaneous runs, the best that the machine allows"
     yield Measurement(name="prepare/all-stages/2-runs", value=runs, unit="MB/s", baseline=one, workers=2, note=note)
+    for name in RUNNERS:
+        if name in absent:
+            print(f"prepare/runner-{name}: not measured: {absent[name]}", file=sys.stderr)
+            continue
+        speed = size / statistics.median(seconds[name])
+        note = f"baseline: ours without a runner, with two workers; --runner {name}, its start included"
+        yield Measurement(name=f"prepare/runner-{name}/2-workers", value=speed, unit="MB/s", baseline=two, workers=2, note=note)
 
 
 def _two_at_once(text: Corpus, folder: Path) -> float:

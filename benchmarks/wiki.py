@@ -30,7 +30,7 @@ from benchmarks.wiki_pages import PAGES, Page
 from pipeline.sources import inputs
 from pipeline.wiki.conversion.converter import Converter
 from pipeline.wiki.dumps import dump
-from pipeline.wiki.rendering import mend, render
+from pipeline.wiki.rendering import close_holes, mend, render
 
 MEGABYTES = 3.0
 TURNS = 3
@@ -80,7 +80,8 @@ def written(pages: Sequence[Page], folder: Path) -> tuple[str, str]:
 def clean(page: Page) -> str:
     """Return the prose of a page, as `prepare` does for the variant `none`."""
     rendered = render(page.wikitext, title=page.title, list_items=True, redirects={})
-    return mend(_AS_WRITTEN.convert(rendered.text, title=page.title, note_ta=rendered.note_ta).text)[0]
+    converted = _AS_WRITTEN.convert(rendered.text, title=page.title, note_ta=rendered.note_ta)
+    return mend(close_holes(converted.text, rendered.holes, drop=True).text)[0]
 
 
 _AS_WRITTEN = Converter("none", {})

@@ -129,7 +129,7 @@ PERSON = Page(
 
 ==学说==
 设晶格常数为<math>a</math>，质量为<math>m</math>，则频率满足
-:<math>\\omega = 2\\sqrt{\\frac{k}{m}} \\left| \\sin \\frac{qa}{2} \\right|</math>
+:<math>\\omega^2 = \\frac{4}{m} \\sum_{n} k_n \\sin^2 \\frac{qna}{2}</math>
 其中<math>q</math>是波矢。他指出，当<math>q \\to 0</math>时，声子就是[[声波]]<ref group="注">此处略去光学支。</ref>。
 
 ==著作==

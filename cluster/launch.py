@@ -10,39 +10,55 @@
 Ray is imported only when training starts: recipes can be read where it is not installed.
 """
 
-from collections.abc import Callable
-from concurrent.futures import Future, wait
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from cluster import session
+from cluster import local, session
 from cluster.config import ClusterConfig
-from pipeline import storage
+from cluster.counting import Failures
+from cluster.local import in_thread
+from cluster.nodes import check_nodes
+from cluster.progress import Progress
+from cluster.stops import Stops
+from model.checkpoints.listing import committed, step_of
+from model.training.stopping import StopReason
+from model.training.tracking.events import EventLog
+from pipeline import locks, storage
+from pipeline.credentials import hide
+from pipeline.engine import places
 from pipeline.engine.execution import Report, silent
-from pipeline.errors import ClusterError, StorageError, UserError
+from pipeline.errors import ClusterError, StorageError, StoreAwayError, UserError
 
 if TYPE_CHECKING:
-    from model.training.loop import TrainResult
-    from model.training.run import PretrainRun
+    from model.training.run import PretrainRun, TrainResult
 
 FAILURE = "failure.txt"
 """File in the training folder with everything known about the failure that ended a run."""
 LOG_LINES = 100
 """Last lines of each worker's log in it."""
+RESTARTS = {StopReason.DRAIN: "continuing on other machines", StopReason.RESIZE: "continuing with other workers"}
+"""Reasons to stop after which workers are started again, and what is reported then."""
 
 
-def pretrain(run: "PretrainRun", cluster: ClusterConfig, report: Report = silent) -> "TrainResult":
-    """Train `run.output` to its last step with the workers of `cluster`; resumes where an earlier call stopped.
+def pretrain(run: "PretrainRun", cluster: ClusterConfig, report: Report = silent, again: bool = False) -> "TrainResult":
+    """Train `run.output` with the workers of `cluster`; resumes where an earlier call stopped.
 
-    On Ctrl-C and SIGTERM the workers end with this process.
+    `again`: another driver of this run was lost. Then a cluster is waited for that is not there, or has no room yet, and its
+    machines are not asked again what they see; the workers look for themselves.
 
-    Raises: `ClusterError` when the workers cannot be started, or died more than `max_failures` times; any other `UserError` of
-    the loop unchanged (`CorpusError`, `CheckpointError`...).
+    Returns at the last step, or earlier, with a checkpoint of the step and the reason in `stopped_by`: on SIGTERM, after
+    `max_hours`, or when asked otherwise. On Ctrl-C and a second SIGTERM the workers end with this process.
+
+    Raises: `StorageError` when another call trains in that folder, or has taken it over; `ClusterError` when the workers cannot
+    be started, or failed more than `max_failures` times in a row without a new checkpoint; any other `UserError` of the loop
+    unchanged (`CorpusError`...).
     """
-    from model.training.loop import TrainResult
-    from model.training.run import Inputs
+    from model.training.run import Inputs, inputs_seen
 
     run = replace(
         run,
@@ -51,125 +67,111 @@ def pretrain(run: "PretrainRun", cluster: ClusterConfig, report: Report = silent
         shards={name: storage.absolute(url) for name, url in run.shards.items()},
     )
     Inputs.of(run)  # find mistakes before any worker starts
-    progress = Progress(run, report)
-    report(0, progress.steps, f"pretrain: starting {cluster.workers} workers")
-    with session.connected(cluster) as folder:
-        from cluster.trainer import trainer
-
+    progress, stops = Progress(run, report, cluster.max_workers), Stops(run.output, cluster.max_hours or math.inf)
+    with (
+        contextlib.ExitStack() as leaving,
+        locks.locked(storage.join(run.output, locks.LOCK)) as lock,
+        _reported(report, progress.steps, f"pretrain: starting {cluster.how_many} workers"),
+        session.connected(cluster, again) as folder,
+        stops.listening(),
+        places.marked(run.output) as mark,
+    ):
         try:
-            result = _run_with_progress(
-                trainer(run, cluster, folder).fit, progress.show, 0.5 if storage.is_local(run.output) else 5
-            )
-        except UserError:
+            if folder is None and not again:
+                check_nodes(run.output, inputs_seen(run), cluster.resources)
+            result = _train(run, cluster, folder, progress, stops, mark, lock)
+        except StoreAwayError:
+            leaving.enter_context(storage.patience(0))  # it was waited for long enough
             raise
-        except Exception as error:
-            raise _translate_error(error, run, cluster, folder) from error
         finally:
             if folder is None:
-                storage.remove(storage.join(run.output, "ray"))
+                with contextlib.suppress(StorageError):
+                    storage.remove(storage.join(run.output, "ray"))
     storage.remove(storage.join(run.output, FAILURE))
-    return TrainResult(**result.return_value)
+    return result
 
 
-def _run_with_progress(fit: Callable[[], Any], show: Callable[[], None], seconds: float) -> Any:
-    """Return `fit()`, while `show()` is called every `seconds`.
+@contextlib.contextmanager
+def _reported(report: Report, steps: int, what: str) -> Iterator[None]:
+    report(0, steps, what)
+    yield
+
+
+def _train(
+    run: "PretrainRun",
+    cluster: ClusterConfig,
+    folder: str | None,
+    progress: Progress,
+    stops: Stops,
+    mark: str,
+    lock: locks.Lock,
+) -> "TrainResult":
+    """Start the workers, and again after an end that a new start mends: they made room, or Ray's controller died."""
+    from ray.exceptions import RayActorError
+
+    from cluster.trainer import trainer
+    from model.training.run import TrainResult
+
+    deaths, events = Failures(run.output, cluster.max_failures), EventLog(run.output, "driver")
+    before = 0
+    while True:
+        try:
+            value = _run_with_progress(trainer(run, cluster, folder, mark, before).fit, progress, stops, lock)
+            result = TrainResult(**value.return_value)
+        except UserError:
+            raise
+        except RayActorError as error:  # the controller; deaths of workers are its business
+            events.add("failure", what="Ray Train's controller was killed or ran out of memory")
+            if not deaths.allows_another():
+                raise _translate_error(error, run, cluster, folder) from error
+            continue
+        except Exception as error:
+            raise _translate_error(error, run, cluster, folder) from error
+        if result.finished:
+            return result
+        stopped_by = stops.reason or result.stopped_by
+        if stopped_by not in RESTARTS:
+            return replace(result, stopped_by=stopped_by)
+        before = progress.workers if stopped_by is StopReason.RESIZE else 0
+        progress.explain(RESTARTS[stopped_by])
+
+
+def _run_with_progress(fit: Callable[[], Any], progress: Progress, stops: Stops, lock: locks.Lock) -> Any:
+    """Return `fit()`, while progress is reported and requests to stop are passed on.
 
     `fit` runs in its own thread: in the main thread Ray would take over Ctrl-C for good.
     """
-    result: Future[Any] = Future()
-
-    def run() -> None:
-        try:
-            result.set_result(fit())
-        except BaseException as error:
-            result.set_exception(error)
-
-    Thread(target=run, daemon=True, name="ray-train").start()
-    while not wait([result], timeout=seconds).done:
-        show()
-    show()
+    result = in_thread("ray-train", fit)
+    while not wait([result], timeout=0.5).done:
+        local.check()
+        lock.check()
+        progress.show()
+        stops.pass_on(progress.running)
+    progress.show(now=True)
     return result.result()
-
-
-class Progress:
-    """Reports the progress that the workers write into the training folder."""
-
-    def __init__(self, run: "PretrainRun", report: Report) -> None:
-        from model.checkpoints.checkpoint import attempts
-
-        self.report = report
-        self.output = run.output
-        self.steps = sum(phase.steps for phase in run.config.phases)
-        self.step = 0
-        # The newest attempt, and the newest before this call, whose progress.json may still be there.
-        self.attempt = self.before = max(attempts(run.output), default=0)
-        self._attempts = attempts
-
-    def show(self) -> None:
-        """Report a new step, or a restart of the workers, if there is one."""
-        try:
-            newest = max(self._attempts(self.output), default=0)
-            row = storage.read_json(storage.join(self.output, "progress.json")) if newest > self.before else {}
-            reason = self._restart_reason(newest) if newest > max(self.attempt, self.before + 1) else ""
-        except StorageError:
-            return  # not there yet, or the store does not answer: try again next time
-        if reason:
-            self.report(self.step, self.steps, f"pretrain: {reason} (attempt {newest})")
-        self.attempt = newest
-        if row.get("attempt") == newest and row["step"] != self.step:
-            self.step = row["step"]
-            # A bad step may have no finite loss, and the first steps have no speed yet.
-            loss = f"loss {row['loss']:.3f}" if row["loss"] is not None else "no finite loss"
-            speed = f", {row['tokens_per_second']:,.0f} tokens/s" if row["tokens_per_second"] else ""
-            self.report(self.step, self.steps, f"pretrain: step {self.step:,} of {self.steps:,}, {loss}{speed}")
-
-    def _restart_reason(self, attempt: int) -> str:
-        """Why there is a new attempt: a worker failed, or training rolled back after bad steps."""
-        from model.checkpoints.checkpoint import attempt_name
-
-        facts = storage.read_json(storage.join(self.output, attempt_name(attempt), "attempt.json"))
-        if "rolled_back_from" in facts:
-            return f"rolling back from step {facts['rolled_back_from']:,} to step {facts['step']:,} after bad steps"
-        return "restarting after a failure"
 
 
 def _translate_error(error: Exception, run: "PretrainRun", cluster: ClusterConfig, folder: str | None) -> UserError:
     """The error that ended the run, in one line. All details go into failure.txt."""
+    from cluster.policies.failures import first_failure, in_words
+
     failures = getattr(error, "worker_failures", {})
     cause = getattr(error, "controller_failure", None)
     for original in (cause, *failures.values()):
         if isinstance(original, UserError):
             return original
     place = storage.join(run.output, FAILURE)
-    storage.write_bytes(place, f"{error}\n{_logs(folder)}".encode())
+    storage.write_bytes(place, hide(f"{error}\n{_logs(folder)}").encode())
     if failures:
-        rank, failure = min(failures.items(), key=lambda item: (not _died(item[1]), item[0]))
-        times = f"{cluster.max_failures + 1} failures" if cluster.max_failures else "a failure"
-        reason = f"stopped after {times}, the last on rank {rank}: {_line(failure, cluster)}"
+        rank, failure = first_failure(error)
+        times = (
+            f"{cluster.max_failures + 1} failures without a checkpoint between them" if cluster.max_failures else "a failure"
+        )
+        reason = f"stopped after {times}, the last on rank {rank}: {in_words(failure, cluster)}"
     else:
-        reason = f"stopped by Ray: {_line(cause or error, cluster)}"
-    return ClusterError(
-        f"pretraining {reason} (details: {place}); run again: training resumes at step {_resume_step(run.output)}"
-    )
-
-
-def _died(error: Exception) -> bool:
-    """Whether a worker's process is gone. If one is, the errors of the others are only consequences."""
-    from ray.exceptions import RayActorError
-
-    return isinstance(getattr(error, "health_check_failure", error), RayActorError)
-
-
-def _line(error: Exception, cluster: ClusterConfig) -> str:
-    """An error in one line, without the stack trace."""
-    if _died(error):
-        return "its process was killed or ran out of memory"
-    if type(error).__name__ == "WorkerHealthCheckTimeoutError":
-        return f"it was silent for {cluster.hang_timeout_seconds:g} s"
-    if type(error).__name__ == "WorkerGroupStartupTimeoutError":
-        return f"no room for {cluster.workers} workers within {cluster.start_timeout_seconds:g} s"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return ": ".join([type(error).__name__, *lines[-1:]])
+        reason = f"stopped by Ray: {in_words(cause or error, cluster)}"
+    step = step_of(next(committed(run.output), None))
+    return ClusterError(f"pretraining {reason} (details: {place}); run again: training resumes at step {step}")
 
 
 def _logs(folder: str | None) -> str:
@@ -182,11 +184,3 @@ def _logs(folder: str | None) -> str:
         if any("RayTrainWorker" in line for line in lines[:5]):
             texts.append("\n".join([f"\n{path.name}", *lines[-LOG_LINES:]]))
     return "\n".join(texts)
-
-
-def _resume_step(output: str) -> int:
-    """The step that the next call resumes at."""
-    from model.checkpoints.checkpoint import committed
-
-    newest = next(committed(output), None)
-    return int(storage.base_name(newest).removeprefix("checkpoint-")) if newest else 0

@@ -1,67 +1,153 @@
-"""The Ray Train trainer that runs our loop: which parts of it are left out, and which errors are not retried."""
+"""The Ray Train trainer that runs our loop: which parts of it are left out, and which are ours."""
 
+import contextlib
+import time
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 # Imported from v2, which ray.train picks at run time: type checkers would see the classes of version 1.
-from ray.train.torch import TorchConfig
-from ray.train.v2.api.callback import UserCallback
+from ray.train.v2._internal.execution.callback import ControllerCallback, WorkerGroupCallback
+from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2._internal.execution.worker_group import WorkerGroup
 from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
-from cluster.config import ClusterConfig
+from cluster.config import START_ATTEMPTS, ClusterConfig
+from cluster.group import GroupConfig
+from cluster.policies.elastic import LossPolicy, RoomPolicy
+from cluster.policies.failures import FailurePolicy
+from cluster.stops import Request
 from cluster.worker import work
+from model.training.stopping import StopReason
+from model.training.tracking.events import EventLog
+from model.training.workers import COLLECTIVE_SECONDS
 from pipeline import storage
-from pipeline.errors import StorageError, UserError
 
 if TYPE_CHECKING:
     from model.training.run import PretrainRun
 
-START_ATTEMPTS = 10
-"""Attempts to place the workers. Ray's own default is to try forever."""
-UNUSED = {"DatasetsCallback", "PlacementGroupCleanerCallback"}
-"""Parts of Ray Train that start a process each: for Ray datasets, and for a cluster that outlives the run."""
+DATASETS = "DatasetsCallback"
+"""Part of Ray Train for Ray datasets, of which we have none. It starts a process at each start of the workers."""
+CLEANER = "PlacementGroupCleanerCallback"
+"""Part of Ray Train that starts a process for a cluster that outlives the run."""
+
+WAIT_SECONDS = 1.0
+"""A shorter wait for machines is none."""
 
 
-class LeanTrainer(TorchTrainer):
-    """TorchTrainer without two helper processes, for our own Ray: saves 2.5 s and 230 MB with two workers.
+class Trainer(TorchTrainer):
+    """TorchTrainer with our policies, and without helper processes that have nothing to do; on our own Ray that saves 2.5 s and
+    230 MB.
 
-    `_create_default_callbacks` is not public. If a later Ray drops it, this class has no effect.
+    The two methods are not public. If a later Ray drops them, it decides by its own rules: `max_failures` in the whole run, and
+    always the most workers, on machines that may be lost.
     """
+
+    policies: dict[str, Any]
+    """`failure_policy` and `scaling_policy` of the controller."""
+    lean: bool
 
     def _create_default_callbacks(self) -> list[Any]:
-        return [callback for callback in super()._create_default_callbacks() if type(callback).__name__ not in UNUSED]
+        unused = {DATASETS, CLEANER} if self.lean else {DATASETS}
+        return [callback for callback in super()._create_default_callbacks() if type(callback).__name__ not in unused]
+
+    def _initialize_and_run_controller(self, **settings: Any) -> Any:
+        return super()._initialize_and_run_controller(**{**settings, **self.policies})
 
 
-class StopOnUserError(UserCallback):
-    """Ends a run whose error would only recur: bad data, another recipe. Ray itself retries every error.
+class WholeGroup(WorkerGroup):
+    """A group of workers that gives its places back if one of them dies while it starts.
 
-    An exception in a callback counts as an error of Ray's controller, and those are not retried. A store that cannot be reached
-    may be back in a minute, so a `StorageError` is treated like a worker's death.
+    Ray's does so until its processes are there. If one dies after that, before the loop has begun, the places of all are taken
+    until the run ends, and the next workers find no room.
     """
 
-    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        for error in worker_exceptions.values():
-            if isinstance(error, UserError) and not isinstance(error, StorageError):
-                raise error
+    def _start(self) -> None:
+        try:
+            super()._start()  # type: ignore[no-untyped-call]
+        except Exception:
+            if self._worker_group_state is not None:
+                self._worker_group_state.shutdown()  # type: ignore[no-untyped-call]
+                self._clear_state()  # type: ignore[no-untyped-call]
+            raise
 
 
-def trainer(run: "PretrainRun", cluster: ClusterConfig, folder: str | None) -> TorchTrainer:
+class StartWholeGroups(ControllerCallback):
+    """Makes the controller, in whose process it is called, start such groups."""
+
+    def after_controller_start(self, train_run_context: Any) -> None:
+        TrainController.worker_group_cls = WholeGroup
+
+
+class StopBeforeDrain(WorkerGroupCallback):
+    """Stops training with a checkpoint when Ray announces that a machine with workers will be taken away.
+
+    If that is the driver's machine too, the run ends as it does after SIGTERM; otherwise it continues on other machines.
+    """
+
+    def __init__(self, output: str) -> None:
+        self.request = Request(output)
+
+    def after_worker_group_poll_status(self, worker_group_status: Any) -> None:
+        """Ask the workers to stop. Those that have not begun their attempt yet are asked again when they have."""
+        import ray
+
+        info = worker_group_status.get_preemption_info()
+        if info is None:
+            return
+        here = ray.get_runtime_context().get_node_id() in info.preempted_node_to_ranks
+        self.request.make(StopReason.SIGTERM if here else StopReason.DRAIN)
+
+
+class RecordWorkers(WorkerGroupCallback):
+    """Records which workers started on which machines, and how long machines were waited for."""
+
+    def __init__(self, output: str) -> None:
+        self.events = EventLog(output, "controller")
+
+    def before_worker_group_start(self, worker_group_context: Any) -> None:
+        """Note since when machines are asked for."""
+        self._asked = time.time()
+
+    def after_worker_group_start(self, worker_group: Any) -> None:
+        """Record the hosts by rank, and the wait for the placement group, if there was one."""
+        from ray.util import placement_group_table
+
+        state = worker_group.get_worker_group_state()
+        with contextlib.suppress(Exception):  # not public: another Ray may not say
+            table: Any = placement_group_table(state.placement_group_handle.placement_group)
+            waited = table["stats"]["end_to_end_creation_latency_ms"] / 1_000
+            if waited >= WAIT_SECONDS:
+                self.events.add("waited", since=self._asked, time=self._asked + waited)
+        workers = sorted(state.workers, key=lambda worker: worker.distributed_context.world_rank)
+        self.events.add("workers", hosts=[worker.metadata.hostname for worker in workers])
+
+
+def trainer(run: "PretrainRun", cluster: ClusterConfig, folder: str | None, mark: str, before: int = 0) -> Trainer:
     """A trainer for one call of `pretrain`, ready to `fit`. `folder`: that of our own Ray; None in a running cluster.
+    `mark`: of the training folder, which the workers must see (pipeline/engine/places.py). `before`: how many workers stopped
+    because there was room for more.
 
     The Ray run gets a unique name, so that Ray never resumes by itself: it would take the last checkpoint reported to it, whole
     or not. What Ray writes (a marker) is removed afterwards.
     """
-    resources = {"CPU": cluster.cpus_per_worker, **({"GPU": 1} if cluster.gpus_per_worker else {})}
     path, file_system = _storage(run.output) if folder is None else (f"{folder}/results", None)
-    return (TorchTrainer if folder is None else LeanTrainer)(
-        work,
-        train_loop_config={"run": run.to_json(), "threads": cluster.threads},
-        torch_config=TorchConfig(
-            backend="nccl" if cluster.gpus_per_worker else "gloo", timeout_s=int(cluster.hang_timeout_seconds)
-        ),
+    backend = "nccl" if cluster.gpus_per_worker else "gloo"
+    callbacks: list[Any] = [StartWholeGroups(), StopBeforeDrain(run.output), RecordWorkers(run.output)]
+    settings = {
+        "run": run.to_json(),
+        "threads": cluster.threads,
+        "step_timeout_seconds": cluster.step_timeout_seconds,
+        "mark": mark,
+    }
+    made = Trainer(
+        partial(work, settings),  # Ray's dashboard may show a `train_loop_config`, with the URLs of inputs as they are
+        torch_config=GroupConfig(backend=backend, timeout_s=COLLECTIVE_SECONDS, folder=folder or ""),
         scaling_config=ScalingConfig(
-            num_workers=cluster.workers, use_gpu=bool(cluster.gpus_per_worker), resources_per_worker=resources
+            num_workers=cluster.max_workers,
+            use_gpu=bool(cluster.gpus_per_worker),
+            resources_per_worker=cluster.resources,
         ),
         run_config=RunConfig(
             name=uuid.uuid4().hex,
@@ -69,9 +155,14 @@ def trainer(run: "PretrainRun", cluster: ClusterConfig, folder: str | None) -> T
             storage_filesystem=file_system,
             failure_config=FailureConfig(max_failures=cluster.max_failures, controller_failure_limit=START_ATTEMPTS - 1),
             logging_config=LoggingConfig("WARNING"),
-            callbacks=[StopOnUserError()],
+            callbacks=callbacks,
         ),
     )
+    failures = LossPolicy if cluster.elastic else FailurePolicy
+    scaling = RoomPolicy(made.scaling_config, run.output, cluster, before)
+    made.policies = {"failure_policy": failures(run.output, cluster), "scaling_policy": scaling}
+    made.lean = folder is not None
+    return made
 
 
 def _storage(output: str) -> tuple[str, Any]:

@@ -18,6 +18,8 @@ finetuning/      classification and tagging
 config.py        the settings of all this, one dataclass per table of a recipe
 sizes.py         parameters and memory, computed beforehand
 flops.py         arithmetic of a training step, for planning and for MFU
+precision.py     which type a device computes in
+compiling.py     torch.compile for the parts of the network that gain from it
 threads.py       small tasks spread over torch's threads; skip it at first
 
 Start with encoder.py and heads.py, then training/loop.py. Needs torch, numpy, pyarrow and safetensors; no Ray, no Beam.

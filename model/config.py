@@ -3,9 +3,18 @@
 Settings are named as in Hugging Face's configurations where those have them. Imports nothing heavy.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from pipeline.config import LONGEST_SEQUENCE
+from pipeline.validation import check_ranges, check_types
+
+MOST_UNITS = 1 << 20
+"""Largest width and longest distance of a network that is taken for a real one."""
+MOST_LAYERS = 1_000
+"""Most layers of one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +52,12 @@ class EncoderConfig:
     """Longest sequence with absolute positions; relative ones have no limit."""
 
     def __post_init__(self) -> None:
+        check_types(self)
+        sizes = ("hidden_size", "num_attention_heads", "intermediate_size", "type_vocab_size")
+        lengths = ("max_relative_position", "max_position_embeddings")
+        check_ranges(self, **dict.fromkeys((*sizes, *lengths), (1, MOST_UNITS)), num_hidden_layers=(1, MOST_LAYERS))
+        check_ranges(self, initializer_range=(0, 1), layer_norm_eps=(0, 1))
+        check_ranges(self, hidden_dropout_prob=(0, 0.99), attention_probs_dropout_prob=(0, 0.99))
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
@@ -72,6 +87,9 @@ class OptimizerConfig:
     """Weight decay; biases and layer normalisation are exempt."""
     max_grad_norm: float = 1.0
     """Global norm to which gradients are clipped."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, beta1=(0, 1), beta2=(0, 1), epsilon=(0, 1), weight_decay=(0, math.inf), max_grad_norm=(0, math.inf))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +123,7 @@ class PhaseConfig:
     def __post_init__(self) -> None:
         if self.sequence_length < 8:
             raise ValueError(f"sequence_length {self.sequence_length} is below 8: [CLS] a [SEP] b [SEP] must fit")
+        check_ranges(self, sequence_length=(8, LONGEST_SEQUENCE), learning_rate=(0, math.inf), power=(0, math.inf))
         if self.batch_size < 1 or self.steps < 1:
             raise ValueError(f"batch_size {self.batch_size} and steps {self.steps} must be at least 1")
         if not 0 <= self.warmup_steps <= self.steps:
@@ -142,11 +161,14 @@ class TrainingConfig:
     """`[training]`: how the training loop runs."""
 
     start_from: str = ""
-    """URL of initial weights: an export, or anything `nezha-pipe convert` reads. [encoder] and the vocabulary must match."""
+    """URL of initial weights: an export, or anything `nezha-pipe convert` reads. [encoder] must match them, and the vocabulary
+    is theirs. In `nezha-pipe run` also `champion`: that of the registry."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto`: bf16 if the device has fast bf16 arithmetic, fp16 on GPUs with fast fp16 only, otherwise fp32."""
     loss_scale: Literal["torch", "2019"] = "torch"
     """How the fp16 loss scale starts and adapts: as in torch (from 65,536) or as in the 2019 release (from 2^32)."""
+    reduce_precision: Literal["fp32", "bf16"] = "fp32"
+    """In which precision gradients are summed over workers; bf16 halves what they send. They are accumulated in float32."""
     attention: Literal["auto", "eager", "sdpa", "banded", "triton"] = "auto"
     """Implementation of attention; all give the same result. `auto`: the fastest that this machine supports."""
     compile: Literal["auto", "on", "off"] = "auto"
@@ -163,10 +185,18 @@ class TrainingConfig:
     """Steps between checkpoints: the most work that a failure can lose."""
     keep_checkpoints: int = 3
     """Number of newest checkpoints to keep; the best by validation loss is always kept."""
+    keep_every: int = 0
+    """Keep every checkpoint whose step is a multiple of this for ever; a multiple of checkpoint_every. 0 = none."""
     average_checkpoints: int = 1
     """What to export: 1 = the best checkpoint; n > 1 = the mean of the n newest, so keep_checkpoints must be at least n."""
     log_every: int = 10
     """Steps between rows of metrics."""
+    log_examples: bool = False
+    """Also list the ids of the examples of every step, by worker: `examples-*.jsonl` beside the metrics, 20 bytes for each."""
+    tensorboard: bool = True
+    """Also write the rows as TensorBoard's event files, when they are made: `tensorboard --logdir` on the folder of the run."""
+    mlflow: str = ""
+    """Also write them to MLflow, if it is installed: `sqlite:////runs/mlflow.db`, or the URL of a server. Empty: do not."""
     spike_sigma: float = 6.0
     """Skip a step whose loss or gradient norm is more than this many standard deviations above the recent mean; 0 = never."""
     spike_window: int = 128
@@ -175,15 +205,17 @@ class TrainingConfig:
     """Bad steps in a row (not finite, or spikes) after which training rolls back to a checkpoint and skips their samples."""
     skipped_ranges: tuple[tuple[int, int, int], ...] = ()
     """Samples to skip: [phase, first, end], phases from 0. With the ranges in a run's state.json another run reproduces it."""
+    store_timeout_seconds: float = 600
+    """How long an object store may be away before training ends; it resumes when called again. Steps do not wait for it."""
     mlm_normalisation: Literal["global", "per_worker"] = "global"
     """Divisor of the MLM loss: the step's masked tokens over all workers, or each worker's own, as in 2019."""
 
     def __post_init__(self) -> None:
         every = ("validate_every", "checkpoint_every", "log_every")
         positive = ("micro_batch_tokens", *every, "keep_checkpoints", "rollback_after")
-        for name in positive:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
+        check_ranges(self, **dict.fromkeys(positive, (1, math.inf)), validation_sequences=(0, math.inf))
+        if self.mlflow and not self.mlflow.startswith(("sqlite:////", "http://", "https://")):
+            raise ValueError(f"mlflow {self.mlflow!r} is neither sqlite:////absolute/path.db nor the URL of a server")
         if self.spike_sigma < 0 or self.spike_window < 2:
             raise ValueError(
                 f"spike_sigma {self.spike_sigma} must not be negative, spike_window {self.spike_window} at least 2"
@@ -192,6 +224,9 @@ class TrainingConfig:
         if any(len(part) != 3 or not 0 <= part[1] < part[2] for part in ranges):
             raise ValueError(f"skipped_ranges {list(ranges)} must each be [phase, first sample, end]")
         object.__setattr__(self, "skipped_ranges", ranges)
+        check_ranges(self, keep_every=(0, math.inf), store_timeout_seconds=(0, math.inf))
+        if self.keep_every % self.checkpoint_every:
+            raise ValueError(f"keep_every {self.keep_every} is not a multiple of checkpoint_every {self.checkpoint_every}")
         if not 1 <= self.average_checkpoints <= self.keep_checkpoints:
             raise ValueError(
                 f"average_checkpoints {self.average_checkpoints} is not between 1 and keep_checkpoints {self.keep_checkpoints}"

@@ -17,6 +17,7 @@ Shapes: B batch size, L sequence length, T tokens of a batch without padding, D 
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -192,12 +193,20 @@ class Encoder(nn.Module):
         self.checkpointing = on
 
 
+class Initialised(Protocol):
+    """A configuration that says how weights are initialised."""
+
+    @property
+    def initializer_range(self) -> float:
+        """Standard deviation."""
+
+
 def gelu(config: EncoderConfig) -> nn.GELU:
     """Return the activation: the tanh approximation, as in the TensorFlow code of the release, or the exact form."""
     return nn.GELU(approximate="tanh" if config.hidden_act == "gelu_tanh" else "none")
 
 
-def initialise(module: nn.Module, config: EncoderConfig) -> None:
+def initialise(module: nn.Module, config: Initialised) -> None:
     """Initialise weights as BERT does: matrices from a normal distribution truncated at two sigma, biases 0.
 
     LayerNorm keeps torch's initial weights 1 and biases 0.

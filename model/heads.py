@@ -4,14 +4,17 @@
                                  two for the pair of segments: B follows A, or is random
     [CLS] 房 间 很 大 [SEP]       SequenceClassifier: a score for each label (positive)
     [CLS] 我 在 北 京 [SEP]       TokenClassifier: a score for each tag at each token (O O O B-LOC I-LOC O)
+    [CLS] 谁 [SEP] 他 来 了 [SEP]  SpanReader: a score for each token to be the first of the answer, and one to be its last
 
-All of them name the encoder `nezha`, so weights move between them by key. The keys are Hugging Face's.
+The pretraining model names its encoder `nezha`, and its keys are Hugging Face's. The other heads are put on any `Body`: our
+encoder, or one of transformers (model/finetuning/foreign.py).
 Source: Huawei's run_pretraining.py, lines 271-336.
 Shapes: B batch size, L sequence length, T tokens of a batch without padding, K masked tokens of a batch, D hidden size,
 V vocabulary size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -102,36 +105,85 @@ class PretrainingModel(nn.Module):
         pair_logits: Tensor = self.cls.seq_relationship(self.nezha.pooler(first_BD))
         return mlm_logits.float(), pair_logits.float()
 
+    def pair_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters of pooler and pair head, which have a gradient only where rows have pairs."""
+        for module in (self.nezha.pooler, self.cls.seq_relationship):
+            yield from module.parameters()
+
+
+class BodyConfig(Protocol):
+    """What a head takes from the configuration of its encoder."""
+
+    @property
+    def hidden_size(self) -> int: ...
+
+    @property
+    def hidden_dropout_prob(self) -> float: ...
+
+    @property
+    def initializer_range(self) -> float: ...
+
+
+class Body(Protocol):
+    """An encoder to put a head on: a torch module."""
+
+    @property
+    def config(self) -> BodyConfig: ...
+
+    def __call__(self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None) -> Tensor:
+        """Return the hidden states of the last layer, (B, L, D)."""
+
+    def pool(self, hidden: Tensor) -> Tensor:
+        """Return one vector per sequence: (B, L, D) -> (B, D)."""
+
 
 class SequenceClassifier(nn.Module):
     """One score per label for a whole sequence or pair of sequences: a linear layer on the pooled first position."""
 
-    def __init__(self, config: EncoderConfig, vocab_size: int, num_labels: int) -> None:
+    def __init__(self, body: Body, num_labels: int) -> None:
         super().__init__()
-        self.nezha = Encoder(config, vocab_size)
-        self.dropout = Dropout(config.hidden_dropout_prob)
-        self.classifier = nn.Linear(config.hidden_size, num_labels)
-        initialise(self.classifier, config)
+        self.body = body
+        self.dropout = Dropout(body.config.hidden_dropout_prob)
+        self.classifier = nn.Linear(body.config.hidden_size, num_labels)
+        initialise(self.classifier, body.config)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None) -> Tensor:
         """(B, num_labels), float32."""
-        hidden = self.nezha(input_ids, attention_mask, token_type_ids)
-        scores: Tensor = self.classifier(self.dropout(self.nezha.pool(hidden)))
+        hidden = self.body(input_ids, attention_mask, token_type_ids)
+        scores: Tensor = self.classifier(self.dropout(self.body.pool(hidden)))
         return scores.float()
 
 
 class TokenClassifier(nn.Module):
     """One score per tag for each token: a linear layer on the hidden states. The pooler is unused."""
 
-    def __init__(self, config: EncoderConfig, vocab_size: int, num_labels: int) -> None:
+    def __init__(self, body: Body, num_labels: int) -> None:
         super().__init__()
-        self.nezha = Encoder(config, vocab_size)
-        self.dropout = Dropout(config.hidden_dropout_prob)
-        self.classifier = nn.Linear(config.hidden_size, num_labels)
-        initialise(self.classifier, config)
+        self.body = body
+        self.dropout = Dropout(body.config.hidden_dropout_prob)
+        self.classifier = nn.Linear(body.config.hidden_size, num_labels)
+        initialise(self.classifier, body.config)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None) -> Tensor:
         """(B, L, num_labels), float32."""
-        hidden = self.nezha(input_ids, attention_mask, token_type_ids)
+        hidden = self.body(input_ids, attention_mask, token_type_ids)
         scores: Tensor = self.classifier(self.dropout(hidden))
+        return scores.float()
+
+
+class SpanReader(nn.Module):
+    """Two scores for each token, to be the first and the last of an answer: a linear layer on the hidden states, no dropout.
+
+    Source: Huawei's run_squad.py, create_model.
+    """
+
+    def __init__(self, body: Body) -> None:
+        super().__init__()
+        self.body = body
+        self.qa_outputs = nn.Linear(body.config.hidden_size, 2)
+        initialise(self.qa_outputs, body.config)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None) -> Tensor:
+        """(B, L, 2), float32."""
+        scores: Tensor = self.qa_outputs(self.body(input_ids, attention_mask, token_type_ids))
         return scores.float()

@@ -15,10 +15,19 @@ most of them called `stage`.
 
 Modules at the top, used by all folders:
 
+compression.py  gz, bz2, xz, zst and zip by their first bytes, decompressed as a stream
 storage.py      local and remote file systems; every read and write goes through it
+conditional.py  files that are written only if nobody else was faster
+leases.py       locks on object stores
+locks.py        one process at a time in an output folder
 config.py       the settings of data preparation, checked
-facts.py        what later stages and pages read from manifests
+validation.py   checks of types and ranges of settings
+folders.py      what a folder is, for errors that say what was given instead
+redaction.py    URLs without their secrets, text without control characters: what may be shown
+credentials.py  keys and tokens in errors, stack traces and logs
 errors.py       errors that a user can fix, as one-line messages
+storage_errors.py   errors of file systems as such messages
+storage_retries.py  a store that is away for a while is tried again
 facts.py        what the manifests of stages say, as typed views
 arrays.py       names of numpy array types, and integer helpers
 """

@@ -1,5 +1,7 @@
 """Names of array types, and helpers on arrays of integers that several packages need. Imports numpy only."""
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -77,6 +79,19 @@ def ranges(starts: NDArray[np.integer], lengths: NDArray[np.integer]) -> Ints:
     """
     shifts = starts - np.cumsum(lengths) + lengths
     return np.repeat(shifts, lengths) + np.arange(int(lengths.sum()))
+
+
+def slices(lengths: NDArray[np.integer], size: int) -> Iterator[tuple[int, int]]:
+    """Yield ranges [first, last) of rows whose lengths (rows,) add up to about `size`.
+
+    Rows are cut after the one that reaches each multiple of `size`.
+
+    >>> list(slices(np.array([3, 3, 3, 9, 1]), 5))
+    [(0, 1), (1, 3), (3, 5)]
+    """
+    ends = np.cumsum(lengths)
+    cuts = np.searchsorted(ends, np.arange(size, ends[-1] if len(ends) else 0, size))
+    yield from itertools.pairwise(np.unique([0, *cuts.tolist(), len(lengths)]).tolist())
 
 
 def starts_of_groups(values: Array) -> Flags:

@@ -4,15 +4,23 @@ Every field affects the bytes that `prepare` writes, so every field is part of t
 runner, the size of a task) is an argument of the stages, never a field here.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-Kind = Literal["demo", "text", "news", "baike", "wiki", "tfrecord"]
+from pipeline.validation import check_ranges
+
+Kind = Literal["demo", "text", "web", "news", "baike", "wiki", "tfrecord"]
 PairTask = Literal["nsp", "sop", "none"]
 Layout = Literal["segments", "sentences", "full_sentences", "document_sentences"]
 MaskingPolicy = Literal["word", "token", "span", "entity"]
+MOST_DRAWS = 100
+"""Most masks stored per sequence, and most uses of a document: shards grow with each of them."""
+LONGEST_SEQUENCE = 65_535
+"""Longest sequence in tokens: shards store positions in 16 bits."""
 Variant = Literal["auto", "none", "zh-cn", "zh-sg", "zh-my", "zh-tw", "zh-hk", "zh-mo", "zh-hans", "zh-hant"]
+VariantTables = Literal["opencc", "mediawiki"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +30,8 @@ class SourceConfig:
     name: str
     """Short name, used for folders, in reports and in the weights of training phases."""
     kind: Kind
-    """Kind of text: `demo` (the embedded corpus), `wiki` (a MediaWiki dump), `baike` (an encyclopedia), `news`, `text`, or
-    `tfrecord` (examples made by BERT's create_pretraining_data.py). File formats are detected."""
+    """Kind of text: `demo` (the embedded corpus), `wiki` (a MediaWiki dump), `baike` (an encyclopedia), `news`, `web` (crawled
+    pages), `text`, or `tfrecord` (examples made by BERT's create_pretraining_data.py). File formats are detected."""
     input: tuple[str, ...] = ()
     """Files, folders or globs, as any URL that fsspec supports. For `demo`: the part to use, `news` or `reviews`. For `wiki`
     without input, the latest dump of the Chinese Wikipedia is downloaded."""
@@ -34,31 +42,50 @@ class SourceConfig:
     max_bad_ratio: float = 0.01
     """Maximum ratio of unreadable records; with more the source is refused."""
     text_field: tuple[str, ...] = ()
-    """Fields of a record that are its text, in order. Empty: the fields of known formats are detected."""
+    """Fields of a record that are its text, in order; columns of tables also by number. Empty: known fields are detected."""
     encoding: Literal["auto", "utf-8", "gb18030", "utf-16"] = "auto"
     """Encoding of text files. `auto`: UTF-16 if there is a byte order mark, else UTF-8, else GB18030."""
     variant: Variant = "auto"
     """Variety of Chinese to convert documents to. `none` converts nothing; `auto` is `zh-cn` for `wiki`, else `none`."""
+    variant_tables: VariantTables = "opencc"
+    """Tables that convert text to `variant`. `mediawiki`: those of Wikipedia itself, from the optional package that
+    `nezha-pipe[mediawiki]` installs."""
     list_items: bool = True
     """Whether to keep list items, for `wiki`."""
+    broken_sentences: Literal["drop", "keep"] = "drop"
+    """What to do with sentences that lost a formula or template they cannot do without, for `wiki`. They are about two in a
+    hundred, and a model that reads `面积为，` learns to write it."""
     personal_data: Literal["auto", "mask", "keep"] = "auto"
-    """Whether to mask e-mail addresses and phone, identity card and IP numbers. `auto` masks them in sources of kind `text`."""
+    """Whether to mask personal data: e-mail addresses, numbers of telephones, identity and bank cards, licence plates and IP
+    addresses, QQ and WeChat accounts, passwords. `auto` masks it in sources of kind `text`."""
+    preset: Literal["auto", "web", "none"] = "auto"
+    """Rules for a kind of text besides those for all. `web`: names of sites and keywords are removed, spam, spun text,
+    advertising and lists are measured and dropped. `auto` is `web` for kind `web`, else `none`."""
+    spam_phrases: tuple[str, ...] = ()
+    """Phrases that mark spam besides those known, for the preset `web`; one that ends in .txt is a file with one per line."""
     filters: Mapping[str, float] = field(default_factory=dict)
     """Thresholds of `[filters]` to override for this source."""
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or not self.name.isascii():
             raise ValueError(f"name {self.name!r} must be a plain word (letters, digits, _); folders are named after it")
+        check_ranges(self, max_bad_ratio=(0, 1))
 
     def resolved(self) -> "SourceConfig":
         """Replace `auto` by its value and reset what the kind does not use, so that equivalent settings have the same key."""
         wiki = self.kind == "wiki"
         automatic: Literal["mask", "keep"] = "mask" if self.kind == "text" else "keep"
+        preset = self.preset if self.preset != "auto" else "web" if self.kind == "web" else "none"
+        variant: Variant = self.variant if self.variant != "auto" else "zh-cn" if wiki else "none"
         return replace(
             self,
-            variant=self.variant if self.variant != "auto" else "zh-cn" if wiki else "none",
+            variant=variant,
+            variant_tables=self.variant_tables if variant != "none" else "opencc",
             personal_data=self.personal_data if self.personal_data != "auto" else automatic,
             list_items=self.list_items or not wiki,
+            broken_sentences=self.broken_sentences if wiki else "drop",
+            preset=preset,
+            spam_phrases=self.spam_phrases if preset == "web" else (),
         )
 
 
@@ -75,6 +102,8 @@ class FilterConfig:
     """Minimum length of a document, in characters without white space."""
     max_characters: int = 200_000
     """Maximum length of a document, in characters without white space."""
+    max_lost_ratio: float = 0.02
+    """Maximum ratio of characters that decoding has lost (U+FFFD, or 锟斤拷). Our own value: one in fifty."""
     min_chinese_ratio: float = 0.2
     """Minimum ratio of Chinese characters among all but white space (ChineseWebText: 0.3, which drops a tenth of the technical
     articles with links)."""
@@ -82,12 +111,23 @@ class FilterConfig:
     """Languages to keep: Mandarin, Cantonese, classical Chinese; `none` is text without letters. Empty: all."""
     max_digit_ratio: float = 0.5
     """Maximum ratio of digits; documents with more are tables, or numbers with a caption. Our own value."""
+    max_spam_phrases: int = 1
+    """Maximum number of spam phrases and names of gambling sites; only in sources with the preset `web`, as the next four. Set
+    it high to disable the rule."""
+    max_spun_signs: int = 1
+    """Maximum number of signs that a program made or changed the text: swapped words, repeated summaries, stuffed titles."""
+    max_advertising: float = 8.0
+    """Maximum points for advertising per 1,000 characters."""
+    max_listing_ratio: float = 0.5
+    """Maximum ratio of characters in lines that are no sentences. Verse and dialogue have none."""
+    max_junk: float = 0.45
+    """Maximum probability that a page is junk by several measures at once: praise, a firm in the title, no people, no dates."""
     judge_from_characters: int = 100
     """Minimum length of a document for the rules below, which were designed for 50 words and more (Gopher)."""
     judge_from_lines: int = 5
     """Minimum number of lines for the rules about lines, which mean little for a review of one line."""
     min_stopwords: int = 2
-    """Minimum number of distinct stop words, out of the 20 commonest words of one character (2: FineWeb-2, cmn_Hani)."""
+    """Minimum number of distinct stop words, out of the commonest words of one character (2: FineWeb-2, cmn_Hani)."""
     max_sign_ratio: float = 0.4
     """Maximum ratio of punctuation and symbols (0.4: data-juicer's wiki recipe, which requires 60 % letters and digits)."""
     max_symbol_ratio: float = 0.2
@@ -119,20 +159,23 @@ class FilterConfig:
     max_bullet_line_ratio: float = 0.9
     """Maximum ratio of lines that start with a bullet (0.9: Gopher)."""
     max_ellipsis_line_ratio: float = 0.3
-    """Maximum ratio of lines that end with an ellipsis (0.3: Gopher)."""
+    """Maximum ratio of lines that are cut off: long ones that end with `...` or one `…`, not with `……` (0.3: Gopher)."""
     max_dup_line_ratio: float = 0.5
     """Maximum ratio of lines that repeat an earlier line of the document (FineWeb-2: 0.287, which drops articles with code)."""
     max_dup_line_character_ratio: float = 0.2
     """Maximum ratio of characters in such lines (0.2: Gopher; FineWeb-2: 0.1)."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_chinese_ratio <= 1:
-            raise ValueError(f"min_chinese_ratio {self.min_chinese_ratio} is not between 0 and 1")
+        check_ranges(
+            self,
+            **{
+                name: (0, 1 if name.endswith("_ratio") else math.inf)
+                for name in self.__dataclass_fields__
+                if name.startswith(("min_", "max_", "judge_"))
+            },
+        )
         if self.min_characters > self.max_characters:
             raise ValueError(f"min_characters {self.min_characters} is above max_characters {self.max_characters}")
-        for name in ("sign_ratio", "symbol_ratio", "digit_ratio", "bullet_line_ratio", "ellipsis_line_ratio"):
-            if not 0 <= (value := getattr(self, f"max_{name}")) <= 1:
-                raise ValueError(f"max_{name} {value} is not between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +196,12 @@ class DedupConfig:
     become candidates: 0.72 for 14 x 8 (datatrove), 0.79 for 20 x 13 (NeMo Curator)."""
     rows: int = 8
     """Hashes per band; more rows find fewer pairs."""
+    short_characters: int = 150
+    """Maximum length of short documents, in letters and digits. They are also compared exactly: bands miss one in twelve near
+    duplicates of short texts. 0: by bands only."""
+    containment: float = 0.9
+    """Drop a short document if a longer one (of up to 500 letters and digits) has at least this ratio of its n-grams. 0: keep
+    it."""
     min_paragraph_characters: int = 30
     """Minimum length of lines, in letters and digits, that are removed if an earlier document has them. 0: no lines are
     compared."""
@@ -160,11 +209,8 @@ class DedupConfig:
     """URL of a list of document ids, one per line, that must not be used. Their duplicates are dropped too."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.similarity <= 1:
-            raise ValueError(f"similarity {self.similarity} is not between 0 and 1")
-        for name in ("ngram_size", "bands", "rows"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} is below 1")
+        check_ranges(self, similarity=(0, 1), ngram_size=(1, 1_000), bands=(1, 4_096), rows=(1, 4_096))
+        check_ranges(self, min_paragraph_characters=(0, math.inf), short_characters=(0, 250), containment=(0, 1))
         if self.bands * self.rows > 4_096:
             raise ValueError(f"bands {self.bands} x rows {self.rows} are more than 4,096 hashes per document")
         if 0 < self.min_paragraph_characters < 10:
@@ -191,10 +237,9 @@ class DecontaminationConfig:
     def __post_init__(self) -> None:
         if self.ngram_size < 5:
             raise ValueError(f"ngram_size {self.ngram_size} is below 5: common phrases would count as leaks")
+        check_ranges(self, ngram_size=(5, 1_000), min_matching_ngrams=(1, math.inf))
         if not 0 < self.min_ngram_ratio <= 1:
             raise ValueError(f"min_ngram_ratio {self.min_ngram_ratio} is not between 0 and 1")
-        if self.min_matching_ngrams < 1:
-            raise ValueError(f"min_matching_ngrams {self.min_matching_ngrams} is below 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,6 +261,7 @@ class VocabularyConfig:
     def __post_init__(self) -> None:
         if self.size < 200:
             raise ValueError(f"size {self.size} leaves no room for text: the special tokens and ASCII alone need 200")
+        check_ranges(self, size=(200, 2**31 - 1), min_count=(1, math.inf))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,10 +303,11 @@ class MaskingConfig:
     def __post_init__(self) -> None:
         if not 0 < self.masked_lm_prob < 1:
             raise ValueError(f"masked_lm_prob {self.masked_lm_prob} is not between 0 and 1")
-        if self.max_predictions_per_seq < 0:
-            raise ValueError(f"max_predictions_per_seq {self.max_predictions_per_seq} is below 0; set 0 for no limit")
-        if self.static_draws < 0:
-            raise ValueError(f"static_draws {self.static_draws} is below 0; set 0 to draw masks during training")
+        check_ranges(self, max_predictions_per_seq=(0, math.inf))
+        if not 0 <= self.static_draws <= MOST_DRAWS:
+            raise ValueError(
+                f"static_draws {self.static_draws} is not between 0 and {MOST_DRAWS}; set 0 to draw new masks in every epoch"
+            )
         if self.policy == "entity" and not self.phrases:
             raise ValueError("policy 'entity' needs phrases: the URL of a list of phrases, one per line")
         if self.phrases and self.policy != "entity":
@@ -284,10 +331,7 @@ class PairsConfig:
     """How often each document is used, with different pairs each time."""
 
     def __post_init__(self) -> None:
-        if self.dupe_factor < 1:
-            raise ValueError(f"dupe_factor {self.dupe_factor} is below 1")
-        if not 0 <= self.short_seq_prob <= 1:
-            raise ValueError(f"short_seq_prob {self.short_seq_prob} is not between 0 and 1")
+        check_ranges(self, dupe_factor=(1, MOST_DRAWS), short_seq_prob=(0, 1))
         if self.task != "none" and self.layout in ("full_sentences", "document_sentences"):
             raise ValueError(f"layout {self.layout!r} makes one segment, task {self.task!r} needs two; set task = 'none'")
 
@@ -309,3 +353,8 @@ class CorpusConfig:
     vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     pairs: PairsConfig = field(default_factory=PairsConfig)
+
+    def __post_init__(self) -> None:
+        for length in self.sequence_lengths:
+            if length > LONGEST_SEQUENCE:
+                raise ValueError(f"sequence length {length} is above {LONGEST_SEQUENCE:,}: shards store positions in 16 bits")

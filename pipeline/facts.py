@@ -6,7 +6,7 @@
 A view holds only what is used elsewhere; `nezha-pipe inspect` shows the whole manifest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.engine.stages import Finished
@@ -86,6 +86,8 @@ class TokensFacts:
     tokens: int
     unknown_characters: Mapping[str, int]
     """The most frequent characters without a token."""
+    words_never_found: Sequence[str]
+    """Entries of user dictionaries that no text can have."""
 
     @classmethod
     def of(cls, stage: Finished) -> "TokensFacts":
@@ -96,6 +98,7 @@ class TokensFacts:
             units=counts["units"],
             tokens=counts["tokens"],
             unknown_characters=stage.manifest["unknown_characters"],
+            words_never_found=stage.manifest["words_never_found"],
         )
 
 

@@ -2,27 +2,31 @@
 
 Writes are atomic: a file is complete or absent. On a local disk a file is written under a temporary name, synced and renamed.
 For an object store a finished local file is uploaded, because the store's own writer would publish half an object if the code
-that writes it failed. Every failure of a file system becomes a `StorageError` of one line.
+that writes it failed. Every failure of a file system becomes a `StorageError` of one line, that of a store only after it was
+tried again for a while (storage_retries.py).
 """
 
 import contextlib
-import errno
-import fcntl
 import hashlib
-import io
 import json
-import lzma
 import os
-import platform
 import shutil
 import tempfile
 import uuid
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Literal, TypeVar
 
-from pipeline.errors import CorpusError, StorageError
+from pipeline.compression import detect, unpacked
+from pipeline.errors import StorageError
+from pipeline.redaction import redact
+from pipeline.storage_errors import is_absence, one_line
+from pipeline.storage_errors import translate_error as translate_error
+from pipeline.storage_retries import checked as checked
+from pipeline.storage_retries import patience as patience
+from pipeline.storage_retries import steady, tried_again
+
+T = TypeVar("T")
 
 
 def is_local(url: str) -> bool:
@@ -48,52 +52,12 @@ def join(url: str, *names: str) -> str:
 
 def base_name(url: str) -> str:
     """Return the last part of a URL: `s3://b/run/a.arrow` -> `a.arrow`."""
-    return url.rstrip("/").rpartition("/")[2]
+    return redact(url).rstrip("/").rpartition("/")[2]
 
 
 def parent(url: str) -> str:
     """Return the folder of a URL: `s3://b/run/a.arrow` -> `s3://b/run`; empty for a bare name."""
     return url.rstrip("/").rpartition("/")[0]
-
-
-_CLIENTS = {"aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "paramiko"}
-"""Packages of object stores whose errors (no credentials, no connection) are not OSErrors."""
-
-_NO_SPACE = "no space left; free some and run again, finished parts are kept"
-_REASONS = {
-    errno.ENOSPC: _NO_SPACE,
-    errno.EDQUOT: _NO_SPACE,
-    errno.EFBIG: "the file is larger than this system allows (ulimit -f); raise it and run again, finished parts are kept",
-    errno.EROFS: "the file system is read-only; choose another place",
-    errno.EEXIST: "there is a file where a folder is needed; choose another place",
-    errno.ENOTDIR: "there is a file where a folder is needed; choose another place",
-    errno.EISDIR: "is a folder; name a file",
-    errno.ELOOP: "symbolic links form a loop; name the file itself",
-}
-
-
-@contextlib.contextmanager
-def translate_error(url: str) -> Iterator[None]:
-    """Turn errors of a file system into a `StorageError` of one line that says what to do. Other errors pass through."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise StorageError(f"{url}: not found") from error
-    except PermissionError as error:
-        raise StorageError(f"{url}: permission denied; check the owner of the folder, or the credentials") from error
-    except ImportError as error:
-        raise StorageError(f"{url}: {error}; install the package for this kind of URL") from error
-    except OSError as error:
-        raise StorageError(f"{url}: {_REASONS.get(error.errno or 0) or _one_line(error)}") from error
-    except Exception as error:
-        unknown_protocol = isinstance(error, ValueError) and "rotocol" in str(error)  # fsspec raises a bare ValueError
-        if unknown_protocol or type(error).__module__.partition(".")[0] in _CLIENTS:
-            raise StorageError(f"{url}: {_one_line(error)}") from error
-        raise
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def connect(url: str) -> tuple[Any, str]:
@@ -109,34 +73,37 @@ def connect(url: str) -> tuple[Any, str]:
     return file_system, path
 
 
+def at_store(url: str, operation: Callable[[Any, str], T]) -> T:
+    """Return `operation(file system, path)`, which may run more than once: again when the store did not answer.
+
+    Raises: StorageError, also when it does not come back in time.
+    """
+    with translate_error(url):
+        return tried_again(url, lambda: operation(*connect(url)))
+
+
 @contextlib.contextmanager
-def open_read(url: str, compression: str | None = None) -> Iterator[IO[bytes]]:
-    """Open a file for reading bytes. `compression="infer"` decompresses .gz, .bz2, .xz and .zst.
+def open_read(url: str, compression: Literal["infer"] | None = None) -> Iterator[IO[bytes]]:
+    """Open a file for reading bytes. `compression="infer"` decompresses a file that is compressed, whatever its name.
 
     Raises: StorageError, also while reading; CorpusError for a compressed file that is cut short or damaged.
     """
-    with translate_error(url):
-        if is_local(url) and compression is None:
-            with local_path(url).open("rb") as file:
-                yield file
+    with translate_error(url), _opened(url) as file:
+        if compression is None:
+            yield file
         else:
-            from fsspec.core import OpenFile, get_compression
-
-            file_system, path_inside = connect(url)
-            codec = get_compression(path_inside, compression)
-            try:
-                with OpenFile(file_system, path_inside, "rb", None if codec == "zstd" else codec) as file:
-                    yield _zstd_reader(file) if codec == "zstd" else file
-            except (EOFError, lzma.LZMAError, zlib.error) as error:
-                reason = _one_line(error)
-                raise CorpusError(f"{url}: the compressed file is cut short or damaged ({reason}); fetch it again") from error
+            kind = detect(file.read(16))
+            file.seek(0)
+            yield unpacked(file, kind, url)
 
 
-def _zstd_reader(file: IO[bytes]) -> IO[bytes]:
-    """Decompress with Arrow: fsspec's reader cannot read lines, and does not notice a file that was cut short."""
-    import pyarrow as pa
-
-    return cast(IO[bytes], io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")))
+def _opened(url: str) -> IO[bytes]:
+    if is_local(url):
+        path = local_path(url)
+        if not (path.is_file() or path.is_dir()) and path.exists():  # would wait for ever, or never end
+            raise StorageError(f"{url}: a pipe or a device; copy it into a file first")
+        return path.open("rb")
+    return steady(url, at_store(url, lambda file_system, path: file_system.open(path, "rb")))
 
 
 def read_bytes(url: str) -> bytes:
@@ -151,10 +118,8 @@ def read_range(url: str, start: int, end: int) -> bytes:
         with open_read(url) as file:
             file.seek(start)
             return file.read(end - start)
-    file_system, path = connect(url)
-    with translate_error(url):
-        data: bytes = file_system.cat_file(path, start=start, end=end)
-        return data
+    data: bytes = at_store(url, lambda file_system, path: file_system.cat_file(path, start=start, end=end))
+    return data
 
 
 @contextlib.contextmanager
@@ -163,7 +128,7 @@ def open_write(url: str) -> Iterator[IO[bytes]]:
     with translate_error(url):
         if is_local(url):
             path = local_path(url)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
             try:
                 with temporary.open("wb") as file:
@@ -178,9 +143,25 @@ def open_write(url: str) -> Iterator[IO[bytes]]:
             with tempfile.NamedTemporaryFile() as file:
                 yield file
                 file.flush()
-                file_system, path_inside = connect(url)
-                file_system.makedirs(file_system._parent(path_inside), exist_ok=True)
-                file_system.put_file(file.name, path_inside)
+                upload(file.name, url)
+
+
+def upload(path: str, url: str) -> None:
+    """Copy a local file to a store."""
+
+    def put(file_system: Any, path_inside: str) -> None:
+        file_system.makedirs(file_system._parent(path_inside), exist_ok=True)
+        file_system.put_file(path, path_inside)
+
+    at_store(url, put)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and those above it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:  # as below /proc
+        raise StorageError(f"{folder}: no folder can be created there; choose another place") from error
 
 
 def _sync_folder(folder: Path) -> None:
@@ -190,53 +171,6 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def locked(url: str) -> Iterator[None]:
-    """Lock the local file `url` for this process until the block ends or the process dies. Object stores are not locked.
-
-    filelock would not do: its flock leaves the file behind, does not name the process that holds it, and falls back to a lock
-    that outlives a killed process where a shared file system has no flock. Here such a file system is simply not locked.
-
-    Raises: StorageError when another process has locked it.
-    """
-    if not is_local(url):
-        yield
-        return
-    path = local_path(url)
-    with translate_error(url):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = _lock(path)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        file.close()
-
-
-def _lock(path: Path) -> IO[str]:
-    """Create and lock a file, and write into it which process has it."""
-    while True:
-        file = path.open("a+")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise StorageError(
-                f"{path.parent}: another run is working here ({file.read().strip() or 'just started'}); "
-                "wait until it is done, or choose another --output"
-            ) from None
-        except OSError:  # the file system has no locks
-            return file
-        with contextlib.suppress(FileNotFoundError):
-            # The last holder may have removed the file between our open and our flock: then try again.
-            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
-                file.truncate(0)
-                file.write(f"process {os.getpid()} on {platform.node()}")
-                file.flush()
-                return file
-        file.close()
 
 
 def write_bytes(url: str, data: bytes) -> None:
@@ -250,8 +184,8 @@ def read_json(url: str) -> Any:
     data = read_bytes(url)
     try:
         return json.loads(data)
-    except ValueError as error:
-        raise StorageError(f"{url}: not valid JSON ({error})") from error
+    except (ValueError, RecursionError) as error:
+        raise StorageError(f"{url}: not valid JSON ({one_line(error)})") from error
 
 
 def json_bytes(content: Any) -> bytes:
@@ -265,29 +199,85 @@ def write_json(url: str, content: Any) -> None:
 
 
 def exists(url: str) -> bool:
-    """Return whether a file or folder exists."""
+    """Return whether a file or folder exists.
+
+    Raises: StorageError when that cannot be found out.
+    """
     if is_local(url):
-        with translate_error(url):
-            return local_path(url).exists()
-    file_system, path = connect(url)
-    with translate_error(url):
-        return bool(file_system.exists(path))
+        with translate_error(url), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            local_path(url).stat()
+            return True
+        return False
+    return at_store(url, info_of) is not None
+
+
+def info_of(file_system: Any, path: str) -> dict[str, Any] | None:
+    """Return fsspec's info about a path, or None if there is nothing. Unlike its `exists`, an error is not an absence."""
+    try:
+        found: dict[str, Any] = file_system.info(path)
+    except NotADirectoryError:
+        return None
+    except FileNotFoundError as error:
+        if is_absence(error):
+            return None
+        raise
+    return found
+
+
+def stamp(url: str) -> str | None:
+    """Return what changes whenever a file is written, without reading it (see `stamp_of`); None if there is no such file."""
+    if is_local(url):
+        with translate_error(url), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return local_stamp(local_path(url).stat())
+        return None
+    found = at_store(url, info_of)
+    return None if found is None else stamp_of(found)
+
+
+def stamp_of(found: dict[str, Any]) -> str:
+    """Return the stamp of a remote file: its size, and its etag and version, or else its times; "" without these.
+
+    A size alone says nothing about the content.
+    """
+    tags = ("ETag", "etag", "VersionId", "version_id", "generation", "Content-MD5", "content_md5", "md5Hash", "Digest")
+    times = ("LastModified", "Last-Modified", "last_modified", "updated", "mtime", "created")
+    tagged, timed = ([f"{name}={value}" for name in names if (value := found.get(name))] for names in (tags, times))
+    known = tagged or timed
+    return " ".join([*known, f"size={found.get('size')}"]) if known else ""
+
+
+def local_stamp(status: os.stat_result) -> str:
+    """Return the stamp of a local file. Nobody can set its time of change (ctime) back, as the time of modification can be."""
+    return f"inode={status.st_ino} size={status.st_size} mtime={status.st_mtime_ns} ctime={status.st_ctime_ns}"
 
 
 def list_names(url: str) -> list[str]:
     """Return the sorted names in a folder, without unfinished files; empty if there is no such folder."""
     if is_local(url):
         path = local_path(url)
-        with translate_error(url):
-            names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+        names = []
+        with translate_error(url), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            names = os.listdir(path)
     else:
-        file_system, path_inside = connect(url)
-        with translate_error(url):
-            try:
-                names = [base_name(entry) for entry in file_system.ls(path_inside, detail=False)]
-            except FileNotFoundError:
-                names = []
+        names = at_store(url, _listed)
     return sorted({name for name in names if name and not name.endswith(".tmp")})
+
+
+def _listed(file_system: Any, path: str) -> list[str]:
+    try:
+        return [base_name(entry) for entry in file_system.ls(path, detail=False)]
+    except FileNotFoundError as error:
+        if not is_absence(error):
+            raise
+        return []
+
+
+def is_folder(url: str) -> bool:
+    """Return whether a URL is a folder."""
+    if is_local(url):
+        return local_path(url).is_dir()
+    found = at_store(url, info_of)
+    return found is not None and found["type"] == "directory"
 
 
 def file_size(url: str) -> int:
@@ -295,9 +285,7 @@ def file_size(url: str) -> int:
     if is_local(url):
         with translate_error(url):
             return local_path(url).stat().st_size
-    file_system, path = connect(url)
-    with translate_error(url):
-        return int(file_system.size(path))
+    return int(at_store(url, lambda file_system, path: file_system.size(path)))
 
 
 def remove(url: str) -> None:
@@ -305,14 +293,37 @@ def remove(url: str) -> None:
     with translate_error(url):
         if is_local(url):
             path = local_path(url)
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-        else:
-            file_system, path_inside = connect(url)
             with contextlib.suppress(FileNotFoundError):
-                file_system.rm(path_inside, recursive=True)
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, onerror=_raise_unless_gone)
+                else:
+                    path.unlink()
+        else:
+            at_store(url, _remove)
+
+
+def _remove(file_system: Any, path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        file_system.rm(path, recursive=True)
+
+
+def _raise_unless_gone(function: object, path: str, found: tuple[Any, BaseException, Any]) -> None:
+    """Go on if another process was faster; a folder that stays is an error, since a later run would take it for its own."""
+    if not isinstance(found[1], FileNotFoundError):
+        raise found[1]
+
+
+def move(source: str, target: str) -> None:
+    """Move a file within one file system: by renaming it on a local disk, by copying it within an object store."""
+    with translate_error(target):
+        if is_local(target):
+            path = local_path(target)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            local_path(source).replace(path)
+            _sync_folder(path.parent)
+        else:
+            at_store(target, lambda file_system, path_inside: file_system.copy(connect(source)[1], path_inside))
+            remove(source)
 
 
 def remove_unfinished(url: str) -> None:
@@ -335,20 +346,3 @@ def sha256(url: str) -> str:
 def bytes_digest(data: bytes) -> str:
     """Return the hexadecimal SHA-256 of some bytes."""
     return hashlib.sha256(data).hexdigest()
-
-
-def local_copy(url: str, digest: str) -> Path:
-    """Return a local path of a file: its own, or that of a verified copy under its SHA-256 in the user's cache folder."""
-    if is_local(url):
-        return local_path(url)
-    cache = Path(os.environ.get("NEZHA_PIPE_CACHE") or Path.home() / ".cache" / "nezha-pipe")
-    path = cache / digest[:2] / digest
-    if not path.exists():
-        copied = hashlib.sha256()
-        with open_read(url) as source, open_write(str(path)) as target:
-            while chunk := source.read(1 << 20):
-                target.write(chunk)
-                copied.update(chunk)
-            if copied.hexdigest() != digest:
-                raise StorageError(f"{url}: content differs from its SHA-256 in the manifest; `nezha-pipe verify` says more")
-    return path

@@ -30,6 +30,7 @@ def decide(
     filters: dict[str, Any] | None = None,
     workers: int = 1,
     parts: int = 4,
+    seed: int = 0,
     **dedup: Any,
 ) -> Finished:
     """Run `dedup` on sources of texts, with all filters off except those given."""
@@ -44,7 +45,17 @@ def decide(
     found = [contamination(s, d, leaks, str(root), execution=execution) for s, d in both if evaluation]
     removed = withdrawn or []
     return dedup_stage(
-        sources, documents, signed, found, bounds, config, removed, str(root), decontamination=leaks, execution=execution
+        sources,
+        documents,
+        signed,
+        found,
+        bounds,
+        config,
+        removed,
+        str(root),
+        decontamination=leaks,
+        seed=seed,
+        execution=execution,
     )
 
 

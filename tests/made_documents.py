@@ -13,6 +13,7 @@ import pytest
 
 from pipeline import storage
 from pipeline.cleaning import cleaning, quality
+from pipeline.cleaning.web import measures
 from pipeline.documents.table import document_id, part_name, part_of
 from pipeline.engine import stages, steps
 from pipeline.engine.execution import Execution
@@ -55,7 +56,11 @@ def made(root: str, name: str, texts: Sequence[str] | Mapping[str, str], parts: 
         "text": pa.array(content, pa.string()),
         "language": pa.array(["zh"] * len(rows), pa.string()),
         "fingerprint": pa.array([cleaning.fingerprint(text) for text in content], pa.binary(16)),
+        "form": pa.array(["prose"] * len(rows), pa.string()),
         **{column: pa.array(values) for column, values in quality.measure(content).items()},
+        **{name: pa.array(np.zeros(len(rows), np.float32)) for name, _ in measures.COLUMNS},
+        "junk": pa.array(np.zeros(len(rows), np.float32)),
+        "junk_signs": pa.array([""] * len(rows), pa.string()),
     }
     table = pa.table(columns)
     stage = stages.Stage("documents", 1, {"texts": content, "parts": parts}, {}, source=name)

@@ -1,6 +1,7 @@
 """Map and reduce steps for tests of jobs: numbers to files, with calls counted in a folder and failures on request."""
 
 import os
+import platform
 import signal
 import time
 import uuid
@@ -39,11 +40,24 @@ class Spread:
     stop_at: str = ""
     refuse_at: str = ""
     break_at: str = ""
+    crowd_at: str = ""
+    """There is no memory left to load a library; a package says so as packages do, in words of its own."""
+    die_at: str = ""
+    """Each call kills its process."""
+    lose_at: str = ""
+    """The first call never ends: its machine, or the process above it, will be lost."""
+    hosts: int = 0
+    """Calls wait until there were some on so many hosts."""
 
     def __call__(self, task: Numbers) -> Mapped:
         call = Path(self.calls) / f"{task.name}.{uuid.uuid4().hex}"
-        call.touch()
-        if task.name == self.kill_at and len(calls(self.calls, task.name)) == 1:
+        call.write_text(platform.node())
+        first = len(calls(self.calls, task.name)) == 1
+        if task.name == self.lose_at and first:
+            time.sleep(600)
+        while len(hosts(self.calls)) < self.hosts:
+            time.sleep(0.05)
+        if task.name == self.die_at or (task.name == self.kill_at and first):
             os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(60)
         if task.name == self.stop_at:
@@ -52,6 +66,11 @@ class Spread:
             raise StorageError(f"task {task.name}: no space left; free some")
         if task.name == self.break_at:
             raise ZeroDivisionError("our own bug")
+        if task.name == self.crowd_at:
+            try:
+                raise ImportError("library.so: failed to map segment from shared object")
+            except ImportError:
+                raise ImportError("library not found")  # noqa: B904 - as opencc does
         numbers = np.arange(task.start, task.end)
         return Mapped(pa.table({"number": numbers}), numbers % BUCKETS, {"mapped": len(numbers)})
 
@@ -77,7 +96,14 @@ def calls(folder: str, task: str = "") -> list[str]:
     return sorted(name.partition(".")[0] for name in os.listdir(folder) if name.startswith(task))
 
 
-def job(tmp_path: Path, folder: str = "stage", *, tasks: int = 6, refuse_bucket: int = -1, **failures: str) -> Job:
+def hosts(folder: str) -> set[str]:
+    """Hosts on which tasks were mapped."""
+    return {host for file in os.scandir(folder) if (host := Path(file).read_text())}
+
+
+def job(
+    tmp_path: Path, folder: str = "stage", *, tasks: int = 6, refuse_bucket: int = -1, hosts: int = 0, **failures: str
+) -> Job:
     """A job over `tasks` tasks of ten numbers each."""
     (tmp_path / "calls").mkdir(exist_ok=True)
     stage = str(tmp_path / folder)
@@ -85,6 +111,6 @@ def job(tmp_path: Path, folder: str = "stage", *, tasks: int = 6, refuse_bucket:
         name="numbers",
         folder=stage,
         tasks=[Numbers(10 * i, 10 * i + 10) for i in range(tasks)],
-        map=Spread(str(tmp_path / "calls"), **failures),
+        map=Spread(str(tmp_path / "calls"), hosts=hosts, **failures),
         reduce=Join(stage, refuse_bucket),
     )

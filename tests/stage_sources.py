@@ -19,8 +19,16 @@ VERSION = "STAGE_VERSION"
 
 DECIDES_NO_BYTES = {
     "pipeline.config": "every setting is part of the key",
+    "pipeline.validation": "what a setting may be, not what it does",
+    "pipeline.locks": "who may write, not what",
+    "pipeline.leases": "who may write, not what",
+    "pipeline.conditional": "which of two writers is first",
+    "pipeline.credentials": "what messages may show",
     "pipeline.errors": "a stage that fails writes nothing",
+    "pipeline.storage_errors": "a stage that fails writes nothing",
+    "pipeline.storage_retries": "what is tried again reads and writes the same",
     "pipeline.facts": "views of manifests",
+    "pipeline.folders": "what errors say of a folder",
     "pipeline.engine.execution": "no part of the key",
     "pipeline.engine.processes": "where a task runs",
     "pipeline.engine.startup": "how fast a program starts",

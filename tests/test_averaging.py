@@ -1,8 +1,9 @@
 """Averages of checkpoints: the mean of the weights, of the right checkpoints, of one network and one vocabulary."""
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import torch
@@ -118,16 +119,16 @@ def test_a_mean_for_a_moment_is_gone_afterwards(output: str) -> None:
 
 
 def test_a_half_written_average_is_no_checkpoint(output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = storage.write_bytes
+    real = storage.open_write
     written: list[str] = []
 
-    def twice(url: str, data: bytes) -> None:
+    def twice(url: str) -> contextlib.AbstractContextManager[IO[bytes]]:
         if len(written) == 2:
             raise KeyboardInterrupt
         written.append(url)
-        real(url, data)
+        return real(url)
 
-    monkeypatch.setattr(storage, "write_bytes", twice)
+    monkeypatch.setattr(storage, "open_write", twice)
     with pytest.raises(KeyboardInterrupt):
         write(average(newest(output, 2)), str(tmp_path / "mean"))
     assert written and checkpoint.damage(str(tmp_path / "mean")) is not None

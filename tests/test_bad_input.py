@@ -74,7 +74,7 @@ REFUSED: list[tuple[str, str, dict[str, bytes], str]] = [
     ("wiki cut", "wiki", {"a.xml": half(DUMP)}, "cut short"),
     ("wiki multistream cut", "wiki", {"a.xml.bz2": half(MULTISTREAM)}, CUT),
     ("wiki without its last stream", "wiki", {"a.xml.bz2": MULTISTREAM[: MULTISTREAM.rindex(b"BZh9")]}, "cut short"),
-    ("wiki page of an error", "wiki", {"a.xml.bz2": b"<!DOCTYPE html><html><body>503</body></html>"}, NO_DUMP),
+    ("wiki page of an error", "wiki", {"a.xml.bz2": b"<!DOCTYPE html><html><body>503</body></html>"}, "a web page"),
     ("wiki message of an error", "wiki", {"a.xml.bz2": b'{"error": "rate limited"}'}, "no field known to hold text"),
     ("wiki checksums", "wiki", {"a.xml": DUMP, "md5sums.txt": b"d41d8cd98f00  a.xml\n"}, f"md5sums.txt: {NO_DUMP}"),
     ("wiki plain text", "wiki", {"a.txt": PLAIN.encode()}, "read plain text with --corpus text"),
@@ -211,6 +211,11 @@ LATE: list[tuple[tuple[str, ...], bytes | None, str]] = [
     (("--set", 'decontamination.inputs=["{file}"]'), None, "no such file"),
     (("--set", 'words.user_dictionary=["{file}"]'), None, "not found"),
     (("--set", 'words.user_dictionary=["{file}"]'), "北京大学 3 n\n".encode("gbk"), "a user dictionary must be UTF-8"),
+    (
+        ("--set", 'words.user_dictionary=["{file}"]'),
+        b"[" * 200_000,
+        "has a line of 200,000 bytes; a user dictionary has a word",
+    ),
     (("--set", "words.segmenter=pkuseg"), None, "neither 'jieba' nor 'given' nor a 'module:function'"),
     (("--set", "words.segmenter=no_such_module:cut"), None, "cannot import no_such_module"),
     (("--set", "words.segmenter=json:cut"), None, "json has no cut"),
@@ -271,18 +276,18 @@ def test_an_input_that_changes_while_it_is_read_is_refused_and_nothing_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = written(tmp_path / "in", {"a.jsonl": LINES})
-    whole = sources.records
+    whole = sources.raw
 
     def growing(*arguments: Any) -> Iterator[Any]:
         yield from whole(*arguments)
         with (folder / "a.jsonl").open("ab") as file:
             file.write(LINES)
 
-    monkeypatch.setattr(sources, "records", growing)
+    monkeypatch.setattr(sources, "raw", growing)
     with pytest.raises(CorpusError, match="its input changed while it was being read; run again once it is complete"):
         documents(config(folder, kind="news"), str(tmp_path / "out"))
-    assert os.listdir(tmp_path / "out") == ["digests.json"]
-    monkeypatch.setattr(sources, "records", whole)
+    assert set(os.listdir(tmp_path / "out")) <= {"digests.json"}
+    monkeypatch.setattr(sources, "raw", whole)
     assert documents(config(folder, kind="news"), str(tmp_path / "out")).manifest["counts"]["kept"] == 120
 
 

@@ -14,7 +14,7 @@ import dagster
 import pytest
 from click.testing import CliRunner
 
-from pipeline import storage
+from pipeline import locks
 from pipeline.documents import clean_part
 from pipeline.engine import stages
 from pipeline.engine.stages import Stage
@@ -98,11 +98,34 @@ def test_a_file_where_the_output_should_be_is_one_line(tmp_path: Path, whole: Pa
     assert (tmp_path / "out").read_text() == "mine"
 
 
-@pytest.mark.parametrize("what", ["out", "news"])
-def test_a_place_that_may_not_be_used_is_one_line(tmp_path: Path, what: str) -> None:
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_disk_that_is_full_again_and_again_is_one_line_at_every_stage(tmp_path: Path, whole: Path) -> None:
+    stopped = set()
+    with mounted(tmp_path / "out", "size=64k") as output:
+        for kilobytes in range(64, 8_192, 96):
+            subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", str(output)], check=True)
+            done = prepare("--corpus", "news", "--input", whole / "news", output=output)
+            if done.exit_code == 0:
+                break
+            assert "no space left; free some and run again, finished parts are kept" in refused(done)
+            stopped.add(len(list(output.glob("*/manifest.json"))))
+        assert len(stopped) >= 3, f"it stopped only behind so many stages: {stopped}"
+        assert digests(output) == digests(whole / "out")
+
+
+@pytest.mark.parametrize("place", ["/proc/nezha-pipe", "/proc/1/nezha-pipe/deeper", "/sys/nezha-pipe"])
+def test_a_place_where_no_file_can_be_is_one_line(whole: Path, place: str) -> None:
+    message = refused(prepare("--corpus", "news", "--input", whole / "news", output=place))
+    assert message.startswith(place.rpartition("/")[0])
+    assert message.endswith(("no folder can be created there; choose another place", "the credentials", "choose another place"))
+
+
+@pytest.mark.parametrize(("what", "rights"), [("out", 0o000), ("out", 0o555), ("news", 0o000), ("news/news.jsonl", 0o000)])
+def test_a_place_that_may_not_be_used_is_one_line(tmp_path: Path, what: str, rights: int) -> None:
     corpus.write_news(tmp_path / "news", 9)
     (tmp_path / "out").mkdir()
-    (tmp_path / what).chmod(0o000)
+    (tmp_path / what).chmod(rights)
     # Root may read anything; without these two capabilities it is an ordinary user.
     without = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
     try:
@@ -112,7 +135,8 @@ def test_a_place_that_may_not_be_used_is_one_line(tmp_path: Path, what: str) -> 
     finally:
         (tmp_path / what).chmod(0o755)
     assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith(f"Error: {tmp_path / what}")
+    assert list((tmp_path / "out").iterdir()) == []
+    assert done.stderr.removeprefix("Error: ").removeprefix("file://").startswith(str(tmp_path / what))
     assert done.stderr.endswith("permission denied; check the owner of the folder, or the credentials\n")
     assert done.stderr.count("\n") == 1
 
@@ -167,7 +191,7 @@ def test_ctrl_c_as_an_exception_is_one_line_too(
 def test_a_second_run_into_the_same_output_is_refused_while_the_first_is_at_work(tmp_path: Path, whole: Path) -> None:
     output = tmp_path / "out"
     (first,) = (path.name for path in (whole / "out").glob("documents_news-*"))
-    with storage.locked(str(output / f".{first}.lock")):
+    with locks.locked(str(output / f".{first}.lock")):
         message = refused(prepare("--corpus", "news", "--input", whole / "news", output=output))
         assert message.startswith(f"{output}: another run is working here (process {os.getpid()} on ")
         assert message.endswith("; wait until it is done, or choose another --output")
@@ -210,3 +234,17 @@ def test_a_stage_that_another_run_finished_meanwhile_is_not_made_again(tmp_path:
 
     monkeypatch.setattr(stages, "find", late)
     assert stages.run(root, stage, lambda _: pytest.fail("made again")).manifest["by"] == "the other"
+
+
+def test_a_name_that_a_terminal_would_obey_is_shown_escaped(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/\x1b[2J\u202egpj.jsonl").write_bytes(b"\x1f\x8b\x08" + bytes(100))
+    message = refused(prepare("--corpus", "news", "--input", tmp_path / "in", output=tmp_path / "out"))
+    assert "\\u001b[2J\\u202egpj.jsonl" in message and message.isprintable()
+
+
+def test_an_output_inside_the_input_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    corpus.write_news(tmp_path / "in", 9)
+    message = refused(prepare("--corpus", "news", "--input", tmp_path / "in", output=tmp_path / "in/out"))
+    assert message.endswith(f"in: the output folder {tmp_path / 'in/out'} is in it and would be read as input; choose another")
+    assert not (tmp_path / "in/out").exists()

@@ -1,15 +1,19 @@
 """Benchmarks: their output, peers that are pinned and may be missing, batches that both sides share."""
 
+import contextlib
 import json
+import os
 import re
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import command, corpus, deduplicated, measurement, peers, prepare, segment, startup, step
+from benchmarks import command, corpus, deduplicated, measurement, overlap, peers, prepare, segment, startup, step
 from benchmarks.__main__ import main
 from benchmarks.measurement import Measurement
 from model.samples.batches import Batch, MaskedRows
@@ -134,13 +138,24 @@ def no_peer(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@contextlib.contextmanager
+def no_runner(workers: int) -> Iterator[list[str]]:
+    raise peers.PeerMissing("it is not here")
+    yield []
+
+
 @pytest.mark.usefixtures("no_peer")
-def test_a_missing_peer_leaves_rows_without_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
-    # In turns: one worker, two workers, and two simultaneous runs, of which the longer counts.
-    seconds = iter([4.0, 2.5, 4.0, 5.0, 2.0, 1.0, 1.0, 2.0, 3.0, 2.0, 3.0, 4.0])
+def test_a_missing_peer_leaves_rows_without_baseline(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # In turns: one worker, two workers, two simultaneous runs, of which the longer counts, and another runner.
+    seconds = iter([4.0, 2.5, 4.0, 5.0, 8.0, 2.0, 1.0, 1.0, 2.0, 4.0, 3.0, 2.0, 3.0, 4.0, 1.0])
     monkeypatch.setattr(prepare, "timed", lambda *arguments: (next(seconds), ""))
-    one, two, runs = prepare.measurements(0.03)
-    assert [one.name, two.name, runs.name] == NAMES
+    monkeypatch.setattr(prepare, "RUNNERS", {"ray": prepare.RUNNERS["ray"], "none": no_runner})
+    one, two, runs, ray = prepare.measurements(0.03)
+    assert [one.name, two.name, runs.name, ray.name] == [*NAMES, "prepare/runner-ray/2-workers"]
+    assert ray.baseline == two.value and ray.workers == 2 and ray.ratio == pytest.approx(2.0 / 4.0)
+    assert "prepare/runner-none: not measured: it is not here" in capsys.readouterr().err
     assert one.baseline is None and "the index is out of reach" in one.note
     assert one.value == pytest.approx(0.03 / 3.0, rel=0.01), "the median of the turns"
     assert two.baseline == one.value and two.workers == 2 and two.ratio == pytest.approx(3.0 / 2.0)
@@ -193,9 +208,10 @@ def test_documents_each_once_without_a_peer(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.usefixtures("no_peer")
 def test_prepare_is_measured_and_so_is_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "TURNS", 1)
-    one, two, runs, memory = prepare.measurements(0.01, big=0.02)
-    assert one.value > 0 and two.value > 0 and runs.value > 0
-    assert two.baseline == runs.baseline == one.value
+    monkeypatch.setattr(prepare, "RUNNERS", {"ray": prepare.RUNNERS["ray"]})
+    one, two, runs, ray, memory = prepare.measurements(0.01, big=0.02)
+    assert one.value > 0 and two.value > 0 and runs.value > 0 and ray.value > 0
+    assert two.baseline == runs.baseline == one.value and ray.baseline == two.value
     assert "documents" in one.note and "shards" in one.note, "seconds of each stage"
     assert memory.name == "prepare/peak-memory/0.02MB" and memory.unit == "GB"
     assert 0.05 < memory.value < 5, "several Python processes with pyarrow and Beam"
@@ -252,3 +268,35 @@ def test_segment_compares_boundaries_with_those_of_jieba(monkeypatch: pytest.Mon
     monkeypatch.setattr(segment, "_ours", lambda: lambda text: np.ones(len(text), np.bool_))
     (row,) = segment.measurements(megabytes=1)
     assert "78.947368% of the boundaries" in row.note
+
+
+def test_what_is_hidden_is_measured_against_the_longer_of_computing_and_communicating() -> None:
+    seconds = {**dict.fromkeys(overlap.KINDS, 3.0), "computing": 2.0, "communicating": 1.5, "overlapped": 2.5}
+    rows = {row.name: row for row in overlap._rows(seconds, "")}
+    assert rows["overlap/hidden"].value == 80.0 and rows["overlap/hidden"].baseline == pytest.approx(100 * 2 / 3)
+    assert "1.25 times" in rows["overlap/hidden"].note
+    assert rows["overlap/step"].ratio == 1.2
+
+
+def test_two_hosts_need_root_and_say_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert list(overlap.measurements()) == []
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_all_kinds_of_step_run_between_two_hosts_and_nothing_is_left() -> None:
+    if os.geteuid() or not all(map(shutil.which, overlap.TOOLS)):
+        pytest.skip("needs root, util-linux and iproute2")
+    with contextlib.ExitStack() as stack:
+        pair = overlap.Pair(stack)
+        pair.limit(100e6)
+        for kind in ("overlapped", "bf16", "1 MB"):
+            pair.ask(kind)
+        assert pair.ask("agree")["equal"]
+        answers = [pair.ask(kind) for kind in ("computing twice", "communicating", "ddp")]
+        assert all(answer["seconds"] > 0 and answer["cpu"] > 0 for answer in answers)
+        processes = [worker.pid for worker in pair.workers]
+    assert not any(Path(f"/proc/{pid}").exists() for pid in processes)

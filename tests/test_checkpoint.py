@@ -1,18 +1,26 @@
 """Checkpoints: whole or absent, damaged ones passed by, one writer at a time."""
 
+import contextlib
+import errno
 import json
 import logging
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, ClassVar
 
+import fsspec
 import pytest
+import safetensors.torch
 import torch
+from fsspec.implementations.memory import MemoryFileSystem
 
-from model.checkpoints import checkpoint
+from model.checkpoints import checkpoint, files
 from model.checkpoints.checkpoint import Attempt, Checkpoint
 from model.optimization.lamb import Lamb, parameter_groups
 from pipeline import storage
-from pipeline.errors import CheckpointError
+from pipeline.errors import CheckpointError, StorageError
+from workflows.report.figures import ReportInputs, figures
 
 
 def example(step: int, best: dict[str, Any] | None = None) -> Checkpoint:
@@ -51,7 +59,19 @@ def test_equal_contents_are_equal_bytes() -> None:
         backwards.config,
         backwards.vocabulary,
     )
-    assert backwards.files() == example(3).files()
+    assert contents(backwards) == contents(example(3))
+
+
+def contents(saved: Checkpoint) -> dict[str, bytes]:
+    return {name: b"".join(bytes(part) for part in parts) for name, parts in saved.files().items()}
+
+
+def test_tensors_are_written_as_the_library_writes_them() -> None:
+    tensors = {f"北{kind}{size}": torch.randn(3, size).mul(9).to(kind) for kind in files.DTYPES for size in (0, 1, 5)}
+    tensors |= {'step/"0"': torch.tensor(7), "wide": torch.randn(1_500, 2_000)}
+    for saved in (tensors, {}):
+        written = contents(replace(example(1), model=saved))["model.safetensors"]
+        assert written == safetensors.torch.save(saved, {"format": "pt"})
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json", checkpoint.MARKER])
@@ -76,9 +96,48 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
         assert "\n" not in caplog.text.strip()
 
 
+def test_when_all_are_damaged_nothing_is_begun_again(tmp_path: Path) -> None:
+    attempt = Attempt.begin(str(tmp_path), 0)
+    for step in (100, 200):
+        (Path(attempt.commit(example(step), [])) / "state.json").write_bytes(b"{")
+    with pytest.raises(
+        CheckpointError, match=r"every checkpoint is damaged \(attempt-0001/checkpoint-00000200: state.json has 1 b"
+    ):
+        checkpoint.newest_valid(str(tmp_path))
+
+
+class Unsteady(MemoryFileSystem):  # type: ignore[misc]
+    """A store that fails to read some names for a while."""
+
+    protocol = "unsteady"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+    failing = ""
+
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        if self.failing and path.endswith(self.failing) and "r" in mode:
+            raise OSError(errno.EIO, "Input/output error")
+        return super()._open(path, mode, **options)
+
+
+fsspec.register_implementation("unsteady", Unsteady, clobber=True)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "state.json", checkpoint.MARKER])
+def test_what_cannot_be_read_now_is_not_damaged(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = f"unsteady://{name}/run"
+    attempt = Attempt.begin(output, 0)
+    newest = [attempt.commit(example(step), []) for step in (100, 200)][-1]
+    monkeypatch.setattr(Unsteady, "failing", name)
+    with pytest.raises(StorageError, match="Input/output error"):
+        checkpoint.newest_valid(output)
+    monkeypatch.setattr(Unsteady, "failing", "")
+    assert checkpoint.newest_valid(output) == newest
+
+
 def test_killed_at_any_write_there_is_a_whole_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The third checkpoint is torn after each of its writes and removals in turn: the second one stays the newest."""
-    real = {name: getattr(storage, name) for name in ("write_bytes", "write_json", "remove")}
+    real = {name: getattr(storage, name) for name in ("open_write", "remove")}
 
     class Killed(BaseException):
         pass
@@ -93,16 +152,16 @@ def test_killed_at_any_write_there_is_a_whole_checkpoint(tmp_path: Path, monkeyp
         left = writes
 
         def torn(name: str) -> Any:
-            def write(*arguments: Any) -> None:
+            def write(*arguments: Any) -> Any:
                 nonlocal left
                 if left == 0:
                     raise Killed
                 left -= 1
-                real[name](*arguments)
+                return real[name](*arguments)
 
             return write
 
-        for name in ("write_bytes", "remove"):
+        for name in real:
             monkeypatch.setattr(storage, name, torn(name))
         try:
             attempt.commit(example(3), [])
@@ -150,14 +209,16 @@ def test_an_older_attempt_cannot_write(output: str) -> None:
 
 def test_overtaken_in_the_middle_of_a_commit_no_marker_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = Attempt.begin(str(tmp_path), 0)
-    write = storage.write_bytes
+    write = storage.open_write
 
-    def overtaken(url: str, data: bytes) -> None:
-        write(url, data)
+    @contextlib.contextmanager
+    def overtaken(url: str) -> Iterator[IO[bytes]]:
+        with write(url) as file:
+            yield file
         if url.endswith("optimizer.safetensors"):
             Attempt.begin(str(tmp_path), 0)
 
-    monkeypatch.setattr(storage, "write_bytes", overtaken)
+    monkeypatch.setattr(storage, "open_write", overtaken)
     with pytest.raises(CheckpointError, match="attempt-0002"):
         old.commit(example(1), [])
     assert checkpoint.newest_valid(str(tmp_path)) is None
@@ -186,6 +247,57 @@ def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
     second.retain(2, best)
     kept = [url.removeprefix(output + "/") for url in checkpoint.committed(output)]
     assert kept == [f"attempt-000{a}/checkpoint-0000000{step}" for a, step in [(2, 5), (1, 4), (1, 2)]]
+
+
+def test_every_nth_is_kept_for_ever(tmp_path: Path) -> None:
+    attempt = Attempt.begin(str(tmp_path), 0)
+    for step in range(10, 90, 10):
+        attempt.commit(example(step), [])
+        attempt.retain(2, None, every=30)
+    kept = [storage.base_name(url) for url in checkpoint.committed(str(tmp_path))]
+    assert kept == [checkpoint.checkpoint_name(step) for step in (80, 70, 60, 30)]
+
+
+@pytest.mark.parametrize("how", ["missing", "truncated", "flipped"])
+@pytest.mark.parametrize(("name", "steps"), [("0001/metrics-00000020", (11, 20)), ("0002/metrics-00000030", (21, 30))])
+def test_lost_metrics_are_said(
+    tmp_path: Path, name: str, steps: tuple[int, int], how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = str(tmp_path)
+    first = Attempt.begin(output, 0)
+    for step in (10, 20):
+        first.commit(example(step), [row(step - 5), row(step)])
+    second = Attempt.begin(output, 20)
+    for step in (30, 40):
+        second.commit(example(step), [row(step - 5), row(step)])
+    whole = checkpoint.read_metrics(output)
+    assert [one["step"] for one in whole] == list(range(5, 45, 5)) and not caplog.records
+    file = tmp_path / f"attempt-{name}.jsonl"
+    if how == "missing":
+        file.unlink()
+    elif how == "truncated":
+        file.write_bytes(file.read_bytes()[:-20])
+    else:
+        file.write_bytes(file.read_bytes().replace(b"5", b"6", 1))
+    found = checkpoint.read_metrics(output)
+    assert [one for one in found if one["kind"] == "train"] == [one for one in whole if not steps[0] <= one["step"] <= steps[1]]
+    (lost,) = [one for one in found if one["kind"] == "lost"]
+    assert (lost["from"] + 1, lost["step"], lost["file"]) == (*steps, f"attempt-{name}.jsonl")
+    assert f"attempt-{name}.jsonl" in caplog.text and f"steps {steps[0]} to {steps[1]} are lost" in caplog.text
+    shown = figures(ReportInputs(recipe_name="", key="", recipe={}, metrics=found))["captions"]["loss"]
+    assert f"Metrics are lost: those of steps {steps[0]} to {steps[1]} (attempt-{name}.jsonl" in shown
+    assert checkpoint.newest_valid(output) == f"{output}/attempt-0002/checkpoint-00000040"
+
+
+@pytest.mark.parametrize("content", [None, "{"])
+def test_an_attempt_that_does_not_say_where_it_began_hides_no_metrics(tmp_path: Path, content: str | None) -> None:
+    output = str(tmp_path)
+    Attempt.begin(output, 0).commit(example(10), [row(10)])
+    Attempt.begin(output, 10).commit(example(20), [row(20)])
+    facts = tmp_path / "attempt-0002/attempt.json"
+    facts.unlink() if content is None else facts.write_text(content)
+    found = checkpoint.read_metrics(output)
+    assert [(one["kind"], one["step"]) for one in found] == [("train", 10), ("lost", 10), ("train", 20)]
 
 
 def test_metrics_of_a_later_attempt_replace_those_after_its_start(output: str) -> None:
@@ -225,3 +337,17 @@ def test_the_optimizer_goes_on_as_if_never_stopped() -> None:
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), other.parameters(), strict=True))
     with pytest.raises(CheckpointError, match=r"2\.weight"):
         checkpoint.restore_optimizer(other, other_optimizer, {"exp_avg/2.weight": torch.zeros(1)})
+
+
+def test_a_checkpoint_that_arrives_after_another_attempt_took_over_does_not_count(output: str) -> None:
+    first = Attempt.begin(output, 0)
+    at_10 = first.commit(example(10), [])
+    at_20 = first.commit(example(20), [])
+    assert list(checkpoint.committed(output)) == [at_20, at_10]
+    marker = storage.read_bytes(storage.join(at_20, checkpoint.MARKER))
+    storage.remove(storage.join(at_20, checkpoint.MARKER))  # on its way to the store
+    second = Attempt.begin(output, 10)
+    storage.write_bytes(storage.join(at_20, checkpoint.MARKER), marker)
+    assert list(checkpoint.committed(output)) == [at_10]
+    at_15 = second.commit(example(15), [])
+    assert list(checkpoint.committed(output)) == [at_15, at_10]

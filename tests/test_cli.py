@@ -42,8 +42,22 @@ def test_h_is_help() -> None:
         ),
         (["prepare", "tiny", "--output", "out", "--runner", "flink"], "cannot see the local path"),
         (["prepare", "tiny", "--output", "out", "--runner", "ray", "--runner-option", "adress=a:1"], "only address=host:port"),
-        (["pretrain", "tiny", "--data", "missing", "--output", "out"], "missing/data.json: not found"),
-        (["export", "missing", "--output", "out"], "neither a checkpoint"),
+        (["pretrain", "tiny", "--data", "missing", "--output", "out"], "missing: no such folder; run nezha-pipe prepare"),
+        (["pretrain", "tiny", "--data", "x", "--output", "y", "--workers", "4:2"], "--workers 4:2: the smaller number comes"),
+        (["pretrain", "tiny", "--data", ".", "--output", "out"], ".: an empty folder, not the output folder of"),
+        (["export", "missing", "--output", "out"], "missing: no such folder"),
+        (
+            ["prepare", "--corpus", "demo", "--dupe-factor", "100000000", "--output", "out"],
+            "dupe_factor 100000000 is not between",
+        ),
+        (
+            ["prepare", "--corpus", "demo", "--set", "masking.static_draws=100000", "--output", "out"],
+            "static_draws 100000 is not",
+        ),
+        (["prepare", "--corpus", "demo", "--workers", "100000", "--output", "out"], "100,000 workers on a machine with"),
+        (["evaluate", "missing", "--data", "missing", "--workers", "100000"], "100,000 workers on a machine with"),
+        (["evaluate", "missing", "--data", "missing"], "missing: no such folder"),
+        (["run", "tiny", "--set", "phase.0.learning_rate=nan"], "learning_rate nan is not between 0 and inf"),
         (["verify", "missing"], "nothing to verify"),
         (["inspect", "missing"], "no such folder"),
         (["fill-mask", "missing", "中[MASK]"], "missing"),
@@ -71,3 +85,27 @@ def test_a_broken_corpus_leaves_nothing_that_looks_whole(tmp_path: Path) -> None
     assert "40 of 80 records cannot be read, max_bad_ratio allows 10.00% (bad.jsonl#" in done.stderr
     assert not list((tmp_path / "out").glob("*/manifest.json"))
     assert not (tmp_path / "out" / "data.json").exists()
+
+
+def test_a_full_standard_output_is_one_line(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-c", "from workflows.cli import main; main()", "plan", "tiny"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert done.returncode == 2 and done.stderr.splitlines() == [
+        "Error: standard output: no space left; the work is done: run again, with room for the result"
+    ]
+
+
+@pytest.mark.parametrize("megabytes", [200, 700])
+def test_too_little_memory_to_load_the_libraries_is_one_line(tmp_path: Path, megabytes: int) -> None:
+    """With more, what happens depends on the moment: a library in C++ that cannot start a thread ends the process.
+
+    What becomes of errors in tasks is in test_job.py.
+    """
+    program = "from workflows.cli import main; main()"
+    limited = (
+        f"ulimit -v {megabytes * 1024}; exec {sys.executable} -c '{program}' prepare --corpus demo --output {tmp_path}/out"
+    )
+    done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("Error: out of memory")

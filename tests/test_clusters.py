@@ -13,14 +13,17 @@ from hypothesis import strategies as st
 from pipeline import storage
 from pipeline.arrays import Hashes
 from pipeline.dedup import clusters
+from pipeline.dedup import edges as edges_of
 from pipeline.dedup.clusters import (
     Clusters,
     FindPairs,
     connect,
+    in_groups,
     ranks,
     rows,
     stars,
 )
+from pipeline.dedup.short_pairs import Limits
 
 U64 = np.uint64
 Pair = tuple[tuple[int, int, int], tuple[int, int, int], bool]
@@ -37,7 +40,7 @@ def checks(*values: int) -> Hashes:
 
 
 def paired(hashes: Any, rank: Any, ids: Any, check: Any, min_similarity: float = 0.75) -> tuple[list[tuple[int, int]], int]:
-    leaders, followers, unpaired = stars(hashes, rank, ids, check, min_similarity)
+    leaders, followers, unpaired = stars(in_groups(hashes, rank, ids), hashes, check, min_similarity)
     return sorted(zip(ids[leaders].tolist(), ids[followers].tolist(), strict=True)), unpaired
 
 
@@ -88,7 +91,8 @@ def write_pairs(folder: Path, pairs: list[Pair], files: int = 1) -> list[str]:
             prefix = f"{name}_" if name else ""
             columns[f"{prefix}rank"] = pa.array(ranks(level, characters))
             columns[f"{prefix}id"] = pa.array(ids.astype(U64))
-        columns["exact"] = pa.array(np.array([p[2] for p in chosen], U64))
+        columns["kind"] = pa.array(np.array([p[2] for p in chosen], U64))
+        columns["at"] = pa.array(np.ones(len(chosen), U64))
         url = str(folder / f"pairs-{number}.parquet")
         with storage.open_write(url) as file:
             pa.parquet.write_table(pa.table(columns), file)
@@ -178,10 +182,12 @@ def test_rows_of_documents_meet_in_their_bands_and_fingerprints(tmp_path: Path) 
     bands = np.array([[100, 200], [100, 300], [400, 500]], U64)
     table = rows(ids, rank, fingerprints, bands, checks(0, 3, 12345))
     assert len(table) == 3 * (2 + 1)
-    reduced = FindPairs(str(tmp_path), 0.75)(0, table.take(pa.array(random.Random(1).sample(range(9), 9))))
+    reduced = FindPairs(str(tmp_path), (Limits(5, 0.75, 0.9, 150),), 1)(
+        0, table.take(pa.array(random.Random(1).sample(range(9), 9)))
+    )
     with storage.open_read(str(tmp_path / reduced.files[0].name)) as file:
         found = pa.parquet.read_table(file).to_pylist()
-    assert [(row["kept_id"], row["id"], row["exact"]) for row in found] == [(5, 6, 0), (5, 7, 1)]
+    assert [(row["kept_id"], row["id"], row["kind"]) for row in found] == [(5, 6, 0), (5, 7, 1)]
 
 
 def test_equal_hashes_meet_in_one_bucket() -> None:
@@ -190,3 +196,12 @@ def test_equal_hashes_meet_in_one_bucket() -> None:
     assert set(places.tolist()) == set(range(7))
     assert clusters.buckets(0, 14) == 1
     assert clusters.buckets(20_000_000, 14) == 300
+
+
+@pytest.mark.parametrize("edges", [0, 1, 700, 5_000])
+def test_heads_are_those_of_scipy(edges: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    left, right = np.random.default_rng(edges).integers(0, 1_000, (2, edges)).astype(np.int32)
+    found = edges_of._heads(left, right, 1_000)
+    monkeypatch.setattr(edges_of, "_MANY_EDGES", -1)
+    assert np.array_equal(edges_of._heads(left, right, 1_000), found)
+    assert found.dtype == np.int32

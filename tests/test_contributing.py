@@ -110,7 +110,7 @@ def run(root: Path, *command: str) -> str:
 
 def test_every_block_of_code_belongs_to_a_step() -> None:
     """A step that is worded differently would not be tried."""
-    assert PAGE.count("\n```python\n") + PAGE.count("\n```markdown\n") == sum(
+    assert sum(PAGE.count(f"\n```{kind}\n") for kind in ("python", "markdown", "text")) == sum(
         "```" in found[0] for section in SECTIONS.values() for found in STEP.finditer(section)
     )
 
@@ -143,6 +143,7 @@ def test_an_example_passes_its_test(title: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_all_examples_together_pass_the_checks_and_the_tests_of_documents(tmp_path: Path) -> None:
     root = copied(tmp_path)
     for example in EXAMPLES.values():
@@ -152,7 +153,7 @@ def test_all_examples_together_pass_the_checks_and_the_tests_of_documents(tmp_pa
     run(root, "ruff", "format", "--check", *changed)
     run(root, "ruff", "check", *changed)
     run(root, "mypy", "--no-incremental")
-    for manual in ("cli", "recipe"):
+    for manual in ("cli", "recipe", "errors"):
         (root / "docs" / f"{manual}.md").write_text(run(root, "workflows.manual", manual), encoding="utf-8")
     run(root, "tests.stage_sources")
     subprocess.run(["git", "add", "."], cwd=root, check=True)

@@ -2,18 +2,26 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipeline.errors import RecipeError
+from tests.histories import trivial
+from tests.slow_processes import PATIENCE
 from workflows import recipe
 from workflows.assets import definitions
 from workflows.chain import Chain
+from workflows.definitions import of_recipes
+from workflows.orchestration.history import History
+from workflows.orchestration.server import is_loopback, serve
 
 ROOT = Path(__file__).parent.parent
 
@@ -21,11 +29,35 @@ ROOT = Path(__file__).parent.parent
 def test_every_step_is_an_asset_and_depends_on_the_right_ones(tmp_path: Path) -> None:
     chain = Chain(recipe.load("tiny"), str(tmp_path))
     graph = definitions(chain).resolve_asset_graph()
-    names = {key.to_user_string() for key in graph.get_all_asset_keys()}
-    assert names == set(chain.names())
+    assert {tuple(key.path) for key in graph.get_all_asset_keys()} == {("tiny", name) for name in chain.names()}
     for key in graph.get_all_asset_keys():
-        parents = {parent.to_user_string() for parent in graph.get(key).parent_keys}
-        assert parents == set(chain.steps[key.to_user_string()].needs)
+        parents = {parent.path[1] for parent in graph.get(key).parent_keys}
+        assert parents == set(chain.steps[key.path[1]].needs)
+
+
+def test_recipes_that_cannot_be_loaded_are_one_line_each_beside_the_others(tmp_path: Path) -> None:
+    broken, twin = tmp_path / "broken.toml", tmp_path / "twin.toml"
+    broken.write_text("name = 'broken'\n[[source]\n")
+    twin.write_text(recipe.text_of("tiny"))
+    names = ["tiny", str(broken), str(tmp_path / "nowhere.toml"), str(twin)]
+    found = of_recipes(names)
+    nodes = {tuple(key.path): found.resolve_asset_graph().get(key) for key in found.resolve_asset_graph().get_all_asset_keys()}
+    failed = [node.description or "" for path, node in nodes.items() if path[1] == "cannot_be_loaded"]
+    assert len(failed) == 3 and not any("\n" in line for line in failed)
+    for name, reason in zip(names[1:], ("broken.toml", "no recipe", "another recipe is named 'tiny'"), strict=True):
+        assert any(line.startswith(f"{name}: ") and reason in line for line in failed), failed
+    assert {path[1] for path in nodes if path[0] == "tiny"} == set(Chain(recipe.load("tiny"), "nowhere").names())
+    assert found.resolve_job_def("tiny")
+
+
+def test_only_loopback_is_loopback_and_a_taken_port_is_one_line(tmp_path: Path) -> None:
+    assert [is_loopback(host) for host in ("127.0.0.1", "127.1.2.3", "::1", "localhost")] == [True] * 4
+    assert [is_loopback(host) for host in ("0.0.0.0", "::", "10.0.0.7", "example.org", "")] == [False] * 5
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(RecipeError, match="in use; choose another --port"):
+            serve(History(tmp_path / "history"), {}, "127.0.0.1", taken.getsockname()[1], print)
 
 
 def test_a_step_needs_only_earlier_steps(tmp_path: Path) -> None:
@@ -36,33 +68,33 @@ def test_a_step_needs_only_earlier_steps(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_dagster_dev_serves_the_assets(tmp_path: Path) -> None:
+def test_the_page_serves_the_assets_and_the_runs_of_the_command(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    environment = {
-        **os.environ,
-        "DAGSTER_HOME": str(tmp_path),
-        "NEZHA_PIPE_OUTPUT": str(tmp_path / "out"),
-        "PYTHONPATH": str(ROOT),
-    }
-    command = [sys.executable, "-m", "dagster", "dev", "-m", "workflows.definitions", "-h", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    output = tmp_path / "out"
+    with History.of(str(output)).opened() as instance:
+        trivial().execute_in_process(instance=instance)
+    program = "from workflows.cli import main; main(prog_name='nezha-pipe')"
+    command = [sys.executable, "-c", program, "ui", "tiny", "--output", str(output), "--port", str(port)]
+    server = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True)
     try:
-        query = json.dumps({"query": "{ assetNodes { assetKey { path } } }"}).encode()
+        query = json.dumps({"query": QUERY}).encode()
         request = urllib.request.Request(f"http://127.0.0.1:{port}/graphql", query, {"Content-Type": "application/json"})
-        found: set[str] = set()
-        deadline = time.monotonic() + 90
-        while not found and time.monotonic() < deadline:
-            assert server.poll() is None, "dagster dev ended"
+        found: dict[str, Any] = {}
+        deadline = time.monotonic() + PATIENCE
+        while not found.get("assetNodes") and time.monotonic() < deadline:
+            assert server.poll() is None, "the page ended"
             time.sleep(1)
             try:
-                nodes = json.load(urllib.request.urlopen(request, timeout=10))["data"]["assetNodes"]
-                found = {node["assetKey"]["path"][0] for node in nodes}
+                found = json.load(urllib.request.urlopen(request, timeout=PATIENCE))["data"]
             except OSError:
                 continue
-        assert found == set(Chain(recipe.load("tiny"), str(tmp_path)).names())
+        assert {node["assetKey"]["path"][1] for node in found["assetNodes"]} == {*Chain(recipe.load("tiny"), "nowhere").names()}
+        assert [(run["jobName"], run["status"]) for run in found["runsOrError"]["results"]] == [("trivial", "SUCCESS")]
     finally:
-        server.terminate()
-        server.wait(30)
+        os.kill(server.pid, signal.SIGINT)
+        server.wait(PATIENCE)
+
+
+QUERY = "{ assetNodes { assetKey { path } } runsOrError { ... on Runs { results { jobName status } } } }"

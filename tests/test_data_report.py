@@ -35,7 +35,16 @@ def wiki_documents(folder: Path) -> Finished:
         source="wiki",
         kind="wiki",
         licence="CC BY-SA 4.0",
-        counts={"read": 1_000, "bad": 4, "empty": 6, "kept": 600, "characters": 600_000, "repairs": 21, "bytes_in": 9_000_000},
+        counts={
+            "read": 1_000,
+            "bad": 4,
+            "empty": 6,
+            "kept": 600,
+            "characters": 600_000,
+            "repairs": 21,
+            "broken_sentences": 17,
+            "bytes_in": 9_000_000,
+        },
         skipped={"redirect": 300, "disambiguation": 60, "other namespace": 30},
         bad={"markup: nested too deep": 3},
         input_files={"MediaWiki dump, bz2": 2},
@@ -43,8 +52,9 @@ def wiki_documents(folder: Path) -> Finished:
         languages={"zh": 590, "ja": 10},
         scripts={"hans": 600},
         templates_lost={"Infobox country": 6_641, "仮リンク": 2_260},
+        templates_breaking={"<math>": 12, "USS": 5},
         templates_kept={"lang": 854},
-        left_out={"ref": 2_000, "table": 500},
+        left_out={"ref": 2_000, "table": 500, "broken_sentence": 310},
         conversions={"rules": 3, "groups": {"IT": 5}, "missing_groups": {"地名": 2}},
         changed={"invisible": 40},
         samples={
@@ -87,7 +97,7 @@ def decided(folder: Path) -> Finished:
     news = {"documents": 480, "kept": 470, "characters_kept": 236_000, "dropped": {"too_short": 10}}
     leak = {"file": "cmrc2018_dev.json.gz", "evaluation_text": "资讯台是"}
     samples = [
-        {"source": "wiki", "reason": "near_duplicate", "text": "外宾今天来访。", "kept_text": "外宾昨天来访。"},
+        {"source": "wiki", "reason": "near_duplicate", "text": "外宾今天来访。", "twin_text": "外宾昨天来访。"},
         {"source": "wiki", "reason": "too_short", "text": "好。"},
         {"source": "wiki", "reason": "contaminated", "text": "凤凰卫视资讯台", **leak},
         {"source": "wiki", "reason": "repeated_paragraph", "text": "责任编辑"},
@@ -98,7 +108,9 @@ def decided(folder: Path) -> Finished:
 
 def tokens(folder: Path, source: str, number: int, unknown: dict[str, int]) -> Finished:
     counts = {"documents": 500, "sentences": 1_000, "tokens": number, "units": number // 2, "unknown": sum(unknown.values())}
-    return stage(folder, f"tokens_{source}", 1.0, source=source, counts=counts, unknown_characters=unknown)
+    return stage(
+        folder, f"tokens_{source}", 1.0, source=source, counts=counts, unknown_characters=unknown, words_never_found=[]
+    )
 
 
 def shards(folder: Path, source: str) -> Finished:
@@ -315,7 +327,10 @@ def test_few_samples_of_a_reason_are_shown_of_each_source_in_turn(inputs: Report
 
 def test_wikitext_templates_groups_and_repairs_are_shown(inputs: ReportInputs) -> None:
     page_text = shown(inputs)
-    assert "Infobox country 6,641 仮リンク 2,260" in page_text and "references 2,000 tables 500" in page_text
+    assert "Infobox country 6,641 仮リンク 2,260" in page_text
+    assert "references 2,000 tables 500 broken sentences 310" in page_text
+    assert "<math> 12 USS 5" in page_text
+    assert "was dropped from them: 17. They were dropped, with 310 characters." in page_text
     assert "Templates replaced by their text, by frequency: 1 lang 854" in page_text
     assert "21 brackets and punctuation marks repaired; conversion rules in the text: 3." in page_text
     assert "地名 2" in page_text and "IT 5" in page_text
@@ -425,7 +440,7 @@ def test_what_stages_really_write_adds_up(tmp_path: Path) -> None:
     assert sum(found["masks"]["rows"][0]["numbers"]) == sum(row["masked"] for row in found["shards"])
     assert headings(inputs) == [
         *("From records to kept documents", "Sources", "What was dropped", "What was changed", "Duplicates and contamination"),
-        *("Length, language and script", "Words and tokens", "Shards", "Time", "Settings"),
+        *("Length, language and script", "Kept documents", "Thresholds", "Words and tokens", "Shards", "Time", "Settings"),
     ]
 
 
@@ -457,7 +472,7 @@ def test_a_page_of_the_fullest_manifests_stays_below_a_megabyte(inputs: ReportIn
     wiki["samples"] = {f"changed_{rule}": [{"before": "旧" * 80, "after": "新" * 80}] * 3 for rule in wiki["changed"]}
     assert inputs.dedup
     inputs.dedup.manifest["samples"] = [
-        {"source": "wiki", "reason": f"reason_{number // 3}", "text": "字" * 200, "kept_text": "词" * 200}
+        {"source": "wiki", "reason": f"reason_{number // 3}", "text": "字" * 200, "twin_text": "词" * 200}
         for number in range(90)
     ]
     assert len(page(figures(inputs)).encode()) < 1_000_000

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.cleaning import cleaning
 from pipeline.config import DecontaminationConfig, SourceConfig
 from pipeline.dedup.decontamination import Index, contamination, needed
-from pipeline.dedup.evaluation_texts import MIN_NGRAMS, evaluation, strings
+from pipeline.dedup.evaluation_texts import MIN_NGRAMS, evaluation
 from pipeline.documents.table import read_part
 from pipeline.engine.execution import Execution
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
+from pipeline.sources.formats.evaluation import strings
 from tests.made_documents import REAL, generated, identity, made, needs_real_data, plainly, real_news
 
 SQUAD = {
@@ -43,6 +46,8 @@ SQUAD = {
         ('{"a": "他在", "n": 3}\n\n{"b": ["这里", {"c": "那里"}]}\n', ["他在", "这里", "那里"]),
         ('{"a": "他在"}\nnot JSON\n', ["他在", "not JSON"]),
         (json.dumps(SQUAD, indent=1), ["v1", "北京大学", "北京大学在海淀。", "在哪里？", "海淀"]),
+        ('id,text\n1,"第一行。\n第""二""行。"\n2,"好"\n', ["id", "text", "1", '第一行。\n第"二"行。', "2", "好"]),
+        ('{"a": "\\u4ed6在"}{"b": "这里"} {"n": ' + "9" * 5_000 + ', "c": "那里"}', ["他在", "这里", "那里"]),
         ('["一", ["二"]]', ["一", "二"]),
         ("北 B-LOC\n京 I-LOC\n\n\n他 O\n，\tO\n好 S-PER", ["北京", "他，好"]),
         ("\ufeff第一行\n第二行\n", ["第一行", "第二行"]),
@@ -52,7 +57,7 @@ SQUAD = {
 def test_every_string_of_an_evaluation_file(tmp_path: Path, content: str, texts: list[str]) -> None:
     for name, data in (("a.txt", content.encode()), ("a.txt.gz", gzip.compress(content.encode()))):
         (tmp_path / name).write_bytes(data)
-        assert list(strings(str(tmp_path / name))) == texts
+        assert [one.searched for one in strings(str(tmp_path / name))] == texts
 
 
 def test_a_file_that_is_not_utf8_or_damaged_or_missing_is_refused(tmp_path: Path) -> None:
@@ -64,6 +69,16 @@ def test_a_file_that_is_not_utf8_or_damaged_or_missing_is_refused(tmp_path: Path
         list(strings(str(tmp_path / "b.tsv.gz")))
     with pytest.raises(CorpusError, match="no such file"):
         evaluation(DecontaminationConfig(inputs=(str(tmp_path / "missing"),)), str(tmp_path / "runs"))
+
+
+def test_evaluation_sets_in_parquet_are_read(tmp_path: Path) -> None:
+    pq.write_table(
+        pa.table({"text": ["他在这里。", None], "label": [1, 0], "choices": [["甲", "乙"], []]}), tmp_path / "a.parquet"
+    )
+    assert [one.searched for one in strings(str(tmp_path / "a.parquet"))] == ["他在这里。", "甲", "乙"]
+    (tmp_path / "b").write_bytes((tmp_path / "a.parquet").read_bytes()[:-9])
+    with pytest.raises(CorpusError, match="the Parquet file is cut short or damaged"):
+        list(strings(str(tmp_path / "b")))
 
 
 @pytest.mark.parametrize("content", ["", "\ufeff \n\n", "{}", '{"id": 3}\n{"id": 4}\n'])

@@ -11,20 +11,24 @@ from pathlib import Path
 import click
 import pytest
 
-from pipeline import config
+from pipeline import compression, config
 from pipeline.cleaning import cleaning, language, pii
 from pipeline.cleaning.quality import RULES
 from pipeline.config import FilterConfig
 from pipeline.examples import shards
-from pipeline.sources.formats import compression, detection
+from pipeline.sources.formats import detection
 from pipeline.sources.formats.fields import KNOWN_FORMATS
 from pipeline.wiki.conversion.converter import Converter
 from pipeline.wiki.conversion.groups import Groups
 from pipeline.wiki.rendering import mend, render
 from workflows.chain import Chain
-from workflows.cli import main
+from workflows.cli import commands
+from workflows.cli.jobs.submitting import COMMANDS
 from workflows.kinds import DATA_KINDS
 from workflows.manual import MANUALS
+from workflows.manual.errors import errors as errors_page
+from workflows.manual.errors import group_of, messages
+from workflows.manual.errors import line as line_of_error
 from workflows.preparing import BERT_SETTINGS, CORPORA, RUNNERS
 from workflows.recipe import Recipe, as_dict, build, load
 from workflows.report.display_names import DISPLAY_NAMES
@@ -33,14 +37,10 @@ from workflows.report.funnel import DUPLICATES, WITHHELD
 ROOT = Path(__file__).parent.parent
 
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "README.zh.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CORPORA_PAGE = (ROOT / "docs" / "corpora.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-
-
-def commands() -> dict[str, click.Command]:
-    return dict(main.commands)
 
 
 def table(page: str, *header: str) -> list[list[str]]:
@@ -106,7 +106,7 @@ def test_every_setting_of_a_recipe_has_a_line_in_the_manual() -> None:
     for name, content in as_dict(load("tiny")).items():
         for table in content if isinstance(content, list) else [content]:
             for setting in table if isinstance(table, dict) else [name]:
-                assert f"| `{setting}` |" in manual, f"docs/recipe.md lacks {name}.{setting}: see workflows/manual.py"
+                assert f"| `{setting}` |" in manual, f"docs/recipe.md lacks {name}.{setting}: see workflows/manual/pages.py"
     empty = [line for line in manual.splitlines() if "|  |" in line]
     assert not empty, f"write a string under the field, which says what it means: {empty[0]}"
 
@@ -138,12 +138,22 @@ def test_documents_name_only_files_and_commands_that_exist() -> None:
             linked = page.parent / target if target else page
             assert linked.exists(), f"{page.name} links to {target}, which is gone: correct the link"
             assert not anchor or anchor in anchors(linked), f"{page.name}: {target} has no heading #{anchor}: correct the link"
-        for command in re.findall(r"nezha-pipe ([a-z][a-z-]+)", text):
+        for command, _ in named(text):
             assert command in commands(), f"{page.name}: there is no `nezha-pipe {command}`: correct it"
-        for target in re.findall(r"\bmake ([a-z-]+)", text):
+        for target in re.findall(r"\bmake ([a-z-]+)", text if page.name != "errors.md" else ""):
             assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE), f"{page.name}: there is no `make {target}`: correct it"
         for path in re.findall(r"`?\b((?:pipeline|model|cluster|workflows|tests|benchmarks|docs)/[\w/.-]+\.\w+)", text):
             assert (ROOT / path).exists() or path in new, f"{page.name} names {path}, which is gone: correct the path"
+
+
+def named(text: str) -> list[tuple[str, str]]:
+    """The commands that a text names, and the rest of their lines: `nezha-pipe cluster render --kind aws`."""
+    found = []
+    for word, rest in re.findall(r"nezha-pipe ([a-z][a-z-]+)([^\n`]*)", text):
+        second = re.match(r" ([a-z][a-z-]+)(.*)", rest)
+        group = isinstance(commands().get(word), click.Group)
+        found.append((f"{word} {second[1]}", second[2]) if group and second else (word, rest))
+    return found
 
 
 def without_code(page: Path) -> str:
@@ -157,11 +167,17 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "errors.md"], ids=lambda page: page.name)
 def test_command_lines_have_only_options_that_the_command_has(page: Path) -> None:
     text = without_code(page).replace("\\\n", " ")
-    for name, words in re.findall(r"nezha-pipe ([a-z][a-z-]+)([^\n`]*)", text):
-        options = {option for one in commands()[name].params for option in (*one.opts, *one.secondary_opts)}
+    for name, words in named(text):
+        inside = COMMANDS.values() if name == "submit" else []  # whose options come after its own
+        options = {
+            option
+            for command in (commands()[name], *inside)
+            for one in command.params
+            for option in (*one.opts, *one.secondary_opts)
+        }
         for option in re.findall(r"(?<=\s)--[a-z][a-z0-9-]*", words.partition("#")[0]):
             assert option in options, f"{page.name}: `nezha-pipe {name}` has no {option}: correct it"
 
@@ -171,7 +187,7 @@ def test_settings_and_options_that_the_text_names_exist(page: Path) -> None:
     text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
     recipe = as_dict(load("tiny"))
     for name, setting in re.findall(r"`([a-z]+)\.([a-z_]+)\b[^`.(]*`", text):
-        if isinstance(recipe.get(name), dict) and setting not in ("py", "json", "toml"):
+        if isinstance(recipe.get(name), dict) and setting not in ("py", "json", "toml", "html"):
             assert setting in recipe[name], f"{page.name}: no setting `{name}.{setting}`: correct it"
     options = {
         option for command in commands().values() for one in command.params for option in (*one.opts, *one.secondary_opts)
@@ -180,13 +196,16 @@ def test_settings_and_options_that_the_text_names_exist(page: Path) -> None:
         assert option in options, f"{page.name}: no command has {option}: correct it"
 
 
-def test_recipes_in_documents_load() -> None:
-    recipes = [text for page in PAGES for text in re.findall(r"^```toml\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.M)]
-    assert recipes
-    for text in recipes:
-        recipe = build(tomllib.loads(text), "a recipe in the documents")
-        assert {source.kind for source in recipe.source} == {"wiki", "baike", "news"}
-        assert recipe.corpus().sequence_lengths == (128, 512)
+def test_the_example_of_a_recipe_loads() -> None:
+    recipe = build(tomllib.loads(example_recipe()), "the recipe in docs/corpora.md")
+    assert {source.kind for source in recipe.source} == {"wiki", "baike", "news"}
+    assert recipe.corpus().sequence_lengths == (128, 512)
+
+
+def example_recipe() -> str:
+    """The recipe in docs/corpora.md. All blocks of TOML are checked by tests/test_blocks.py."""
+    (found,) = re.findall(r"^```toml\n(name = .*?)^```", CORPORA_PAGE, re.DOTALL | re.MULTILINE)
+    return str(found)
 
 
 def test_the_table_of_filters_is_what_decides() -> None:
@@ -280,6 +299,9 @@ def test_cleaning_does_what_the_page_shows() -> None:
     for line in block(CORPORA_PAGE, "prose").splitlines():
         kept = cleaning.clean(f"第一段。\n{line}\n第二段。") == (f"第一段。\n{line}\n第二段。", set())
         assert kept, f"docs/corpora.md, Cleaning: {line} is removed; correct the block or the code"
+    for before, after in becomes(CORPORA_PAGE, "furniture"):
+        left = cleaning.clean(before)[0]
+        assert left == after, f"docs/corpora.md, Cleaning: {before} becomes {left}; correct the line or the code"
     for before, after in becomes(CORPORA_PAGE, "personal"):
         masked = pii.mask(before)[0]
         assert masked == after, f"docs/corpora.md, Personal data: {before} becomes {masked}; correct the line or the code"
@@ -295,9 +317,32 @@ def test_every_kind_of_data_stage_has_a_row(tmp_path: Path) -> None:
     shown = [row[0].partition("_<")[0] for row in table(ARCHITECTURE, "stage", "reads")]
     real = [kind.name for kind in DATA_KINDS]
     assert shown == real, f"docs/architecture.md, Data stages: {differences(shown, real) or 'put the rows in order'}"
-    recipe: Recipe = build(tomllib.loads(block(CORPORA_PAGE, "toml")), "the example")
+    recipe: Recipe = build(tomllib.loads(example_recipe()), "the example")
     chain = Chain(recipe, str(tmp_path))
     kinds = {chain.steps[name].kind for name in chain.data_names()}
-    assert kinds == set(real) - {"tasks", "wiki_side_input", "evaluation", "data_report"}, (
+    assert kinds == set(real) - {"tasks", "wiki_side_input", "evaluation", "replay", "data_report"}, (
         "docs/corpora.md: the example recipe should have every kind of data step; correct it"
     )
+
+
+def test_the_page_of_errors_has_the_message_of_every_place_that_raises_one() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    found = messages()
+    # Classes, and what a function returns, are found too.
+    for message in ("a tar archive", "is the champion already", "the cluster at … has a job of this id already"):
+        assert any(message in one.text for one in found), f"workflows/manual/errors.py no longer finds: {message}"
+    for one in found:
+        assert not one.text or f"\n{line_of_error(one.text)}\n" in page, (
+            f"docs/errors.md lacks {one.path}:{one.line}: run `make docs`"
+        )
+
+
+def test_every_error_stands_beside_what_to_do_about_it() -> None:
+    assert line_of_error("…: a tar archive; unpack it") == "| …: a tar archive | unpack it |"
+    assert line_of_error("nothing to compare: give --over or --variant") == "| nothing to compare | give --over or --variant |"
+    assert line_of_error("…: is |empty|") == "- …: is \\|empty\\|"
+    for one in messages():
+        assert group_of(one.path).advice, f"{one.path}: write advice for its group in workflows/manual/advice.py"
+    for section in errors_page().split("\n## ")[1:]:
+        rows, _, listed = section.partition(" This goes for:\n")
+        assert "\n- " not in rows and "\n|" not in listed and "as above" not in section and "|  |" not in section

@@ -21,6 +21,7 @@ from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
 from pipeline.sources import inputs
 from pipeline.sources.inputs import InputFile
+from pipeline.sources.records import Record
 from tests import corpus
 
 
@@ -75,6 +76,7 @@ def test_a_moved_corpus_and_operational_settings_are_the_same_stage(tmp_path: Pa
 
 
 def test_a_rerun_reads_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "SETTLED_SECONDS", 0.0)
     source = SourceConfig(name="t", kind="text", input=(str(corpus.write_text(tmp_path / "in", 9)),))
     first = documents(source, str(tmp_path / "runs"))
     read: list[str] = []
@@ -86,7 +88,7 @@ def test_a_rerun_reads_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(storage, "open_read", noting)
     assert documents(source, str(tmp_path / "runs")).manifest == first.manifest
-    assert {storage.base_name(url) for url in read} == {"digests.json", "manifest.json"}
+    assert {storage.base_name(url) for url in read} == {"digests.json", "manifest.json", "run.json"}
 
 
 def test_too_many_bad_records_are_refused_and_a_higher_limit_reads_nothing_again(
@@ -183,6 +185,40 @@ def test_a_sample_of_a_change_shows_what_that_rule_did(tmp_path: Path) -> None:
         assert "<p>" not in sample["before"] or rule == "html", rule
 
 
+HTML = [
+    ("news", "<p>正文</p>", True),
+    ("news", "他说&ldquo;好&rdquo;，北京&nbsp上海", True),
+    ("news", "一 < 二，甲&乙，a.cn/?x=1&copy=2", False),
+    ("news", "# 标题\n<b>粗</b>", True),
+    ("baike", "甲<br/>乙", True),
+    ("baike", "温度&#8451;", True),
+    ("text", "甲<br>乙", True),
+    ("text", "甲＆nbsp；乙", True),
+    ("text", "# 标题\n\n用 `<div>` 分块", False),
+    ("text", "```\n<p>x</p>\n```", False),
+    ("text", "正文", False),
+    ("wiki", "数学 &lt; 物理", True),
+]
+
+
+@pytest.mark.parametrize(("kind", "text", "expected"), HTML)
+def test_markup_is_recognised_in_records_of_any_format(kind: str, text: str, expected: bool) -> None:
+    assert clean_part.holds_html(Record("f#0", "", text), kind) == expected
+    in_title = expected and not text.startswith(("# 标题", "```"))
+    assert clean_part.holds_html(Record("f#0", text.split("\n")[0], "文"), "news") == in_title
+    assert not clean_part.holds_html(Record("f#0", "", text, converted=True), "wiki")
+    assert clean_part.holds_html(Record("f#0", "", text, markup=True), kind)
+
+
+def test_markup_in_text_files_goes_as_in_fields_of_crawls(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text(
+        "<p>他说&ldquo;你好&rdquo;。</p>\n再见&nbsp;&nbsp;了<br>。\n\n第二篇没有标签。\n\n第三篇也没有。\n"
+    )
+    done = documents(SourceConfig(name="t", kind="text", input=(str(tmp_path / "in.txt"),)), str(tmp_path / "runs"))
+    assert sorted(row["text"] for row in rows(done)) == ["他说“你好”。\n再见 了\n。", "第三篇也没有。", "第二篇没有标签。"]
+    assert done.manifest["changed"] == {"html": 1}
+
+
 def test_titles_are_counted_as_their_texts_are(tmp_path: Path) -> None:
     """A document whose title and text are changed by a rule counts once; every number that is masked counts."""
     text = "国家主席在北京会见外宾，双方就合作进行了讨论。"
@@ -215,7 +251,11 @@ def test_bad_records_are_all_kept_a_token_at_a_time(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(clean_part, "SPILL_BYTES", 1)
     monkeypatch.setattr(clean_part, "BATCH_BAD", 7)
     (task,) = sources.plan(source, inputs.expand(source.input), 1 << 24)
-    chunks = [chunk for chunk in clean_part.ReadDocuments(source.resolved(), 16)(task) if chunk.table.schema == BAD_SCHEMA]
+    chunks = [
+        chunk
+        for chunk in clean_part.ReadDocuments(source.resolved(), 16, str(tmp_path))(task)
+        if chunk.table.schema == BAD_SCHEMA
+    ]
     assert len(chunks) > 20 and max(chunk.table.num_rows for chunk in chunks) == 7
     cut = documents(source, str(tmp_path / "cut"), task_bytes=100)
     assert cut.manifest == whole.manifest
@@ -247,7 +287,8 @@ def test_ranges_of_many_parts_stay_large(tmp_path: Path) -> None:
     source = SourceConfig(name="t", kind="news", input=(str(tmp_path / "in.jsonl"),)).resolved()
     (task,) = sources.plan(source, inputs.expand(source.input), 1 << 26)
     few, many = (
-        [chunk for chunk in clean_part.ReadDocuments(source, parts)(task) if len(chunk.buckets)] for parts in (16, 2_000)
+        [chunk for chunk in clean_part.ReadDocuments(source, parts, str(tmp_path))(task) if len(chunk.buckets)]
+        for parts in (16, 2_000)
     )
     assert (len(few), len(many)) == (2, 1)
 
@@ -295,9 +336,56 @@ def test_samples_of_personal_data_do_not_show_it(tmp_path: Path) -> None:
     assert "13812345678" not in samples and "example" not in samples and "<电话>" in samples
 
 
+def test_samples_of_other_rules_do_not_show_personal_data_either(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text(
+        "<p>联系\u200b电话13812345678，邮箱zhang@example.com</p>，欢迎来信来电咨询。\n责任编辑：王五"
+    )
+    done = documents(SourceConfig(name="t", kind="text", input=(str(tmp_path / "in.txt"),)), str(tmp_path / "runs"))
+    assert set(done.manifest["changed"]) == {"html", "invisible", "boilerplate", "personal_data"}
+    samples = str(done.manifest["samples"])
+    assert "13812345678" not in samples and "example" not in samples
+
+
+def test_unreadable_records_do_not_show_personal_data_either(tmp_path: Path) -> None:
+    good = '{"text": "北京大学的学生在图书馆里学习。"}\n'
+    (tmp_path / "in.jsonl").write_text(good * 9 + '{"text": "电话13812345678，邮箱zhang@example.com\n')
+    source = SourceConfig(name="t", kind="text", input=(str(tmp_path / "in.jsonl"),), max_bad_ratio=1.0)
+    done = documents(source, str(tmp_path / "runs"))
+    listed = Path(done.file("bad.jsonl")).read_text()
+    for shown in (listed, str(done.manifest["samples"]["bad"])):
+        assert "<电话>" in shown and "13812345678" not in shown and "example" not in shown
+
+
 def test_auto_written_out_reads_nothing_again(tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("北京大学的学生在图书馆里学习。")
     source = SourceConfig(name="t", kind="text", input=(str(tmp_path / "in.txt"),))
     assert documents(source, str(tmp_path / "runs")).fresh
     assert not documents(replace(source, variant="none", personal_data="mask"), str(tmp_path / "runs")).fresh
     assert documents(replace(source, personal_data="keep"), str(tmp_path / "runs")).fresh
+
+
+def test_pages_of_kind_web_are_measured_and_lose_what_is_no_text(tmp_path: Path) -> None:
+    page = {
+        "title": "公交线路调整_云溪新闻网",
+        "content": "今天起，六条公交线路进行调整。\n本文关键词：公交,线路\n金冠娱乐官网注册送彩金。",
+    }
+    (tmp_path / "in.jsonl").write_bytes(corpus.json_lines([page]))
+    measured = {}
+    for kind in ("web", "news"):
+        source = SourceConfig(name=kind, kind=kind, input=(str(tmp_path / "in.jsonl"),))
+        done = documents(source, str(tmp_path / "out"))
+        (row,) = [row for file in done.files("part-") for row in read_part(done, file["name"]).to_pylist()]
+        measured[kind] = (row["title"], row["text"].count("\n"), row["spam"], row["form"], done.manifest["changed"])
+    assert measured["web"] == ("公交线路调整", 1, 2.0, "prose", {"site_title": 1, "keywords": 1})
+    assert measured["news"] == ("公交线路调整_云溪新闻网", 2, 0.0, "prose", {})
+
+
+def test_other_phrases_of_spam_make_another_stage(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(corpus.json_lines([{"title": "", "content": "星河会所今天开业。"}]))
+    (tmp_path / "more.txt").write_text("星河会所", encoding="utf-8")
+
+    def done(*given: str) -> str:
+        source = SourceConfig(name="a", kind="web", input=(str(tmp_path / "in.jsonl"),), spam_phrases=given)
+        return documents(source, str(tmp_path / "out")).url
+
+    assert done("星河会所") == done(str(tmp_path / "more.txt")) != done()

@@ -16,6 +16,8 @@ from tests import corpus
 from tests.deciding import GOOD, LINE, Texts, changed, decide, kept_texts, reasons, rows
 from tests.made_documents import generated, identity, made, needs_real_data, real_news
 
+OTHER = "版权归某某报社所有，未经书面授权，任何媒体和个人都不得以任何方式复制或者在网上传播这篇文章"
+
 
 def test_every_reason(tmp_path: Path) -> None:
     long = "\n".join(generated(1, 3, 12))
@@ -32,7 +34,9 @@ def test_every_reason(tmp_path: Path) -> None:
             "gone": generated(3, 1, 12)[0],
             "copy": generated(3, 1, 12)[0] + "。",
             "first": f"{LINE}\n{GOOD}\n{generated(5, 1)[0]}",
-            "line": f"{LINE}\n再见",
+            "second": f"{OTHER}\n{generated(6, 1)[0]}",
+            "line": f"{LINE}\n{OTHER}\n再见",
+            "inside": long[40:90],
             "foreign": "Mostly English words here 中文",
         }
     }
@@ -43,7 +47,7 @@ def test_every_reason(tmp_path: Path) -> None:
         evaluation=(str(scored),),
         filters={"min_characters": 5, "min_chinese_ratio": 0.3},
     )
-    assert identity("a", "first") < identity("a", "line")
+    assert max(identity("a", "first"), identity("a", "second")) < identity("a", "line")
     wanted = {
         "near": "near_duplicate",
         "same": "duplicate",
@@ -52,22 +56,23 @@ def test_every_reason(tmp_path: Path) -> None:
         "gone": "withdrawn",
         "copy": "withdrawn_copy",
         "foreign": "not_chinese",
+        "inside": "contained",
         "line": "duplicate_paragraphs",
     }
     assert reasons(done, "a") == {identity("a", origin): reason for origin, reason in wanted.items()}
     of = {row["id"]: row["kept_id"] for row in rows(done, "a")}
-    copies = {"near": "kept", "same": "kept", "copy": "gone"}
+    copies = {"near": "kept", "same": "kept", "copy": "gone", "inside": "kept"}
     assert of == {identity("a", o): identity("a", copies[o]) if o in copies else None for o in wanted}
     counts = done.manifest["counts"]["a"]
     assert counts["dropped"] == Counter(wanted.values())
-    assert (counts["documents"], counts["kept"], counts["clusters"]) == (10, 10 - len(wanted), 1)
-    assert counts["cluster_sizes"] == {"3": 1}
+    assert (counts["documents"], counts["kept"], counts["clusters"]) == (12, 12 - len(wanted), 1)
+    assert counts["cluster_sizes"] == {"4": 1}
     assert counts["contaminated_by"] == {"scored.tsv": 1}
     assert [row["file"] for row in rows(done, "a", "contaminated")] == ["scored.tsv"]
     samples = {sample["reason"]: sample for sample in done.manifest["samples"] if sample["reason"] != "repeated_paragraph"}
     assert samples.keys() == set(wanted.values())
     assert samples["too_short"] == {"source": "a", "reason": "too_short", "text": "太短了"}
-    assert samples["near_duplicate"]["kept_text"] == long[:200]
+    assert samples["near_duplicate"]["twin_text"] == long[:200]
     leak = samples["contaminated"]
     assert (leak["file"], leak["evaluation_text"]) == ("scored.tsv", leaked.replace("\n", "")[:60])
 

@@ -1,7 +1,11 @@
 """Evaluation: scores match counts by hand, runs repeat and resume, and both models are scored."""
 
 import json
+import os
 import random
+import signal
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,26 +14,24 @@ import torch
 from model.config import EncoderConfig
 from model.exporting.export import export_model
 from model.heads import PretrainingModel
-from pipeline import storage
-from pipeline.errors import TaskError
+from pipeline import locks, storage
+from pipeline.dedup.evaluation_texts import PREVIEW_CHARACTERS
+from pipeline.errors import StorageError, TaskError
 from pipeline.tokenization.vocab import SPECIALS, Vocab
 from pipeline.tokenization.wordpiece import WordPieceEncoder
 from workflows.evaluation import run as evaluation
-from workflows.evaluation import tasks
 from workflows.evaluation.config import EvaluationConfig
-from workflows.evaluation.encoding import encode, label_names
-from workflows.evaluation.examples import Example
+from workflows.evaluation.examples import START_CHARACTERS, Example, start_digest
+from workflows.evaluation.kinds import KINDS
+from workflows.evaluation.metrics import accuracy, entity_f1, token_f1
 from workflows.evaluation.run import evaluate, file_entries
 from workflows.evaluation.scores import (
     UNTRAINED,
     Score,
-    entity_f1,
-    measure,
     read_scores,
     summary,
     table,
 )
-from workflows.evaluation.tasks import TaskData
 
 TINY = EncoderConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, max_relative_position=8)
 CHARACTERS = "房间很干净太吵了江泽民在京沪说好不的人"
@@ -97,27 +99,26 @@ def test_entity_f1_counts_over_all_sentences_not_by_sentence() -> None:
 
 
 def test_accuracy_is_the_fraction_of_texts_that_are_right() -> None:
-    gold = [Example(("好",), ("1",)), Example(("不好",), ("0",)), Example(("太好",), ("1",))]
-    assert measure("accuracy", gold, [["1"], ["1"], ["1"]]) == pytest.approx(2 / 3)
+    assert accuracy(["1", "0", "1"], ["1", "1", "1"]) == pytest.approx(2 / 3)
 
 
 def test_every_character_of_a_sentence_has_a_token_of_its_own() -> None:
     vocab = Vocab((*SPECIALS, *CHARACTERS, "1", "9", "##9", "1998"))
     items = ("江", "1", "9", "9", "\u200b", "囧")
     example = Example(items, ("B-PER", *["O"] * 5))
-    data = TaskData(tasks.find("entities"), ("B-PER", "O"), (example,), (example,), (example,))
-    (text,) = encode(data, WordPieceEncoder(vocab, do_lower_case=True)).train
+    kind, labels = KINDS["tagging"], ("B-PER", "O")
+    (text,) = kind.encode([[example]] * 3, labels, WordPieceEncoder(vocab, do_lower_case=True)).train
     assert [vocab.tokens[token] for token in text.tokens] == ["江", "1", "9", "9", "[UNK]"]
     assert text.firsts is not None and text.firsts.tolist() == [0, 1, 2, 3, -1, 4]
     assert text.labels.tolist() == [0, 1, 1, 1, 1, 1]
-    assert label_names(data.labels, [text.firsts.clip(max=0)]) == [["B-PER"] * 4 + ["O", "B-PER"]]  # -1 belongs to no entity
+    # -1 belongs to no entity.
+    assert kind.answers([example], [text], [text.firsts.clip(max=0)], labels) == [("B-PER",) * 4 + ("O", "B-PER")]
 
 
 def test_a_pair_is_encoded_as_two_texts() -> None:
     vocab = Vocab((*SPECIALS, *CHARACTERS))
     example = Example(("房间好", "太吵"), ("0",))
-    data = TaskData(tasks.find("ocnli"), ("0", "1"), (example,), (example,), (example,))
-    (text,) = encode(data, WordPieceEncoder(vocab, do_lower_case=True)).train
+    (text,) = KINDS["pair"].encode([[example]] * 3, ("0", "1"), WordPieceEncoder(vocab, do_lower_case=True)).train
     assert text.second is not None and text.firsts is None and text.labels.tolist() == [0]
     assert [[vocab.tokens[token] for token in tokens] for tokens in (text.tokens, text.second)] == [[*"房间好"], [*"太吵"]]
 
@@ -140,11 +141,12 @@ def test_pairs_are_learned_and_scored_and_a_replaced_split_is_noted(model: str, 
 
 def test_files_that_hold_scored_texts_are_named(tmp_path: Path) -> None:
     names = ("ocnli/train.10k.json", "ocnli/dev.json", "lcqmc/dev.tsv", "lcqmc/test.tsv", "sentiment/train.tsv")
-    for name in (*names, "sentiment/dev.tsv", "sentiment/test.tsv.gz"):
-        storage.write_bytes(str(tmp_path / name), b"1")
+    for name in (*names, "sentiment/dev.tsv", "sentiment/test.tsv"):
+        first = b'{"sentence1": "a", "sentence2": "b", "label": "0"}' if ".json" in name else b"label\ttext_a\n1\ta\n"
+        storage.write_bytes(str(tmp_path / name), b"a\tb\t1\n" if "lcqmc" in name else first)
     config = EvaluationConfig(tasks=("sentiment", "ocnli", "lcqmc"), data=str(tmp_path))
     scored = {name.removeprefix(f"{tmp_path}/") for name in config.scored_files()}
-    assert scored == {*names[:4], "sentiment/dev.tsv", "sentiment/test.tsv.gz"}
+    assert scored == {*names[:4], "sentiment/dev.tsv", "sentiment/test.tsv"}
 
 
 def test_both_models_are_scored_on_every_task_and_seed(model: str, data: str, tmp_path: Path) -> None:
@@ -158,16 +160,21 @@ def test_both_models_are_scored_on_every_task_and_seed(model: str, data: str, tm
         for task in ("sentiment", "entities")
         for seed in (0, 1)
         for split in ("dev", "test")
+        for _ in KINDS["tagging" if task == "entities" else "classification"].metrics
     ]
     assert {score.n for score in scores if score.split == "test"} == {32}
     assert read_scores(storage.join(output, "scores.jsonl")) == scores
-    assert [done for done, _, _ in reported] == list(range(1, 17)) and {total for _, total, _ in reported} == {16}
+    # After each of 8 batches in 2 epochs, those of dev after each epoch, and of test: the time left is that of batches.
+    done, (total,) = [done for done, _, _ in reported], {total for _, total, _ in reported}
+    assert done == sorted(done) and done[-1] == total and len(done) >= 8 * 2 * 8
+    assert any("sentiment-1, epoch 2 of 2, dev 0." in what for _, _, what in reported)
     for score in scores:
         rows = [json.loads(line) for line in (tmp_path / score.predictions_uri).read_text().splitlines()]
         if score.metric == "accuracy":
             assert sum(row["gold"] == row["predicted"] for row in rows) / score.n == score.value
         else:
-            assert entity_f1([row["gold"] for row in rows], [row["predicted"] for row in rows]) == score.value
+            metric = {"entity_f1": entity_f1, "token_f1": token_f1}[score.metric]
+            assert metric([row["gold"] for row in rows], [row["predicted"] for row in rows]) == score.value
     assert max(score.value for score in scores if score.task == "entities") > 0.5
     names = {entry.name for entry in file_entries(output, scores)}
     assert names == {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
@@ -197,6 +204,11 @@ def test_an_interrupted_evaluation_resumes_and_ends_with_the_same_scores(
     assert first == second and not (tmp_path / "parts" / "work").exists()
 
 
+def test_a_second_evaluation_into_one_folder_is_kept_out(model: str, data: str, tmp_path: Path) -> None:
+    with locks.locked(storage.join(str(tmp_path), locks.LOCK)), pytest.raises(StorageError, match="another run is working"):
+        evaluate(model, data, CONFIG, str(tmp_path), threads=1)
+
+
 def test_what_is_left_of_another_evaluation_is_not_taken(model: str, data: str, tmp_path: Path) -> None:
     def first_run(**changed: int) -> evaluation.Run:
         return evaluation._runs(model, data, EvaluationConfig(**changed), str(tmp_path), "m", 1)[0]  # type: ignore[arg-type]
@@ -209,6 +221,60 @@ def test_processes_give_what_one_process_gives(model: str, data: str, tmp_path: 
     config = EvaluationConfig(tasks=("sentiment",), seeds=1, epochs=1, batch_size=16, max_length=16, train_examples=32)
     alone = evaluate(model, data, config, str(tmp_path / "one"), threads=1)
     assert evaluate(model, data, config, str(tmp_path / "two"), threads=1, workers=2) == alone
+
+
+def spawned() -> list[int]:
+    """Return the worker processes of this one."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == os.getpid() and "spawn_main" in (entry / "cmdline").read_text():
+                found.append(int(entry.name))
+        except OSError:  # ended meanwhile
+            continue
+    return found
+
+
+class Killer(threading.Thread):
+    """Kills worker processes, the first of them or all."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(daemon=True)
+        self.most, self.killed, self.over = most, 0, threading.Event()
+
+    def run(self) -> None:
+        while self.killed < self.most and not self.over.wait(0.05):
+            for pid in spawned()[:1]:
+                os.kill(pid, signal.SIGKILL)
+                self.killed += 1
+
+
+@pytest.mark.parametrize("most", [1, 1_000_000])
+def test_the_runs_of_a_killed_process_are_repeated_but_not_for_ever(
+    model: str, data: str, tmp_path: Path, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workflows.evaluation.grid.together.READ_SECONDS", 0.01)
+    config = EvaluationConfig(tasks=("sentiment",), seeds=2, epochs=1, batch_size=16, max_length=16, train_examples=32)
+    killer, told = Killer(most), []
+    killer.start()
+    try:
+        if most == 1:
+            scores = evaluate(
+                model, data, config, str(tmp_path / "killed"), threads=1, workers=2, report=lambda *state: told.append(state[2])
+            )
+        else:
+            with pytest.raises(
+                TaskError, match=r"killed 3 times \(out of memory\?\); run again with fewer workers, 0 of 4 runs"
+            ):
+                evaluate(model, data, config, str(tmp_path / "killed"), threads=1, workers=2)
+    finally:
+        killer.over.set()
+        killer.join()
+    if most == 1:
+        assert "its run is repeated" in "".join(told)
+        assert "epoch 1 of 1" in "".join(told) and not [*(tmp_path / "killed").rglob("*.steps")]
+        assert scores == evaluate(model, data, config, str(tmp_path / "one"), threads=1)
 
 
 def test_missing_data_is_reported_before_anything_is_trained(model: str, data: str, tmp_path: Path) -> None:
@@ -238,8 +304,32 @@ def test_a_summary_has_mean_and_sample_deviation_over_seeds() -> None:
     assert rows[0].mean == pytest.approx(0.9) and rows[0].deviation == pytest.approx(0.1)
     assert rows[1].deviation is None
     lines = table(rows).split("\n")
-    assert lines[0].split() == ["model", "task", "metric", "split", "seeds", "mean", "deviation"]
-    assert [lines[2].split()[-3:], lines[3].split()[-3:]] == [["3", "0.900", "0.100"], ["1", "0.500", "-"]]
+    assert lines[0].split() == ["model", "task", "metric", "split", "seeds", "best", "mean", "deviation"]
+    assert [lines[2].split()[-4:], lines[3].split()[-4:]] == [["3", "1.000", "0.900", "0.100"], ["1", "0.500", "0.500", "-"]]
+
+
+def test_predictions_name_their_examples_and_scores_the_data(model: str, data: str, tmp_path: Path) -> None:
+    config = replace(CONFIG, seeds=1, epochs=1, tasks=("sentiment",), baseline=False)
+    (_, whole) = evaluate(model, data, config, str(tmp_path / "a"))
+    (_, part) = evaluate(model, data, replace(config, test_examples=20), str(tmp_path / "b"))
+    rows, fewer = (
+        [json.loads(line) for line in (tmp_path / folder / score.predictions_uri).read_text().splitlines()]
+        for folder, score in (("a", whole), ("b", part))
+    )
+    gold = {row["example"]: row["gold"] for row in rows}
+    assert len(gold) > 25 and [gold[row["example"]] for row in fewer] == [row["gold"] for row in fewer]
+    assert whole.weights == storage.sha256(f"{model}/model.safetensors")
+    assert whole.data["train"] == part.data["train"] and whole.data["test"] != part.data["test"]
+    assert read_scores(str(tmp_path / "a/scores.jsonl"))[1] == whole
+
+
+def test_the_start_of_a_text_is_the_same_wherever_it_stands() -> None:
+    long = "这家酒店的房间很干净服务也好下次还来" * 5
+    assert Example((long,), ("1",)).starts == [start_digest(long[:START_CHARACTERS])]
+    # The passage of a question is a text of its own, the question is too short to be searched for.
+    assert start_digest(long) in Example((long, "谁来？"), ("酒店",)).starts
+    assert Example(tuple(long), ("O",) * len(long)).starts == [start_digest(long)]
+    assert START_CHARACTERS == PREVIEW_CHARACTERS
 
 
 def test_settings_that_cannot_be_are_refused() -> None:

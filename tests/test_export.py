@@ -27,6 +27,7 @@ from pipeline.tokenization.vocab import Vocab
 from pipeline.tokenization.wordpiece import WordPieceEncoder
 from tests import tiny
 from workflows.cli import main
+from workflows.converting import convert
 from workflows.exporting import export_checkpoint
 from workflows.inference.fill_mask import fill
 
@@ -202,14 +203,14 @@ def test_transformers_computes_and_tokenises_as_we_do(
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])
 def test_each_kind_of_positions_is_exported(tmp_path: Path, positions: Any, implementation: str) -> None:
     pytest.importorskip("transformers")
-    from model.remote_code.configuration_nezha import NezhaConfig
+    from model.remote_code.configuration_nezha import NezhaPipeConfig
     from model.remote_code.modeling_nezha import NezhaModel
 
     model = make(tmp_path, replace(TINY, positions=positions, max_position_embeddings=40), True)
     kept: dict[str, Any] = {"max_position_embeddings": 40, "max_relative_position": 64} if positions == "absolute" else {}
     assert load_export(str(tmp_path))[1] == replace(TINY, positions=positions, **kept), "what the form lacks is not kept"
     settings = json.loads((tmp_path / "config.json").read_text("utf-8"))
-    network: Any = NezhaModel(NezhaConfig(**settings, attn_implementation=implementation))
+    network: Any = NezhaModel(NezhaPipeConfig(**settings, attn_implementation=implementation))
     network.eval().load_state_dict(model.nezha.state_dict())
     ids = torch.randint(len(TOKENS), (2, 30), generator=torch.Generator().manual_seed(4))
     mask = torch.arange(30) < torch.tensor([[30], [11]])
@@ -434,7 +435,7 @@ def cut(path: Path) -> None:
 
 BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "no model.safetensors"),
-    "no folder": (shutil.rmtree, "no config.json, vocab.txt"),
+    "no folder": (shutil.rmtree, "no such folder"),
     "a BERT model": (lambda folder: set_config(folder, model_type="bert"), "model_type is 'bert'"),
     "an unknown activation": (lambda folder: set_config(folder, hidden_act="relu"), "unsupported hidden_act 'relu'"),
     "an unknown form": (
@@ -479,3 +480,26 @@ def test_a_broken_export_is_refused_by_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(CheckpointError, match=message) as refused:
         load_export(str(tmp_path / "export"))
     assert str(tmp_path / "export") in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_what_transformers_saved_without_vocab_txt_has_its_vocabulary_in_tokenizer_json(tmp_path: Path) -> None:
+    make(tmp_path / "saved", TINY, True)
+    (tmp_path / "saved" / "vocab.txt").unlink()
+    assert convert(str(tmp_path / "saved"), str(tmp_path / "out"))["tokens"] == len(TOKENS)
+    assert tuple(load_export(str(tmp_path / "out"))[2]) == TOKENS
+    content = json.loads((tmp_path / "saved" / "tokenizer.json").read_text("utf-8"))
+    content["model"]["vocab"]["今"] = 99
+    (tmp_path / "saved" / "tokenizer.json").write_text(json.dumps(content), "utf-8")
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: ids are missing or shared; give the vocab\.txt"):
+        convert(str(tmp_path / "saved"), str(tmp_path / "other"))
+
+
+def test_a_folder_gets_no_mix_of_two_formats_or_of_an_export_and_a_checkpoint(tmp_path: Path) -> None:
+    make(tmp_path / "export", TINY, True)
+    convert(str(tmp_path / "export"), str(tmp_path / "out"), to="huawei-pytorch")
+    with pytest.raises(CheckpointError, match=r"has weights of another format, pytorch_model\.bin"):
+        convert(str(tmp_path / "export"), str(tmp_path / "out"))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="a checkpoint, whose files an export would replace"):
+        export_checkpoint("nowhere", str(tmp_path / "run"), {})

@@ -6,11 +6,11 @@ import pytest
 
 from pipeline.config import Kind
 from pipeline.sources.formats import fields
-from pipeline.sources.records import Bad, Record
+from pipeline.sources.records import Bad, Record, Skipped
 from tests.reading import config
 
 
-def record(value: Any, kind: Kind = "text", **more: Any) -> Record | Bad:
+def record(value: Any, kind: Kind = "text", **more: Any) -> Record | Bad | Skipped:
     return fields.record("f#0", value, config(kind=kind, **more))
 
 
@@ -141,7 +141,7 @@ CORPORA: dict[str, tuple[dict[str, Any], str, str, str]] = {
             ],
         },
         "",
-        "第一段。\n第一段。\n第二段。",
+        "第一段。\n第二段。",
         "",
     ),
     "MNBVC on the hub": (
@@ -248,24 +248,47 @@ def test_what_holds_no_text_is_bad() -> None:
         assert isinstance(found, Bad) and found.reason == reason, value
 
 
-HTML = [
-    ("news", "<p>正文</p>", True),
-    ("news", "他说&ldquo;好&rdquo;", True),
-    ("news", "一 < 二，甲&乙", False),
-    ("news", "# 标题\n<b>粗</b>", True),
-    ("baike", "甲<br/>乙", True),
-    ("baike", "温度&#8451;", True),
-    ("text", "甲<br>乙", True),
-    ("text", "# 标题\n\n用 `<div>` 分块", False),
-    ("text", "```\n<p>x</p>\n```", False),
-    ("text", "正文", False),
-    ("wiki", "数学 &lt; 物理", True),
+def test_values_that_are_no_numbers_are_no_text() -> None:
+    for value in (float("nan"), float("inf"), None, True):
+        assert record({"title": value, "content": "文。", "url": value}) == Record("f#0", "", "文。")
+    assert record({"title": "题", "content": float("nan"), "desc": "摘要。"}) == Record("f#0", "题", "摘要。")
+
+
+def test_paragraphs_marked_as_duplicates_are_left_out_and_counted() -> None:
+    marks = (("是否重复", "一一"), ("是否跨文件重复", "二二二"), ("", "三。"))
+    paragraphs = [{"行号": n, "是否重复": False, mark: True, "内容": text} for n, (mark, text) in enumerate(marks)]
+    assert record({"文件名": "a", "段落": paragraphs}) == Record("f#0", "", "三。", left_out=5)
+    assert record({"是否重复文件": True, "段落": paragraphs}) == Skipped("marked as a duplicate")
+    assert record({"段落": "文。"}) == Record("f#0", "", "文。")
+
+
+def test_lines_of_a_search_dump_that_are_no_articles_are_skipped() -> None:
+    assert record({"index": {"_type": "page", "_id": "13"}}, "wiki") == Skipped("index line")
+    article = {"title": "数学", "namespace": 0, "text": "数学是…", "source_text": "x"}
+    assert record(article, "wiki") == Record("f#0", "数学", "数学是…")
+    assert record({**article, "namespace": 14}, "wiki") == Skipped("other namespace")
+    without_source = {"title": "讨论", "namespace": 1, "namespace_text": "Talk", "text": "我反对。"}
+    assert record(without_source, "wiki") == Skipped("other namespace")
+    assert record({"index": {"text": "a"}}) == Bad("f#0", "no field known to hold text", "fields: index")
+
+
+HEADS = [
+    ("### 春耕生产开始\n1957-03-02\n第4版()\n专栏：\n", "春耕生产开始"),
+    ("### 春耕生产开始\n1957年3月2日\n第12版(经济)\n专栏：农村来信\n\n", "春耕生产开始"),
+    ("###春耕生产开始\n第1版()\n1957.03.02\n", "春耕生产开始"),
+    ("春耕生产开始\n第4版()\n", ""),
+    ("### 春耕生产开始\n1957-03-02\n", ""),
 ]
 
 
-@pytest.mark.parametrize(("kind", "text", "expected"), HTML)
-def test_html_is_detected_by_kind_and_content(kind: Kind, text: str, expected: bool) -> None:
-    found = record({"text": text}, kind)
-    assert isinstance(found, Record) and found.markup == expected
-    found = record({"title": text.split("\n")[0], "text": "文"}, "news")
-    assert isinstance(found, Record) and found.markup == (expected and not text.startswith(("# 标题", "```")))
+@pytest.mark.parametrize(("head", "title"), HEADS)
+def test_the_head_of_a_newspaper_article_is_its_title(head: str, title: str) -> None:
+    body = "各地农民下地耕作。\n1957-03-02是星期六。"
+    expected = Record("f#0", title, body if title else head + body)
+    assert record({"text": head + body}) == expected
+    paragraphs = [{"内容": line} for line in (head + body).split("\n")]
+    found = record({"段落": paragraphs})
+    assert isinstance(found, Record) and (found.title, found.text.replace("\n\n", "\n")) == (
+        title,
+        expected.text.replace("\n\n", "\n"),
+    )

@@ -1,19 +1,17 @@
 """Fine-tuning learns, is reproducible by seed, and tags every item of a long text."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from model.config import EncoderConfig
-from model.finetuning.finetune import (
-    FinetuneConfig,
-    Finetuned,
-    Splits,
-    Start,
-    _logits,
-    finetune_classifier,
-    finetune_tagger,
-)
+from model.encoder import Encoder
+from model.finetuning.finetune import Finetuned, Splits, finetune
+from model.finetuning.learner import FinetuneConfig, scores
+from model.finetuning.objectives import Classify, Tag
+from model.finetuning.start import Nezha
 from model.finetuning.windows import (
     IGNORED,
     Frame,
@@ -25,16 +23,16 @@ from model.finetuning.windows import (
 )
 from model.heads import SequenceClassifier
 from pipeline.arrays import Ints
+from pipeline.tokenization.vocab import Vocab
+from pipeline.tokenization.wordpiece import WordPieceEncoder
+from workflows.evaluation import tasks
 
 TINY = EncoderConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, max_relative_position=8)
 VOCAB, CLS, SEP = 40, 1, 2
-START = Start(TINY, VOCAB, CLS, SEP)
+DATA = Path(__file__).parents[2] / "shared/data"
+START = Nezha(TINY, VOCAB, CLS, SEP)
 CONFIG = FinetuneConfig(epochs=6, batch_size=16, learning_rate=5e-3, max_length=12)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def reviews(count: int, seed: int) -> list[Text]:
@@ -75,10 +73,10 @@ def accuracy(gold: list[Text], predicted: list[Ints]) -> float:
     return sum(int(a == b) for a, b in pairs) / len(pairs)
 
 
-def classify(seed: int = 0, start: Start = START) -> Finetuned:
+def classify(seed: int = 0, start: Nezha = START) -> Finetuned[Ints]:
     splits = Splits(reviews(256, 1), reviews(64, 2), reviews(64, 3))
     config = FinetuneConfig(epochs=5, batch_size=16, learning_rate=5e-3, max_length=12, seed=seed)
-    return finetune_classifier(start, 2, splits, config, score=lambda predicted: accuracy(list(splits.dev), predicted))
+    return finetune(start, Classify(2), splits, config, score=lambda predicted: accuracy(list(splits.dev), predicted))
 
 
 def test_a_classifier_learns_a_separable_problem() -> None:
@@ -90,7 +88,7 @@ def test_a_classifier_learns_a_separable_problem() -> None:
 def test_a_classifier_of_pairs_tells_the_first_text_from_the_second() -> None:
     # Both labels have the same tokens; only their order, segments and [SEP] differ.
     splits = Splits(pairs(256, 1), pairs(64, 2), pairs(64, 3))
-    result = finetune_classifier(START, 2, splits, CONFIG, score=lambda predicted: accuracy(list(splits.dev), predicted))
+    result = finetune(START, Classify(2), splits, CONFIG, score=lambda predicted: accuracy(list(splits.dev), predicted))
     assert accuracy(list(splits.test), result.test) > 0.95
 
 
@@ -104,7 +102,7 @@ def test_the_network_gets_the_segments_of_a_pair() -> None:
             return super().forward(input_ids, attention_mask, token_type_ids)
 
     rows = truncated([Text(np.array([11, 12]), np.array([1]), second=np.array([13])), *reviews(1, 0)], Frame(CLS, SEP, 12))
-    _logits(Watched(TINY, VOCAB, 2), rows, CONFIG)
+    scores(Watched(Encoder(TINY, VOCAB), 2), rows, CONFIG)
     width = max(6, len(rows[1].ids))
     assert seen == [[0, 0, 0, 0, 1, 1] + [0] * (width - 6), [0] * width]
 
@@ -122,13 +120,13 @@ def test_a_seed_is_reproducible_and_does_not_affect_the_caller() -> None:
 
 def test_a_tagger_learns_tags_that_depend_on_the_neighbour() -> None:
     splits = Splits(sentences(400, 1), sentences(50, 2), sentences(50, 3))
-    result = finetune_tagger(START, 2, splits, CONFIG, score=lambda predicted: accuracy(list(splits.dev), predicted))
+    result = finetune(START, Tag(2), splits, CONFIG, score=lambda predicted: accuracy(list(splits.dev), predicted))
     assert accuracy(list(splits.test), result.test) > 0.95
 
 
 def test_every_item_of_a_text_longer_than_the_network_is_tagged() -> None:
     splits = Splits(sentences(400, 1), sentences(50, 2), [*sentences(3, 3, length=57), *sentences(1, 4, length=1)])
-    result = finetune_tagger(START, 2, splits, CONFIG, score=lambda predicted: accuracy(list(splits.dev), predicted))
+    result = finetune(START, Tag(2), splits, CONFIG, score=lambda predicted: accuracy(list(splits.dev), predicted))
     assert [len(tags) for tags in result.test] == [57, 57, 57, 1]
     assert all((tags >= 0).all() for tags in result.test)
     assert accuracy(list(splits.test), result.test) > 0.9
@@ -138,31 +136,29 @@ def test_an_item_without_a_token_is_predicted_as_minus_one() -> None:
     text = Text(np.array([11, 12]), np.array([0, 0, 1]), np.array([0, -1, 1]))
     empty = Text(np.zeros(0, np.int64), np.array([0]), np.array([-1]))
     splits = Splits([text, *sentences(15, 1)], [text], [text, empty])
-    result = finetune_tagger(START, 2, splits, CONFIG, score=lambda predicted: 0.0)
+    result = finetune(START, Tag(2), splits, CONFIG, score=lambda predicted: 0.0)
     assert [tags.tolist()[:2][-1] for tags in result.test] == [-1, -1]
     assert result.test[0][0] >= 0 and result.test[0][2] >= 0
 
 
 def test_the_first_of_the_best_epochs_is_what_predicts_the_test_split() -> None:
-    scores = iter([0.2, 0.7, 0.7, 0.1])
-    seen: list[tuple[int, float]] = []
+    said = iter([0.2, 0.7, 0.7, 0.1])
     dev: list[list[Ints]] = []
 
     def score(predicted: list[Ints]) -> float:
         dev.append(predicted)
-        return next(scores)
+        return next(said)
 
     same = reviews(64, 9)
     config = FinetuneConfig(epochs=4, batch_size=16, learning_rate=5e-3, max_length=12)
-    result = finetune_classifier(
+    result = finetune(
         START,
-        2,
+        Classify(2),
         Splits(reviews(64, 1), same, same),
         config,
         score=score,
-        progress=lambda epoch, value: seen.append((epoch, value)),
     )
-    assert result.best_epoch == 2 and seen == [(1, 0.2), (2, 0.7), (3, 0.7), (4, 0.1)]
+    assert result.best_epoch == 2 and result.dev_scores == [0.2, 0.7, 0.7, 0.1]
     assert all((a == b).all() for a, b in zip(result.test, dev[1], strict=True))
     assert any((a != b).any() for a, b in zip(dev[1], dev[3], strict=True)), (
         "epochs 2 and 4 must differ for this to say anything"
@@ -171,8 +167,8 @@ def test_the_first_of_the_best_epochs_is_what_predicts_the_test_split() -> None:
 
 def test_pretrained_weights_are_what_training_starts_from() -> None:
     torch.manual_seed(1)
-    weights = {name: torch.zeros_like(value) for name, value in SequenceClassifier(TINY, VOCAB, 2).nezha.state_dict().items()}
-    result = classify(start=Start(TINY, VOCAB, CLS, SEP, weights))
+    weights = {name: torch.zeros_like(value) for name, value in Encoder(TINY, VOCAB).state_dict().items()}
+    result = classify(start=Nezha(TINY, VOCAB, CLS, SEP, weights))
     # With all encoder weights 0, all texts look alike and gradients stay 0.
     assert len({int(label[0]) for label in result.test}) == 1
     assert accuracy(reviews(64, 3), result.test) == 0.5
@@ -227,3 +223,20 @@ def test_batches_contain_every_text_once_shuffled_per_epoch_and_sorted_by_length
     assert sorted(index for batch in first for index in batch) == list(range(1000)) and first != second
     padding = sum(max(lengths[index] for index in batch) * len(batch) for batch in first) / sum(lengths)
     assert padding < 1.1  # in random order it is about 1.9
+
+
+@pytest.mark.parametrize("name", ["chnsenticorp", "ocnli", "cmrc2018", "peoples_daily_ner"])
+def test_at_least_nine_tenths_of_what_is_computed_is_text(name: str) -> None:
+    if not (DATA / "tasks" / name).exists():
+        pytest.skip(f"needs the files of {name}")
+    vocab = Vocab.from_bytes((DATA / "vocab/vocab.txt").read_bytes(), "vocab.txt")
+    data = tasks.load(tasks.find(name), str(DATA / "tasks"), limit_train=1_500, limit_test=500)
+    kind = data.kind
+    splits = kind.encode((data.train, data.dev, data.test), data.labels, WordPieceEncoder(vocab, do_lower_case=True))
+    objective, frame = kind.objective(data.labels), Frame(vocab.cls_id, vocab.sep_id, kind.max_length)
+    lengths = [len(window.ids) for window in objective.to_learn(splits.train, frame)]
+    learned = [[lengths[index] for index in batch] for batch in shuffled(lengths, 32, np.random.default_rng(1))]
+    read = sorted(len(window.ids) for window in objective.windows(splits.test, frame))
+    predicted = [read[begin : begin + 32] for begin in range(0, len(read), 32)]
+    for batches in (learned, predicted):
+        assert sum(map(sum, batches)) / sum(max(batch) * len(batch) for batch in batches) >= 0.9

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from pipeline import storage
+from pipeline import compression, storage
 from pipeline.errors import CorpusError, StorageError
-from pipeline.sources.formats import compression, json_values, lines
+from pipeline.sources.formats import json_values, lines
 from pipeline.sources.formats.detection import FileFormat, detect_format, format_name
 from pipeline.sources.records import Bad, Record
 from tests import corpus
@@ -150,6 +151,14 @@ def test_formats_are_recognised_by_content(text: str, expected: str) -> None:
     assert format_name(text, True) == expected
 
 
+def test_what_is_between_records_is_bad_and_makes_no_prose_of_them(tmp_path: Path) -> None:
+    record = json.dumps({"title": "题", "content": "今天北京下雨。"}, ensure_ascii=False)
+    lines = [record, "[12:00] fetched", "[12:01] fetched", "retry", record, "done"]
+    found = read_data(tmp_path / "f", "\n".join(lines).encode(), kind="news")
+    assert texts(found) == ["今天北京下雨。"] * 2
+    assert [one.reason for one in bad(found)] == ["not JSON"] * 4
+
+
 def test_a_large_text_is_never_one_document() -> None:
     assert format_name("# 标题\n\n正文。\n", False) == "documents"
     assert format_name("标题\n正文。\n", False) == "lines"
@@ -185,6 +194,28 @@ def test_doc_files_of_wikiextractor(tmp_path: Path) -> None:
     assert len(texts(found)) == 4
     with pytest.raises(CorpusError, match="cut short"):
         read_data(tmp_path / "f", data[:-20])
+
+
+def test_elements_on_one_line_or_whose_end_is_not_on_its_own(tmp_path: Path) -> None:
+    element = "<doc id={}><summary>题{}</summary><short_text>今天北京下雨。</short_text></doc>"
+    one_line = "".join(element.format(n, n) for n in range(3)).encode()
+    found = read_data(tmp_path / "f", one_line)
+    assert found == [Record(f"f#{n * (len(one_line) // 3)}", f"题{n}", "今天北京下雨。") for n in range(3)]
+    lines = b"\n".join(
+        [one_line, b'<doc id="9" url="http://a/9" title="a>b">', "第一段。\n第二段。</doc>".encode(), one_line, b""]
+    )
+    found = read_data(tmp_path / "f", lines)
+    assert [(one.title, one.text) for one in found if isinstance(one, Record)][3] == ("a>b", "第一段。\n第二段。")
+    assert len(found) == 7
+    for cut in range(1, len(lines)):
+        assert read_data(tmp_path / "f", lines, cut) == found
+
+
+def test_elements_below_a_line_of_something_else(tmp_path: Path) -> None:
+    data = "# 2019\n<doc>\n<contenttitle>题</contenttitle>\n<content>今天北京下雨。</content>\n</doc>\n".encode()
+    found = read_data(tmp_path / "f", data)
+    assert texts(found) == ["今天北京下雨。"]
+    assert [one.reason for one in bad(found)] == ["outside <doc>"]
 
 
 def test_an_array_is_read_as_a_stream_of_numbered_items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,7 +401,7 @@ def test_parquet_in_the_columns_of_fineweb(tmp_path: Path) -> None:
     assert read(path) == [
         Record("000_00000.parquet#0", "", "一。", "http://a"),
         Record("000_00000.parquet#1", "", "", ""),
-        Record("000_00000.parquet#2", "", "<p>三。</p>", "http://c", markup=True),
+        Record("000_00000.parquet#2", "", "<p>三。</p>", "http://c"),
     ]
 
 
@@ -383,6 +414,51 @@ def test_parquet_with_named_and_with_missing_columns(tmp_path: Path) -> None:
         read(path)
     with pytest.raises(CorpusError, match="no column body; name it with"):
         read(path, text_field=("body",))
+
+
+def test_parquet_whose_text_is_bytes(tmp_path: Path) -> None:
+    data = [b"good", "中文".encode("gbk"), "好。".encode(), None]
+    for kind in (pa.binary(), pa.large_binary(), pa.dictionary(pa.int32(), pa.binary())):
+        titles = pa.array(["题".encode()] * 4).cast(pa.binary())
+        path = parquet(tmp_path / "f", text=pa.array(data, pa.binary()).cast(kind), title=titles)
+        found = read(path)
+        assert texts(found) == ["good", "好。", ""]
+        assert bad(found) == [Bad("f#1", "not UTF-8", "")]
+    nested = parquet(tmp_path / "f", sections=[[{"content": b"\xe4\xb8\x80"}, {"content": "二".encode()}]])
+    assert texts(read(nested)) == ["一\n二"]
+
+
+def test_arrow_files_of_other_writers(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "n": [1, 2, 3],
+            "text": pa.array(["一。", "二。", "一。"]).dictionary_encode(),
+            "title": pa.array(["题"] * 3, pa.large_string()),
+        }
+    )
+    feather.write_feather(table, str(tmp_path / "f"), compression="lz4")
+    expected = [Record(f"f#{number}", "题", text) for number, text in enumerate(("一。", "二。", "一。"))]
+    assert read(tmp_path / "f") == expected
+    assert read(tmp_path / "f", text_field=("text",)) == expected
+    (tmp_path / "g").write_bytes(gzip.compress((tmp_path / "f").read_bytes()))
+    assert str(detect_format(str(tmp_path / "g"))) == "Arrow, gz"
+    assert texts(read(tmp_path / "g")) == ["一。", "二。", "一。"]
+    with pytest.raises(CorpusError, match="no column body; name it with --text-field; the columns are n, text, title"):
+        read(tmp_path / "f", text_field=("body",))
+
+
+def test_numbers_without_a_value_are_no_titles(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "f", title=[float("nan"), None, 3.0], text=["一。", "二。", "三。"])
+    assert [record.title for record in read(path) if isinstance(record, Record)] == ["", "", "3.0"]
+    data = b'{"title": NaN, "content": "a"}\n{"title": Infinity, "content": NaN}\n'
+    assert read_data(tmp_path / "f", data) == [Record("f#0", "", "a"), Record("f#31", "", "")]
+
+
+@pytest.mark.parametrize("template", ["{}\n{}\n{}\n", "[{},\n{},{}]", "{}{}{}", "{},\n{},\n{}"])
+def test_a_number_of_many_digits_costs_nothing(tmp_path: Path, template: str) -> None:
+    items = ['{"id": 1, "text": "a"}', f'{{"id": {"9" * 5_000}, "text": "b"}}', '{"id": 3, "text": "c"}']
+    found = read_data(tmp_path / "f", template.format(*items).encode())
+    assert texts(found) == ["a", "b", "c"] and not bad(found)
 
 
 def test_parquet_that_is_not_utf8_or_cut_short(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import torch
 
 from model.config import EncoderConfig
+from model.encoder import Encoder
 from model.heads import PretrainingModel, SequenceClassifier, TokenClassifier
 
 TINY = EncoderConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
@@ -25,8 +26,8 @@ def test_keys_are_those_of_hugging_face() -> None:
     model = PretrainingModel(TINY, 50)
     assert set(model.state_dict()) == {f"nezha.{key}" for key in model.nezha.state_dict()} | HEAD_KEYS
     for kind in (SequenceClassifier, TokenClassifier):
-        classifier = kind(TINY, 50, 3)
-        encoder_keys = {f"nezha.{key}" for key in classifier.nezha.state_dict()}
+        classifier = kind(Encoder(TINY, 50), 3)
+        encoder_keys = {f"body.{key}" for key in model.nezha.state_dict()}
         assert set(classifier.state_dict()) == encoder_keys | {"classifier.weight", "classifier.bias"}
 
 
@@ -74,17 +75,17 @@ def test_logits_are_float32_under_bfloat16() -> None:
 
 
 def test_classifiers_read_the_first_position_or_each() -> None:
-    sequences, tokens = SequenceClassifier(TINY, 50, 3).eval(), TokenClassifier(TINY, 50, 7).eval()
+    sequences, tokens = SequenceClassifier(Encoder(TINY, 50), 3).eval(), TokenClassifier(Encoder(TINY, 50), 7).eval()
     batch = ids(2, 6)
-    hidden = sequences.nezha(batch)
-    expected = torch.tanh(sequences.nezha.pooler.dense(hidden[:, 0])) @ sequences.classifier.weight.T
+    hidden = sequences.body(batch)
+    expected = torch.tanh(sequences.get_submodule("body.pooler.dense")(hidden[:, 0])) @ sequences.classifier.weight.T
     torch.testing.assert_close(sequences(batch), expected)
     assert sequences(batch).shape == (2, 3)
-    torch.testing.assert_close(tokens(batch), tokens.classifier(tokens.nezha(batch)))
+    torch.testing.assert_close(tokens(batch), tokens.classifier(tokens.body(batch)))
     assert tokens(batch).shape == (2, 6, 7)
 
 
 def test_weights_move_from_pretraining_to_a_classifier_by_their_keys() -> None:
-    model, classifier = PretrainingModel(TINY, 50).eval(), TokenClassifier(TINY, 50, 7).eval()
-    classifier.nezha.load_state_dict(model.nezha.state_dict())
-    assert torch.equal(model.nezha(ids(1, 6)), classifier.nezha(ids(1, 6)))
+    model, classifier = PretrainingModel(TINY, 50).eval(), TokenClassifier(Encoder(TINY, 50), 7).eval()
+    classifier.get_submodule("body").load_state_dict(model.nezha.state_dict())
+    assert torch.equal(model.nezha(ids(1, 6)), classifier.body(ids(1, 6)))

@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline import storage
-from pipeline.errors import CorpusError
+from pipeline.errors import CorpusError, StorageError
 from pipeline.sources import inputs
 
 
@@ -125,15 +127,19 @@ def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
         inputs.expand([str(tmp_path)])
 
 
+def digest(folder: Path, root: Path) -> str:
+    return inputs.digest(inputs.digests(inputs.expand([str(folder)]), str(root)))
+
+
 def test_a_digest_stands_for_names_and_contents_not_for_places(tmp_path: Path) -> None:
     one, two = make(tmp_path / "one", "x/1.txt", "x/2.txt"), make(tmp_path / "two", "x/1.txt", "x/2.txt")
-    root = str(tmp_path / "root")
-    first = inputs.digest(inputs.expand([str(one)]), root)
-    assert inputs.digest(inputs.expand([str(two)]), root) == first
+    root = tmp_path / "root"
+    first = digest(one, root)
+    assert digest(two, root) == first
     (two / "x/2.txt").rename(two / "x/3.txt")
-    assert inputs.digest(inputs.expand([str(two)]), root) != first
+    assert digest(two, root) != first
     (one / "x/2.txt").write_text("other")
-    assert inputs.digest(inputs.expand([str(one)]), root) != first
+    assert digest(one, root) != first
 
 
 def test_a_digest_is_taken_again_only_of_a_changed_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,6 +152,7 @@ def test_a_digest_is_taken_again_only_of_a_changed_file(tmp_path: Path, monkeypa
         return whole(url)
 
     monkeypatch.setattr(storage, "sha256", noting)
+    monkeypatch.setattr(inputs, "SETTLED_SECONDS", 0.0)
 
     def digest() -> dict[str, str]:
         taken.clear()
@@ -161,3 +168,66 @@ def test_a_digest_is_taken_again_only_of_a_changed_file(tmp_path: Path, monkeypa
     assert taken == ["2.txt"]
     (tmp_path / "root" / inputs.CACHE).write_text("{ damaged")
     assert digest()["1.txt"] == first["1.txt"]
+
+
+ABOUT = [
+    (("README.md", "LICENSE.txt", "data/a.jsonl", "dataset_infos.json"), ["README.md", "LICENSE.txt", "dataset_infos.json"]),
+    (("README_zh.md", "a.txt", "licence", "NOTICE", "load.py"), ["README_zh.md", "licence", "NOTICE", "load.py"]),
+    (("data-0.arrow", "dataset_info.json", "state.json"), ["dataset_info.json", "state.json"]),
+    (("a.jsonl", "state.json", "notice_2019.txt", "readmission.txt", "code.py"), []),
+    (("docs/README.md", "docs/guide.md", "LICENSE.md"), ["LICENSE.md"]),
+    (("README.md", "LICENSE"), []),
+    (("README.md",), []),
+]
+
+
+@pytest.mark.parametrize(("there", "about"), ABOUT)
+def test_files_about_a_corpus_are_left_out_and_listed(tmp_path: Path, there: tuple[str, ...], about: list[str]) -> None:
+    make(tmp_path / "in", *there)
+    skipped: list[str] = []
+    found = [file.name for file in inputs.expand([str(tmp_path / "in")], skipped)]
+    assert (found, skipped) == (sorted({*there} - {*about}), sorted(about))
+    assert [file.name for file in inputs.expand([str(tmp_path / "in" / there[0])])] == [Path(there[0]).name]
+
+
+@pytest.mark.parametrize("later", [0, 1])
+def test_other_content_of_the_same_size_and_time_is_noticed(
+    tmp_path: Path, later: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "SETTLED_SECONDS", 0.0)
+    path = make(tmp_path / "in", "1.txt") / "1.txt"
+    first, status = digest(path.parent, tmp_path), path.stat()
+    time.sleep(0.05)  # longer than a tick of the file system's clock
+    path.write_text("别的 1.txt")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + later))
+    assert path.stat().st_size == status.st_size
+    assert digest(path.parent, tmp_path) != first
+    for name in ("new", "1.txt"):  # replaced by another file
+        (tmp_path / name).write_text("再来 1.txt")
+    os.utime(tmp_path / "new", ns=(status.st_atime_ns, status.st_mtime_ns + later))
+    second = digest(path.parent, tmp_path)
+    (tmp_path / "new").rename(path)
+    assert digest(path.parent, tmp_path) not in (first, second)
+
+
+def test_a_file_that_was_just_written_is_hashed_again_next_time(tmp_path: Path) -> None:
+    """It may be written again within the same tick of the clock, and then has the same stamp."""
+    make(tmp_path / "in", "1.txt")
+    digest(tmp_path / "in", tmp_path)
+    assert not (tmp_path / inputs.CACHE).exists()
+
+
+def test_a_cache_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    make(tmp_path / "in", "1.txt")
+    (tmp_path / inputs.CACHE).mkdir()
+    with pytest.raises(StorageError, match=rf"{inputs.CACHE}: is a folder"):
+        digest(tmp_path / "in", tmp_path)
+
+
+def test_a_store_without_stamps_is_hashed_every_time(tmp_path: Path) -> None:
+    storage.write_bytes("memory://unstamped/1.txt", b"1")
+    (file,) = inputs.expand(["memory://unstamped/1.txt"])
+    assert file.stamp.startswith("created=")
+    inputs.digests([replace(file, stamp="")], str(tmp_path))
+    assert not (tmp_path / inputs.CACHE).exists()
+    assert storage.stamp_of({"size": 3}) == ""

@@ -1,5 +1,6 @@
 """Invariants: a prepared corpus breaks none, and each one broken on purpose is reported by file and row."""
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -10,12 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 from pipeline import storage
 from pipeline.checks.findings import Findings
 from pipeline.config import MaskingConfig, PairsConfig
-from pipeline.engine import stages
+from pipeline.engine import integrity, stages
 from pipeline.engine.stages import FileEntry, Finished
+from pipeline.errors import StorageError
 from pipeline.examples import shards
 from pipeline.examples.shards import pack_units, unpack_units
 from pipeline.examples.stage import in_validation, order_keys
@@ -28,6 +31,8 @@ from tests import corpus, wiki_dumps
 from tests.deciding import GOOD, LINE, decide
 from tests.made_documents import IN_LOOPS, generated, identity
 from tests.wiki_dumps import Draft
+from workflows.chain import DataPointer
+from workflows.cli import main
 from workflows.inspection.inspect import content_problems, verify
 
 Row = dict[str, Any]
@@ -106,6 +111,7 @@ def commit(stage: Finished, name: str) -> None:
         if entry["name"] == name:
             entry.update(asdict(FileEntry.of(stage.url, name, entry["rows"])))
     storage.write_json(stage.file("manifest.json"), stage.manifest)
+    storage.write_json(stage.file("run.json"), {"manifest_sha256": integrity.manifest_digest(stage.manifest)})
 
 
 def hide(row: Row, positions: list[int]) -> None:
@@ -512,6 +518,50 @@ def test_a_manifest_that_lacks_something(copied: dict[str, Finished]) -> None:
     del stage.manifest["masking"]
     commit(stage, "")
     assert verify(stage.url)[1] == [f"{stage.url}: its manifest lacks 'masking'"]
+
+
+@pytest.mark.parametrize("damaged", [b'"seed": 8', b'"seed": \x01'])
+def test_a_damaged_manifest_is_named_and_the_other_folders_are_checked(
+    copied: dict[str, Finished], tmp_path: Path, damaged: bytes
+) -> None:
+    stage = copied["shards_text_64"]
+    url = stage.file("manifest.json")
+    written = storage.read_bytes(url)
+    storage.write_bytes(url, re.sub(rb'"seed": \d+', damaged, written, count=1))
+    assert storage.read_bytes(url) != written
+    (problem,) = verify(stage.url)[1]
+    assert problem.startswith(f"{stage.url}: manifest.json ") and problem.endswith("; delete the folder and run again")
+    checked, problems = verify(storage.parent(stage.url))
+    assert checked >= len(copied) and problems == [problem]
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]"])
+def test_damaged_notes_of_a_run_are_named(copied: dict[str, Finished], content: bytes) -> None:
+    stage = copied["vocabulary"]
+    storage.write_bytes(stage.file("run.json"), content)
+    (problem,) = verify(stage.url)[1]
+    assert problem.startswith(f"{stage.url}: ") and problem.endswith("; delete the folder and run again")
+
+
+def test_a_damaged_pointer_is_named_and_written_again(tmp_path: Path) -> None:
+    pointer = DataPointer("r", "vocabulary-1", {"news/128": "shards-1"}, None)
+    pointer.write(str(tmp_path))
+    (tmp_path / "data.json").write_text("{")
+    with pytest.raises(StorageError, match="not valid JSON; run the same `prepare` or `run` again"):
+        DataPointer.read(str(tmp_path))
+    pointer.write(str(tmp_path))
+    assert DataPointer.read(str(tmp_path)) == pointer
+
+
+def test_content_of_another_version_is_not_judged(copied: dict[str, Finished]) -> None:
+    stage = copied["signatures_text"]
+    stage.manifest["version"] -= 1
+    del stage.manifest["settings"]["shape"]["short_characters"]
+    commit(stage, "")
+    assert verify(stage.url) == (1, [])
+    found = CliRunner().invoke(main, ["verify", stage.url])
+    assert found.exit_code == 0
+    assert "written by another version of this program, so only checksums were compared: signatures_text" in found.output
 
 
 def test_a_file_that_is_not_as_it_was_written_is_not_looked_into(copied: dict[str, Finished]) -> None:

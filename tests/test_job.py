@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from pipeline import storage
 from pipeline.engine import beam, job, processes
 from pipeline.engine.execution import Execution
 from pipeline.engine.steps import Job
-from pipeline.errors import CorpusError, StorageError, UserError
+from pipeline.errors import CorpusError, MemoryFullError, StorageError, UserError
 from tests import number_jobs
+from tests.slow_processes import PATIENCE
 
 
 def test_every_number_arrives_in_its_bucket(tmp_path: Path) -> None:
@@ -36,7 +38,7 @@ def test_workers_begin_before_beam_is_ready_and_do_each_task_once(tmp_path: Path
     real = beam.import_beam
 
     def import_beam() -> Any:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while not number_jobs.calls(calls):
             assert time.monotonic() < deadline, "no worker has started"
             time.sleep(0.02)
@@ -67,6 +69,20 @@ def test_a_task_without_rows_and_a_job_without_tasks_are_no_error(tmp_path: Path
     _, counts = job.run(Job(empty.name, empty.folder, [*empty.tasks, number_jobs.Numbers(900, 900)], empty.map, empty.reduce))
     assert counts == {"mapped": 20, "reduced": 20}
     assert job.run(number_jobs.job(tmp_path, "none", tasks=0)) == ([], {})
+
+
+def test_bits_that_flip_on_the_way_are_an_error(tmp_path: Path) -> None:
+    numbers = number_jobs.job(tmp_path)
+    job.run(numbers)
+    spill = sorted(Path(numbers.work).glob("spill-*"))[0]
+    data = bytearray(spill.read_bytes())
+    for place in range(len(data) // 4, len(data), len(data) // 4):  # in the rows of several buckets
+        data[place] ^= 1
+    spill.write_bytes(data)
+    for done in Path(numbers.work).glob("reduce-*.json"):
+        done.unlink()
+    with pytest.raises(CorpusError, match=rf"{spill}: bytes .* not those that were written.*delete the folder {numbers.work} "):
+        job.run(numbers)
 
 
 def test_rows_that_were_lost_on_the_way_are_an_error(tmp_path: Path) -> None:
@@ -102,6 +118,15 @@ def test_the_error_of_a_task_arrives_as_its_one_line(
         job.run(number_jobs.job(tmp_path, refuse_at="000030"), Execution(workers))
     assert str(error.value) == "task 000030: no space left; free some"
     assert (*capfd.readouterr(), caplog.messages) == ("", "", []), "Beam would write pages about it"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_too_little_memory_for_a_library_is_one_line(
+    tmp_path: Path, workers: int, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(MemoryFullError, match="out of memory"):
+        job.run(number_jobs.job(tmp_path, crowd_at="000030"), Execution(workers))
+    assert (*capfd.readouterr(), caplog.messages) == ("", "", [])
 
 
 def test_an_error_that_cannot_be_written_down_arrives_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,6 +174,11 @@ def test_an_old_error_is_not_reported_again(tmp_path: Path) -> None:
 
 def test_other_tasks_have_another_work_folder(tmp_path: Path) -> None:
     assert number_jobs.job(tmp_path, tasks=5).work != number_jobs.job(tmp_path, tasks=6).work
+
+
+def test_parts_made_of_other_content_are_not_resumed(tmp_path: Path) -> None:
+    numbers = number_jobs.job(tmp_path)
+    assert len({numbers.work, replace(numbers, made_of="a").work, replace(numbers, made_of="b").work}) == 3
 
 
 def test_progress_is_reported_up_to_the_end(tmp_path: Path) -> None:

@@ -344,7 +344,7 @@ def test_an_entity_is_hidden_whole() -> None:
     [
         ({"masked_lm_prob": 0.0}, "masked_lm_prob 0.0 is not between 0 and 1"),
         ({"max_predictions_per_seq": -1}, "max_predictions_per_seq -1 is below 0"),
-        ({"static_draws": -2}, "static_draws -2 is below 0"),
+        ({"static_draws": -2}, "static_draws -2 is not between 0 and 100"),
         ({"policy": "entity"}, "policy 'entity' needs phrases"),
         ({"phrases": "names.txt"}, "phrases are only used by policy 'entity', not by 'word'"),
     ],

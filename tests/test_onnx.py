@@ -77,6 +77,24 @@ def test_a_graph_of_other_weights_is_detected(exported: tuple[Path, PretrainingM
 
 
 @pytest.mark.slow
+def test_weights_in_a_file_beside_the_graph_come_along_and_go_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch's exporter does above 2 GB; here its threshold is lower."""
+    pytest.importorskip("onnxruntime")
+    from torch.onnx._internal.exporter import _onnx_program
+
+    network = make(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(_onnx_program, "_LARGE_MODEL_THRESHOLD", 1_000)
+        export_onnx(str(tmp_path), "hidden", int8=True)
+    graphs = tmp_path / "onnx"
+    assert (graphs / "model.onnx.data").exists()
+    assert onnx.largest_difference(network, "hidden", graphs / "model.onnx") < onnx.TOLERANCE
+    assert onnx.largest_difference(network, "hidden", graphs / "model_quantized.onnx") < 0.5
+    export_onnx(str(tmp_path), "hidden", int8=False)
+    assert sorted(path.name for path in graphs.iterdir()) == ["model.onnx", "onnx.json"], "files of the older graphs are left"
+
+
+@pytest.mark.slow
 def test_a_graph_that_differs_is_refused_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
     make(tmp_path)

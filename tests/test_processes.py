@@ -4,7 +4,11 @@ import os
 import signal
 import time
 
+import pytest
+
+from pipeline.engine import processes
 from pipeline.engine.processes import WorkerPool, pool
+from tests.slow_processes import PATIENCE, stopped
 
 
 def process(_: int) -> int:
@@ -36,7 +40,7 @@ def test_ctrl_c_is_for_the_program_alone() -> None:
 def test_workers_exit_after_a_shutdown_and_later_tasks_start_others() -> None:
     before = worker_processes()
     pool.shutdown()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not all(map(has_ended, before)):
         assert time.monotonic() < deadline, "they do not exit"
         time.sleep(0.05)
@@ -53,3 +57,13 @@ def test_replaced_workers_are_others() -> None:
 
 def test_a_pool_without_workers_can_be_shut_down() -> None:
     WorkerPool().shutdown()
+
+
+def test_workers_may_take_their_time_to_start(monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder) -> None:
+    monkeypatch.setattr(processes, "IDLE_SECONDS", 1)
+    pool.replace_workers()
+    with stopped("loky.backend.popen_loky", 4) as seen:
+        assert len(pool.start(process, range(8), 2).results()) == 8
+    assert len(seen) >= 2
+    pool.replace_workers()
+    assert [str(warning.message) for warning in recwarn if "worker" in str(warning.message)] == []

@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import re
 import unicodedata
 from collections import Counter
 from typing import Any
@@ -20,17 +21,22 @@ from pipeline.cleaning.characters import (
     classes,
 )
 from pipeline.cleaning.cleaning import chinese, clean, visible
+from pipeline.cleaning.forms import FORMS
 from pipeline.cleaning.quality import (
     BULLETS,
     COLUMNS,
+    CUT,
     DUP_NGRAMS,
+    NOTE,
     RULES,
+    SPARED,
     TOP_NGRAMS,
     decide,
     filters_for,
     measure,
 )
 from pipeline.cleaning.repetition import first_equal
+from pipeline.cleaning.web import junk, measures
 from pipeline.config import FilterConfig, SourceConfig
 from pipeline.errors import RecipeError
 from tests import corpus
@@ -42,6 +48,7 @@ PROSE = (
     "可他还是拿起扫帚，跟在机器后面，把边角清理得干干净净。有人问他图什么，他笑着摆摆手，只说看见这些娃娃平平安安，心里就踏实。"
 )
 LINES = [PROSE[start : start + 12] for start in range(0, 144, 12)]
+LONG = [PROSE[start : start + 24] for start in range(0, 144, 24)]
 
 
 def slowly(text: str) -> dict[str, float]:
@@ -62,11 +69,18 @@ def slowly(text: str) -> dict[str, float]:
         "digit_share": kinds[Class.DIGIT] / max(1, len(seen)),
         "sign_share": signs / max(1, len(seen)),
         "symbol_share": kinds[Class.SYMBOL] / max(1, len(seen)),
+        "lost_share": (text.count("\ufffd") + 3 * text.count("锟斤拷") + sum(map(text.count, "锛銆鐨"))) / max(1, len(seen)),
         "mean_line_length": len(seen) / max(1, len(lines)),
-        "ended_line_share": sum(classes()[ord(line[-1])] == Class.END for line in lines) / max(1, len(lines)),
+        "ended_line_share": sum(
+            classes()[ord(line[-1])] == Class.END or any(sign in line[-NOTE:] for sign in "。！？!?") for line in lines
+        )
+        / max(1, len(lines)),
         "short_line_share": sum(len(line) < 10 for line in lines) / max(1, len(lines)),
         "bullet_line_share": sum(line[0] in BULLETS for line in lines) / max(1, len(lines)),
-        "ellipsis_line_share": sum(line.endswith(("…", "...")) for line in lines) / max(1, len(lines)),
+        "ellipsis_line_share": sum(
+            len(line) >= CUT and (line.endswith("...") or (line.endswith("…") and not line.endswith("……"))) for line in lines
+        )
+        / max(1, len(lines)),
         "duplicate_line_share": len(again) / max(1, len(lines)),
         "duplicate_line_characters": sum(map(len, again)) / max(1, sum(map(len, lines))),
     }
@@ -209,6 +223,11 @@ def reasons(texts: list[str], **filters: Any) -> list[str]:
         ("房间很好，服务也不错。", ""),
         ("好。", "too_short"),
         ("(更新时间戳: 1682772552640)", "digit_share"),
+        (PROSE + "\ufffd" * 3, ""),
+        (PROSE + "\ufffd" * 9, "lost_share"),
+        (PROSE + "锟斤拷" * 3, "lost_share"),
+        ("涓婃捣锛屽寳浜銆傛垜鐨勫鏍★紝浣犵殑銆傘€", "lost_share"),
+        ("\ufffd" * 90 + "房间很好", "lost_share"),
         ("Mostly English words stand in here 中文", "not_chinese"),
         ("山川草木鸟兽鱼虫" * 15, "stopwords"),
         (PROSE + "，" * 200, "sign_share"),
@@ -218,10 +237,14 @@ def reasons(texts: list[str], **filters: Any) -> list[str]:
         (NEWS + "中国一重集团有限公司、" * 4, ""),
         ("\n".join(["物流速度的确是太慢了，等了三天才到，再也不在这里买了。", PROSE[:60]] * 8), "repeated_8"),
         ("\n".join(PROSE[start : start + 4] for start in range(0, 160, 4)), "mean_line_length"),
-        ("\n".join(line.rstrip("，。") for line in LINES), "ended_line_share"),
-        ("\n".join([line.rstrip("，。") for line in LINES] + ["好。"]), ""),
-        ("\n".join(line + "……" for line in LINES), "ellipsis_line_share"),
-        ("\n".join([PROSE, *(line + "……" for line in LINES[:3])]), ""),
+        ("\n".join(re.sub("[，。]", "", line) for line in LINES), "ended_line_share"),
+        ("\n".join([*(re.sub("[，。]", "", line) for line in LINES), "好。"]), ""),
+        ("\n".join(re.sub("[，。]", "", line) + "。[详细]" for line in LINES), ""),
+        ("\n".join(line + "..." for line in LONG), "ellipsis_line_share"),
+        ("\n".join(line + "…" for line in LONG), "ellipsis_line_share"),
+        ("\n".join(line + "……" for line in LONG), ""),
+        ("\n".join(line + "..." for line in LINES), ""),
+        ("\n".join([*(line + "。" for line in LONG[:4]), LONG[4] + "..."]), ""),
     ],
 )
 def test_the_first_rule_that_is_broken_names_the_reason(text: str, reason: str) -> None:
@@ -261,7 +284,9 @@ def test_every_threshold_has_a_rule_and_every_rule_a_column() -> None:
     thresholds = {rule.threshold for rule in RULES}
     named = {name for name in FilterConfig.__dataclass_fields__ if name.startswith(("min_", "max_"))}
     assert thresholds == named | {"languages"}
-    assert {rule.column for rule in RULES} - {"language"} <= {name for name, _ in COLUMNS}
+    columns = {name for name, _ in (*COLUMNS, *measures.COLUMNS, *junk.COLUMNS)}
+    assert {rule.column for rule in RULES} - {"language"} <= columns
+    assert SPARED.keys() <= {rule.name for rule in RULES} and {form for some in SPARED.values() for form in some} <= {*FORMS}
     assert len({rule.name for rule in RULES}) == len(RULES)
 
 

@@ -46,6 +46,33 @@ def test_an_integer_may_stand_for_a_float(tmp_path: Path) -> None:
     assert load(tmp_path, MINIMAL + "learning_rate = 1").phase[0].learning_rate == 1.0
 
 
+OUTSIDE = [
+    ("filters", "max_dup_8gram_ratio", "-0.5", ""),
+    ("filters", "min_ended_line_ratio", "1.5", ""),
+    ("filters", "max_sign_ratio", "nan", ""),
+    ("filters", "min_characters", "-1", ""),
+    ("dedup", "bands", "0", ""),
+    ("dedup", "min_paragraph_characters", "-30", ""),
+    ("decontamination", "min_matching_ngrams", "0", ""),
+    ("vocabulary", "min_count", "0", ""),
+    ("masking", "static_draws", "100_000", "100000"),
+    ("pairs", "dupe_factor", "100_000_000", "100000000"),
+    ("pairs", "short_seq_prob", "-0.1", ""),
+    ("encoder", "num_attention_heads", "0", ""),
+    ("encoder", "num_hidden_layers", "-2", ""),
+    ("encoder", "hidden_dropout_prob", "1.0", ""),
+    ("optimizer", "beta2", "2.0", ""),
+    ("optimizer", "weight_decay", "-1.0", ""),
+    ("training", "checkpoint_every", "0", ""),
+    ("cluster", "workers", "0", ""),
+    ("cluster", "max_failures", "-1", ""),
+    ("evaluation", "seeds", "0", ""),
+    ("evaluation", "learning_rate", "-3e-5", "-3e-05"),
+    ("evaluation", "train_examples", "-1", ""),
+]
+"""Settings outside their range: table, key, the value as TOML, the value as the message shows it if that differs."""
+
+
 @pytest.mark.parametrize(
     ("addition", "message"),
     [
@@ -62,8 +89,15 @@ def test_an_integer_may_stand_for_a_float(tmp_path: Path) -> None:
         ("[[source]]\nname = 'news'\nkind = 'text'", r"two sources have the same name \(news, news\); rename one"),
         ("[[source]]\nname = 'x y'\nkind = 'text'", r"name 'x y' must be a plain word"),
         ("[cluster]\nworkers = 0", r"workers 0 is below 1"),
+        ("[cluster]\nworkers = '4:2'", r"workers 4:2: the smaller number comes first, so write 2:4"),
+        ("[cluster]\nworkers = 2.5", r"cluster.workers: Input should be a valid integer, not 2.5"),
         ("[evaluation]\ntasks = ['sentimant']", r"sentimant"),
         ("steps = 3", r"not valid TOML"),
+        ("x = " + "[" * 5_000, r"small.toml: tables or lists are nested too deeply|not valid TOML"),
+        *(
+            (f"[{table}]\n{key} = {value}", rf"{table}: {key} {re.escape(shown or value)} is (not between|below)")
+            for table, key, value, shown in OUTSIDE
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, addition: str, message: str) -> None:
@@ -169,3 +203,22 @@ def test_the_modern_recipe_is_what_it_says() -> None:
     assert first.schedule == "constant" and (last.schedule, last.decay_steps) == ("wsd", last.steps)
     assert first.ramp_batch_size and first.batch_size * first.sequence_length == last.batch_size * last.sequence_length
     assert one.training.average_checkpoints == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (f"# 中文语料\nname = '语料'\n{MINIMAL}".encode("gbk"), r"small.toml: line 1 is not UTF-8; save the recipe as UTF-8$"),
+        (MINIMAL.encode("utf-16"), r"small.toml: line 1 is not UTF-8; save the recipe as UTF-8$"),
+        (b"\x00\x01", r"small.toml: not valid TOML"),
+    ],
+)
+def test_a_recipe_that_is_no_utf8_is_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "small.toml").write_bytes(content)
+    with pytest.raises(RecipeError, match=message):
+        recipe.load(str(tmp_path / "small.toml"))
+
+
+def test_a_byte_order_mark_and_line_ends_of_windows_change_nothing(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_bytes(b"\xef\xbb\xbf" + MINIMAL.replace("\n", "\r\n").encode())
+    assert recipe.load(str(tmp_path / "small.toml")) == load(tmp_path, MINIMAL)

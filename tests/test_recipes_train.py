@@ -47,7 +47,7 @@ def trained(name: str, settings: tuple[str, ...], data: Path, output: Path) -> t
     folders = chain.prepare().shards
     shards = {name: storage.join(chain.root, folder) for name, folder in folders.items()}
     assert corpus_tokens(chain) == chain.run("documents_news").manifest["counts"]["characters"] > 10_000
-    run = pretrain_run(chain.recipe, shards, chain.run("vocabulary").url, str(output))
+    run = pretrain_run(chain.recipe.pretraining(), shards, chain.run("vocabulary").url, str(output))
     return run, train(run)
 
 

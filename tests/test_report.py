@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from pipeline.engine.stages import Finished
 from workflows.evaluation.scores import UNTRAINED, Score
 from workflows.report import plots
 from workflows.report.figures import MOST_POINTS, ReportInputs, figures
-from workflows.report.page import duration, page, write_report
+from workflows.report.languages.texts import texts
+from workflows.report.page import page, write_report
 
 EVIL = '<script>alert("毛泽东")</script> & 天安门'
 
@@ -113,8 +115,8 @@ def test_the_page_shows_the_figures_of_the_inputs(inputs: ReportInputs) -> None:
     assert "news 64 train 900 5,000 400,000 15.05% 0.030%" in shown  # masked: 240,800 of 4 draws of 400,000
     assert "Training loss: 8.980 at step 10, 5.000 at step 2,000." in shown
     assert "The lowest validation loss over all sources is 3.500, at step 2,000." in shown
-    assert "export-1 sentiment accuracy test 3 0.880 0.020" in shown
-    assert "untrained sentiment accuracy test 3 0.810 0.017" in shown
+    assert "export-1 sentiment accuracy test 3 0.900 0.880 0.020" in shown
+    assert "untrained sentiment accuracy test 3 0.830 0.810 0.017" in shown
     assert "0.880 ± 0.020 with pretraining, 0.810 ± 0.017 without; difference +0.070 (3 seeds)." in shown
     assert "Fine-tuning on sentiment: epochs 3" in shown
     assert "checkpoint 1 h 2 min" in shown and "documents_news 1 min 15 s" in shown
@@ -189,7 +191,7 @@ def test_one_row_of_metrics_no_validation_one_seed_and_an_empty_source_make_a_pa
     shown = text(document)
     assert "From records to kept documents" not in shown and "<figure" in document
     assert "Training loss: 8.980 at step 10, the only measurement." in shown
-    assert "m sentiment accuracy test 1 0.500 –" in shown
+    assert "m sentiment accuracy test 1 0.500 0.500 –" in shown
     assert "NaN" not in document and "nan" not in re.sub("[a-z]*nan[a-z]+|[a-z]+nan[a-z]*", "", document)
 
 
@@ -215,7 +217,7 @@ def test_masks_drawn_during_training_have_no_ratio(tmp_path: Path) -> None:
     ("seconds", "written"), [(0.42, "0.4 s"), (75, "1 min 15 s"), (3_599.6, "1 h 0 min"), (7_300, "2 h 1 min")]
 )
 def test_durations_are_written_as_people_do(seconds: float, written: str) -> None:
-    assert duration(seconds) == written
+    assert texts().duration(seconds) == written
 
 
 def test_a_model_has_the_colour_of_its_curve_and_an_untrained_one_none_of_them() -> None:
@@ -227,3 +229,18 @@ def test_a_model_has_the_colour_of_its_curve_and_an_untrained_one_none_of_them()
     bars = plots.scores(rows, [], untrained={"none"})
     series = {number: (f"var(--series-{number})" in curves, f"var(--series-{number})" in bars) for number in (1, 2, 3)}
     assert series == {1: (True, True), 2: (True, True), 3: (False, False)}
+
+
+def test_metrics_of_a_task_are_apart(inputs: ReportInputs) -> None:
+    def of(model: str, exact: float, f1: float) -> list[Score]:
+        pairs: tuple[tuple[Any, float], ...] = (("exact_match", exact), ("f1", f1))
+        return [Score(model, "cmrc2018", metric, "test", 0, {}, 9, value, "p") for metric, value in pairs]
+
+    shown = text(page(figures(replace(inputs, scores=[*of("m", 0.4, 0.7), *of(UNTRAINED, 0.1, 0.3)]))))
+    assert "cmrc2018 on test, exact match: 0.400 with pretraining, 0.100 without; difference +0.300 (1 seed)." in shown
+    assert "cmrc2018 on test, F1: 0.700 with pretraining, 0.300 without; difference +0.400 (1 seed)." in shown
+    rows = [
+        {"task": "t", "model_id": "m", "metric": metric, "split": "test", "mean": mean, "deviation": None}
+        for metric, mean in (("exact_match", 0.4), ("f1", 0.7))
+    ]
+    assert all(word in plots.scores(rows, []) for word in ("exact match", "F1", "0.400", "0.700"))

@@ -17,17 +17,22 @@ ROOMS = ["pipeline", "model", "cluster", "workflows"]
 
 ORDER = {
     "pipeline": (
-        "config errors storage arrays engine facts cleaning sources wiki documents dedup tokenization examples tfrecords checks"
+        "validation config redaction credentials errors storage_errors storage_retries compression storage conditional leases "
+        "locks folders arrays engine facts cleaning sources wiki documents dedup tokenization examples tfrecords checks"
     ),
     "pipeline.wiki": "conversion markup templates dumps rendering pages",
     "model": (
-        "config flops sizes threads remote_code optimization attention encoder heads exporting samples checkpoints conversion "
-        "training finetuning"
+        "config flops sizes threads precision remote_code optimization attention encoder heads compiling exporting samples "
+        "checkpoints conversion training finetuning"
     ),
-    "cluster": "config tasks worker session trainer launch",
+    "cluster": (
+        "config counting nodes local tasks worker group stops session spark checking progress policies trainer launch driver "
+        "supervisor manifests jobs"
+    ),
     "workflows": (
-        "kinds evaluation exporting converting progress inference inspection report recipe pretraining steps chain planning "
-        "preparing assets ablation definitions cli manual"
+        "toml_settings kinds notifications inference evaluation registry continued checks exporting converting progress "
+        "finetuning inspection report recipe pretraining steps chain planning preparing orchestration scheduling assets "
+        "ablation definitions cli manual"
     ),
 }
 """Modules and folders of a package; each imports only from those before it."""
@@ -43,6 +48,7 @@ HEAVY = [
     "nervaluate",
     "pandas",
     "pydantic",
+    "pyspark",
     "ray",
     "tokenizers",
     "torch",
@@ -51,9 +57,11 @@ HEAVY = [
 HOMES = {
     "apache_beam": ["pipeline"],
     "ray": ["cluster"],
+    "pyspark": ["cluster"],
     "dagster": ["workflows"],
     "click": ["workflows"],
     "jieba": ["pipeline"],
+    "yaml": ["cluster"],
 }
 
 

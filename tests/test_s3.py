@@ -1,129 +1,38 @@
 """An object store: a local S3 server, read from and written to over connections that break."""
 
+import contextlib
 import json
 import os
-import select
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from model.checkpoints import checkpoint
+from model.config import EncoderConfig
+from model.training.loop import train
 from pipeline import storage
 from pipeline.config import CorpusConfig
 from pipeline.documents.stage import documents
-from pipeline.engine import processes, stages
+from pipeline.engine import stages
 from pipeline.engine.execution import Execution
 from pipeline.errors import StorageError, UserError
 from pipeline.examples.shards import ShardSet
 from pipeline.sources import inputs
-from tests import corpus
+from tests import corpus, stores, test_checkpoint, test_replacement, tiny
 from tests.commands import prepare, refused
+from tests.slow_processes import PATIENCE, wait_for
+from tests.stores import Proxy
 
 pytest.importorskip("moto", reason="moto serves S3 here: pip install nezha-pipe[dev]")
 pytest.importorskip("s3fs")
 
-SETTINGS = {
-    "AWS_ACCESS_KEY_ID": "testing",
-    "AWS_SECRET_ACCESS_KEY": "testing",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_MAX_ATTEMPTS": "2",
-    "AWS_CONFIG_FILE": os.devnull,
-    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-}
-
-
-def free_port() -> int:
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        return int(opened.getsockname()[1])
-
-
-class Proxy:
-    """Forwards connections to a server; closes the next `drop` ones, half of them at once, half after some bytes."""
-
-    def __init__(self, server: int) -> None:
-        self.server, self.drop, self.dropped = server, 0, 0
-        self.accepted, self.every = 0, 0
-        """Connections so far, and every how many of them one is closed too (0: none)."""
-        self.broken = False
-        """Whether every connection breaks, open ones included."""
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self.listener.getsockname()[1])
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            limit = -1
-            self.accepted += 1
-            if self.drop > 0 or self.broken or (self.every and self.accepted % self.every == 0):
-                self.drop -= 1
-                self.dropped += 1
-                limit = 0 if self.dropped % 2 else 150
-            threading.Thread(target=self._pass_on, args=(client, limit), daemon=True).start()
-
-    def _pass_on(self, client: socket.socket, limit: int) -> None:
-        """Copy both ways; close after `limit` bytes of answer (-1: never)."""
-        with client, socket.create_connection(("127.0.0.1", self.server)) as server:
-            while limit:
-                for end in select.select([client, server], [], [])[0]:
-                    try:
-                        data = end.recv(limit if end is server and limit > 0 else 1 << 16)
-                        (client if end is server else server).sendall(data)
-                    except OSError:
-                        return
-                    if not data or self.broken:
-                        return
-                    if end is server and limit > 0:
-                        limit -= len(data)
-
-
-@pytest.fixture(scope="module")
-def proxy() -> Iterator[Proxy]:
-    """An S3 server with the bucket `corpora`, behind a proxy."""
-    port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                assert server.poll() is None and time.monotonic() < deadline, "the S3 server does not start"
-                time.sleep(0.1)
-        yield Proxy(port)
-    finally:
-        server.kill()
-        server.wait()
-
-
-@pytest.fixture
-def store(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of an empty folder in the store."""
-    import s3fs
-
-    for name, value in {**SETTINGS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy.port}"}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("NEZHA_PIPE_CACHE", str(tmp_path / "cache"))
-    # Workers have the environment of their start: those of an earlier test know no credentials.
-    processes.pool.replace_workers()
-    s3fs.S3FileSystem.clear_instance_cache()
-    bucket = f"corpora-{abs(hash(request.node.name)):x}"
-    s3fs.S3FileSystem().mkdir(bucket)
-    yield f"s3://{bucket}"
-    proxy.drop, proxy.every, proxy.broken = 0, 0, False
-    s3fs.S3FileSystem.clear_instance_cache()
+proxy, store = stores.proxy_fixture(), stores.store_fixture()
 
 
 def upload(store: str) -> CorpusConfig:
@@ -151,7 +60,7 @@ def test_a_store_gets_the_same_bytes_as_a_disk(store: str, workers: int) -> None
     assert len(there) == len(here) > 100
     for index in (0, 50, len(here) - 1):
         assert there.row(index).input_ids.tolist() == here.row(index).input_ids.tolist()
-    cached = [path for path in Path(os.environ["NEZHA_PIPE_CACHE"]).rglob("*") if path.is_file()]
+    cached = list(Path(os.environ["NEZHA_PIPE_CACHE"], "shards").iterdir())
     assert [path.name for path in cached] == [there.entries[0]["sha256"]]
 
 
@@ -165,6 +74,80 @@ def test_connections_that_break_are_tried_again(store: str, proxy: Proxy, tmp_pa
     assert proxy.dropped == 3
     assert stages.verify(done.url) == []
     assert done.digest == corpus.prepared()["documents_text"].digest
+
+
+def operations(url: str) -> Iterator[Callable[[], object]]:
+    """Everything that is asked of a store, and gives the same each time."""
+    yield lambda: storage.write_bytes(f"{url}/new", b"2" * 100)
+    yield lambda: storage.read_bytes(f"{url}/a")
+    yield lambda: storage.read_range(f"{url}/a", 1, 3)
+    yield lambda: storage.list_names(url)
+    yield lambda: (storage.exists(f"{url}/a"), storage.exists(f"{url}/none"))
+    yield lambda: (storage.file_size(f"{url}/a"), storage.is_folder(url), storage.is_folder(f"{url}/a"))
+    yield lambda: storage.stamp(f"{url}/a")
+    yield lambda: storage.sha256(f"{url}/a")
+    yield lambda: inputs.expand([url])
+    yield lambda: storage.remove(f"{url}/new")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("how", ["refused", pytest.param("gone", marks=pytest.mark.slow)])
+def test_a_store_that_is_away_for_a_while_is_waited_for(store: str, proxy: Proxy, how: str) -> None:
+    """Longer than its client tries."""
+    import s3fs
+
+    storage.write_bytes(f"{store}/f/a", b"0123" * 1000)
+    expected = [operation() for operation in operations(f"{store}/f")]
+    with storage.patience(PATIENCE):
+        for operation, result in zip(operations(f"{store}/f"), expected, strict=True):
+            s3fs.S3FileSystem.clear_instance_cache()
+            if how == "refused":
+                proxy.refused = 4
+            else:
+                proxy.broken = True
+                threading.Timer(1, setattr, (proxy, "broken", False)).start()
+            assert operation() == result
+            assert proxy.refused <= 0 and not proxy.broken
+
+
+@pytest.mark.timeout(300)
+def test_a_write_that_waited_while_another_attempt_took_over_is_not_done(store: str, proxy: Proxy) -> None:
+    """The store lets nothing be written by the first; the other reaches it directly."""
+    import s3fs
+
+    attempt = checkpoint.Attempt.begin(f"{store}/run", 0)
+    errors: list[Exception] = []
+
+    def commit() -> None:
+        try:
+            attempt.commit(test_checkpoint.example(3), [])
+        except Exception as error:
+            errors.append(error)
+
+    with storage.patience(60):
+        proxy.cut, proxy.cuts = b"PUT ", 0
+        writer = threading.Thread(target=commit)
+        writer.start()
+        wait_for(lambda: proxy.cuts >= 2)
+        assert errors == [], "it is tried again as long as no other has begun"
+        direct = s3fs.S3FileSystem(endpoint_url=f"http://127.0.0.1:{proxy.server}", skip_instance_cache=True)
+        direct.pipe(f"{store}/run/attempt-0002/attempt.json", json.dumps({"attempt": 2, "token": "another"}).encode())
+        writer.join(PATIENCE)
+    proxy.cut = b""
+    assert [str(error) for error in errors] == [f"{store}/run: attempt-0002 has taken over, attempt-0001 stops here"]
+    assert storage.list_names(f"{store}/run/attempt-0001") == ["attempt.json"], "it gave up"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_file_is_read_on_after_the_store_was_away(store: str, proxy: Proxy) -> None:
+    data = os.urandom(1 << 20) * 120
+    storage.write_bytes(f"{store}/large", data)
+    with storage.patience(PATIENCE), storage.open_read(f"{store}/large") as file:
+        start = file.read(1000)
+        proxy.broken = True
+        threading.Timer(3, setattr, (proxy, "broken", False)).start()
+        assert start + file.read() == data
 
 
 @pytest.mark.timeout(300)
@@ -280,3 +263,93 @@ def test_an_input_is_read_again_only_when_its_etag_changes(store: str, tmp_path:
     assert inputs.expand([f"{store}/in"]) == first
     storage.write_bytes(f"{store}/in/a.txt", b"2")
     assert inputs.expand([f"{store}/in"]) != first
+
+
+def test_a_cache_of_digests_that_cannot_be_reached_is_not_taken_for_an_empty_one(store: str, proxy: Proxy) -> None:
+    storage.write_bytes(f"{store}/in/a.txt", b"1")
+    files = inputs.expand([f"{store}/in"])
+    known = inputs.digests(files, f"{store}/out")
+    assert storage.exists(f"{store}/out/{inputs.CACHE}")
+    proxy.broken = True
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    for call in (lambda: inputs.digests(files, f"{store}/out"), lambda: storage.exists(f"{store}/out/{inputs.CACHE}")):
+        with pytest.raises(StorageError):
+            call()
+    proxy.broken = False
+    s3fs.S3FileSystem.clear_instance_cache()
+    assert inputs.digests(files, f"{store}/out") == known
+
+
+@pytest.mark.timeout(300)
+def test_input_behind_a_signed_address_leaves_no_signature_behind(store: str, proxy: Proxy, tmp_path: Path) -> None:
+    import boto3
+
+    storage.write_bytes(f"{store}/in/news.jsonl", (corpus.write_news(tmp_path / "news", 200) / "news.jsonl").read_bytes())
+    client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{proxy.port}")
+    place = {"Bucket": store.removeprefix("s3://"), "Key": "in/news.jsonl"}
+    results, signatures = [], []
+    for seconds in (600, 1_200):
+        url = client.generate_presigned_url("get_object", place, seconds)
+        signatures.append(url.partition("?")[2].rpartition("=")[2])
+        done = prepare("--corpus", "news", "--input", url, "--json", output=tmp_path / "out")
+        assert done.exit_code == 0, done.output
+        results.append(done.stdout)
+        written = [path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()]
+        for signature in signatures:
+            assert signature not in done.output + done.stderr and not any(signature.encode() in data for data in written)
+    assert signatures[0] != signatures[1] and results[0] == results[1]
+
+
+def test_keys_in_the_url_of_a_bucket_are_in_no_message(store: str) -> None:
+    url = f"s3://AKIA12:b1946ac92492@{store.removeprefix('s3://')}/a"
+    for read in (storage.read_bytes, storage.exists, storage.list_names):
+        with contextlib.suppress(StorageError):
+            try:
+                read(url)
+            except StorageError as error:
+                assert not any(secret in str(error) for secret in ("AKIA12", "b1946ac92492"))
+                raise
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_restart_reads_each_file_of_the_newest_checkpoint_once(store: str, proxy: Proxy, tmp_path: Path, count: int) -> None:
+    """Whatever the number of workers; counted where the server's answers pass."""
+    encoder = EncoderConfig(hidden_size=128, num_hidden_layers=4, num_attention_heads=2, intermediate_size=512)
+    run = tiny.pretrain_run(tiny.prepare(tmp_path / "corpus", rows=60), f"{store}/run", validate_every=100)
+    run = replace(run, config=replace(run.config, encoder=encoder))
+    storage.write_json(str(tmp_path / "run.json"), run.to_json())
+    calls = iter(range(1, 100))
+    stopped = train(run, should_stop=lambda: next(calls) == 19)
+    size = sum(storage.file_size(f"{stopped.last_checkpoint}/{name}") for name in storage.list_names(stopped.last_checkpoint))
+    assert stopped.step == 19 and size > 10_000_000
+    proxy.read = 0
+    launcher = () if count == 1 else ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count))
+    done = subprocess.run(
+        [sys.executable, *launcher, "-m", "model.training", str(tmp_path / "run.json")],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "resuming from" in done.stdout and "done at step 20 of 20" in done.stdout
+    assert size <= proxy.read <= 1.1 * size
+
+
+@pytest.mark.slow
+def test_an_export_that_ends_between_two_uploads_is_never_a_mix(store: str) -> None:
+    old, new = test_replacement.OLD, test_replacement.NEW
+    for steps in range(100):
+        folder = f"{store}/{steps}"
+        test_replacement.write(folder, old)
+        try:
+            with test_replacement.ended_after(steps, test_replacement.Killed()):
+                test_replacement.write(folder, new)
+            break
+        except test_replacement.Killed:
+            test_replacement.is_whole_or_refused(test_replacement.visible(folder), old, new)
+        test_replacement.write(folder, new)
+        assert test_replacement.visible(folder) == new
+    assert steps > 10

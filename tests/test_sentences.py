@@ -27,6 +27,13 @@ from tests.parts import split_sentences
         ["一、总则；", "（一）目的；", "（二）范围。", "二、附则"],
         ["1.苹果；", "2.香蕉。", "①梨；", "②桃"],
         ["没有句号的尾巴"],
+        # ASCII and full-width full stops, and ASCII semicolons.
+        ["他走了.", "我也走了.", "（他不知道.）", "“好.”", "他说.", "完"],
+        ["渡轮停在港口．", "雪人化了．", "尾"],
+        ["增长了5%.", "同比下降.", "2019年他回来了.", "3月又走了"],
+        ["第一条;", "第二条;", "第三条"],
+        ["他来了.", "迈克.乔丹也来了.", "约翰．史密斯没来．", "威廉.莎士比亚写的"],
+        ["见例子.中国，再看.", "中国很大"],
     ],
 )
 def test_chinese_sentences(sentences: list[str]) -> None:
@@ -46,6 +53,15 @@ def test_chinese_sentences(sentences: list[str]) -> None:
         "Mr. Smith和Dr. Wang在U.S. Congress见面",
         "J. K. Rowling写的书，e.g. 哈利波特",
         "文件在../data/a...b里",
+        "一.总则",
+        "第三.结论，十二.附则",
+        "（一）.目的",
+        "一. 总则",
+        "圆周率３．１４，约1.5倍",
+        "打开说明.txt和报告.docx，上新浪.com",
+        "J.罗琳写的，No.一",
+        "见www.例子.中国/首页",
+        "调用函数;then返回",
     ],
 )
 def test_stops_inside_numbers_addresses_and_abbreviations_end_nothing(text: str) -> None:

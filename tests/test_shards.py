@@ -1,6 +1,7 @@
 """The shard format: rows are read as they were written, from any shard; damaged files are refused."""
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from pipeline import storage
 from pipeline.engine import stages
 from pipeline.engine.stages import FileEntry, Finished, Stage
-from pipeline.errors import CorpusError
+from pipeline.errors import CorpusError, DamagedError
 from pipeline.examples import shards
 from pipeline.examples.shards import ShardSet
 from pipeline.tokenization import encoded
@@ -78,6 +79,15 @@ def test_rows_of_unequal_shards_are_read_in_any_order(tmp_path: Path) -> None:
         shard_set.row(len(shard_set))
 
 
+def test_few_files_are_open_however_many_shards_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "MOST_OPEN", 2)
+    shard_set = ShardSet(stage(tmp_path, [3] * 12), "train", open_batches=1)
+    before = len(os.listdir("/proc/self/fd"))
+    for n in [*range(36), *range(0, 36, 5)]:
+        check(shard_set, n)
+        assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
 def test_record_batches_have_1024_rows(tmp_path: Path) -> None:
     done = stage(tmp_path, [2_500])
     reader = pa.ipc.open_file(done.file("train-00000.arrow"))
@@ -130,10 +140,20 @@ def test_a_torn_file_is_refused(tmp_path: Path, keep: int) -> None:
     done = stage(tmp_path, [2_000])
     path = Path(done.file("train-00000.arrow"))
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(CorpusError, match=r"train-00000\.arrow: not a readable shard .*; `nezha-pipe verify` says more"):
+    with pytest.raises(DamagedError, match=r"train-00000\.arrow: [\d,]+ bytes, the manifest says [\d,]+; delete the folder"):
         ShardSet(done, "train").row(0)
     path.unlink()
-    with pytest.raises(CorpusError, match="not a readable shard"):
+    with pytest.raises(DamagedError, match="missing; delete the folder"):
+        ShardSet(done, "train").row(0)
+
+
+def test_what_is_no_shard_is_refused(tmp_path: Path) -> None:
+    def body(folder: str) -> dict[str, Any]:
+        storage.write_bytes(storage.join(folder, "train-00000.arrow"), b"no shard")
+        return {"files": [FileEntry.of(folder, "train-00000.arrow", 3)]}
+
+    done = stages.run(str(tmp_path), Stage("shards_t_64", 1, {}, {}), body)
+    with pytest.raises(CorpusError, match=r"train-00000\.arrow: not a readable shard .*; `nezha-pipe verify` says more"):
         ShardSet(done, "train").row(0)
 
 

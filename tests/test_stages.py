@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import storage
+from pipeline import locks, storage
 from pipeline.config import FilterConfig, WordsConfig
 from pipeline.engine import stages
 from pipeline.engine.execution import Execution
@@ -44,6 +44,14 @@ def test_a_key_changes_with_all_that_decides_the_content() -> None:
     assert len({stage.key for stage in [STAGE, *others]}) == 7
     assert STAGE.folder == f"numbers-{STAGE.key}"
     assert len(STAGE.key) == 12
+
+
+def test_neither_a_key_nor_a_manifest_has_the_secrets_of_urls(tmp_path: Path) -> None:
+    signed = [replace(STAGE, settings={"input": [f"http://me:secret@a.cn/n?token={token}"]}) for token in ("1", "2")]
+    assert signed[0].key == signed[1].key
+    done = stages.run(str(tmp_path), signed[0], writes({}, url="s3://key:secret@bucket/a"))
+    assert (done.manifest["settings"], done.manifest["url"]) == ({"input": ["http://a.cn/n"]}, "s3://bucket/a")
+    assert b"secret" not in Path(done.url, "manifest.json").read_bytes()
 
 
 def test_a_key_does_not_depend_on_the_order_or_the_class_of_settings() -> None:
@@ -82,7 +90,7 @@ def test_equal_contents_have_equal_manifests(tmp_path: Path) -> None:
     assert [entry["name"] for entry in json.loads(one)["files"]] == ["a", "b"]
     assert b"seconds" not in one
     run = json.loads((tmp_path / "one" / STAGE.folder / "run.json").read_text())
-    assert run.keys() == {"started", "seconds", "host", "pid"}
+    assert run.keys() == {"started", "seconds", "host", "pid", "manifest_sha256"}
 
 
 def test_a_folder_of_stages_is_no_stage_and_says_which_it_holds(tmp_path: Path) -> None:
@@ -123,7 +131,7 @@ def test_what_a_run_left_that_was_killed_behind_its_commit_goes_next_time(tmp_pa
     leave()
     stages.run(str(tmp_path), STAGE, writes({}), DRY)
     assert lock.exists(), "a dry run changes nothing"
-    with storage.locked(str(lock)):  # it is being removed: that run ends it
+    with locks.locked(str(lock)):  # it is being removed: that run ends it
         stages.run(str(tmp_path), STAGE, writes({}))
         assert Path(done.url, "work-1", "part").exists()
     leave()

@@ -102,8 +102,18 @@ def test_errors_of_the_device_are_told_with_the_place() -> None:
         raise OSError(errno.EIO, "Input/output error")
 
 
+def test_a_store_that_cannot_be_reached_may_come_back() -> None:
+    from botocore import exceptions
+
+    from pipeline.storage_errors import is_temporary
+
+    for name in ("EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError", "ConnectionClosedError"):
+        assert is_temporary(getattr(exceptions, name)(endpoint_url="http://b", proxy_url="http://p", error="none")), name
+    assert not is_temporary(exceptions.NoCredentialsError())
+
+
 def test_errors_of_store_clients_are_told_in_one_line() -> None:
-    from botocore.exceptions import EndpointConnectionError, NoCredentialsError  # type: ignore[import-untyped]
+    from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 
     with pytest.raises(StorageError, match=r"^s3://b/k: Unable to locate credentials$"), storage.translate_error("s3://b/k"):
         raise NoCredentialsError
@@ -160,19 +170,3 @@ def test_names_of_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert [storage.is_local(url) for url in ("a/b", "/a", "file:///a", "s3://a", "memory://a")] == [True] * 3 + [False] * 2
     assert storage.absolute("runs/a") == storage.absolute(f"file://{tmp_path}/runs/a") == f"{tmp_path}/runs/a"
     assert storage.absolute("s3://b/run/") == "s3://b/run"
-
-
-def test_a_remote_file_is_copied_once_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NEZHA_PIPE_CACHE", str(tmp_path / "cache"))
-    url, data = "memory://cached/a.arrow", b"rows" * 1000
-    storage.write_bytes(url, data)
-    path = storage.local_copy(url, storage.bytes_digest(data))
-    assert path.read_bytes() == data
-    storage.remove(url)
-    assert storage.local_copy(url, storage.bytes_digest(data)) == path, "the copy is used without asking the store"
-    storage.write_bytes(url, data[:-1])
-    with pytest.raises(StorageError, match="content differs from its SHA-256"):
-        storage.local_copy(url, storage.bytes_digest(b"other"))
-    assert [p for p in (tmp_path / "cache").rglob("*") if p.is_file()] == [path]
-    local = tmp_path / "local.arrow"
-    assert storage.local_copy(str(local), "") == local

@@ -12,6 +12,7 @@ from pipeline import storage
 from pipeline.errors import TaskError, UserError
 from workflows.evaluation import tasks
 from workflows.evaluation.examples import Example
+from workflows.evaluation.formats.tags import columns
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "tasks"
 REVIEWS = 'label\ttext_a\n1\t房间很干净，服务也好。\n0\t太吵了，一夜没睡。\n1\t"好"书\u2028值得一读\n'
@@ -47,7 +48,7 @@ def test_sentences_end_at_blank_lines_and_at_the_end_and_may_hold_a_space(tmp_pa
     assert [example.text for example in data.dev] == ["海钓厦门", "江泽民 说"]
     assert data.dev[1].labels == ("B-PER", "I-PER", "I-PER", "O", "O")
     assert data.labels == ("B-LOC", "B-PER", "I-LOC", "I-PER", "O")
-    assert data.task.metric == "entity_f1"
+    assert data.kind.metrics == ("entity_f1", "token_f1")
 
 
 def test_windows_line_ends_a_mark_at_the_start_and_compression_change_nothing(tmp_path: Path) -> None:
@@ -81,11 +82,14 @@ def test_a_limit_takes_the_same_part_of_the_texts_whatever_stands_around_them(tm
 @pytest.mark.parametrize(
     ("train", "message"),
     [
-        ("text_a\tlabel\n好\t1\n", r"train.tsv: the first line must be 'label\\ttext_a', it is 'text_a\\tlabel'"),
-        ("", "the first line must be"),
+        ("text\tlabel\n好\t1\n", r"train.tsv: the first line must name text_a, it is \['text', 'label'\]"),
+        ("text_a\ttext_b\n好\t坏\n", "train.tsv, line 2: no label in label"),
+        ("", "no examples"),
         ("label\ttext_a\n\n", "no examples"),
-        ("label\ttext_a\n1\t好\n0 不好\n", "line 3: expected a label, one tab and a text, got '0 不好'"),
-        ("label\ttext_a\n1\t好\t坏\n", "line 2: expected a label"),
+        ("label\ttext_a\n1\t好\n0 不好\n", r"line 3: expected 2 fields separated by tabs, got \['0 不好'\]"),
+        ("label\ttext_a\n1\t好\t坏\n", "line 2: expected 2 fields"),
+        ("label\ttext_a\n1\t \n", "line 2: field text_a is empty"),
+        ("label\ttext_a\n\t好\n", "line 2: no label in label"),
         ("label\ttext_a\n1\t好\n".encode("gb18030"), "not UTF-8 at byte 15"),
     ],
 )
@@ -98,7 +102,7 @@ def test_a_malformed_classification_file_is_reported_by_file_and_line(tmp_path: 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("海 O\n厦 S-LOC\n", "line 2: 'S-LOC' is not a BIO tag"),
+        ("海 O\n厦 X-LOC\n", "line 2: 'X-LOC' is not a BIO tag"),
         ("海 O\n\n厦\n", "line 3: expected a character, a space and a BIO tag, got '厦'"),
         ("\n\n", "no examples"),
     ],
@@ -107,6 +111,30 @@ def test_a_malformed_tagging_file_is_reported_by_file_and_line(tmp_path: Path, c
     url = write(tmp_path, {"entities/train.txt": NEWS, "entities/dev.txt": content, "entities/test.txt": NEWS})
     with pytest.raises(TaskError, match=rf"dev.txt.*{message}"):
         tasks.load(tasks.find("entities"), url)
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("海 O", ("海", "O")),
+        ("海\t \tB-PER", ("海", "B-PER")),
+        ("  O", (" ", "O")),
+        ("\t O", ("\t", "O")),
+        ("New York B-LOC", ("New York", "B-LOC")),
+        ("\u3000 O", ("\u3000", "O")),
+        (" O", None),
+        ("O", ("O", None)),  # a file without tags
+        ("New", None),
+        ("海 O ", None),
+        ("", None),
+        ("海\u3000O", None),
+        (" " * 200_000, None),
+        ("a" + " \t" * 100_000 + "O", ("a", "O")),
+    ],
+)
+def test_a_line_has_an_item_and_a_tag(line: str, parts: tuple[str, str] | None) -> None:
+    """However long its white space is: a pattern that goes back and forth would hang."""
+    assert columns(tasks.find("entities"), line) == parts
 
 
 PAIRS = "text_a\ttext_b\tlabel\n" + "".join(f"谁有第{n}张图\t第{n}张图谁有\t{n % 2}\n" for n in range(60))
@@ -121,7 +149,7 @@ def test_a_pair_is_two_items_with_one_label(tmp_path: Path) -> None:
     files = {f"lcqmc/{split}.tsv": PAIRS for split in tasks.SPLITS}
     data = tasks.load(tasks.find("lcqmc"), write(tmp_path, {**files}))
     assert data.train[1] == Example(("谁有第1张图", "第1张图谁有"), ("1",))
-    assert (len(data.train), data.labels, data.note, data.task.metric) == (60, ("0", "1"), "", "accuracy")
+    assert (len(data.train), data.labels, data.note, data.kind.metrics) == (60, ("0", "1"), "", ("accuracy",))
 
 
 def test_columns_of_pairs_are_found_by_their_names_and_one_label_has_two_words(tmp_path: Path) -> None:
@@ -136,7 +164,7 @@ def test_without_a_labelled_test_dev_is_scored_and_a_part_of_train_is_chosen_by(
     dev = ocnli(5) + '{"sentence1": "啊", "sentence2": "哦", "label": "-"}\n'
     url = write(tmp_path, {"ocnli/train.10k.json.gz": gzip.compress(ocnli(500).encode()), "ocnli/dev.json": dev})
     data = tasks.load(tasks.find("ocnli"), url)
-    assert len(data.test) == 5 and data.note == "dev: 10% of train.10k.json.gz"
+    assert len(data.test) == 5 and data.note == "test: dev.json; dev: 10% of train.10k.json.gz; left out: 1 labelled '-'"
     assert len(data.train) + len(data.dev) == 500 and 30 < len(data.dev) < 80
     assert not set(data.train) & set(data.dev)
     write(tmp_path, {"ocnli/train.50k.json": ocnli(600)})
@@ -155,16 +183,16 @@ def test_all_pairs_of_a_premise_fall_on_one_side(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("lcqmc/dev.tsv", "问题\t问题2\tlabel\n", "the first line must name a label and two texts, .*it is '问题"),
+        ("lcqmc/dev.tsv", "问题\t问题2\t标签\n好\t坏\t1\n", "line 1: label '标签' is none of `labels`: 0, 1"),
         ("lcqmc/dev.tsv", "text_a\tpremise\ttext_b\tlabel\n", "the first line must name"),
-        ("lcqmc/dev.tsv", "text_a\ttext_b\tlabel\n好\t1\n", "line 2: expected 3 fields separated by tabs, got '好"),
-        ("lcqmc/dev.tsv", "text_a\ttext_b\tlabel\n好\t \t1\n", "line 2: expected two texts and a label"),
-        ("lcqmc/dev.tsv", "text_a\ttext_b\tlabel\n好\t坏\t-\n", "no examples"),
+        ("lcqmc/dev.tsv", "text_a\ttext_b\tlabel\n好\t1\n", r"line 2: expected 3 fields separated by tabs, got \['好"),
+        ("lcqmc/dev.tsv", "text_a\ttext_b\tlabel\n好\t \t1\n", "line 2: field .* is empty"),
+        ("ocnli/dev.json", '{"sentence1": "好", "sentence2": "坏", "label": "-"}\n', "no examples"),
         ("lcqmc/dev.tsv", "text_a\ttext_b\tlabel\n好\t坏\t1\n", "too few examples to set 10% of them aside as dev"),
-        ("ocnli/dev.json", '{"sentence1": "好"\n', "line 1: expected a JSON object"),
-        ("ocnli/dev.json", '\n["好", "坏"]\n', "line 2: expected a JSON object"),
-        ("ocnli/dev.json", '{"sentence1": "好", "sentence2": "坏"}\n', "line 1: expected two texts and a label"),
-        ("ocnli/dev.json", '{"sentence1": 1, "sentence2": "坏", "label": "a"}\n', "line 1: expected two texts and a label"),
+        ("ocnli/dev.json", '{"sentence1": "好"\n', "line 1: not JSON"),
+        ("ocnli/dev.json", '\n["好", "坏"]\n', "entry 1: expected a JSON object"),
+        ("ocnli/dev.json", '{"sentence1": "好", "sentence2": "坏"}\n', "line 1: no label in label"),
+        ("ocnli/dev.json", '{"sentence1": 1, "sentence2": "坏", "label": "a"}\n', "line 1: field sentence1 must be a text"),
     ],
 )
 def test_a_malformed_file_of_pairs_is_reported_by_file_and_line(tmp_path: Path, name: str, content: str, message: str) -> None:

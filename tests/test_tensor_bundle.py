@@ -13,8 +13,9 @@ import torch
 
 from model.conversion import tensor_bundle
 from model.conversion.tensor_bundle import TensorBundle, write_bundle
+from pipeline.engine.integrity import crc32c
 from pipeline.errors import CheckpointError
-from pipeline.tfrecords.checksum import crc32c, masked_crc32c
+from pipeline.tfrecords.checksum import masked_crc32c
 
 GOLDEN = Path(__file__).parent / "golden" / "tensor_bundle"
 PREFIX = str(GOLDEN / "model.ckpt-900000")

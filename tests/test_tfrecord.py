@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.config import VocabularyConfig
-from pipeline.engine import stages
+from pipeline.engine import integrity, stages
 from pipeline.engine.execution import Execution
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
@@ -90,7 +90,7 @@ def test_the_checksum_is_crc32c() -> None:
     plain = [0xE3069283, 0x8A9136AA, 0]
     masked = [((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF for crc in plain]
     data = [CHECK, bytes(32), b""]
-    assert [checksum.crc32c(one) for one in data] == plain
+    assert [integrity.crc32c(one) for one in data] == plain
     assert [checksum.masked_crc32c(one) for one in data] == masked
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from model import compiling
 from model.config import EncoderConfig, OptimizerConfig, TrainingConfig
 from model.flops import sequence_flops
 from model.heads import PretrainingModel
@@ -17,10 +18,11 @@ from model.optimization import spikes
 from model.optimization.loss_scale import LossScale
 from model.optimization.optimizers import layer, make, trust_ratios
 from model.samples.batches import NO_LABEL, Batch
-from model.training import compiling, metrics
+from model.training import metrics
 from model.training.outcome import Outcome, Verdict
 from model.training.state import State
-from model.training.trainer import Trainer
+from model.training.tracking.live import Live
+from model.training.trainer import Trainer, spread
 from pipeline.errors import RecipeError
 from tests import tiny
 
@@ -99,7 +101,7 @@ def test_a_gradient_that_is_not_finite_at_the_lowest_scale_is_no_overflow(monkey
 
     def broken(self: Trainer, *rest: Any) -> None:
         backward(self, *rest)
-        self.buffer[0] = math.inf
+        self.gradients.tensor[0] = math.inf
 
     monkeypatch.setattr(Trainer, "_backward", broken)
     assert one.step(0, [batch()], 1e-3, loss_scale=2.0).verdict == "overflow"
@@ -195,7 +197,9 @@ def test_a_state_goes_through_json_with_its_loss_scale() -> None:
 
     state = State(step=3, losses=[0.1, 1 / 3], loss_scale=LossScale(8.0, 2, 1))
     assert State.from_json(asdict(state)) == state
-    assert State.from_json({"phase": 0, "step": 1, "consumed_samples": 2, "skipped_ranges": [], "best": None}) == State(0, 1, 2)
+    assert State.from_json({"phase": 0, "step": 1, "consumed_samples": 2, "skipped_ranges": [], "best": None}) == State(
+        0, 1, 2, examples=None
+    )
 
 
 def test_trust_ratios_are_told_by_layer() -> None:
@@ -216,7 +220,7 @@ def test_trust_ratios_are_told_by_layer() -> None:
 def test_mfu_counts_what_the_sequences_need(monkeypatch: pytest.MonkeyPatch) -> None:
     """One second at the peak of an H100 for as many sequences of 128 and 32 tokens as it would do in half of it."""
     encoder = EncoderConfig()
-    seen = metrics.Metrics(10, encoder, 21_128)
+    seen = metrics.Metrics(10, encoder, 21_128, lambda error: None, Live("", TrainingConfig(), first=False))
     seen.peak = metrics.peak_flops("NVIDIA H100 80GB HBM3")
     assert seen.peak == 989e12 and metrics.peak_flops("NVIDIA H200") == 989e12 and metrics.peak_flops("Apple M3") is None
     count = 4_000
@@ -268,3 +272,9 @@ def test_compiled_the_network_learns_the_same(tmp_path: Any, monkeypatch: pytest
         assert list(network.state_dict()) == names
     np.testing.assert_allclose(outcomes[0], outcomes[1], rtol=1e-4)
     assert any((tmp_path / "nezha-pipe" / "torchinductor").iterdir())
+
+
+def test_the_spread_of_work_is_that_of_the_worker_with_most() -> None:
+    assert spread([30, 10, 20]) == 1.5
+    assert spread([7]) == spread([5, 5]) == spread([0, 0]) == 1.0
+    assert spread([12, 0, 0]) == 3.0, "two workers have nothing to do"

@@ -19,27 +19,25 @@ import pytest
 import torch
 
 from model.checkpoints import checkpoint
-from model.config import OptimizerConfig, PhaseConfig
+from model.config import EncoderConfig, OptimizerConfig, PhaseConfig
 from model.samples import batches
 from model.samples.order import key
 from model.training import __main__ as entry
-from model.training import loop, trainer
+from model.training import loop, trainer, workers
 from model.training.loop import train
 from model.training.metrics import MACHINE_DEPENDENT
-from model.training.run import PretrainRun
+from model.training.run import Inputs, PretrainRun
+from model.training.stopping import SIGTERM_CODE
+from model.training.tracking import accounts
 from pipeline import storage
-from pipeline.errors import CheckpointError, CorpusError, RecipeError
+from pipeline.errors import CheckpointError, ClusterError, CorpusError, RecipeError
 from tests import tiny
+from tests.slow_processes import wait_for
 
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +58,8 @@ def content(url: str) -> dict[str, bytes]:
 
 
 def metrics(output: Path | str) -> list[dict[str, Any]]:
-    """Rows without what depends on the clock."""
-    rows = checkpoint.read_metrics(str(output))
+    """Rows without what depends on the clock (also whether a worker was slow), or on where checkpoints are (samples' rows)."""
+    rows = [row for row in checkpoint.read_metrics(str(output)) if row["kind"] not in ("samples", "slow")]
     return [{k: v for k, v in row.items() if k not in MACHINE_DEPENDENT} for row in rows]
 
 
@@ -92,7 +90,7 @@ def test_a_run_leaves_what_its_folder_promises(whole: tuple[PretrainRun, loop.Tr
     run, result = whole
     assert (result.step, result.steps, result.attempt, result.finished) == (100, 100, 1, True)
     assert result.last_checkpoint == f"{run.output}/attempt-0001/checkpoint-00000100"
-    assert sorted(os.listdir(run.output)) == ["attempt-0001", "best.json", "config.json", "progress.json"]
+    assert sorted(os.listdir(run.output)) == ["attempt-0001", "best.json", "config.json", "live", "progress.json"]
     progress = storage.read_json(f"{run.output}/progress.json")
     assert (progress["step"], progress["steps"], progress["phase"], progress["attempt"]) == (100, 100, 0, 1)
     files = ["checkpoint.json", "config.json", "model.safetensors", "optimizer.safetensors", "state.json", "vocab.txt"]
@@ -101,7 +99,7 @@ def test_a_run_leaves_what_its_folder_promises(whole: tuple[PretrainRun, loop.Tr
     trained = [row for row in rows if row["kind"] == "train"]
     assert [row["step"] for row in trained] == list(range(1, 101))
     names = {"kind", "step", "phase", "loss", "mlm_loss", "pair_loss", "masked_accuracy"}
-    names |= {"learning_rate", "grad_norm", "loss_scale", "skipped_samples", "trust_ratios", *MACHINE_DEPENDENT}
+    names |= {"learning_rate", "grad_norm", "loss_scale", "skipped_samples", "examples", "trust_ratios", *MACHINE_DEPENDENT}
     assert all(row.keys() == names for row in trained)
     assert trained[0]["trust_ratios"].keys() == {
         "embeddings",
@@ -248,12 +246,14 @@ def test_an_older_attempt_stops_before_it_writes(corpus: tiny.Corpus, tmp_path: 
 
     def overtaken() -> bool:
         if next(calls) == 7:
+            wait_for(lambda: any(checkpoint.committed(str(tmp_path))), every=0.01)  # it is written while training goes on
             checkpoint.Attempt.begin(str(tmp_path), 5)
         return False
 
     with pytest.raises(CheckpointError, match="attempt-0002 has taken over, attempt-0001 stops here"):
         train(run, should_stop=overtaken)
-    assert sorted(os.listdir(tmp_path / "attempt-0001")) == [
+    # Where its time went is written about every second, so that it may be there.
+    assert sorted({*os.listdir(tmp_path / "attempt-0001")} - {accounts.FILE}) == [
         "attempt.json",
         "checkpoint-00000005",
         "metrics-00000005.jsonl",
@@ -453,6 +453,30 @@ def test_a_state_of_an_older_version_goes_on(
     assert weights(train(run).last_checkpoint) == weights(whole[1].last_checkpoint)
 
 
+def test_a_checkpoint_of_version_0_1_0_is_resumed(tmp_path: Path) -> None:
+    """The stored folder stopped at step 10 of 20; losses.json has those of the ten steps after it, as 0.1.0 computed them."""
+    stored = ROOT / "tests/data/checkpoint-0.1.0"
+    shutil.copytree(stored, tmp_path / "run")
+    corpus = tiny.prepare(tmp_path / "corpus", rows=60, validation_rows=10)
+    phases = (PhaseConfig(sequence_length=24, batch_size=16, steps=20, learning_rate=0.05, warmup_steps=2),)
+    shape = EncoderConfig(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, max_relative_position=8
+    )
+    run = tiny.pretrain_run(corpus, tmp_path / "run", phases)
+    run = replace(run, config=replace(run.config, encoder=shape))
+    # The bytes of the shards may depend on the version of pyarrow.
+    identity = storage.read_json(f"{run.output}/config.json")
+    storage.write_json(f"{run.output}/config.json", {**identity, "shards": Inputs.of(run).identity(run.config)["shards"]})
+    result = train(run)
+    assert (result.step, result.attempt) == (20, 2)
+    rows = {row["step"]: row["loss"] for row in checkpoint.read_metrics(run.output) if row["kind"] == "train"}
+    assert list(rows) == list(range(1, 21))
+    np.testing.assert_allclose(
+        [rows[step] for step in range(11, 21)], storage.read_json(str(stored / "losses.json")), rtol=1e-4
+    )
+    assert not [row for row in checkpoint.read_metrics(run.output) if row["kind"] == "lost"]
+
+
 def test_fp16_finds_its_loss_scale_and_resumes_with_it(corpus: tiny.Corpus, tmp_path: Path) -> None:
     """From 2^32, too large at first: each second overflow halves it, and no update is made meanwhile."""
     settings: dict[str, Any] = {"precision": "fp16", "loss_scale": "2019", "validate_every": 100, "rollback_after": 2}
@@ -493,7 +517,7 @@ def test_other_optimizers_resume_bit_for_bit_and_are_not_mixed(corpus: tiny.Corp
 
 def test_the_batch_grows_as_the_phase_says(corpus: tiny.Corpus, tmp_path: Path) -> None:
     growing = phase(steps=12, ramp_batch_size=4, ramp_steps=6)
-    run = tiny.pretrain_run(corpus, tmp_path / "whole", (growing,), validate_every=100, checkpoint_every=1, keep_checkpoints=20)
+    run = tiny.pretrain_run(corpus, tmp_path / "whole", (growing,), validate_every=100, checkpoint_every=1, keep_every=1)
     result = train(run)
     urls = sorted(checkpoint.committed(run.output))
     consumed = np.array([0, *(state_of(url)["consumed_samples"] for url in urls)])
@@ -548,11 +572,12 @@ def test_the_loss_falls_where_there_is_something_to_learn(corpus: tiny.Corpus, t
 
 
 def test_without_pairs_their_head_stays_as_it_was(tmp_path: Path) -> None:
-    run = tiny.pretrain_run(tiny.prepare(tmp_path / "corpus", task="none"), tmp_path / "out", (phase(steps=10),))
-    result = train(replace(run, config=replace(run.config, training=replace(run.config.training, checkpoint_every=1))))
+    corpus = tiny.prepare(tmp_path / "corpus", task="none")
+    run = tiny.pretrain_run(corpus, tmp_path / "out", (phase(steps=10),), checkpoint_every=5, keep_every=5)
+    result = train(run)
     trained = [row for row in metrics(run.output) if row["kind"] == "train"]
     assert all(row["pair_loss"] is None and row["loss"] == row["mlm_loss"] for row in trained)
-    first = checkpoint.load(str(tmp_path / "out/attempt-0001/checkpoint-00000008")).model
+    first = checkpoint.load(str(tmp_path / "out/attempt-0001/checkpoint-00000005")).model
     last = checkpoint.load(result.last_checkpoint).model
     still = {name for name in first if torch.equal(first[name], last[name])}
     assert still == {f"{part}.{kind}" for part in ("nezha.pooler.dense", "cls.seq_relationship") for kind in ("weight", "bias")}
@@ -575,23 +600,22 @@ def test_masks_drawn_while_training_resume_bit_for_bit(tmp_path: Path) -> None:
 
 
 def test_whoever_runs_it_hears_of_every_commit_and_validation(corpus: tiny.Corpus, tmp_path: Path) -> None:
-    heard: list[tuple[int, bool, bool]] = []
+    heard: list[tuple[int, bool]] = []
+    urls: list[str] = []
 
     def on_commit(figures: dict[str, Any], url: str | None) -> None:
-        assert url is None or checkpoint.damage(url) is None
-        heard.append((figures["step"], "validation_loss" in figures, url is not None))
+        heard.append((figures["step"], "validation_loss" in figures))
+        if url is not None:
+            assert checkpoint.damage(url) is None
+            urls.append(url)
 
     # At rate 0 nothing is ever better than the first validation.
     run = tiny.pretrain_run(corpus, tmp_path, (phase(steps=20, learning_rate=0.0),), validate_every=4, checkpoint_every=10)
-    train(run, on_commit=on_commit)
-    assert heard == [
-        (4, True, True),
-        (8, True, False),
-        (10, False, True),
-        (12, True, False),
-        (16, True, False),
-        (20, True, True),
-    ]
+    result = train(run, on_commit=on_commit)
+    assert heard == [(4, True), (8, True), (10, False), (12, True), (16, True), (20, True)]
+    # When it hears of them depends on how fast they are written, except for the last.
+    written = [f"{run.output}/attempt-0001/checkpoint-{step:08d}" for step in (4, 10, 20)]
+    assert urls == [url for url in written if url in urls] and urls[-1] == result.last_checkpoint == written[-1]
 
 
 def test_gradients_do_not_depend_on_how_a_step_is_cut(corpus: tiny.Corpus, tmp_path: Path) -> None:
@@ -676,7 +700,7 @@ def test_sigterm_ends_in_order_after_the_step(corpus: tiny.Corpus, tmp_path: Pat
             break
     out, err = process.communicate()
     watchdog.cancel()
-    assert process.returncode == entry.STOPPED, err
+    assert process.returncode == SIGTERM_CODE, err
     last = checkpoint.newest_valid(run.output)
     assert last is not None
     step = storage.read_json(f"{last}/state.json")["step"]
@@ -693,6 +717,18 @@ def test_the_command_tells_a_mistake_in_one_line(tmp_path: Path, capsys: pytest.
     assert len(lines) == 3 and "none.json: not found" in lines[0] and "RUN.json" in lines[1] and "[[phase]]" in lines[2]
 
 
+@pytest.mark.parametrize(("size", "problem"), [("4", "RANK, MASTER_ADDR, MASTER_PORT missing"), ("four", "missing")])
+def test_a_number_of_workers_without_their_addresses_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, size: str, problem: str
+) -> None:
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", size)
+    message = f"WORLD_SIZE={size} in the environment, but .*{problem}: start with torchrun"
+    with pytest.raises(ClusterError, match=message), workers.process_group():
+        pass
+
+
 def test_the_loop_loads_nothing_that_a_bare_machine_lacks() -> None:
     heavy = ["ray", "apache_beam", "dagster", "click", "pandas", "tokenizers", "transformers", "jieba", "pydantic"]
     code = f"import sys, model.training.loop; print([m for m in {heavy} if m in sys.modules])"
@@ -701,7 +737,7 @@ def test_the_loop_loads_nothing_that_a_bare_machine_lacks() -> None:
 
 
 def loss_series(output: str) -> list[float]:
-    return [row["loss"] for row in metrics(output)]
+    return [row["loss"] for row in metrics(output) if row["kind"] in ("train", "validation")]
 
 
 @pytest.mark.slow
@@ -721,6 +757,26 @@ def test_two_workers_compute_what_one_does(corpus: tiny.Corpus, tmp_path: Path, 
     else:  # weighs the words of a worker that has few of them more: close, but not the same gradients
         np.testing.assert_allclose(ones, twos, rtol=0.02)
         assert not np.allclose(ones, twos, rtol=1e-6)
+    even, spread = (
+        [row["token_spread"] for row in checkpoint.read_metrics(output) if row["kind"] == "train"]
+        for output in (alone.output, run.output)
+    )
+    assert even == [1.0] * 40
+    assert all(1 <= one <= 2 for one in spread) and max(spread) > 1
+
+
+@pytest.mark.slow
+def test_fewer_shards_than_workers_are_no_error(tmp_path: Path) -> None:
+    """Three workers, one shard."""
+    made = tiny.prepare(tmp_path / "corpus", rows=60, rows_a_shard=1_000)
+    made = replace(made, shards={"news/24": made.shards["news/24"]})
+    alone = tiny.pretrain_run(made, tmp_path / "one", (phase(steps=6, warmup_steps=2),))
+    train(alone)
+    run = replace(alone, output=str(tmp_path / "three"))
+    workers = (*TORCHRUN[:-1], "3")
+    done = subprocess.run(command(run, tmp_path, *workers), cwd=ROOT, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(loss_series(run.output), loss_series(alone.output), rtol=1e-3)
 
 
 @pytest.mark.slow

@@ -141,6 +141,6 @@ def test_each_trains_with_sentence_order_prediction(positions: Positions, tmp_pa
     encoder = replace(run.config.encoder, positions=positions)
     result = train(replace(run, config=replace(run.config, phases=phases, encoder=encoder)))
     assert result.finished
-    lines = [json.loads(line) for file in (tmp_path / "run").rglob("metrics*.jsonl") for line in file.open()]
+    lines = [json.loads(line) for file in (tmp_path / "run").glob("attempt-*/metrics*.jsonl") for line in file.open()]
     losses = [(line["mlm_loss"], line["pair_loss"]) for line in lines if line.get("kind") == "train"]
     assert len(losses) == 6 and all(mlm > 0 and pair > 0 for mlm, pair in losses)

@@ -3,17 +3,18 @@
 import json
 import lzma
 import re
+from collections import Counter
 from pathlib import Path
 
 import opencc
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.wiki.conversion import rules
+from pipeline.wiki.conversion.characters import traditional
 from pipeline.wiki.conversion.converter import Converter, to_variant
 from pipeline.wiki.conversion.phrases import Phrases, split
-from pipeline.wiki.conversion.variants import traditional
 from pipeline.wiki.rendering import render
 from tests.mediawiki_cases import FOLDER, Case, cases, needs_parser_tests, visible
 
@@ -89,7 +90,7 @@ def test_forms(variant: str, text: str, expected: str) -> None:
 def test_added_rules_hold_from_their_place_on() -> None:
     rule = "zh-cn:计算机;zh-tw:電腦"
     assert converted(f"電腦，-{{{rule}}}-，電腦。-{{A|{rule}}}-，電腦。") == "电脑，计算机，电脑。计算机，计算机。"
-    assert converted(f"-{{H|{rule}}}-電腦程式，-{{-|{rule}}}-電腦程式") == "计算机程式，电脑程式"
+    assert converted(f"-{{H|{rule}}}-電腦工程，-{{-|{rule}}}-電腦工程") == "计算机工程，电脑工程"
     assert converted(f"-{{H|{rule}}}-计算机", "zh-tw") == "電腦"
     assert converted(f"-{{-|{rule}}}-電腦-{{H|{rule}}}-電腦") == "电脑计算机"
 
@@ -225,11 +226,13 @@ def test_never_fails(text: str, variant: str) -> None:
     assert isinstance(rules.parse(text).describe(), str)
 
 
-@given(st.text("電腦程式说著的里面乾坤后发髮,A\n\x1f\x00", max_size=40))
-def test_text_without_rules_is_what_opencc_makes_of_it(text: str) -> None:
-    assert converted(text, "zh-tw") == opencc.OpenCC("s2tw").convert(text)
-    assert converted(text) == to_variant(text, "zh-cn")
-    assert to_variant(text, "zh-cn").replace("着", "著") == opencc.OpenCC("t2s").convert(text)
+@settings(deadline=None)
+@given(st.text("電腦程式说著的里面乾坤后发髮,A\n\x1e\x1f\x00", max_size=40))
+def test_text_without_rules_is_what_the_tables_make_of_it(text: str) -> None:
+    assert to_variant(text, "zh-hans") == opencc.OpenCC("t2s").convert(text)
+    for variant in ("zh-cn", "zh-tw", "zh-hk"):
+        assert converted(text, variant) == to_variant(text, variant)
+        assert len(to_variant(text, variant)) == len(text)
 
 
 @given(
@@ -264,7 +267,7 @@ def test_real_snippets() -> None:
         rendered = render(text + after, title="", list_items=True, redirects={})
         return Converter(variant, {}).convert(rendered.text, note_ta=rendered.note_ta).text
 
-    assert "网路连接" in page("QUIC", "zh-cn") and "網路連線" in page("QUIC", "zh-tw")
+    assert "网络连接" in page("QUIC", "zh-cn") and "網路連線" in page("QUIC", "zh-tw")
     assert page("保留IP地址", "zh-cn", "網段") == to_variant(page("保留IP地址", "none", "块"), "zh-cn")
     assert page("任务管理器", "zh-tw", "}}应用程序的进程与任务") == "應用程式的處理程序與工作"
     assert page("CyanogenMod", "zh-sg") == "操作系统" and page("CyanogenMod", "zh-tw") == "作業系统"
@@ -277,17 +280,16 @@ def test_real_snippets() -> None:
 
 @pytest.mark.skipif(not OPENCC_CASES.exists(), reason="OpenCC's test cases are not here")
 def test_opencc_cases() -> None:
-    """The cases of the three configurations that are used; one differs, by the particle."""
+    """Towards simplified text all agree. Of 96 others 22 differ in forms of characters: OpenCC writes 週, Wikipedia 周."""
     text = re.sub(r"^\s*//.*$", "", OPENCC_CASES.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    variants = {"t2s": "zh-cn", "s2tw": "zh-tw", "s2hk": "zh-hk"}
-    number, wrong = 0, []
+    variants = {"t2s": "zh-hans", "s2t": "zh-hant"}
+    number, wrong = Counter[str](), Counter[str]()
     for case in json.loads(re.sub(r",(\s*[}\]])", r"\1", text))["cases"]:
         for config in variants.keys() & case["expected"].keys():
-            number += 1
-            if to_variant(case["input"], variants[config]) != case["expected"][config]:
-                wrong.append(case["input"])
-    assert number == 171
-    assert [each[:8] for each in wrong] == ["慰藉著受傷的心靈"]
+            number[config] += 1
+            wrong[config] += to_variant(case["input"], variants[config]) != case["expected"][config]
+    assert number == {"t2s": 55, "s2t": 96}
+    assert wrong == {"t2s": 0, "s2t": 22}
 
 
 MARKUP = {

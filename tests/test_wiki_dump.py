@@ -32,8 +32,9 @@ def _drafts(number: int) -> list[Draft]:
     ]
 
 
+WRITTEN = 20250801000000
 DRAFTS = _drafts(300)
-EXPECTED = [Page(draft.title, 0, number, "", "wikitext", draft.text) for number, draft in enumerate(DRAFTS, 1)]
+EXPECTED = [Page(draft.title, 0, number, "", "wikitext", draft.text, WRITTEN) for number, draft in enumerate(DRAFTS, 1)]
 
 
 def _zst(data: bytes) -> bytes:
@@ -210,8 +211,8 @@ def test_texts_of_other_namespaces_are_not_decoded(tmp_path: Path) -> None:
     file = written(tmp_path / "zhwiki.xml", xml([Draft("柏林", "甲"), Draft("Template:Le", "乙", 10, "Template:Link-en")]))
     [task] = dump.split(file, 1 << 20)
     assert list(dump.pages(task, {10})) == [
-        Page("柏林", 0, 1, "", "wikitext", ""),
-        Page("Template:Le", 10, 2, "Template:Link-en", "wikitext", "乙"),
+        Page("柏林", 0, 1, "", "wikitext", "", WRITTEN),
+        Page("Template:Le", 10, 2, "Template:Link-en", "wikitext", "乙", WRITTEN),
     ]
 
 
@@ -259,3 +260,36 @@ def test_blocks_of_any_range_follow_each_other(tmp_path: Path) -> None:
     assert all(first < second for first, second in itertools.pairwise(starts))
     for start in (0, starts[1], starts[1] + 1, starts[-1], starts[-1] + 1):
         assert list(bzip2.blocks(str(path), start)) == [block for block in whole if block[0] >= start]
+
+
+OLD = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.4/" version="0.4" xml:lang="zh">
+<siteinfo><sitename>镇</sitename><base>http://zh.zhen.example/wiki/首页</base>
+<namespaces><namespace key="0" case="first-letter" />
+<namespace key="102" case="first-letter">卷宗 &amp; 志</namespace></namespaces>
+</siteinfo>"""
+OLD_PAGES = {
+    "柏林": (0, "甲"),
+    "Re:从零开始": (0, "乙"),
+    "Template:Le": (10, "#REDIRECT [[Template:Link_en#a]]"),
+    "模板:Lang": (10, "丙"),
+    "用户 日记:丁": (0, "丁"),
+    "User talk:丁": (3, "戊"),
+    "卷宗 &amp; 志:己": (102, "己"),
+    "伯林": (0, "#重定向[[柏林|首都]]"),
+}
+
+
+def test_a_dump_without_ns_has_the_namespaces_of_its_titles(tmp_path: Path) -> None:
+    """Export formats before 0.6, each page in another task than the head."""
+    texts = "".join(
+        f"<page>\n<title>{title}</title>\n<id>{number}</id>\n<revision>\n<id>{number}00</id>\n"
+        f"<timestamp>2010-01-0{number}T00:00:00Z</timestamp>\n<text xml:space='preserve'>{text}</text>\n</revision>\n</page>\n"
+        for number, (title, (_, text)) in enumerate(OLD_PAGES.items(), 1)
+    )
+    file = written(tmp_path / "old.xml", f"{OLD}{texts}</mediawiki>".encode())
+    for task_bytes in (1 << 20, 300):
+        pages = [page for page in read(file, task_bytes) if isinstance(page, Page)]
+        assert [page.namespace for page in pages] == [number for number, _ in OLD_PAGES.values()]
+    assert [page.redirect for page in pages if page.redirect] == ["Template:Link en#a", "柏林"]
+    assert [page.revision for page in pages][:2] == [20100101000000, 20100102000000]
+    assert dump.site(file.url) == "http://zh.zhen.example/wiki/"

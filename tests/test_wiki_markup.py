@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from selectolax.lexbor import LexborHTMLParser
 
 from pipeline.wiki.markup import findings
+from pipeline.wiki.markup.findings import without_holes
 from pipeline.wiki.markup.links import link_text
 from pipeline.wiki.markup.sections import is_cut
 from pipeline.wiki.rendering import (
     MarkupError,
     Rendered,
+    close_holes,
     mend,
     render,
 )
@@ -31,7 +33,7 @@ def rendered(text: str, *, list_items: bool = True) -> Rendered:
 
 
 def prose(text: str) -> str:
-    return rendered(text).text
+    return without_holes(rendered(text).text)
 
 
 @pytest.mark.parametrize(
@@ -91,14 +93,14 @@ def test_a_rule_over_several_lines_is_not_cut() -> None:
         ("甲。<ref>没有完。\n乙<REF>丙</REF>。", "甲。\n乙。"),
         ("甲<nowiki>[[乙]]''{{丙}}</nowiki>''丁''", "甲[[乙]]''{{丙}}丁"),
         ("'<nowiki/>''甲'''", "'甲'"),
-        ("设<math>n+1</math>为素数，<math>\\frac{a}{b}</math>不是", "设n+1为素数，不是"),
+        ("设<math>n+1</math>为素数，<math>\\sum_n a_n</math>不是", "设n+1为素数，不是"),
         ("角<math>\\alpha \\le 2\\pi</math>", "角α ≤ 2π"),
         ("<ce>H2O</ce>是水", "H2O是水"),
         ("甲<syntaxhighlight lang=c>int i[2];{{</syntaxhighlight>乙<code>i++</code>", "甲乙i++"),
         ("甲\n<gallery>\nA.jpg|[[乙]]\n</gallery>\n丙", "甲\n丙"),
         ("<poem>床前明月光\n疑是地上霜</poem>", "床前明月光\n疑是地上霜"),
         ("甲<math>未完", "甲未完"),
-        ("{{lang|de|甲<!-- }} -->乙}}", "甲乙"),
+        ("{{nobr|甲<!-- }} -->乙}}", "甲乙"),
     ],
 )
 def test_what_the_parser_must_not_look_into(wikitext: str, text: str) -> None:
@@ -116,6 +118,12 @@ def test_what_the_parser_must_not_look_into(wikitext: str, text: str) -> None:
         ("#include <stdio.h> 是 a < b", "include <stdio.h> 是 a < b"),
         ("&lt;ref&gt;&nbsp;是&#x0000006807;签&amp;nbsp;", "<ref> 是标签&nbsp;"),
         ("<ul><li>甲</li><li>乙</li></ul>", "甲\n乙"),
+        (
+            "第<span style=\"display:none\">005</span>五名<div style='color:red; DISPLAY : none'>a<div>b\n\nc</div>d</div>",
+            "第五名",
+        ),
+        ("甲<span style='visibility:hidden'>-{A|zh-cn:乙;zh-tw:丙}-丁\n戊", "甲-{H|zh-cn:乙;zh-tw:丙}- 戊"),
+        ("甲<span style=display:none />乙<br style=display:none>丙", "甲乙\n丙"),
         ("甲。<h2>历史</h2>乙。<h3 class=a>参考文献</h3>丙", "甲。\n乙。"),
     ],
 )
@@ -185,6 +193,17 @@ def test_list_items_stay_or_go() -> None:
     assert without.dropped["list"] == len("乙丙丁戊 : 己庚")
 
 
+def test_preformatted_lines_are_kept_apart_or_dropped_as_code() -> None:
+    page = rendered("程序如下\n int main() {\n   return 0; // 完\n }\n其中有\n 一行缩进的话，\n  又一行。\n再见")
+    assert page.text == "程序如下\n其中有\n一行缩进的话，\n又一行。\n再见"
+    assert page.dropped == {"code": len("int main() {return 0; // 完}")}
+    assert (
+        prose("前<div>foo</div> a\n{{cleanup}} Berlin is\n[[Foo|  bar]]\n [[a|b]]\n {|\n| c\n |}\n \n|}\n x")
+        == "前\nfoo\na Berlin is bar"
+    )
+    assert prose("甲\n * 乙\n<poem>\n  Tyger Tyger\n</poem>") == "甲\n乙\nTyger Tyger"
+
+
 def test_a_line_that_breaks_off_goes_on_in_the_next() -> None:
     assert prose("柏林是\n首都。\n它位于\nthe north\nof Germany") == "柏林是首都。\n它位于 the north of Germany"
 
@@ -251,13 +270,19 @@ garbage = st.lists(
 ).map("".join)
 
 
+def test_braces_on_both_sides_of_a_removed_tag_are_no_mark() -> None:
+    assert prose("柏林}}}</poem>}}}市") == "柏林市"
+
+
 @settings(max_examples=400, deadline=None)
 @given(garbage)
 def test_no_text_stops_it_and_no_mark_is_left(text: str) -> None:
     page = render(text, title="柏林", list_items=True, redirects={})
     mend(page.text)
     if "nowiki" not in text and "&" not in text:
-        assert not re.search(r"\{\{|\}\}|\[\[|\]\]|''|<ref|<br>", page.text)
+        assert not re.search(r"\{\{|\}\}|\[\[|\]\]|<ref|<br>", page.text)
+        if not re.search(r"''''|\[\[|(?<!')'(?!')", text):  # MediaWiki leaves some of four, and those of a title
+            assert "''" not in page.text
 
 
 inside = st.recursive(
@@ -265,7 +290,7 @@ inside = st.recursive(
     lambda part: st.one_of(
         st.tuples(part, part).map("".join),
         part.map("[[目标|{}]]".format),
-        part.map("{{{{lang|de|{}}}}}".format),
+        part.map("{{{{nobr|{}}}}}".format),
         part.map("<b>{}</b>".format),
         part.map("<span class=a>{}</span>".format),
         part.map("<small>{}</small>".format),
@@ -297,6 +322,28 @@ def test_time_is_proportional_to_length(unit: str) -> None:
     mend("柏" + unit * 100_000 + "林")
 
 
+LONG = """
+    = ' ` [ ] { } | < > - _ * # : ; ! & / \\ . ， （ ） 。 「 ~ ？ {| |} || |- <a <!- <s> </s> <b><i> <span <sub>''i''</sub>
+    ''a'' '''b'' [[a| [[a|'' [[''b]] [[:: {{a|b= {{{a| {{{{ {{lang|ja|漢 {{fact|a {{未知|a}} {{未知}} {{#expr:1+ {{#if:|
+    -{A|a:b;}- -{zh-cn:a;zh-tw:b}- -{R|a <math>x</math> <math>\\sum</math> <code> <nowiki/> <poem> //a https:// __ &a;
+    <p>,</p> （{{未知}} {{未知}}） （（{{未知}}））
+"""
+HIDDEN = "<span style=display:none>"
+RUNS = [*LONG.split(), " ", "\t", "\n", "\n ", "\n:", "\n*", "\n;", "\u3000", "a :", HIDDEN, "</span>", "a\n b\n"]
+
+
+@pytest.mark.timeout(120)  # all take a few seconds; quadratic ones would take minutes each
+@pytest.mark.parametrize("opening", ["", "\n;", "\n ", "{{a|", "[[a|", "<a ", "-{\n", HIDDEN])
+def test_a_long_run_of_anything_costs_steps_and_not_minutes(opening: str) -> None:
+    """40 KB of one mark behind an opening that is never closed."""
+    for unit in RUNS:
+        try:
+            page = rendered("柏" + opening + unit * (40_000 // len(unit)) + "林\n甲")
+        except MarkupError:
+            continue
+        mend(close_holes(page.text, page.holes, drop=True).text)
+
+
 def test_what_opens_and_closes_deeply_is_resolved() -> None:
     assert prose("{{nobr|" * 90 + "柏林" + "}}" * 90) == "柏林"
     assert prose("[[甲|" * 90 + "柏林" + "]]" * 90) == "柏林"
@@ -325,7 +372,7 @@ def test_the_real_page_of_zhwiki() -> None:
     title, text = next(pages(DATA / "corpora/wiki/dbpedia_minidumps/zhwiki.xml"))
     page = render(text, title=title, list_items=True, redirects={})
     lines = page.text.split("\n")
-    assert lines[0].startswith("柏林（德语：Berlin）是德意志聯邦共和國首都，也是德国最大的城市，现有居民约340万人。")
+    assert lines[0].startswith("柏林（德语：Berlin\U00100000）是德意志聯邦共和國首都，也是德国最大的城市，现有居民约340万人。")
     assert "柏林也是德国十六个-{zh-hans:联邦州; zh-hant:邦}-之一" in lines[0]
     assert "家族的腓特烈出任边境总督（Markgraf），平定该地区的战乱" in page.text
     assert "从1999年开始它是德国联-{}-邦议院的会址" in page.text

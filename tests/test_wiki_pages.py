@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.checks import invariants
 from pipeline.config import SourceConfig
+from pipeline.documents.stage import documents
+from pipeline.documents.table import read_part
 from pipeline.engine import counting
 from pipeline.engine.counting import Counts
 from pipeline.sources.inputs import InputFile, expand
@@ -13,7 +16,7 @@ from pipeline.sources.records import Bad, Record, Skipped
 from pipeline.wiki import pages, rendering
 from pipeline.wiki.dumps import dump
 from pipeline.wiki.dumps.side_input import side_input
-from tests.wiki_dumps import REAL, ZH, Draft, multistream, source, written, xml
+from tests.wiki_dumps import CLOSING, HEAD, REAL, ZH, Draft, multistream, source, written, xml
 
 SIDE = [
     Draft("Template:LDe", "", 10, "Template:Lang-de"),
@@ -154,5 +157,74 @@ def test_real_snippets_keep_both_sides_of_their_rules(tmp_path: Path) -> None:
     found = _read(file, tmp_path / "run")
     texts = {record.title: record.text for record in found if isinstance(record, Record)}
     assert len(texts) == len(lines)
-    assert texts["QUIC"].startswith("快速UDP网路连接（英语：Quick UDP Internet Connections，缩写：QUIC")
+    assert texts["QUIC"].startswith("快速UDP网络连接（英语：Quick UDP Internet Connections，缩写：QUIC")
     assert not [text for text in texts.values() if "-{" in text or "{{" in text]
+
+
+def _revisions(order: list[int]) -> bytes:
+    """A dump with a <page> for each revision of 柏林, other pages between them; revisions 3 and 4 are of the same second."""
+    drafts = [Draft("柏林", f"第{number}版：" + "柏林是德国的首都。" * (number + 1)) for number in order]
+    others = [Draft(f"条目{number}", "河水在夏天涨得很高，渔民把船拴在柳树下。") for number in range(40)]
+    pages = [draft.xml(1).replace("2025-08-01", f"2025-08-0{min(n, 3)}") for n, draft in zip(order, drafts, strict=True)]
+    between = [draft.xml(number + 2) for number, draft in enumerate(others)]
+    step = len(between) // len(pages)
+    parts = [page + "".join(between[place * step : (place + 1) * step]) for place, page in enumerate(pages)]
+    return (HEAD + "".join(parts) + "".join(between[len(pages) * step :]) + CLOSING).encode()
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4], [3, 2, 4, 0, 1]])
+def test_of_a_page_for_each_revision_the_latest_is_taken(tmp_path: Path, order: list[int]) -> None:
+    (tmp_path / "zhwiki.xml").write_bytes(_revisions(order))
+    settings = SourceConfig(name="w", kind="wiki", input=(str(tmp_path / "zhwiki.xml"),))
+    manifests = []
+    for name, task_bytes in (("whole", 0), ("cut", 2_000)):
+        done = documents(settings, str(tmp_path / name), task_bytes=task_bytes)
+        texts = {
+            title: text
+            for entry in done.files("part-")
+            for title, text in read_part(done, entry["name"]).select(["title", "text"]).to_pandas().itertuples(index=False)
+        }
+        assert len(texts) == 41 and texts["柏林"] == "第4版：" + "柏林是德国的首都。" * 5
+        assert done.manifest["skipped"] == {"earlier revision": 4}
+        counts = done.manifest["counts"]
+        assert (counts["read"], counts["kept"]) == (45, 41)
+        assert counts["characters"] == sum(len("".join(text.split())) for text in texts.values())
+        assert sum(done.manifest["languages"].values()) == sum(done.manifest["characters_histogram"].values()) == 41
+        manifests.append(done.manifest)
+    assert manifests[0] == manifests[1]
+    assert invariants.documents(done) == []
+
+
+def test_what_breaks_sentences_is_counted_and_dropped_unless_kept(tmp_path: Path) -> None:
+    text = "{{lang|ja|図書館}}的書，面積為{{未知|甲}}，很大。-{於謙}-是名將。"
+    counts: Counts = {}
+    assert _one(tmp_path, "柏林有墙。" + text, counts=counts).text == "柏林有墙。於謙是名将。"
+    assert counts["breaks"] == {"未知": 1} and counts["broken_sentences"] == 1
+    assert counts["left_out"] == {"broken_sentence": len("図書館的书，面积为，很大。")}
+    counts = {}
+    kept = _one(tmp_path, "柏林有墙。" + text, source(broken_sentences="keep"), counts)
+    assert kept.text == "柏林有墙。図書館的书，面积为，很大。於謙是名将。"
+    assert counts["broken_sentences"] == 1 and "left_out" not in counts
+
+
+@pytest.mark.parametrize(
+    ("folder", "texts"),
+    [
+        (
+            "wiki_inline_tags",
+            ["这座桥建成于1923年。今日，它更常被用作集市的通道。", "截至2020年5月，镇上有两家旅店。", "排序第五名。"],
+        ),
+        ("wiki_quotes_tags", ["设样本xi独立，其均值为μn。", "学名Salixbabylonica常见于河边。", "剧目早市夜桥上演多年。"]),
+        ("wiki_export_04", ["词条0是条目。", "词条11是条目。"]),
+        ("wiki_page_twice", ["青石镇是虚构的镇，位于河边。", "电梯每天运行十二个小时"]),
+    ],
+)
+def test_dumps_of_public_reports(tmp_path: Path, folder: str, texts: list[str]) -> None:
+    dumps = REAL.parents[1] / "reports" / folder / "input"
+    if not dumps.exists():
+        pytest.skip(f"no {dumps}: the inputs of reports are not here")
+    done = documents(SourceConfig(name="w", kind="wiki", input=(str(dumps),)), str(tmp_path))
+    found = [text for entry in done.files("part-") for text in read_part(done, entry["name"])["text"].to_pylist()]
+    assert all(sum(text.startswith(start) for text in found) == 1 for start in texts)
+    assert not [text for text in found if "''" in text] and done.manifest["counts"]["bad"] == 0
+    assert sum(done.manifest["skipped"].values()) == (folder == "wiki_page_twice")

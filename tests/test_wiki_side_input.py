@@ -9,7 +9,7 @@ from pipeline.engine.execution import Execution
 from pipeline.wiki.dumps import dump
 from pipeline.wiki.dumps import side_input as side_inputs
 from pipeline.wiki.dumps.side_input import SideInput, side_input
-from tests.wiki_dumps import Draft, multistream, source, written, xml
+from tests.wiki_dumps import CLOSING, HEAD, Draft, multistream, source, written, xml
 
 IT = "return { name = 'IT', content = { Item('software', 'zh-cn:软件;zh-tw:軟體') } }"
 PAGES = [
@@ -94,3 +94,24 @@ def test_a_dry_run_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     file = written(tmp_path / "zhwiki.xml", xml(PAGES))
     with pytest.raises(stages.NotFinished, match="wiki_side_input_zhwiki"):
         side_input(source(), [file], str(tmp_path / "run"), execution=Execution(dry_run=True))
+
+
+def test_of_a_name_that_is_defined_twice_the_latest_page_wins(tmp_path: Path) -> None:
+    drafts = [Draft("Template:Le", "", 10, "Template:Link-en"), Draft("Module:CGroup/IT", IT, 828)]
+    later = [Draft("Template:Le", "", 10, "Template:Ilh"), Draft("Module:CGroup/IT", "return {}", 828)]
+    texts = [
+        draft.xml(1).replace("2025-08", month) for month, both in (("2025-09", later), ("2025-07", drafts)) for draft in both
+    ]
+    file = written(tmp_path / "w.xml", (HEAD + "".join(texts) + CLOSING).encode())
+    found = side_inputs.load(side_input(source(), [file], str(tmp_path / "run")).url)
+    assert (found.redirects, found.groups) == ({"Le": "Ilh"}, {"IT": "return {}"})
+
+
+def test_redirects_of_a_dump_that_tells_them_by_text_alone(tmp_path: Path) -> None:
+    texts = [
+        Draft(name, f"#REDIRECT [[{to}]]", 10).xml(1)
+        for name, to in (("Template:Le", "Template:Link_en"), ("模板:甲", "模板:乙"))
+    ]
+    file = written(tmp_path / "w.xml", (HEAD + "".join(texts).replace("<ns>10</ns>", "") + CLOSING).encode())
+    found = side_inputs.load(side_input(source(), [file], str(tmp_path / "run")).url)
+    assert found.redirects == {"Le": "Link en", "甲": "乙"}

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import WordsConfig
+from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
 from pipeline.sources import demo
 from pipeline.tokenization import words as words_module
@@ -32,6 +33,7 @@ from pipeline.tokenization.words import (
     words_digest,
 )
 from tests import demo_text
+from workflows.progress import Display
 
 SEGMENTER = Segmenter()
 CORPORA = Path(__file__).parents[2] / "shared/data/corpora"
@@ -147,6 +149,32 @@ def test_words_of_user_dictionaries_are_found_as_jieba_finds_them(tmp_path: Path
         assert_alike(tokenizer, "\n".join(map("".join, itertools.product(characters, repeat=3))), segmenter)
     finally:
         jieba.finalseg.Force_Split_Words.clear()  # global in jieba
+
+
+def test_entries_that_no_text_can_have_are_named(tmp_path: Path) -> None:
+    never = ["C·罗", "量子\t1000\tn", "青石 云 计算", "[/白眼]", "ＡＢＣ", "Cafe\u0301", "⼀⼈", "㐂寿", "双 空格", "·"]
+    url = written(tmp_path, *never[:-1], "·", *USER_WORDS[:-1], "双字  5 n", "他 3 r", "C++语言", "糖类抗原19-9 9999")
+    config = WordsConfig(user_dictionary=(url,))
+    named = words_module.never_found(config)
+    assert named == [*never[:-1], "双字 "]
+    for word in (*never[:-1], "糖类抗原19-9", "C++语言"):
+        assert (word in words(f"他说{word}好", Segmenter(config))) == (word not in named), word
+    assert words_module.never_found(WordsConfig()) == []
+
+
+def test_such_entries_are_told_once_however_many_sources_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    counts = dict.fromkeys(("documents", "tokens", "units", "sentences", "unknown"), 1)
+    with Display(["tokens_a", "tokens_b"]) as display:
+        for source in ("a", "b"):
+            manifest = {"stage": f"tokens_{source}", "source": source, "counts": counts, "unknown_characters": {}}
+            display.finish(f"tokens_{source}", Finished("", {**manifest, "words_never_found": ["C·罗", "双 字"]}), 1.0)
+    told = capsys.readouterr().err
+    assert told.count("warning: entries of user dictionaries that no text can have: 'C·罗', '双 字';") == 1
+
+
+def test_words_of_any_length_are_found(tmp_path: Path) -> None:
+    long = "山河" * 100
+    assert long in words(f"他说{long}，好", Segmenter(WordsConfig(user_dictionary=(written(tmp_path, f"{long} 9"),))))
 
 
 def test_a_user_dictionary_leaves_other_segmenters_as_they_were(tmp_path: Path) -> None:

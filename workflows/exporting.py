@@ -6,14 +6,13 @@ The card contains what the run recorded: steps and phases from the checkpoint, v
 training folder, sources and their licences from the manifests of the shards and of the stages they were made from.
 """
 
-import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import storage
+from pipeline import folders, storage
 from pipeline.engine import stages
 from pipeline.engine.execution import SERIAL, Execution
 from pipeline.engine.stages import MANIFEST, FileEntry, Finished, Stage
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from model.exporting.onnx import Head
 
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 
 
 def export(checkpoint: Finished, facts: Mapping[str, Any], root: str, *, execution: Execution = SERIAL) -> Finished:
@@ -58,21 +57,18 @@ def export_checkpoint(
     """
     from model.checkpoints import checkpoint
     from model.config import PretrainConfig
-    from model.exporting.export import export_model
+    from model.exporting.export import LAST, STALE, export_model
+    from model.exporting.replacement import replacing
     from model.heads import PretrainingModel
     from pipeline.tokenization.vocab import Vocab
 
+    if storage.exists(storage.join(folder, checkpoint.MARKER)):
+        raise CheckpointError(f"{folder}: a checkpoint, whose files an export would replace; choose another folder")
     loaded = checkpoint.load(checkpoint_url)
     vocab = Vocab.from_bytes(loaded.vocabulary, f"{checkpoint_url}/vocab.txt")
     config = PretrainConfig.from_json(loaded.config)
     model = PretrainingModel(config.encoder, len(vocab))
     model.load_state_dict(loaded.model)
-    names: list[str] = []
-
-    def write(name: str, content: bytes) -> None:
-        storage.write_bytes(storage.join(folder, name), content)
-        names.append(name)
-
     do_lower_case = bool(loaded.config["vocabulary"]["do_lower_case"])
     map_punctuation = bool(loaded.config["vocabulary"].get("map_punctuation", False))
     training_folder = training_folder or training_folder_of(checkpoint_url)
@@ -83,7 +79,14 @@ def export_checkpoint(
         "training": {**training_facts(shards, config, loaded.state), "config": loaded.config},
         "validation": validation(training_folder, loaded.state["step"]),
     }
-    export_model(model, vocab.tokens, do_lower_case, write, card_facts, map_punctuation)
+    names: list[str] = []
+    with replacing(folder, LAST, STALE) as replace:
+
+        def write(name: str, content: bytes) -> None:
+            replace(name, content)
+            names.append(name)
+
+        export_model(model, vocab.tokens, do_lower_case, write, card_facts, map_punctuation)
     return {"files": [FileEntry.of(folder, name) for name in names], **facts}
 
 
@@ -171,6 +174,8 @@ def licence(shards: Finished, source: str) -> str:
     """
     if "licence" in shards.manifest:
         return str(shards.manifest["licence"])
+    if old := stages.input_of(shards, "tokens", f"replay_{source}"):
+        return str(old.manifest["licence"])
     tokens = stages.input_of(shards, "tokens", f"tokens_{source}")
     documents = stages.input_of(tokens, "documents", f"documents_{source}") if tokens else None
     return str(documents.manifest["licence"]) if documents else "not recorded"
@@ -212,7 +217,13 @@ def find_checkpoint(url: str) -> str:
         return url
     if storage.exists(best := storage.join(url, BEST)):
         return storage.join(url, storage.read_json(best)["checkpoint"])
-    raise CheckpointError(f"{url}: neither a checkpoint ({MARKER}) nor a training folder ({BEST})")
+    inside = folders.stage_in(url, "checkpoint-")
+    hints = {
+        folders.OUTPUT: f"the training folder in it is {inside}" if inside else "it has no training folder yet",
+        folders.TRAINING: "it has no best checkpoint yet; name a checkpoint in it",
+        folders.EXPORT: "it is exported already",
+    }
+    raise CheckpointError(folders.not_found(url, "a checkpoint or a training folder with a best checkpoint", hints))
 
 
 def describe_checkpoint(checkpoint_url: str, training_folder: str) -> str:
@@ -240,19 +251,20 @@ def export_onnx(folder: str, head: "Head", int8: bool) -> dict[str, Any]:
     """
     from model.exporting import onnx
     from model.exporting.export import load_export
+    from model.exporting.replacement import replacing
 
     onnx.need_packages()
     model = load_export(folder)[0]
-    place = storage.join(folder, "onnx")
     with tempfile.TemporaryDirectory(prefix="nezha-pipe-onnx-") as temporary:
-        graph, small = Path(temporary) / "model.onnx", Path(temporary) / "model_quantized.onnx"
+        place = Path(temporary)
         facts: dict[str, Any] = {"head": head, "inputs": onnx.INPUTS, "outputs": onnx.OUTPUTS[head], "opset": onnx.OPSET}
-        facts["difference"] = float(f"{onnx.write_graph(model, head, graph):.2g}")
-        if int8:
-            onnx.quantise(graph, small)
-            facts["int8_difference"] = float(f"{onnx.largest_difference(model, head, small):.2g}")
-        for path in (graph, small) if int8 else (graph,):
-            with path.open("rb") as source, storage.open_write(storage.join(place, path.name)) as target:
-                shutil.copyfileobj(source, target)
-    storage.write_json(storage.join(place, "onnx.json"), facts)
+        with storage.translate_error(temporary):
+            facts["difference"] = float(f"{onnx.write_graph(model, head, place / onnx.GRAPH):.2g}")
+            if int8:
+                onnx.quantise(place / onnx.GRAPH, place / onnx.INT8_GRAPH)
+                facts["int8_difference"] = float(f"{onnx.largest_difference(model, head, place / onnx.INT8_GRAPH):.2g}")
+        with replacing(storage.join(folder, "onnx"), onnx.FACTS, onnx.FILES) as write:
+            write(onnx.FACTS, storage.json_bytes(facts))
+            for path in sorted(place.iterdir()):  # weights above 2 GB are in files of their own
+                write(path.name, path)
     return facts

@@ -31,6 +31,8 @@ class Kind:
     """`(stage, rows, draw) -> Iterator[str]`: lines that show some rows, for `inspect`."""
     verify: str = ""
     """`(stage) -> list[str]`: problems of the files' content, for `verify`."""
+    modules: tuple[str, ...] = ()
+    """With `verify`: the modules whose `STAGE_VERSION` this program writes."""
     trace: str = ""
     """`(stage, document id, sources) -> Iterator[Fact]`: what it records of a document, for `inspect --document`."""
 
@@ -38,6 +40,10 @@ class Kind:
         """Import one of the functions; None if this kind has none."""
         module, _, name = getattr(self, field).partition(":")
         return getattr(importlib.import_module(module), name) if module else None
+
+    def writes(self, version: int) -> bool:
+        """Return whether this program writes stages of this version; it knows the content of no others."""
+        return version in [importlib.import_module(module).STAGE_VERSION for module in self.modules]
 
 
 def _documents(stage: Finished) -> str:
@@ -61,6 +67,12 @@ def _tokens(stage: Finished) -> str:
     return f"{facts.tokens:,} tokens, {facts.units:,} words, {facts.sentences:,} sentences"
 
 
+def _replay(stage: Finished) -> str:
+    counts = stage.manifest["counts"]
+    gone = f", {counts['withdrawn']:,} withdrawn" if counts["withdrawn"] else ""
+    return f"{counts['documents']:,} old documents{gone}, {counts['tokens']:,} tokens"
+
+
 def _shards(stage: Finished) -> str:
     facts = ShardsFacts.of(stage)
     return f"{facts.rows['train']:,} examples, {facts.tokens['train']:,} tokens"
@@ -71,6 +83,10 @@ def _checkpoint(stage: Finished) -> str:
     return f"{steps:,} steps" + (f", best validation loss {loss:.3f}" if loss is not None else "")
 
 
+def _promotion(stage: Finished) -> str:
+    return str(stage.manifest["message"])
+
+
 _CHECKS, _PREVIEWS, _TRACES = "pipeline.checks", "workflows.inspection.previews", "pipeline.checks.provenance"
 
 DATA_KINDS = (
@@ -79,6 +95,7 @@ DATA_KINDS = (
         "wiki_side_input",
         preview=f"{_PREVIEWS}:wiki_side_input",
         verify=f"{_CHECKS}.invariants:wiki_side_input",
+        modules=("pipeline.wiki.dumps.side_input",),
     ),
     Kind(
         "documents",
@@ -86,6 +103,7 @@ DATA_KINDS = (
         summary=_documents,
         preview=f"{_PREVIEWS}:documents",
         verify=f"{_CHECKS}.invariants:documents",
+        modules=("pipeline.documents.stage",),
         trace=f"{_TRACES}:documents",
     ),
     Kind(
@@ -93,6 +111,7 @@ DATA_KINDS = (
         text="documents",
         preview=f"{_PREVIEWS}:signatures",
         verify=f"{_CHECKS}.dedup_invariants:signatures",
+        modules=("pipeline.dedup.signatures",),
     ),
     Kind("evaluation", preview=f"{_PREVIEWS}:evaluation"),
     Kind(
@@ -100,6 +119,7 @@ DATA_KINDS = (
         text="documents",
         preview=f"{_PREVIEWS}:contamination",
         verify=f"{_CHECKS}.dedup_invariants:contamination",
+        modules=("pipeline.dedup.decontamination",),
         trace=f"{_TRACES}:contamination",
     ),
     Kind(
@@ -108,6 +128,7 @@ DATA_KINDS = (
         summary=_dedup,
         preview=f"{_PREVIEWS}:dedup",
         verify=f"{_CHECKS}.decision_invariants:problems",
+        modules=("pipeline.dedup.stage",),
         trace=f"{_TRACES}:dedup",
     ),
     Kind(
@@ -115,6 +136,7 @@ DATA_KINDS = (
         summary=_vocabulary,
         preview=f"{_PREVIEWS}:vocabulary",
         verify=f"{_CHECKS}.invariants:vocabulary",
+        modules=("pipeline.tokenization.vocabulary",),
     ),
     Kind(
         "tokens",
@@ -122,6 +144,14 @@ DATA_KINDS = (
         summary=_tokens,
         preview=f"{_PREVIEWS}:tokens",
         verify=f"{_CHECKS}.invariants:tokens",
+        modules=("pipeline.tokenization.stage",),
+    ),
+    Kind(
+        "replay",
+        summary=_replay,
+        preview=f"{_PREVIEWS}:tokens",
+        verify=f"{_CHECKS}.invariants:tokens",
+        modules=("pipeline.tokenization.replay",),
     ),
     Kind(
         "shards",
@@ -129,13 +159,20 @@ DATA_KINDS = (
         summary=_shards,
         preview=f"{_PREVIEWS}:shards",
         verify=f"{_CHECKS}.invariants:shards",
+        modules=("pipeline.examples.stage", "pipeline.tfrecords.exchange"),
         trace=f"{_TRACES}:shards",
     ),
     Kind("data_report"),
 )
 """Kinds of data stages, in the order of the data. docs/architecture.md has a row for each."""
 
-MODEL_KINDS = (Kind("checkpoint", summary=_checkpoint), Kind("export"), Kind("scores"), Kind("report"))
+MODEL_KINDS = (
+    Kind("checkpoint", summary=_checkpoint),
+    Kind("export"),
+    Kind("scores"),
+    Kind("promotion", summary=_promotion),
+    Kind("report"),
+)
 
 KINDS = {kind.name: kind for kind in (*DATA_KINDS, *MODEL_KINDS)}
 
@@ -154,9 +191,17 @@ def summary(stage: Finished) -> str:
     return f"{len(files)} file{'' if len(files) == 1 else 's'}, {size / 1e6:,.1f} MB"
 
 
+_WORDS_NAMED = 10
+
+
 def warning(stage: Finished) -> str:
     """Return what a user should check in a finished stage, new or old; "" if nothing."""
-    missing = DedupFacts.of(stage).withdrawn_not_found if stage.kind == "dedup" else 0
-    if not missing:
-        return ""
-    return f"withdrawn ids not found: {missing:,}; the documents they mean may be in use; check them with `inspect`"
+    if stage.kind == "dedup" and (missing := DedupFacts.of(stage).withdrawn_not_found):
+        return f"withdrawn ids not found: {missing:,}; the documents they mean may be in use; check them with `inspect`"
+    if stage.kind == "tokens" and (words := TokensFacts.of(stage).words_never_found):
+        named = ", ".join(map(repr, words[:_WORDS_NAMED])) + (", ..." if len(words) > _WORDS_NAMED else "")
+        return (
+            f"entries of user dictionaries that no text can have: {named}; jieba ends words at such signs; "
+            "write only a word and, after single spaces, its count and tag"
+        )
+    return ""

@@ -34,13 +34,13 @@ BERT_SETTINGS = {
     "random_seed": "seed",
 }
 """Options with BERT's names, and the settings of the recipe they change."""
-SOURCE_SETTINGS = ("max_bad_ratio", "text_field", "encoding", "variant", "personal_data")
+SOURCE_SETTINGS = ("max_bad_ratio", "text_field", "encoding", "variant", "variant_tables", "personal_data")
 """Options that are settings of the source of --corpus."""
-CORPORA = ("demo", "wiki", "baike", "news", "text", "tfrecord")
+CORPORA = ("demo", "wiki", "baike", "news", "web", "text", "tfrecord")
 STOPPED = "Stopped. Run the same command again to resume: finished parts are kept."
 STOPPED_CODE = 130
 """Exit code after Ctrl-C, as shells report it."""
-RUNNERS = ("direct", "ray", "portable", "flink", "spark", "dataflow", "dask")
+RUNNERS = ("direct", "ray", "spark", "portable", "flink", "dataflow", "dask")
 
 
 class Ratio(click.ParamType[float]):
@@ -76,8 +76,12 @@ def corpus_options(command: Command) -> Command:
         ),
         click.option("--variant", metavar="V", help="Chinese to convert to: zh-cn (default for wiki), zh-tw, none, ..."),
         click.option(
+            "--variant-tables", type=click.Choice(["opencc", "mediawiki"]),
+            help="Tables that convert; mediawiki needs nezha-pipe[mediawiki].",
+        ),
+        click.option(
             "--personal-data", type=click.Choice(["auto", "mask", "keep"]),
-            help="Email addresses, phone, identity card and IP numbers; auto masks them in kind text only.",
+            help="Email addresses, phone and card numbers, accounts and the like; auto masks them in kind text only.",
         ),
         click.option("--max-bad-ratio", type=Ratio(), metavar="RATIO", help="Ratio of records that may be bad: 1% or 0.01."),
         click.option("--vocab", default="", metavar="URL", help="vocab.txt to use. Default: build one."),
@@ -107,14 +111,14 @@ def runner_options(command: Command) -> Command:
         type=click.Choice(RUNNERS),
         default="direct",
         show_default=True,
-        help="Where to run: direct = this machine, ray = a Ray cluster, others = Beam's runners (docs/runners.md).",
+        help="Where to run: direct = this machine; ray, spark = a cluster of these; others = Beam's runners (docs/runners.md).",
     )
     option = click.option(
         "--runner-option",
         "runner_settings",
         multiple=True,
         metavar="NAME=VALUE",
-        help="Option of the runner: job_endpoint=host:8099, flink_master=host:8081; for ray: address=host:6379.",
+        help="Option of the runner. ray: address=host:6379; spark: master=spark://host:7077; Beam's: flink_master=host:8081.",
     )
     return runner(option(command))
 
@@ -171,11 +175,12 @@ def _option(name: str) -> str:
 
 
 @contextlib.contextmanager
-def running_on(runner: str, options: Sequence[str], chain: "Chain", workers: int) -> Iterator[Execution]:
+def running_on(runner: str, options: Sequence[str], chain: "Chain", workers: int | None) -> Iterator[Execution]:
     """Yield the execution of the stages of `prepare` on a runner.
 
     Args:
         options: `NAME=VALUE`, from --runner-option.
+        workers: None: as many as a Ray cluster has CPUs, and one elsewhere.
 
     Raises: CorpusError for a runner that cannot read the recipe's files.
     """
@@ -183,18 +188,27 @@ def running_on(runner: str, options: Sequence[str], chain: "Chain", workers: int
         if options:
             raise RecipeError("--runner-option needs a --runner other than direct")
         with ended_by_ctrl_c():
-            yield Execution(workers)
+            yield Execution(workers or 1)
     elif runner == "ray":
-        with _ray(options, workers) as tasks:
-            yield Execution(workers, executor=tasks)
+        with _ray(options, workers, chain) as execution:
+            yield execution
+    elif runner == "spark":
+        with _spark(options, workers, chain) as tasks:
+            yield Execution(workers or 1, executor=tasks)
     else:
         from pipeline.engine.beam import RemoteBeam
 
         beam = RemoteBeam(runner, tuple(f"--{one}" for one in options))  # type: ignore[arg-type]  # one of RUNNERS
-        recipe = chain.recipe
-        read = [url for source in recipe.source if source.kind != "demo" for url in source.input]
-        beam.refuse_local([chain.root, *read, *recipe.words.user_dictionary, *filter(None, [recipe.masking.phrases])])
-        yield Execution(workers, executor=beam)
+        beam.refuse_local([chain.root, *_read(chain)])
+        beam.runner_and_options()  # refused now, not after the first stages
+        yield Execution(workers or 1, executor=beam)
+
+
+def _read(chain: "Chain") -> list[str]:
+    """What the recipe names that tasks read."""
+    recipe = chain.recipe
+    inputs = [url for source in recipe.source if source.kind != "demo" for url in source.input]
+    return [*inputs, *recipe.words.user_dictionary, *filter(None, [recipe.masking.phrases])]
 
 
 @contextlib.contextmanager
@@ -220,16 +234,43 @@ def ended_by_ctrl_c() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _ray(options: Sequence[str], workers: int) -> Iterator[Any]:
+def _ray(options: Sequence[str], workers: int | None, chain: "Chain") -> Iterator[Execution]:
     from cluster.config import ClusterConfig
+    from cluster.nodes import alive, check_nodes
     from cluster.session import connected
     from cluster.tasks import RayTasks
+    from pipeline.engine import places
 
     settings = dict(one.partition("=")[::2] for one in options)
     if unknown := settings.keys() - {"address"}:
         raise RecipeError(f"--runner-option {min(unknown)}: --runner ray has only address=host:port")
-    with connected(ClusterConfig(workers=workers, address=settings.get("address", ""))):
-        yield RayTasks()
+    with connected(ClusterConfig(workers=workers or 1, address=settings.get("address", ""))) as own:
+        if own is not None:
+            yield Execution(workers or 1, executor=RayTasks())
+            return
+        check_nodes(chain.root, _local_files(chain), {"CPU": 1})
+        everywhere = sum(int(node.resources.get("CPU", 0)) for node in alive())
+        with places.marked(chain.root) as mark:
+            yield Execution(workers or max(everywhere, 1), executor=RayTasks(mark=mark))
+
+
+@contextlib.contextmanager
+def _spark(options: Sequence[str], workers: int | None, chain: "Chain") -> Iterator[Any]:
+    from cluster.spark.session import connected
+    from cluster.spark.settings import parse
+    from cluster.spark.tasks import SparkTasks
+
+    with connected(parse(options, workers), chain.root, _local_files(chain)) as session:
+        yield SparkTasks(session)
+
+
+def _local_files(chain: "Chain") -> dict[str, int]:
+    """Sizes of the local files that tasks read, by path: other machines must see the same."""
+    from pipeline import storage
+    from pipeline.sources import inputs
+
+    urls = [file.url for file in inputs.expand(_read(chain)) if storage.is_local(file.url)]
+    return {storage.absolute(url): storage.file_size(url) for url in urls}
 
 
 def write_tfrecords(chain: "Chain", execution: Execution = SERIAL) -> list[str]:

@@ -16,10 +16,9 @@ Each table is a frozen dataclass, which documents its fields. An unknown key is 
 """
 
 import dataclasses
-import difflib
 import json
-import tomllib
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -39,13 +38,20 @@ from pipeline.config import (
     WordsConfig,
 )
 from pipeline.errors import RecipeError
+from workflows import toml_settings
+from workflows.checks.config import ChecksConfig
+from workflows.continued.config import CHAMPION, ReplayConfig
 from workflows.evaluation.config import EvaluationConfig
 from workflows.evaluation.tasks import DEMO_TASKS
+from workflows.notifications.config import NotifyConfig
+from workflows.registry.config import GateConfig
+from workflows.report.meeting.config import ReportConfig
 
 PLACEHOLDER = "PHRASES"
 """Stands for a list of phrases in a shipped recipe; the user has to give one."""
 
 RENAMED = {
+    ("cluster", "hang_timeout_seconds"): "step_timeout_seconds",
     ("", "validation_share"): "validation_ratio",
     ("source", "max_bad"): "max_bad_ratio",
     ("filters", "min_chinese_share"): "min_chinese_ratio",
@@ -94,8 +100,13 @@ class Recipe:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
+    checks: ChecksConfig = field(default_factory=ChecksConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
+    notify: NotifyConfig = field(default_factory=NotifyConfig)
 
     def __post_init__(self) -> None:
         names = [source.name for source in self.source]
@@ -141,6 +152,16 @@ class Recipe:
         """Return the names of the sources that a phase trains on."""
         return [source.name for source in self.source if not phase.weights or phase.weights.get(source.name, 0) > 0]
 
+    def places(self) -> list[str]:
+        """Return what the recipe names outside of itself: paths and URLs of files that its steps read."""
+        lists: list[Sequence[str]] = [source.input for source in self.source if source.kind != "demo"]
+        lists += [[phrase for phrase in source.spam_phrases if phrase.endswith(".txt")] for source in self.source]
+        lists += [self.words.user_dictionary, self.decontamination.inputs]
+        single = [self.vocabulary.url, self.masking.phrases, self.dedup.withdrawn]
+        single += [self.evaluation.data, self.replay.data]
+        single += [self.training.start_from] if self.training.start_from != CHAMPION else []
+        return [*(url for urls in lists for url in urls), *filter(None, single)]
+
     def missing(self) -> str:
         """Say in one sentence which inputs the user still has to give; empty if none."""
         # wiki without input downloads the latest dump.
@@ -177,44 +198,22 @@ def load(recipe: str, settings: typing.Sequence[str] = ()) -> Recipe:
 
     Raises: RecipeError naming the file, table and key that are wrong.
     """
-    path = Path(recipe)
-    if path.suffix == ".toml":
-        if not path.is_file():
+    if recipe.endswith(".toml"):
+        if not Path(recipe).is_file():
             raise RecipeError(f"no recipe {recipe}; without .toml, there are {', '.join(shipped())}")
-        text = path.read_text(encoding="utf-8")
+        text = toml_settings.read_text(Path(recipe))
     elif recipe in shipped():
         text = text_of(recipe)
     else:
         raise RecipeError(f"no recipe {recipe!r}; give a .toml file or one of {', '.join(shipped())}")
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{recipe}: not valid TOML: {error}") from error
-    return build(content, recipe, settings)
+    return build(toml_settings.parse(text, recipe), recipe, settings)
 
 
 def build(content: dict[str, Any], name: str, settings: typing.Sequence[str] = ()) -> Recipe:
     """Build a recipe from parsed TOML and apply `settings`; `name` is its name in error messages."""
-    import pydantic
-
     for setting in settings:
-        _change(content, setting)
-    try:
-        # As JSON, so that types are checked strictly but arrays may become tuples and 1 may mean 1.0.
-        text = json.dumps(content, default=str)
-        return pydantic.TypeAdapter(Recipe).validate_json(text, strict=True, extra="forbid")
-    except pydantic.ValidationError as error:
-        errors = error.errors()
-        # An unknown key first: it may be why a required one is missing.
-        first = next((one for one in errors if one["type"] == "unexpected_keyword_argument"), errors[0])
-        if first["type"] == "unexpected_keyword_argument":
-            raise RecipeError(f"{name}{_unknown_key(first['loc'])}") from None
-        place = _place(first["loc"])
-        if new := RENAMED_VALUES.get((*map(str, first["loc"]), str(first["input"]))):
-            raise RecipeError(f"{name}{place}: {first['input']!r} is now {new!r}") from None
-        message = first["msg"].removeprefix("Value error, ")
-        given = "" if first["type"] in ("value_error", "missing") else f", not {first['input']!r}"
-        raise RecipeError(f"{name}{place}: {message}{given}") from None
+        toml_settings.change(content, setting)
+    return toml_settings.build(Recipe, content, name, RENAMED, RENAMED_VALUES)
 
 
 def as_dict(recipe: Recipe) -> dict[str, Any]:
@@ -225,44 +224,3 @@ def as_dict(recipe: Recipe) -> dict[str, Any]:
 
 def _folder() -> Any:
     return resources.files("workflows") / "recipes"
-
-
-def _change(content: dict[str, Any], setting: str) -> None:
-    """Apply `encoder.hidden_size=128` or `phase.0.steps=10`. The value is TOML or a bare word, also for a list of one."""
-    path, equals, value = setting.partition("=")
-    if not equals:
-        raise RecipeError(f"--set {setting}: write it as table.key=value, for instance encoder.hidden_size=128")
-    try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value
-    *tables, key = path.strip().split(".")
-    place: Any = content
-    try:
-        for table in tables:
-            place = place[int(table)] if isinstance(place, list) else place.setdefault(table, {})
-        if isinstance(place, list):
-            place[int(key)] = parsed
-        else:
-            place[key] = [parsed] if isinstance(place.get(key), list) and isinstance(parsed, str) else parsed
-    except (ValueError, IndexError, TypeError, AttributeError):
-        raise RecipeError(f"--set {setting}: the recipe has no {path}; number repeated tables: phase.0.steps=10") from None
-
-
-def _unknown_key(location: tuple[Any, ...]) -> str:
-    """("encoder", "hiden_size") -> ` [encoder]: unknown key 'hiden_size'; did you mean 'hidden_size'?`."""
-    *path, key = location
-    table = str(path[0]) if path else ""
-    kind: Any = typing.get_type_hints(Recipe)[table] if table else Recipe
-    is_repeated = typing.get_origin(kind) is tuple
-    known = [field.name for field in dataclasses.fields(typing.get_args(kind)[0] if is_repeated else kind)]
-    place = f" [[{table}]]" if is_repeated else f" [{table}]" if table else ""
-    if (table, key) in RENAMED:
-        return f"{place}: {key!r} is now {RENAMED[table, key]!r}"
-    near = difflib.get_close_matches(key, known, n=1)
-    return f"{place}: unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}")
-
-
-def _place(location: tuple[Any, ...]) -> str:
-    """("phase", 0, "steps") -> ` phase.0.steps`."""
-    return f" {'.'.join(str(part) for part in location)}" if location else ""

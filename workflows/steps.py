@@ -9,12 +9,18 @@ A step calls one stage function with the finished stages that it needs. The orde
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 from pipeline.config import CorpusConfig, DecontaminationConfig, SourceConfig
 from pipeline.engine.execution import Execution
 from pipeline.engine.stages import Finished
 from pipeline.errors import RecipeError
 from workflows.recipe import Recipe, as_dict
+
+if TYPE_CHECKING:
+    from pipeline.config import VocabularyConfig
+    from workflows.continued.old_text import OldText
+    from workflows.continued.start import Model, Start
 
 
 @dataclass(frozen=True)
@@ -82,12 +88,18 @@ def steps(settings: "Settings") -> list[Step]:
     for source, length in settings.shard_sets:
         run = _shards if source in corpora else _imported_shards
         found.append(Step("shards", run, names("tokens", source=source) + names("vocabulary"), source, length))
+    for old in settings.old_text:
+        found.append(Step("replay", _replay, names("documents", "vocabulary"), old.source))
+        for length in settings.corpus.sequence_lengths:
+            found.append(Step("shards", _shards, names("replay", source=old.source) + names("vocabulary"), old.source, length))
     data = tuple(step.name for step in found)
     if settings.recipe.phase:
         found.append(Step("checkpoint", _checkpoint, names("shards", "vocabulary")))
         found.append(Step("export", _export, names("checkpoint", "documents", "shards")))
     if settings.is_scored:
         found.append(Step("scores", _scores, names("export", "tasks")))
+    if settings.is_scored and settings.recipe.gate.promote_to:
+        found.append(Step("promotion", _promotion, names("export", "scores")))
     found.append(Step("report", _report, tuple(step.name for step in found)))
     found.append(Step("data_report", _report, data))
     return found
@@ -102,14 +114,41 @@ class Settings:
     """URL of the folder of all stages."""
     sequence_lengths: tuple[int, ...] = ()
     """Lengths of shards, if not those of the recipe's phases."""
+    pretraining_seed: int | None = None
+    """Seed of pretraining, if not the recipe's, with which the data were made."""
+    start_model: "Model | None" = None
+    """The network that training starts from; None = fresh weights."""
 
     @cached_property
     def corpus(self) -> CorpusConfig:
-        corpus = self.recipe.corpus()
+        corpus = replace(self.recipe.corpus(), vocabulary=self.vocabulary)
         return replace(corpus, sequence_lengths=self.sequence_lengths) if self.sequence_lengths else corpus
 
+    @cached_property
+    def start(self) -> "Start | None":
+        """What follows from the network that training starts from.
+
+        Raises: RecipeError, CheckpointError when recipe and network do not fit together.
+        """
+        if self.start_model is None:
+            return None
+        from workflows.continued.start import describe
+
+        return describe(self.recipe, self.start_model)
+
+    @property
+    def vocabulary(self) -> "VocabularyConfig":
+        """The recipe's, or that of the network that training starts from."""
+        return self.start.vocabulary if self.start else self.recipe.vocabulary
+
+    @property
+    def old_text(self) -> "Sequence[OldText]":
+        """Sources of text that the network was trained on before."""
+        return self.start.old if self.start and self.recipe.phase else ()
+
     def source(self, name: str) -> SourceConfig:
-        return next(source for source in self.recipe.source if source.name == name)
+        sources = (*self.recipe.source, *(old.config for old in self.old_text))
+        return next(source for source in sources if source.name == name)
 
     @property
     def corpora(self) -> list[SourceConfig]:
@@ -203,6 +242,7 @@ def _dedup(settings: Settings, step: Step, inputs: Inputs, execution: Execution)
         read_withdrawn(config.withdrawn) if config.withdrawn else (),
         settings.root,
         decontamination=settings.decontamination,
+        seed=settings.recipe.seed,
         execution=execution,
     )
 
@@ -210,8 +250,8 @@ def _dedup(settings: Settings, step: Step, inputs: Inputs, execution: Execution)
 def _vocabulary(settings: Settings, step: Step, inputs: Inputs, execution: Execution) -> Finished:
     from pipeline.tokenization.vocabulary import vocabulary
 
-    config = settings.recipe.vocabulary
-    return vocabulary(inputs.all("documents"), inputs.get("dedup"), config, settings.root, execution=execution)
+    decisions = inputs.get("dedup")
+    return vocabulary(inputs.all("documents"), decisions, settings.vocabulary, settings.root, execution=execution)
 
 
 def _tokens(settings: Settings, step: Step, inputs: Inputs, execution: Execution) -> Finished:
@@ -222,10 +262,23 @@ def _tokens(settings: Settings, step: Step, inputs: Inputs, execution: Execution
     return tokens(source, documents, decisions, vocab, settings.corpus, settings.root, execution=execution)
 
 
+def _replay(settings: Settings, step: Step, inputs: Inputs, execution: Execution) -> Finished:
+    from pipeline.dedup.decisions import read_withdrawn
+    from pipeline.tokenization.encoder import text_settings
+    from pipeline.tokenization.replay import gone_from, replay
+
+    old = next(old for old in settings.old_text if old.source == step.source)
+    withdrawn = read_withdrawn(settings.recipe.dedup.withdrawn) if settings.recipe.dedup.withdrawn else ()
+    gone = gone_from(withdrawn, inputs.all("documents"), old.documents, old.dedup)
+    units, vocab = text_settings(settings.corpus)["units"], inputs.one("vocabulary")
+    return replay(old.source, old.tokens, vocab, units, old.licence, gone, settings.root, execution=execution)
+
+
 def _shards(settings: Settings, step: Step, inputs: Inputs, execution: Execution) -> Finished:
     from pipeline.examples.stage import shards
 
-    source, tokens, vocab = settings.source(step.source), inputs.one("tokens"), inputs.one("vocabulary")
+    source, vocab = settings.source(step.source), inputs.one("vocabulary")
+    tokens = inputs.get("tokens") or inputs.one("replay")
     return shards(source, step.length, tokens, vocab, settings.corpus, settings.root, execution=execution)
 
 
@@ -256,15 +309,22 @@ def _imported_shards(settings: Settings, step: Step, inputs: Inputs, execution: 
 def _checkpoint(settings: Settings, step: Step, inputs: Inputs, execution: Execution) -> Finished:
     from workflows.pretraining import checkpoint
 
-    return checkpoint(settings.recipe, inputs.all("shards"), inputs.one("vocabulary"), settings.root, execution=execution)
+    seed = settings.pretraining_seed
+    recipe = settings.recipe if seed is None else replace(settings.recipe, seed=seed)
+    shards, vocab = inputs.all("shards"), inputs.one("vocabulary")
+    return checkpoint(recipe, shards, vocab, settings.root, start=settings.start, execution=execution)
 
 
 def _export(settings: Settings, step: Step, inputs: Inputs, execution: Execution) -> Finished:
     from workflows.exporting import export, licences
 
-    corpora = [source.name for source in settings.corpora]
-    imported = [stage for stage in inputs.all("shards") if stage.source not in corpora]
-    facts = {"name": settings.recipe.name, "licences": licences([*inputs.all("documents"), *imported])}
+    with_text = [source.name for source in settings.corpora] + [old.source for old in settings.old_text]
+    imported = [stage for stage in inputs.all("shards") if stage.source not in with_text]
+    found = licences([*inputs.all("documents"), *imported]) | {old.source: old.licence for old in settings.old_text}
+    if settings.start:  # the text of the models before is in the weights too
+        older = settings.start.licences.items()
+        found |= {f"{source} (start)": licence for source, licence in older if licence not in found.values()}
+    facts = {"name": settings.recipe.name, "licences": found}
     return export(inputs.one("checkpoint"), facts, settings.root, execution=execution)
 
 
@@ -275,8 +335,24 @@ def _scores(settings: Settings, step: Step, inputs: Inputs, execution: Execution
     return scores(config, name, inputs.one("export"), inputs.get("tasks"), settings.root, execution=execution)
 
 
+def _promotion(settings: Settings, step: Step, inputs: Inputs, execution: Execution) -> Finished:
+    from workflows.notifications.sending import Event, notify
+    from workflows.registry.stage import promotion
+
+    recipe = settings.recipe
+
+    def tell(event: Literal["promoted", "refused"], message: str) -> None:
+        notify(recipe.notify, Event(event, recipe.name, settings.root, message))
+
+    return promotion(recipe.gate, inputs.one("export"), inputs.one("scores"), tell, settings.root, execution=execution)
+
+
 def _report(settings: Settings, step: Step, inputs: Inputs, execution: Execution) -> Finished:
+    from workflows.report.meeting.gathering import Asked
     from workflows.report.stage import report
 
-    recipe = as_dict(settings.recipe)
-    return report(step.kind, settings.recipe.name, recipe, inputs.stages, settings.root, execution=execution)
+    recipe = settings.recipe
+    asked = Asked(registry=recipe.checks.registry or recipe.gate.promote_to, gate=recipe.gate, evaluation=recipe.evaluation)
+    # Who is told changes nothing that is shown, and a webhook may be a secret.
+    shown = {name: table for name, table in as_dict(recipe).items() if name != "notify"}
+    return report(step.kind, recipe.name, shown, inputs.stages, settings.root, asked=asked, execution=execution)

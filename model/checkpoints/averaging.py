@@ -12,7 +12,6 @@ decay of the learning rate.
 """
 
 import contextlib
-import hashlib
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from model.checkpoints import checkpoint
+from model.checkpoints import checkpoint, files
 from model.checkpoints.checkpoint import Checkpoint
 from pipeline import storage
 from pipeline.errors import CheckpointError
@@ -83,12 +82,8 @@ def average(urls: Sequence[str]) -> Checkpoint:
 
 def write(averaged: Checkpoint, url: str) -> str:
     """Write a committed checkpoint folder, marker last; returns its URL."""
-    entries = {}
-    for name, data in averaged.files().items():
-        storage.write_bytes(storage.join(url, name), data)
-        entries[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    marker = {"version": 1, "step": averaged.state["step"], "files": entries}
-    storage.write_json(storage.join(url, checkpoint.MARKER), marker)
+    entries = files.write(averaged, url)
+    storage.write_json(storage.join(url, checkpoint.MARKER), files.marker(averaged.step, entries))
     return url
 
 

@@ -47,13 +47,13 @@ def shape(content: Mapping[str, Any], url: str, origin: Origin) -> EncoderConfig
     known = {one.name for one in fields(EncoderConfig)}
     settings = {name: value for name, value in content.items() if name in known and value is not None}
     activation = content.get("hidden_act", "gelu")
-    if activation not in ACTIVATIONS:
-        raise CheckpointError(f"{url}: unsupported hidden_act {activation!r}; supported: {', '.join(ACTIVATIONS)}")
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
+        raise CheckpointError(f"{url}: unsupported hidden_act {activation!r:.60}; supported: {', '.join(ACTIVATIONS)}")
     # Huawei's TensorFlow code calls the tanh approximation "gelu", and it also trained the weights released for PyTorch.
     settings["hidden_act"] = "gelu_tanh" if origin in HUAWEI else ACTIVATIONS[activation]
     try:
         return EncoderConfig(**settings)
-    except (TypeError, ValueError, ZeroDivisionError) as error:
+    except (TypeError, ValueError) as error:
         raise CheckpointError(f"{url}: {error}") from error
 
 

@@ -24,6 +24,7 @@ from model.conversion import names
 from model.conversion.tensor_bundle import MAGIC, TensorBundle
 from pipeline import storage
 from pipeline.errors import CheckpointError
+from pipeline.sources.formats.foreign import is_pointer
 
 Kind = Literal["safetensors", "torch", "tensorflow"]
 SINGLE = ("model.safetensors", "pytorch_model.bin")
@@ -51,7 +52,7 @@ class WeightFile:
         read = _safetensors if self.kind == "safetensors" else _torch
         if not self.url.endswith(".index.json"):
             return _renamed(read(self.url), self.url), 0
-        parts: dict[str, str] = storage.read_json(self.url)["weight_map"]
+        parts = _weight_map(self.url)
         whole: dict[str, Tensor] = {}
         for part in sorted(set(parts.values())):
             if not storage.exists(url := storage.join(self.folder, part)):
@@ -105,7 +106,7 @@ def kind_of(url: str) -> Kind:
     if head[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04"):
         return "torch"
     size = storage.file_size(url)
-    if head.startswith(b"version https://git-lfs"):
+    if is_pointer(head.decode("latin-1")):
         reason = "a Git LFS pointer, not the weights; download the file itself (git lfs pull)"
     elif head.lstrip().startswith(b"<"):
         reason = "a web page, not weights; download the file itself"
@@ -119,10 +120,18 @@ def kind_of(url: str) -> Kind:
 
 
 def _kind_of_parts(index: str) -> Kind:
+    return kind_of(storage.join(storage.parent(index), min(_weight_map(index).values())))
+
+
+def _weight_map(index: str) -> dict[str, str]:
+    """Return the file of each tensor. Files are next to the index: a path elsewhere is refused."""
     parts = read_object(index).get("weight_map")
     if not isinstance(parts, dict) or not parts:
         raise CheckpointError(f"{index}: no weight_map; download the file again")
-    return kind_of(storage.join(storage.parent(index), min(parts.values())))
+    for part in parts.values():
+        if not isinstance(part, str) or not part.endswith(ENDINGS) or "/" in part or "\\" in part:
+            raise CheckpointError(f"{index}: {part!r:.80} in weight_map is not a file next to it; download the file again")
+    return parts
 
 
 def find_config(folder: str) -> str:

@@ -80,6 +80,23 @@ def start(url: str, config: EncoderConfig, vocab: Vocab) -> dict[str, Tensor]:
     return tensors
 
 
+def vocabulary_of(url: str) -> tuple[str, Vocab, dict[str, bool]]:
+    """Return the vocab.txt of weights, its content and its rules of tokenization, without reading the weights.
+
+    Raises: CheckpointError for a folder without weights or vocab.txt; CorpusError for an invalid vocabulary.
+    """
+    if own := _checkpoint_of(url):
+        vocab_url = storage.join(own, "vocab.txt")
+        rules = read_object(storage.join(own, "config.json"))["vocabulary"]
+        rules = {name: bool(rules.get(name, False)) for name in ("do_lower_case", "map_punctuation")}
+        return vocab_url, Vocab.from_bytes(storage.read_bytes(vocab_url), vocab_url), rules
+    folder = find(url).folder
+    vocab, vocab_url = _vocabulary(folder, None)
+    if not vocab_url.endswith("vocab.txt"):
+        raise CheckpointError(f"{folder}: no vocab.txt; `nezha-pipe convert {folder} OUT` writes these weights with one")
+    return vocab_url, vocab, _rules(folder, vocab, [])
+
+
 def read(
     url: str,
     *,
@@ -98,13 +115,11 @@ def read(
         return _ours(own)
     file = find(url)
     config_url = config_url or find_config(file.folder)
-    vocab_url = vocab_url or storage.join(file.folder, "vocab.txt")
-    if not storage.exists(vocab_url):
-        raise CheckpointError(f"{file.folder}: no vocab.txt; give it with --vocab")
-    content, vocab = read_object(config_url), Vocab.from_bytes(storage.read_bytes(vocab_url), vocab_url)
+    content = read_object(config_url)
+    vocab, vocab_url = _vocabulary(file.folder, vocab_url)
     if "vocab_size" in content and content["vocab_size"] != len(vocab):
         raise CheckpointError(
-            f"{vocab_url}: {len(vocab):,} tokens, but {config_url} says {content['vocab_size']}; "
+            f"{vocab_url}: {len(vocab):,} tokens, but {config_url} says {content['vocab_size']!r:.60}; "
             "give the vocabulary of these weights"
         )
     tensors, variables = file.tensors()
@@ -226,6 +241,29 @@ def _check_tables(tables: dict[str, Tensor], config: EncoderConfig, url: str) ->
         rows = relative_table(config, 1)[torch.arange(table.shape[1]).clamp(max=m) + m]
         if not torch.allclose(table[0].float(), rows, atol=1e-2):
             raise CheckpointError(f"{url}: {name} is not the table of max_relative_position {m}; correct the configuration")
+
+
+def _vocabulary(folder: str, vocab_url: str | None) -> tuple[Vocab, str]:
+    """Return the vocabulary beside weights and its URL: vocab.txt, or tokenizer.json, all that transformers may have saved.
+
+    Raises: CheckpointError if there is none, CorpusError for an invalid one.
+    """
+    vocab_url = vocab_url or storage.join(folder, "vocab.txt")
+    if storage.exists(vocab_url):
+        return Vocab.from_bytes(storage.read_bytes(vocab_url), vocab_url), vocab_url
+    url = storage.join(folder, "tokenizer.json")
+    if not storage.exists(url):
+        raise CheckpointError(f"{folder}: no vocab.txt; give it with --vocab")
+    content = read_object(url)
+    try:
+        ids = {**content["model"]["vocab"], **{added["content"]: added["id"] for added in content["added_tokens"]}}
+        tokens = sorted(ids, key=lambda token: ids[token])
+        complete = [ids[token] for token in tokens] == list(range(len(tokens)))
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{url}: not a WordPiece tokenizer; give the vocab.txt of these weights with --vocab") from error
+    if not complete:
+        raise CheckpointError(f"{url}: ids are missing or shared; give the vocab.txt of these weights with --vocab")
+    return Vocab.from_bytes("\n".join(tokens).encode(), url), url
 
 
 def _rules(folder: str, vocab: Vocab, notes: list[str]) -> dict[str, bool]:

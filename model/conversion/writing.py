@@ -9,7 +9,8 @@ An encoder with absolute positions is written as BERT. What a format cannot expr
 """
 
 import io
-from collections.abc import Callable
+import tempfile
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import safetensors.torch
@@ -20,7 +21,8 @@ from model.config import EncoderConfig
 from model.conversion import names
 from model.conversion.reading import Weights, completed
 from model.conversion.tensor_bundle import write_bundle
-from model.exporting.export import export_model, tokenizer_files
+from model.exporting.export import LAST, STALE, export_model, tokenizer_files
+from model.exporting.replacement import Write, replacing
 from model.heads import PretrainingModel
 from pipeline import storage
 from pipeline.errors import CheckpointError
@@ -29,7 +31,14 @@ WeightFormat = Literal["ours", "huggingface", "huawei-pytorch", "huawei-tensorfl
 FORMATS: tuple[WeightFormat, ...] = get_args(WeightFormat)
 LONGEST = 512
 """max_position_embeddings for programs that store a table of all pairs; NEZHA itself has no longest sequence."""
-Write = Callable[[str, bytes], None]
+HUAWEI_CONFIG = "bert_config.json"
+FILES: dict[WeightFormat, str] = {
+    "ours": "model.safetensors",
+    "huggingface": "model.safetensors",
+    "huawei-pytorch": "pytorch_model.bin",
+    "huawei-tensorflow": "model.ckpt.index",
+}
+"""The weights of each format."""
 
 
 def write(weights: Weights, folder: str, target: WeightFormat, name: str, seed: int = 12_345) -> list[str]:
@@ -38,16 +47,20 @@ def write(weights: Weights, folder: str, target: WeightFormat, name: str, seed: 
     `name` is the model's name in the model card; `seed` initialises missing heads. Raises: CheckpointError if the target format
     cannot express these weights.
     """
-
-    def file(name: str, data: bytes) -> None:
-        storage.write_bytes(storage.join(folder, name), data)
-
-    if target == "ours":
-        return _ours(weights, file, name, seed)
-    _check_positions(weights.config, target)
-    return {"huggingface": _hugging_face, "huawei-pytorch": _huawei_pytorch, "huawei-tensorflow": _huawei_tensorflow}[target](
-        weights, file, folder
-    )
+    for other in sorted(set(FILES.values()) - {FILES[target]}):
+        if storage.exists(storage.join(folder, other)):
+            raise CheckpointError(
+                f"{folder}: has weights of another format, {other}; choose another folder, lest both are mixed"
+            )
+    last = LAST if target in ("ours", "huggingface") else HUAWEI_CONFIG
+    if target != "ours":
+        _check_positions(weights.config, target)
+    with replacing(folder, last, STALE) as file:
+        if target == "ours":
+            return _ours(weights, file, name, seed)
+        return {"huggingface": _hugging_face, "huawei-pytorch": _huawei_pytorch, "huawei-tensorflow": _huawei_tensorflow}[
+            target
+        ](weights, file)
 
 
 def _ours(weights: Weights, write: Write, name: str, seed: int) -> list[str]:
@@ -74,7 +87,7 @@ def _check_positions(config: EncoderConfig, target: WeightFormat) -> None:
         )
 
 
-def _hugging_face(weights: Weights, write: Write, folder: str) -> list[str]:
+def _hugging_face(weights: Weights, write: Write) -> list[str]:
     bert = weights.config.positions == "absolute"
     missing = weights.missing_parts()
     head = "ForPreTraining" if not missing else "ForMaskedLM" if "MLM head" not in missing else "Model"
@@ -89,7 +102,7 @@ def _hugging_face(weights: Weights, write: Write, folder: str) -> list[str]:
     return []
 
 
-def _huawei_pytorch(weights: Weights, write: Write, folder: str) -> list[str]:
+def _huawei_pytorch(weights: Weights, write: Write) -> list[str]:
     tensors = {names.to_bert(name): tensor for name, tensor in weights.tensors.items()}
     if names.BIAS in tensors:
         tensors["cls.predictions.decoder.weight"] = tensors[names.to_bert(names.WORDS)]
@@ -99,19 +112,22 @@ def _huawei_pytorch(weights: Weights, write: Write, folder: str) -> list[str]:
     return _huawei(weights, write, "gelu", "exact (erf)")
 
 
-def _huawei_tensorflow(weights: Weights, write: Write, folder: str) -> list[str]:
+def _huawei_tensorflow(weights: Weights, write: Write) -> list[str]:
     variables: dict[str, Tensor] = {}
     for name, tensor in weights.tensors.items():
         place = names.to_tensorflow(name)
         variables[place.name] = tensor.T if place.transposed else tensor
-    write_bundle(storage.join(folder, "model.ckpt"), variables)
+    with tempfile.TemporaryDirectory(prefix="nezha-pipe-") as temporary:
+        write_bundle(f"{temporary}/model.ckpt", variables)
+        for path in sorted(Path(temporary).iterdir()):
+            write(path.name, path)
     write("checkpoint", b'model_checkpoint_path: "model.ckpt"\nall_model_checkpoint_paths: "model.ckpt"\n')
     return _huawei(weights, write, "gelu_tanh", "tanh")
 
 
 def _huawei(weights: Weights, write: Write, activation: str, form: str) -> list[str]:
     """Write the configuration and vocabulary that both of Huawei's programs read. `activation` is their meaning of gelu."""
-    write("bert_config.json", storage.json_bytes(_shape(weights) | {"hidden_act": "gelu"}))
+    write(HUAWEI_CONFIG, storage.json_bytes(_shape(weights) | {"hidden_act": "gelu"}))
     write("vocab.txt", weights.vocab.to_bytes())
     if weights.config.hidden_act == activation:
         return []

@@ -65,6 +65,21 @@ def card(facts: Mapping[str, Any], config: EncoderConfig, parameters: int) -> st
     return "\n".join([*parts, LIMITS])
 
 
+def with_section(readme: str, title: str, lines: Sequence[str], task: str = "sentence-similarity") -> str:
+    """Return a card with one more section, before its limitations.
+
+    Args:
+        task: `pipeline_tag` of a model that was tuned further; "" leaves it as it is.
+
+    >>> with_section("# tiny\\n", "Tuning", ["by hand"])
+    '# tiny\\n\\n## Tuning\\n\\nby hand\\n'
+    """
+    section = "\n".join([f"## {title}", "", *lines, ""])
+    readme = readme.replace("pipeline_tag: fill-mask", f"pipeline_tag: {task}") if task else readme
+    before, limits, after = readme.partition(LIMITS.split("\n")[0])
+    return "\n".join([before.rstrip("\n") + "\n", section, limits + after] if limits else [before, section])
+
+
 def introduction(facts: Mapping[str, Any], config: EncoderConfig, parameters: int) -> str:
     form = {
         "functional released": f"NEZHA's relative positions in the released form, clipped at {config.max_relative_position}",

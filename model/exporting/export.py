@@ -23,8 +23,10 @@ from safetensors import SafetensorError
 
 from model.config import EncoderConfig
 from model.exporting.card import card
+from model.exporting.onnx import FILES
+from model.exporting.replacement import UNFINISHED
 from model.heads import PretrainingModel
-from pipeline import storage
+from pipeline import folders, storage
 from pipeline.errors import CheckpointError, CorpusError
 from pipeline.tokenization.vocab import (
     CLS,
@@ -38,6 +40,12 @@ from pipeline.tokenization.vocab import (
 
 CODE = ("configuration_nezha.py", "modeling_nezha.py", "attention_nezha.py")
 REQUIRED = ("config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors")
+LAST = "config.json"
+"""The file to write last: no program loads a folder without it."""
+SENTENCE_MODULES, SENTENCE_POOLING = "modules.json", "1_Pooling/config.json"
+"""Files by which sentence-transformers knows how vectors of texts are made; only exports whose vectors were tuned have them."""
+STALE = ("added_tokens.json", *(f"onnx/{name}" for name in FILES), SENTENCE_MODULES, SENTENCE_POOLING)
+"""Files of an older export that would not belong to the new weights."""
 CLASSES = {
     "AutoModel": "NezhaModel",
     "AutoModelForPreTraining": "NezhaForPreTraining",
@@ -86,6 +94,8 @@ def export_model(
     write("vocab.txt", vocab.to_bytes())
     phases = facts.get("training", {}).get("config", {}).get("phases", [])
     longest = max((phase["sequence_length"] for phase in phases), default=MODEL_MAX_LENGTH)
+    if model.nezha.config.positions == "absolute":
+        longest = min(longest, model.nezha.config.max_position_embeddings)
     for name, content in tokenizer_files(vocab, do_lower_case, map_punctuation, longest).items():
         write(name, content)
     write("model.safetensors", safetensors.torch.save(weights, {"format": "pt"}))
@@ -140,7 +150,7 @@ def hugging_face_config(config: EncoderConfig, vocab: Vocab) -> dict[str, Any]:
         "max_relative_position": config.max_relative_position if clipped else None,
         "architectures": ["NezhaForPreTraining"],
         "auto_map": {
-            "AutoConfig": "configuration_nezha.NezhaConfig",
+            "AutoConfig": "configuration_nezha.NezhaPipeConfig",
             **{auto: f"modeling_nezha.{name}" for auto, name in CLASSES.items()},
         },
         "dtype": "float32",
@@ -159,8 +169,7 @@ def load_export(folder: str) -> tuple[PretrainingModel, EncoderConfig, list[str]
     Raises: CheckpointError for missing files, another architecture, weights that are missing, unknown or of the wrong shape, or
     a vocabulary of another size.
     """
-    if missing := [name for name in REQUIRED if not storage.exists(storage.join(folder, name))]:
-        raise CheckpointError(f"{folder}: no {', '.join(missing)}; give the folder of an export")
+    check_is_export(folder)
     url = {name: storage.join(folder, name) for name in REQUIRED}
     config, vocab_size = read_config(url["config.json"])
     try:
@@ -173,6 +182,27 @@ def load_export(folder: str) -> tuple[PretrainingModel, EncoderConfig, list[str]
         )
     rules = read_rules(url["tokenizer_config.json"])
     return read_model(url["model.safetensors"], config, vocab_size), config, list(vocab.tokens), rules
+
+
+def check_is_export(folder: str) -> None:
+    """Raise CheckpointError, saying what the folder is instead, if it is not a whole export."""
+    missing = [name for name in REQUIRED if not storage.exists(storage.join(folder, name))]
+    if LAST in missing and storage.exists(storage.join(folder, UNFINISHED)):
+        raise CheckpointError(f"{folder}: writing this export was interrupted; export the model again")
+    if missing and folders.describe(folder) == folders.EXPORT:
+        raise CheckpointError(f"{folder}: no {', '.join(missing)}; export the model again")
+    if missing:
+        export = f"export it first: nezha-pipe export {folder} --output my-nezha"
+        inside = folders.stage_in(folder, "export-")
+        hints = {
+            folders.TRAINING: export,
+            folders.CHECKPOINT: export,
+            folders.OUTPUT: f"the exported model in it is {inside}"
+            if inside
+            else "run its recipe to the end, or name an export",
+            folders.OTHER: f"convert it first, if it has weights: nezha-pipe convert {folder} my-nezha",
+        }
+        raise CheckpointError(folders.not_found(folder, folders.EXPORT, hints))
 
 
 def read_rules(url: str) -> dict[str, bool]:

@@ -36,6 +36,9 @@ CHECKED = ((1, 1), (1, 7), (3, 33), (2, 65), (2, 66), (1, 150), (5, 128))
 """Batch sizes and lengths to compare: short, around the clip of the released form, and beyond it."""
 OPSET = 20
 """The first opset with GELU as one operator."""
+GRAPH, INT8_GRAPH, FACTS = "model.onnx", "model_quantized.onnx", "onnx.json"
+FILES = (FACTS, GRAPH, f"{GRAPH}.data", INT8_GRAPH, f"{INT8_GRAPH}.data")
+"""All files of a folder of graphs; `.data` has the weights of a graph above 2 GB, the most that its format holds."""
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -95,7 +98,9 @@ def need_packages() -> None:
 def write_graph(model: PretrainingModel, head: Head, path: Path) -> float:
     """Write the graph with its weights to `path`. Return the largest difference of its outputs from torch's.
 
-    Raises: CheckpointError if that exceeds `TOLERANCE`; the file is then removed.
+    Above 2 GB the weights are in a file beside it.
+
+    Raises: CheckpointError if that exceeds `TOLERANCE`; the files are then removed.
     """
     need_packages()
     model = model.eval().float().cpu()
@@ -119,6 +124,7 @@ def write_graph(model: PretrainingModel, head: Head, path: Path) -> float:
     difference = largest_difference(model, head, path)
     if not difference <= TOLERANCE:
         path.unlink()
+        path.with_name(f"{path.name}.data").unlink(missing_ok=True)
         raise CheckpointError(f"{path}: the ONNX graph differs from torch by {difference:.1e}, more than {TOLERANCE:.0e}")
     return difference
 
@@ -169,7 +175,8 @@ def quantise(path: Path, target: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with quiet():
-        quantize_dynamic(str(path), str(target), weight_type=QuantType.QInt8, per_channel=True)
+        large = path.with_name(f"{path.name}.data").exists()
+        quantize_dynamic(str(path), str(target), weight_type=QuantType.QInt8, per_channel=True, use_external_data_format=large)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ each item belongs to the window in which it is furthest from an end. 7 tokens wi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -39,6 +40,18 @@ class Text:
     """(Q,) token ids of the second text of a pair."""
 
 
+class Readable(Protocol):
+    """What the network reads at once."""
+
+    @property
+    def ids(self) -> Ints:
+        """(L,) token ids, with [CLS] and [SEP]."""
+
+    @property
+    def segments(self) -> Ints:
+        """(L,) segment ids."""
+
+
 @dataclass(frozen=True)
 class Window:
     """What the network reads at once: a text or a part of it."""
@@ -59,7 +72,12 @@ class Window:
     @property
     def segments(self) -> Ints:
         """(L,) segment ids: 0, and 1 from the second text on."""
-        return (np.arange(len(self.ids)) >= (self.second_start or len(self.ids))).astype(np.int64)
+        return segments(len(self.ids), self.second_start or len(self.ids))
+
+
+def segments(length: int, second_start: int) -> Ints:
+    """(L,) segment ids: 0, and 1 from the second text on."""
+    return (np.arange(length) >= second_start).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -72,15 +90,27 @@ class Frame:
     """Id of [SEP]."""
     max_length: int
     """Maximum tokens, [CLS] and [SEP] included."""
+    separators: int = 1
+    """How many [SEP] are between two texts: 1 as in BERT, 2 as in RoBERTa."""
 
     @property
     def room(self) -> int:
-        """Maximum tokens of text."""
+        """Maximum tokens of a text."""
         return self.max_length - 2
+
+    @property
+    def pair_room(self) -> int:
+        """Maximum tokens of two texts."""
+        return self.room - self.separators
 
     def around(self, tokens: Ints) -> Ints:
         """Return the tokens between [CLS] and [SEP]."""
         return np.concatenate([[self.cls], tokens, [self.sep]]).astype(np.int64)
+
+    def pair(self, first: Ints, second: Ints) -> tuple[Ints, int]:
+        """Return two texts with special tokens, and the index of the second one's first token."""
+        ids = np.concatenate([[self.cls], first, [self.sep] * self.separators, second, [self.sep]]).astype(np.int64)
+        return ids, 1 + len(first) + self.separators
 
 
 def truncated(texts: Sequence[Text], frame: Frame) -> list[Window]:
@@ -91,9 +121,9 @@ def truncated(texts: Sequence[Text], frame: Frame) -> list[Window]:
         if text.second is None:
             cut.append(Window(number, frame.around(text.tokens[: frame.room]), text.labels, none, none))
         else:
-            first, second = longest_first(len(text.tokens), len(text.second), frame.room - 1)
-            ids = np.concatenate([frame.around(text.tokens[:first]), text.second[:second], [frame.sep]])
-            cut.append(Window(number, ids, text.labels, none, none, second_start=first + 2))
+            first, second = longest_first(len(text.tokens), len(text.second), frame.pair_room)
+            ids, second_start = frame.pair(text.tokens[:first], text.second[:second])
+            cut.append(Window(number, ids, text.labels, none, none, second_start))
     return cut
 
 

@@ -12,13 +12,14 @@ In each head, with the sinusoid a(p) = [sin(p w_0), cos(p w_0), sin(p w_1), ...]
               paper form at any length, the released form up to m + 1 tokens.
     clipped   The released form beyond that, in blocks of queries. Keys within m of a block use their column of q @ table^T, and
               their weights are summed into the 2m + 1 rows of the table; all keys further away share the first or last row.
-    weighed   Either form at any length with the full weights, which it returns: `attn_implementation="eager"`, and ONNX.
+    weighed   Either form at any length with the full weights, which it returns: `attn_implementation="eager"`, and graphs that
+              are recorded for other lengths (torch.jit.trace, torch.export, ONNX).
 
 Learned rows for clipped offsets (Shaw et al., arXiv 1803.02155) use `clipped`.
 Angles are float64: in float32 those of position 4,096 would be wrong in the fourth digit.
 Shape suffixes: B batch, N heads, L query position, M key position (as many), H head width.
 """
-# mypy: allow-untyped-calls, no-warn-return-any, disable-error-code="union-attr,operator,arg-type,index"
+# mypy: allow-untyped-calls, no-warn-return-any, disable-error-code="union-attr,operator,arg-type,index,attr-defined"
 
 from typing import NamedTuple
 
@@ -28,6 +29,9 @@ from torch import Tensor
 
 BLOCK = 128
 """Queries per block in `clipped`: the fastest of 64, 128 and 256 at lengths 128 to 2,048 on a CPU."""
+HAVE_FLOAT64 = ("cpu", "cuda", "meta")
+"""Devices that compute in float64. Apple's GPU ("mps") and others do not: their tables are computed on the CPU."""
+is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)  # torch 2.7 tells the two apart
 
 
 class Positions(NamedTuple):
@@ -50,13 +54,17 @@ def positions(length: int, width: int, clip: int | None, like: Tensor) -> Positi
 
     clip: m for the released form, None for the paper form; like: a tensor of the model's type and device
     """
-    place = torch.arange(length, device=like.device).double()
+    device = like.device if like.device.type in HAVE_FLOAT64 else torch.device("cpu")
     wide = torch.promote_types(like.dtype, torch.float32)
-    angle_LH = ((clip or 0) - place)[:, None] * frequencies(width, like.device).repeat_interleave(2)
+    place = torch.arange(length, device=device).double()
+    angle_LH = ((clip or 0) - place)[:, None] * frequencies(width, device).repeat_interleave(2)
+    cos_LH, sin_LH, place_MH = (
+        table.to(like.device, wide) for table in (angle_LH.cos(), angle_LH.sin(), sinusoids(place, width))
+    )
     rows = None
     if clip is not None:
-        rows = sinusoids(torch.arange(2 * clip + 1, device=like.device).double(), width).to(wide)
-    return Positions(clip, angle_LH.cos().to(wide), angle_LH.sin().to(wide), sinusoids(place, width).to(wide), rows, rows)
+        rows = sinusoids(torch.arange(2 * clip + 1, device=device).double(), width).to(like.device, wide)
+    return Positions(clip, cos_LH, sin_LH, place_MH, rows, rows)
 
 
 def learned(keys_RH: Tensor, values_RH: Tensor) -> Positions:
@@ -92,11 +100,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, where: Positions | None, bias: Tenso
 
     q: (B, N, L, H); k, v: (B, N, M, H)
     where: relative positions; None for plain attention
-    bias: (B, 1, 1, M), 0 for tokens and half the lowest number for padding; None: no padding
+    bias: (B, 1 or N, 1 or L, M), 0 for tokens and half the lowest number for padding; None: no padding
     """
     if where is None:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
-    if where.place_MH is not None and (where.clip is None or q.shape[-2] <= where.clip + 1):
+    if where.clip is None:
+        return doubled(q, k, v, where, bias, dropout)
+    if torch.jit.is_tracing() or is_exporting():  # the graph would keep the branches of this length, wrong at others
+        return weighed(q, k, v, where, bias, dropout)[0]
+    if where.place_MH is not None and q.shape[-2] <= where.clip + 1:
         return doubled(q, k, v, where, bias, dropout)
     return clipped(q, k, v, where, bias, dropout)
 
@@ -134,7 +146,8 @@ def clipped(q: Tensor, k: Tensor, v: Tensor, where: Positions, bias: Tensor | No
         scores[..., left:right] += near.gather(-1, row)
         scores[..., :left] += near[..., :1]
         scores[..., right:] += near[..., -1:]
-        weights = dropped(softmax(scores, bias), dropout)
+        rows = bias if bias is None or bias.shape[-2] == 1 else bias[..., begin:end, :]
+        weights = dropped(softmax(scores, rows), dropout)
         # Sum of the weights that use each row, (B, N, rows of the block, 2m + 1).
         mass = torch.zeros(*q.shape[:2], end - begin, 2 * clip + 1, dtype=weights.dtype, device=q.device)
         mass = mass.scatter_add(-1, row, weights[..., left:right])

@@ -1,8 +1,8 @@
 """The configuration of a NEZHA encoder, for transformers 4.46 and later (`trust_remote_code=True`).
 
-`model_type` is not "nezha", which transformers has up to 4.57: that class supports the released form of positions only, and
-would silently compute something else with other weights. For positions without `max_relative_position` the setting is None, so
-that class fails even if it is requested by name.
+`model_type` is not "nezha" and the class is not `NezhaConfig`, both of which transformers has up to 4.57: its NEZHA supports
+the released form of positions only, and would silently compute something else with other weights. A setting that does not apply
+to the positions is null in config.json, so that its NEZHA fails even if it is requested by name.
 """
 # mypy: allow-untyped-calls
 
@@ -11,13 +11,14 @@ from typing import Any
 from transformers import PretrainedConfig
 
 
-class NezhaConfig(PretrainedConfig):
+class NezhaPipeConfig(PretrainedConfig):
     """The shape of the network.
 
     `positions` is "functional" (NEZHA's), "relative" (learned, clipped at `max_relative_position`) or "absolute" (BERT's, up to
     `max_position_embeddings`; with the others, sequences may have any length). For "functional", `relative_positions` is
     "released" (index clipped at `max_relative_position` and shifted, as in the released code) or "paper" (the offset itself,
-    unclipped). Settings that do not apply are None.
+    unclipped). `max_relative_position` is None where offsets are not clipped. `max_position_embeddings` is absent unless
+    positions are absolute: programs that find it take the smaller of it and the tokenizer's limit.
     """
 
     model_type = "nezha_pipe"
@@ -41,9 +42,11 @@ class NezhaConfig(PretrainedConfig):
         relative_positions: str = "released",
         max_relative_position: int | None = 64,
         pad_token_id: int = 0,
+        tie_word_embeddings: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.tie_word_embeddings = tie_word_embeddings
         self.pad_token_id = pad_token_id
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
@@ -58,6 +61,13 @@ class NezhaConfig(PretrainedConfig):
         self.initializer_range = initializer_range
         self.layer_norm_eps = layer_norm_eps
         self.positions = positions
-        self.max_position_embeddings: Any = max_position_embeddings
+        if max_position_embeddings is not None:
+            self.max_position_embeddings = max_position_embeddings
         self.relative_positions = relative_positions
         self.max_relative_position: Any = max_relative_position
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"max_position_embeddings": None, **super().to_dict()}
+
+
+NezhaPipeConfig.register_for_auto_class()  # `save_pretrained` copies this file

@@ -28,7 +28,9 @@ from transformers.modeling_outputs import (
 from transformers.utils.generic import ModelOutput
 
 from .attention_nezha import Positions, attend, learned, positions, weighed
-from .configuration_nezha import NezhaConfig
+from .configuration_nezha import NezhaPipeConfig
+
+TIED = {"cls.predictions.decoder.weight": "nezha.embeddings.word_embeddings.weight"}
 
 
 class NezhaLayerNorm(nn.LayerNorm):
@@ -41,7 +43,7 @@ class NezhaLayerNorm(nn.LayerNorm):
 
 
 class NezhaEmbeddings(nn.Module):
-    def __init__(self, config: NezhaConfig) -> None:
+    def __init__(self, config: NezhaPipeConfig) -> None:
         super().__init__()
         self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
@@ -52,20 +54,19 @@ class NezhaEmbeddings(nn.Module):
 
     def forward(self, inputs_embeds: Tensor, token_type_ids: Tensor | None) -> Tensor:
         """Return embeddings (B, L, D), given word embeddings (B, L, D). Without segments, every token is in the first one."""
-        segments = (
-            self.token_type_embeddings.weight[0] if token_type_ids is None else self.token_type_embeddings(token_type_ids)
-        )
-        embedded = inputs_embeds + segments
+        if token_type_ids is None:
+            token_type_ids = torch.zeros(1, 1, dtype=torch.long, device=inputs_embeds.device)
+        embedded = inputs_embeds + self.token_type_embeddings(token_type_ids)
         if hasattr(self, "position_embeddings"):
             length, most = inputs_embeds.shape[1], self.position_embeddings.num_embeddings
             if length > most:
                 raise ValueError(f"{length} tokens, but the model has positions for {most}; truncate the texts")
-            embedded = embedded + self.position_embeddings.weight[:length]
+            embedded = embedded + self.position_embeddings(torch.arange(length, device=inputs_embeds.device))
         return self.dropout(self.LayerNorm(embedded))
 
 
 class NezhaSelfAttention(nn.Module):
-    def __init__(self, config: NezhaConfig) -> None:
+    def __init__(self, config: NezhaPipeConfig) -> None:
         super().__init__()
         self.query = nn.Linear(config.hidden_size, config.hidden_size)
         self.key = nn.Linear(config.hidden_size, config.hidden_size)
@@ -79,12 +80,14 @@ class NezhaSelfAttention(nn.Module):
     def forward(
         self, hidden: Tensor, where: Positions | None, bias: Tensor | None, weights: bool
     ) -> tuple[Tensor, Tensor | None]:
-        q, k, v = (part(hidden).unflatten(-1, self.heads).transpose(1, 2) for part in (self.query, self.key, self.value))
+        shape = (*hidden.shape[:2], *self.heads)
+        q, k, v = (part(hidden).view(shape).transpose(1, 2) for part in (self.query, self.key, self.value))
         if bias is not None and bias.dtype != q.dtype:  # autocast chose another type
             bias = bias.clamp(min=torch.finfo(q.dtype).min / 2).to(q.dtype)
         dropout = self.dropout if self.training else 0.0
         if hasattr(self, "relative_keys"):
-            where = learned(self.relative_keys.weight, self.relative_values.weight)
+            rows = torch.arange(self.relative_keys.num_embeddings, device=hidden.device)
+            where = learned(self.relative_keys(rows), self.relative_values(rows))
         if weights:
             context, weights_BNLL = weighed(q, k, v, where, bias, dropout)
         else:
@@ -95,7 +98,7 @@ class NezhaSelfAttention(nn.Module):
 class NezhaResidual(nn.Module):
     """LayerNorm(residual + dropout(dense(x)))."""
 
-    def __init__(self, config: NezhaConfig, width: int) -> None:
+    def __init__(self, config: NezhaPipeConfig, width: int) -> None:
         super().__init__()
         self.dense = nn.Linear(width, config.hidden_size)
         self.LayerNorm = NezhaLayerNorm(config.hidden_size, eps=config.layer_norm_eps)
@@ -116,7 +119,7 @@ class NezhaDense(nn.Module):
 
 
 class NezhaAttention(nn.Module):
-    def __init__(self, config: NezhaConfig) -> None:
+    def __init__(self, config: NezhaPipeConfig) -> None:
         super().__init__()
         self.self = NezhaSelfAttention(config)
         self.output = NezhaResidual(config, config.hidden_size)
@@ -129,7 +132,7 @@ class NezhaAttention(nn.Module):
 
 
 class NezhaLayer(nn.Module):
-    def __init__(self, config: NezhaConfig) -> None:
+    def __init__(self, config: NezhaPipeConfig) -> None:
         super().__init__()
         self.attention = NezhaAttention(config)
         self.intermediate = NezhaDense(config.hidden_size, config.intermediate_size, config.hidden_act)
@@ -143,19 +146,29 @@ class NezhaLayer(nn.Module):
 
 
 class NezhaPreTrainedModel(PreTrainedModel):
-    config: NezhaConfig
-    config_class = NezhaConfig
+    config: NezhaPipeConfig
+    config_class = NezhaPipeConfig
     base_model_prefix = "nezha"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
+    _no_split_modules = ["NezhaEmbeddings", "NezhaLayer"]  # noqa: RUF012
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Initialise as in pretraining: matrices truncated normal at two sigma; biases 0; LayerNorm keeps 1 and 0."""
+        """Initialise as in pretraining: matrices truncated normal at two sigma; biases 0; LayerNorm 1 and 0.
+
+        Every parameter is set, since `from_pretrained` may create a missing one from memory as it is. One that it has loaded is
+        marked, and kept.
+        """
         sigma = self.config.initializer_range
-        if isinstance(module, nn.Linear | nn.Embedding):
-            nn.init.trunc_normal_(module.weight, std=sigma, a=-2 * sigma, b=2 * sigma)
-        if isinstance(module, nn.Linear):
-            nn.init.zeros_(module.bias)
+        for name, weight in module.named_parameters(recurse=False):
+            if getattr(weight, "_is_hf_initialized", False):
+                continue
+            if name == "bias":
+                nn.init.zeros_(weight)
+            elif isinstance(module, nn.LayerNorm):
+                nn.init.ones_(weight)
+            else:
+                nn.init.trunc_normal_(weight, std=sigma, a=-2 * sigma, b=2 * sigma)
 
     def get_input_embeddings(self) -> Any:
         base: Any = self.base_model
@@ -164,6 +177,14 @@ class NezhaPreTrainedModel(PreTrainedModel):
     def set_input_embeddings(self, value: nn.Module) -> None:
         base: Any = self.base_model
         base.embeddings.word_embeddings = value
+
+    def get_output_embeddings(self) -> Any:
+        heads = getattr(self, "cls", None)
+        return None if heads is None else heads.predictions.decoder
+
+    def set_output_embeddings(self, value: nn.Module) -> None:
+        heads: Any = self.cls
+        heads.predictions.decoder = value
 
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> nn.Embedding:
         """Resize the embeddings, and with them the bias of the MLM head, whose matrix is tied to them."""
@@ -177,7 +198,7 @@ class NezhaPreTrainedModel(PreTrainedModel):
 class NezhaModel(NezhaPreTrainedModel):
     _keys_to_ignore_on_load_unexpected = [r"^cls\."]  # noqa: RUF012
 
-    def __init__(self, config: NezhaConfig, add_pooling_layer: bool = True) -> None:
+    def __init__(self, config: NezhaPipeConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config)
         self.embeddings = NezhaEmbeddings(config)
         self.encoder = nn.ModuleDict({"layer": nn.ModuleList(NezhaLayer(config) for _ in range(config.num_hidden_layers))})
@@ -197,14 +218,15 @@ class NezhaModel(NezhaPreTrainedModel):
     ) -> BaseModelOutputWithPooling | tuple[Tensor, ...]:
         """Return hidden states (B, L, hidden_size) of `input_ids` (B, L), or of `inputs_embeds` (B, L, hidden_size) instead.
 
-        `attention_mask` (B, L): 1 or True for tokens. Attention weights and hidden states are returned on request only.
+        `attention_mask` (B, L), or (B, L, L) and (B, 1 or N, L, L) with a row for each query: see `mask_bias`. Attention
+        weights and hidden states are returned on request only.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give either input_ids or inputs_embeds")
         embeds = self.embeddings.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
         hidden = self.embeddings(embeds, token_type_ids)
         where = self.positions(hidden)
-        bias = padding(attention_mask, hidden.dtype)
+        bias = mask_bias(attention_mask, hidden.dtype)
         want_weights = wanted(output_attentions, self.config.output_attentions)
         weigh = want_weights or self.config._attn_implementation == "eager"
         want_states = wanted(output_hidden_states, self.config.output_hidden_states)
@@ -224,7 +246,7 @@ class NezhaModel(NezhaPreTrainedModel):
             hidden_states=tuple(states) if want_states else None,
             attentions=tuple(attentions) if want_weights else None,
         )
-        return output if wanted(return_dict, self.config.return_dict) else output.to_tuple()
+        return output if wanted(return_dict, as_dict(self.config)) else output.to_tuple()
 
     def positions(self, hidden: Tensor) -> Positions | None:
         """Return the tables for the length of `hidden` (B, L, D); None unless positions are functional."""
@@ -235,16 +257,31 @@ class NezhaModel(NezhaPreTrainedModel):
         return positions(hidden.shape[1], config.hidden_size // config.num_attention_heads, clip, hidden)
 
 
-def padding(attention_mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """Return (B, 1, 1, L) to add to scores: 0 for tokens, half the lowest number for padding; None if there is none.
+def mask_bias(attention_mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """Return (B, 1 or N, 1 or L, L) to add to scores: 0 for tokens, half the lowest number for padding; None if there is none.
 
     Half, so that sums do not overflow; a number, not -inf, so that a row of padding does not become NaN.
+
+    attention_mask: (B, L), (B, L, L) or (B, 1 or N, L, L); 1 or True for tokens. As in transformers' BERT, floating-point
+    numbers in four dimensions are no such mask, but what is to be added.
     """
-    traced = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined]
-    if attention_mask is None or not (traced or (attention_mask == 0).any()):
-        return None  # kernels without a bias are faster
+    if attention_mask is None:
+        return None
     lowest = torch.finfo(dtype).min / 2
-    return torch.zeros_like(attention_mask, dtype=dtype).masked_fill(attention_mask == 0, lowest)[:, None, None, :]
+    if attention_mask.ndim == 4 and attention_mask.is_floating_point():
+        return attention_mask.to(dtype).clamp(min=lowest)
+    if attention_mask.ndim not in (2, 3, 4):
+        raise ValueError(f"attention_mask has {attention_mask.ndim} dimensions; it may have 2, 3 or 4")
+    hidden = attention_mask == 0
+    traced = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined]
+    if not (traced or hidden.any()):
+        return None  # kernels without a bias are faster
+    bias = torch.zeros_like(hidden, dtype=dtype).masked_fill(hidden, lowest)
+    return {2: bias[:, None, None], 3: bias[:, None], 4: bias}[bias.ndim]
+
+
+def as_dict(config: NezhaPipeConfig) -> bool:
+    return bool(config.return_dict) and not getattr(config, "torchscript", False)
 
 
 def wanted(argument: bool | None, default: bool | None) -> bool:
@@ -252,7 +289,7 @@ def wanted(argument: bool | None, default: bool | None) -> bool:
 
 
 class NezhaTransform(nn.Module):
-    def __init__(self, config: NezhaConfig) -> None:
+    def __init__(self, config: NezhaPipeConfig) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.activation = ACT2FN[config.hidden_act]
@@ -263,19 +300,20 @@ class NezhaTransform(nn.Module):
 
 
 class NezhaPredictions(nn.Module):
-    """The MLM head: scores over the vocabulary. Its matrix is the word embeddings, which are passed to `forward`."""
+    """The MLM head: scores over the vocabulary. Its matrix is tied to the word embeddings, and not stored."""
 
-    def __init__(self, config: NezhaConfig) -> None:
+    def __init__(self, config: NezhaPipeConfig) -> None:
         super().__init__()
         self.transform = NezhaTransform(config)
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
-    def forward(self, hidden: Tensor, embeddings: Tensor) -> Tensor:
-        return F.linear(self.transform(hidden), embeddings, self.bias)
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.decoder(self.transform(hidden)) + self.bias
 
 
 class NezhaHeads(nn.Module):
-    def __init__(self, config: NezhaConfig, pairs: bool) -> None:
+    def __init__(self, config: NezhaPipeConfig, pairs: bool) -> None:
         super().__init__()
         self.predictions = NezhaPredictions(config)
         if pairs:
@@ -294,7 +332,9 @@ class NezhaForPreTrainingOutput(ModelOutput):
 class NezhaForPreTraining(NezhaPreTrainedModel):
     """Both pretraining heads: masked tokens, and whether segment B follows A (0) or is random (1)."""
 
-    def __init__(self, config: NezhaConfig) -> None:
+    _tied_weights_keys = TIED
+
+    def __init__(self, config: NezhaPipeConfig) -> None:
         super().__init__(config)
         self.nezha = NezhaModel(config)
         self.cls = NezhaHeads(config, pairs=True)
@@ -318,7 +358,7 @@ class NezhaForPreTraining(NezhaPreTrainedModel):
         """
         inputs = (input_ids, attention_mask, token_type_ids, inputs_embeds)
         encoded = self.nezha(*inputs, output_attentions, output_hidden_states, True)
-        mlm_logits = self.cls.predictions(encoded.last_hidden_state, self.get_input_embeddings().weight)
+        mlm_logits = self.cls.predictions(encoded.last_hidden_state)
         pair_logits = self.cls.seq_relationship(encoded.pooler_output)
         loss = None
         if labels is not None and next_sentence_label is not None:
@@ -326,13 +366,14 @@ class NezhaForPreTraining(NezhaPreTrainedModel):
                 pair_logits, next_sentence_label.flatten()
             )
         output = NezhaForPreTrainingOutput(loss, mlm_logits, pair_logits, encoded.hidden_states, encoded.attentions)
-        return output if wanted(return_dict, self.config.return_dict) else output.to_tuple()
+        return output if wanted(return_dict, as_dict(self.config)) else output.to_tuple()
 
 
 class NezhaForMaskedLM(NezhaPreTrainedModel):
+    _tied_weights_keys = TIED
     _keys_to_ignore_on_load_unexpected = [r"^nezha\.pooler\.", r"^cls\.seq_relationship\."]  # noqa: RUF012
 
-    def __init__(self, config: NezhaConfig) -> None:
+    def __init__(self, config: NezhaPipeConfig) -> None:
         super().__init__(config)
         self.nezha = NezhaModel(config, add_pooling_layer=False)
         self.cls = NezhaHeads(config, pairs=False)
@@ -352,16 +393,16 @@ class NezhaForMaskedLM(NezhaPreTrainedModel):
         """Return scores (B, L, vocabulary). `labels`: (B, L), -100 where nothing is predicted."""
         inputs = (input_ids, attention_mask, token_type_ids, inputs_embeds)
         encoded = self.nezha(*inputs, output_attentions, output_hidden_states, True)
-        logits = self.cls.predictions(encoded.last_hidden_state, self.get_input_embeddings().weight)
+        logits = self.cls.predictions(encoded.last_hidden_state)
         loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1), labels.flatten())
         output = MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
-        return output if wanted(return_dict, self.config.return_dict) else output.to_tuple()
+        return output if wanted(return_dict, as_dict(self.config)) else output.to_tuple()
 
 
 class NezhaForSequenceClassification(NezhaPreTrainedModel):
     _keys_to_ignore_on_load_unexpected = [r"^cls\."]  # noqa: RUF012
 
-    def __init__(self, config: NezhaConfig) -> None:
+    def __init__(self, config: NezhaPipeConfig) -> None:
         super().__init__(config)
         self.nezha = NezhaModel(config)
         self.dropout = nn.Dropout(classifier_dropout(config))
@@ -381,27 +422,20 @@ class NezhaForSequenceClassification(NezhaPreTrainedModel):
     ) -> SequenceClassifierOutput | tuple[Tensor, ...]:
         """Return scores (B, num_labels).
 
-        `labels`: (B,) classes; (B,) numbers to regress if there is one label; (B, num_labels) of 0 and 1 if the configuration's
-        `problem_type` is "multi_label_classification".
+        `labels`: see `classification_loss`.
         """
         inputs = (input_ids, attention_mask, token_type_ids, inputs_embeds)
         encoded = self.nezha(*inputs, output_attentions, output_hidden_states, True)
         logits = self.classifier(self.dropout(encoded.pooler_output))
-        loss = None
-        if labels is not None and self.config.problem_type == "multi_label_classification":
-            loss = F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
-        elif labels is not None and self.config.num_labels == 1:
-            loss = F.mse_loss(logits[:, 0], labels.flatten().to(logits.dtype))
-        elif labels is not None:
-            loss = F.cross_entropy(logits, labels.flatten())
+        loss = None if labels is None else classification_loss(self.config, logits, labels)
         output = SequenceClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
-        return output if wanted(return_dict, self.config.return_dict) else output.to_tuple()
+        return output if wanted(return_dict, as_dict(self.config)) else output.to_tuple()
 
 
 class NezhaForTokenClassification(NezhaPreTrainedModel):
     _keys_to_ignore_on_load_unexpected = [r"^cls\.", r"^nezha\.pooler\."]  # noqa: RUF012
 
-    def __init__(self, config: NezhaConfig) -> None:
+    def __init__(self, config: NezhaPipeConfig) -> None:
         super().__init__(config)
         self.nezha = NezhaModel(config, add_pooling_layer=False)
         self.dropout = nn.Dropout(classifier_dropout(config))
@@ -425,7 +459,7 @@ class NezhaForTokenClassification(NezhaPreTrainedModel):
         logits = self.classifier(self.dropout(encoded.last_hidden_state))
         loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1), labels.flatten())
         output = TokenClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
-        return output if wanted(return_dict, self.config.return_dict) else output.to_tuple()
+        return output if wanted(return_dict, as_dict(self.config)) else output.to_tuple()
 
 
 class NezhaForQuestionAnswering(NezhaPreTrainedModel):
@@ -433,7 +467,7 @@ class NezhaForQuestionAnswering(NezhaPreTrainedModel):
 
     _keys_to_ignore_on_load_unexpected = [r"^cls\.", r"^nezha\.pooler\."]  # noqa: RUF012
 
-    def __init__(self, config: NezhaConfig) -> None:
+    def __init__(self, config: NezhaPipeConfig) -> None:
         super().__init__(config)
         self.nezha = NezhaModel(config, add_pooling_layer=False)
         self.qa_outputs = nn.Linear(config.hidden_size, 2)
@@ -461,8 +495,34 @@ class NezhaForQuestionAnswering(NezhaPreTrainedModel):
             first, last = (at.flatten().clamp(0, beyond) for at in (start_positions, end_positions))
             loss = (F.cross_entropy(start, first, ignore_index=beyond) + F.cross_entropy(end, last, ignore_index=beyond)) / 2
         output = QuestionAnsweringModelOutput(loss, start, end, encoded.hidden_states, encoded.attentions)
-        return output if wanted(return_dict, self.config.return_dict) else output.to_tuple()
+        return output if wanted(return_dict, as_dict(self.config)) else output.to_tuple()
 
 
-def classifier_dropout(config: NezhaConfig) -> float:
+def classification_loss(config: NezhaPipeConfig, logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the loss of scores (B, num_labels) as BERT's class does.
+
+    `config.problem_type` decides: "regression", mean squared error to `labels` (B, num_labels), or (B,) with one label;
+    "single_label_classification", (B,) classes; "multi_label_classification", (B, num_labels) of 0 and 1. If it is None, it is
+    inferred from the first labels, and kept.
+    """
+    if config.problem_type is None:
+        whole = labels.dtype in (torch.int64, torch.int32)
+        several: Any = "single_label_classification" if whole else "multi_label_classification"
+        config.problem_type = "regression" if logits.shape[-1] == 1 else several
+    if config.problem_type == "single_label_classification":
+        return F.cross_entropy(logits, labels.flatten())
+    loss = F.mse_loss if config.problem_type == "regression" else F.binary_cross_entropy_with_logits
+    return loss(logits, labels.reshape(logits.shape).to(logits.dtype))
+
+
+def classifier_dropout(config: NezhaPipeConfig) -> float:
     return config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
+
+
+# `save_pretrained` copies this file and those it imports with the weights of a registered class.
+NezhaModel.register_for_auto_class("AutoModel")
+NezhaForPreTraining.register_for_auto_class("AutoModelForPreTraining")
+NezhaForMaskedLM.register_for_auto_class("AutoModelForMaskedLM")
+NezhaForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
+NezhaForTokenClassification.register_for_auto_class("AutoModelForTokenClassification")
+NezhaForQuestionAnswering.register_for_auto_class("AutoModelForQuestionAnswering")

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from model.samples import ahead
 from model.samples.order import Located, Order
 from pipeline.arrays import Ints
 from pipeline.config import MaskingConfig, PairsConfig
@@ -213,15 +214,20 @@ def steps(
     world_size: int = 1,
     device: torch.device | None = None,
 ) -> Generator[Step, None, None]:
-    """One step for each (first sample, end) of `samples`; a thread reads the next while the caller works on the last."""
+    """One step for each (first sample, end) of `samples`; a thread reads the next while the caller works on the last.
+
+    Other threads fetch the shards of a store that later steps need.
+    """
 
     def load(start: int, end: int) -> Step:
         own = rows.worker_batches(order.locate(np.arange(start, end)), micro_batch_tokens, rank, world_size)
         return Step(start, end, tuple(batch.to(device) if device else batch for batch in own))
 
-    with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread, ahead.fetching(rows.sets, order) as fetching:
         loading = None
         for start, end in samples:
+            if fetching:
+                fetching.at(start)
             loaded, loading = loading, thread.submit(load, start, end)
             if loaded:
                 yield loaded.result()

@@ -103,6 +103,28 @@ def shuffled(places: Ints, rows: int, seed: int, epoch: int, window_blocks: int 
     return result
 
 
+def window_rows(
+    place: int, rows: int, seed: int, epoch: int, count: int, window_blocks: int = WINDOW_BLOCKS
+) -> list[list[tuple[int, int]]]:
+    """The rows of the window that a place of an epoch is in, and of those after it, as ranges (first row, end).
+
+    Windows after the last one of an epoch are the first ones of the next.
+    """
+    result: list[list[tuple[int, int]]] = []
+    number = -1
+    while len(result) < count:
+        blocks, short = _blocks(rows, key(seed, epoch, 0))
+        if number < 0:
+            lacking = len(blocks) * BLOCK_ROWS - rows
+            window_end = min((short // window_blocks + 1) * window_blocks, len(blocks)) * BLOCK_ROWS - lacking
+            number = (place + lacking * (place >= window_end)) // (window_blocks * BLOCK_ROWS)
+        for start in range(number * window_blocks, len(blocks), window_blocks):
+            window = blocks[start : start + window_blocks].tolist()
+            result.append([(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, rows)) for block in window])
+        epoch, number = epoch + 1, 0
+    return result[:count]
+
+
 def pattern_counts(weights: Mapping[str, float]) -> dict[str, int]:
     """Places in the pattern for each source, by largest remainders; a source with a weight has at least one.
 
@@ -178,3 +200,13 @@ class Order:
                 now = epoch[here] == passes
                 row[here[now]] = shuffled(places[now], rows, self.seed, int(passes), self.window_blocks)
         return Located(source, epoch, row)
+
+    def windows(self, k: int, count: int = 2) -> list[list[list[tuple[int, int]]]]:
+        """For each source, the rows of the window that is read at sample `k` and of those after it (see `window_rows`)."""
+        period, place = divmod(k, PATTERN)
+        result = []
+        for number, rows in enumerate(self.rows):
+            counter = period * int(self.counts[number]) + int(np.count_nonzero(self.pattern[:place] == number))
+            epoch, start = divmod(counter, rows)
+            result.append(window_rows(start, rows, self.seed, epoch, count, self.window_blocks))
+        return result

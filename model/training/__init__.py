@@ -14,13 +14,16 @@ model/checkpoints.
 
     validation.py   the validation loss of each source
     commits.py      when to validate and checkpoint
+    restoring.py    the newest checkpoint, read by rank 0 for all workers
     rollback.py     back to the last checkpoint after too many bad steps
     metrics.py      metrics rows, log lines, progress.json
 
     run.py          what a run is, and which settings may change when it resumes
     setup.py        wiring: builds everything above for the loop
-    workers.py      ranks, all-reduce, broadcast, SIGTERM
-    compiling.py    torch.compile for the parts of the network that gain from it
+    tracking/       what a person sees: metrics when they are made, where the time went, what failed
+    health/         finds training that hangs, and workers that are slow for long
+    workers.py      ranks, all-reduce, broadcast
+    stopping.py     asking a run to stop: SIGTERM, or a file in its folder
     __main__.py     the command
 
 From `train` to the network it is four calls: `Trainer.step`, `Trainer._backward`, `measure`, `PretrainingModel.forward`.

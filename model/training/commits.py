@@ -1,18 +1,23 @@
 """Validations and checkpoints: when they are due, what they hold, and who is told.
 
 Every worker calls these functions at the same step: the weights are measured by all, written by rank 0, and `on_commit` may
-be a barrier.
+be a barrier. Checkpoints are written while training goes on (model/checkpoints/writer.py); which is committed by then, or what
+went wrong, all workers learn where the next one is due. The last one is waited for.
 """
 
 from dataclasses import asdict
 from typing import Any
 
-from model.checkpoints import checkpoint
+import torch
+
+from model.checkpoints import checkpoint, ledger
 from model.checkpoints.checkpoint import Checkpoint
 from model.training import workers
+from model.training.health import watchdog
 from model.training.outcome import Outcome
 from model.training.phase import Phase
 from model.training.setup import Session
+from model.training.tracking import clock
 from model.training.validation import ALL
 
 
@@ -29,7 +34,7 @@ def validate_and_commit(session: Session, phase: Phase, outcome: Outcome) -> Non
         metrics["validation_loss"] = loss = _validate(session, phase)
         due |= _update_best(session, loss)
     if due:
-        commit(session, metrics)
+        commit(session, metrics, wait=outcome.stop_requested or session.finished)
     elif "validation_loss" in metrics:
         session.on_commit(metrics, None)
 
@@ -39,20 +44,39 @@ def commit_before_stop(session: Session, phase: Phase, outcome: Outcome) -> None
     name = checkpoint.checkpoint_name(session.state.step)
     if outcome.updated:
         validate_and_commit(session, phase, outcome)
-    elif session.checkpoint is None or not session.checkpoint.endswith(name):
+        return
+    with session.live.clock.doing(clock.CHECKPOINTS):
+        session.checkpoint = workers.broadcast_from_rank0(session.writer.finish) or session.checkpoint
+    if session.checkpoint is None or not session.checkpoint.endswith(name):
         commit_state(session)
 
 
 def commit_state(session: Session) -> None:
     """Write a checkpoint without a step of its own: there is no loss to report."""
-    commit(session, _metrics(session, loss=None))
+    commit(session, _metrics(session, loss=None), wait=True)
 
 
-def commit(session: Session, metrics: dict[str, Any]) -> None:
-    """Write a checkpoint and the metrics rows since the last one, then call `on_commit` on every worker."""
-    session.checkpoint = workers.broadcast_from_rank0(lambda: _write(session))
+def commit(session: Session, metrics: dict[str, Any], wait: bool) -> None:
+    """Submit a checkpoint and the metrics rows since the last one to be written, then call `on_commit` on every worker.
+
+    Raises: on every worker, what went wrong with an earlier one, or with `wait` with this one.
+    """
+    with session.live.clock.doing(clock.CHECKPOINTS):
+        _commit(session, metrics, wait)
+
+
+def _commit(session: Session, metrics: dict[str, Any], wait: bool) -> None:
+    if session.config.training.log_examples:
+        with watchdog.busy("writing the examples"):
+            ledger.write_listed(session.attempt, session.state.step, workers.rank(), session.metrics.listed)
+        session.metrics.listed.clear()
+        workers.all_reduce_sum(torch.zeros(1, device=workers.device()))  # all have written
+    if workers.rank() == 0:
+        session.metrics.log_samples(session.state)
+    before = session.checkpoint
+    session.checkpoint = workers.broadcast_from_rank0(lambda: _submit(session, wait)) or before
     session.metrics.rows.clear()
-    session.on_commit(metrics, session.checkpoint)
+    session.on_commit(metrics, session.checkpoint if session.checkpoint != before else None)
 
 
 def _metrics(session: Session, loss: float | None) -> dict[str, Any]:
@@ -62,7 +86,8 @@ def _metrics(session: Session, loss: float | None) -> dict[str, Any]:
 def _validate(session: Session, phase: Phase) -> float | None:
     """The validation loss over all sources; None without validation rows, or if it is not finite."""
     trainer = phase.trainer
-    rows = phase.validation.measure(session.network, trainer.device, trainer.dtype)
+    with session.live.clock.doing(clock.VALIDATION):
+        rows = phase.validation.measure(session.network, trainer.device, trainer.dtype)
     if rows and workers.rank() == 0:
         session.metrics.log_validation(session.state.step, session.state.phase, rows)
     return next((row["loss"] for row in rows if row["source"] == ALL), None)
@@ -78,17 +103,15 @@ def _update_best(session: Session, loss: float | None) -> bool:
     return True
 
 
-def _write(session: Session) -> str:
-    """Write a checkpoint, update best.json, remove old checkpoints; returns the URL. On rank 0 only."""
+def _submit(session: Session, wait: bool) -> str | None:
+    """Submit the state as it is; returns the URL of the newest checkpoint that is committed. On rank 0 only."""
     network, optimizer = session.network, session.optimizer
-    saved = Checkpoint(
-        {name: tensor.cpu() for name, tensor in network.state_dict().items()},
-        {name: tensor.cpu() for name, tensor in checkpoint.optimizer_tensors(network, optimizer).items()},
+    now = Checkpoint(
+        dict(network.state_dict()),
+        checkpoint.optimizer_tensors(network, optimizer),
         asdict(session.state),
         session.inputs.identity(session.config),
         session.inputs.vocab.to_bytes(),
     )
-    url = session.attempt.commit(saved, session.metrics.rows)
-    session.attempt.point_at_best(session.state.best)
-    session.attempt.retain(session.config.training.keep_checkpoints, session.state.best)
-    return url
+    committed = session.writer.submit(session.attempt, now, session.metrics.rows, session.state.best)
+    return session.writer.finish() if wait else committed

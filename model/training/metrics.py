@@ -4,40 +4,50 @@
     valid    100/2000  phase 1  loss 7.402  masked 10.8%  (news 7.100, reviews 7.704)
 
     {"kind": "train", "step": 100, "phase": 0, "loss": 7.214, "mlm_loss": 6.52, "pair_loss": 0.69, "grad_norm": 3.1,
-     "loss_scale": null, "skipped_samples": 256, "trust_ratios": {"embeddings": [0.9, 2.1], ...}, "mfu": 0.412, ...}
+     "loss_scale": null, "skipped_samples": 256, "examples": "9f3a0c1b2d4e5f60", "trust_ratios": {...}, "mfu": 0.412, ...}
     {"kind": "skipped", "step": 56, "phase": 0, "reason": "spike", "samples": [14592, 14848], "loss": 9.871, ...}
     {"kind": "rollback", "step": 50, "phase": 0, "from_step": 57, "samples": [12800, 17152]}
+    {"kind": "slow", "step": 140, "phase": 0, "rank": 3, "host": "h3", "ratio": 2.4}        a worker slower than the others
     {"kind": "validation", "step": 100, "phase": 0, "source": "news", "loss": 7.1, ...}     one per source, and one of "all"
+    {"kind": "samples", "step": 100, "phase": 0, ...}      with each checkpoint (model/checkpoints/ledger.py)
 
-Figures are those of the step itself, not running means, so a resumed run writes the same rows. Only the fields in
-`MACHINE_DEPENDENT` may differ; they cover the steps since the last row.
+Figures are those of the step itself, not running means, so a resumed run writes the same rows, except those of samples: there
+is one for each checkpoint. Only the rows of slow workers and the fields in `MACHINE_DEPENDENT` may differ; they
+cover the steps since the last row.
 """
 
 import contextlib
 import logging
 import resource
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from model.checkpoints import ledger
 from model.checkpoints.checkpoint import Attempt
 from model.config import EncoderConfig
 from model.flops import PEAK_TERAFLOPS, sequence_flops
 from model.training import workers
+from model.training.health.slow_workers import EVERY, Slow
 from model.training.outcome import Outcome, Verdict
 from model.training.state import State
+from model.training.tracking.live import Live
 from pipeline import storage
+from pipeline.errors import StorageError
 
 PROGRESS = "progress.json"
+PATIENCE = 5.0
+"""Longest wait for it, at the last step, in seconds."""
 MACHINE_DEPENDENT = (
     *("tokens_per_second", "mfu", "mfu_without_relative", "memory_bytes"),
-    *("data_seconds", "compute_seconds", "optimizer_seconds", "seconds"),
+    *("data_seconds", "compute_seconds", "optimizer_seconds", "seconds", "token_spread"),
 )
-"""Fields of training rows that depend on the machine and its load."""
+"""Fields of training rows that depend on the machine and its load, or on the number of workers."""
 log = logging.getLogger(__name__)
 
 
@@ -69,7 +79,17 @@ class Interval:
 class Metrics:
     """Rows since the last checkpoint, and the work since the last training row."""
 
-    def __init__(self, steps: int, encoder: EncoderConfig, vocabulary_size: int) -> None:
+    def __init__(
+        self,
+        steps: int,
+        encoder: EncoderConfig,
+        vocabulary_size: int,
+        on_overtaken: Callable[[BaseException], None],
+        live: Live,
+    ) -> None:
+        """`on_overtaken` gets the error when progress.json could not be written because a later attempt has begun."""
+        self._on_overtaken, self.live = on_overtaken, live
+        self._writing: threading.Thread | None = None
         self.steps, self.encoder, self.vocabulary_size = steps, encoder, vocabulary_size
         self.rows: list[dict[str, Any]] = []
         self.device = workers.device()
@@ -77,6 +97,11 @@ class Metrics:
         self.peak = peak * workers.world_size() if peak else None
         self._started = self._progress_written = time.monotonic()
         self._interval = Interval()
+        self._position = (0, 0, 0)
+        self._idle = 0
+        """Most workers without a micro-batch in a step so far."""
+        self.listed: list[dict[str, Any]] = []
+        """This worker's examples since the last checkpoint, if they are listed."""
         self._tokens_per_second: float | None = None
 
     @contextlib.contextmanager
@@ -114,14 +139,21 @@ class Metrics:
             "grad_norm": outcome.grad_norm,
             "loss_scale": state.loss_scale.scale if state.loss_scale else None,
             "skipped_samples": state.skipped_samples,
+            "examples": state.examples,
+            "token_spread": outcome.token_spread,
             "trust_ratios": trust_ratios,
             **speeds,
             "seconds": time.monotonic() - self._started,
         }
-        self.rows.append(row)
+        self._add(row, pair_accuracy=outcome.figures["pair_accuracy"])
         mfu = "" if speeds["mfu"] is None else f"  MFU {speeds['mfu']:.1%}"
         rate = f"rate {outcome.learning_rate:.2e}  {speeds['tokens_per_second']:,.0f} tokens/s{mfu}"
         log.info("%s  %s", self._line("step", row), rate)
+
+    def _add(self, row: dict[str, Any], **more: Any) -> None:
+        """Add a row to those of the next checkpoint, and show it now, there with `more`."""
+        self.rows.append(row)
+        self.live.add({**row, **more})
 
     def _speeds(self) -> dict[str, Any]:
         """Speed, MFU and seconds per step of the interval; begins a new one."""
@@ -139,12 +171,42 @@ class Metrics:
             "optimizer_seconds": interval.optimizer / steps,
         }
 
+    def begin(self, state: State) -> None:
+        """Note where the rows of an attempt begin."""
+        self._position = (state.phase, state.step, state.consumed_samples)
+        self.listed.clear()
+
+    def log_samples(self, state: State) -> None:
+        """Add a row of the samples since the last such row."""
+        phase, after, start = self._position
+        start, end = start if phase == state.phase else 0, state.consumed_samples
+        samples = ledger.Samples(
+            step=state.step,
+            phase=state.phase,
+            after=after,
+            start=start,
+            end=end,
+            skipped=ledger.inside(state.skipped_ranges, state.phase, start, end),
+            examples=state.examples,
+        )
+        self._add(samples.row())
+        self._position = (state.phase, state.step, state.consumed_samples)
+
+    def log_idle(self, outcome: Outcome) -> None:
+        """Warn once of workers that have nothing to do."""
+        first, self._idle = not self._idle, max(self._idle, outcome.idle_workers)
+        if first and self._idle:
+            log.warning(
+                "%d of %d workers have no micro-batch in some steps: raise batch_size, lower micro_batch_tokens, or use fewer",
+                *(outcome.idle_workers, workers.world_size()),
+            )
+
     def log_skipped(self, state: State, outcome: Outcome, samples: tuple[int, int]) -> None:
         """Add a row for a step without an update, and warn. `samples`: the first and the end of those skipped."""
         loss, norm = outcome.figures["loss"], outcome.grad_norm
         row = {"kind": "skipped", "step": state.step, "phase": state.phase, "reason": str(outcome.verdict)}
         scale = state.loss_scale.scale if state.loss_scale else None
-        self.rows.append({**row, "samples": list(samples), "loss": loss, "grad_norm": _finite(norm), "loss_scale": scale})
+        self._add({**row, "samples": list(samples), "loss": loss, "grad_norm": _finite(norm), "loss_scale": scale})
         reasons = {
             Verdict.NOT_FINITE: "loss or gradient is not finite",
             Verdict.OVERFLOW: f"overflow in fp16, loss scale now {scale}",
@@ -159,27 +221,62 @@ class Metrics:
         """Add a row for a rollback to the step that `state` is at. Of the rows since the checkpoint, the skips are kept."""
         row = {"kind": "rollback", "step": state.step, "phase": state.phase}
         causes = [row for row in self.rows if row["kind"] == "skipped"]
-        self.rows = [*causes, {**row, "from_step": from_step, "samples": list(samples)}]
+        self.rows = causes
+        self._add({**row, "from_step": from_step, "samples": list(samples)})
         log.warning("rolled back from step %d to step %d; samples %d to %d are skipped", from_step, state.step, *samples)
+
+    def log_slow(self, state: State, slow: Sequence[Slow]) -> None:
+        """Add a row for each worker that was much slower than the others, and warn."""
+        for one in slow:
+            row = {"kind": "slow", "step": state.step, "phase": state.phase, "rank": one.rank, "host": one.host}
+            self._add({**row, "ratio": one.ratio})
+            log.warning(
+                "rank %d on %s took %.1f times as long as the others for the %d steps before step %d",
+                *(one.rank, one.host, one.ratio, EVERY, state.step),
+            )
 
     def log_validation(self, step: int, phase: int, rows: Sequence[dict[str, Any]]) -> None:
         """Add the rows of a validation, the last of which is that of all sources, and write a log line."""
         added = [{"kind": "validation", "step": step, "phase": phase, **row} for row in rows]
-        self.rows += added
+        for row in added:
+            self._add(row)
         sources = ", ".join(f"{row['source']} {_formatted(row['loss'])}" for row in added[:-1])
         log.info("%s  (%s)", self._line("valid", added[-1]), sources)
 
     def write_progress(self, attempt: Attempt, step: int, phase: int, loss: float | None) -> None:
-        """Overwrite progress.json, about once a second, and at the last step."""
+        """Overwrite progress.json, about once a second, and at the last step. No step waits for it.
+
+        It is only for looking at: a store that does not take it ends no training.
+        """
         now = time.monotonic()
+        last = step == self.steps
         every = 1 if storage.is_local(attempt.output) else 10  # an object store is slower, and bills each write
-        if now - self._progress_written < every and step != self.steps:
+        if self._writing is not None:
+            self._writing.join(PATIENCE if last else 0)
+        if not last and (now - self._progress_written < every or (self._writing is not None and self._writing.is_alive())):
             return
         self._progress_written = now
-        attempt.check()
         facts = {"step": step, "steps": self.steps, "phase": phase, "loss": loss, "attempt": attempt.number}
+        facts["idle_workers"] = self._idle
         facts |= {"tokens_per_second": self._tokens_per_second, "updated": time.time()}
-        storage.write_json(storage.join(attempt.output, PROGRESS), facts)
+        self._writing = threading.Thread(target=self._write, args=(attempt, facts), daemon=True, name="progress")
+        self._writing.start()
+        if last:
+            self._writing.join(PATIENCE)
+
+    def close(self) -> None:
+        """Wait for what is being written, if that is possible soon."""
+        if self._writing is not None:
+            self._writing.join(PATIENCE)
+
+    def _write(self, attempt: Attempt, facts: dict[str, Any]) -> None:
+        try:
+            attempt.check()
+            storage.write_json(storage.join(attempt.output, PROGRESS), facts)
+        except StorageError as error:
+            log.warning("%s is not up to date: %s", PROGRESS, error)
+        except Exception as error:
+            self._on_overtaken(error)
 
     def _line(self, kind: str, row: dict[str, Any]) -> str:
         accuracy = row["masked_accuracy"]

@@ -60,9 +60,17 @@ class Outcome:
     """At least one worker was asked to stop."""
     learning_rate: float = 0.0
     """The rate of the update; of a step without one, the rate it would have had."""
+    examples: int = 0
+    """Digest of the examples of all workers (model/samples/taken.py)."""
+    idle_workers: int = 0
+    """Workers without a micro-batch in this step."""
     compute_seconds: float = 0.0
     """Forward, backward, and the all-reduce."""
     optimizer_seconds: float = 0.0
+    own_seconds: float = 0.0
+    """Forward and backward of this worker, without the wait for the others."""
+    token_spread: float = 1.0
+    """Tokens of the worker that has most, in those of the mean: 1 is even."""
 
     @property
     def updated(self) -> bool:

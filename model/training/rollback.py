@@ -7,9 +7,9 @@ The skipped samples are in `skipped_ranges`, so a run that is given these from t
 """
 
 from model.checkpoints import checkpoint
-from model.training import workers
+from model.training import restoring, workers
 from model.training.commits import commit_state
-from model.training.setup import Session, begin_attempt, build_network, leave_phase, load_weights, saved_state
+from model.training.setup import Session, begin_attempt, build_network, leave_phase, load_weights, restored_state
 from pipeline.errors import CheckpointError
 
 MAX_ROLLBACKS = 3
@@ -25,7 +25,10 @@ def roll_back(session: Session) -> None:
     """
     failed = session.state
     leave_phase(session)
-    session.checkpoint = workers.broadcast_from_rank0(lambda: checkpoint.newest_valid(session.output))
+    session.live.roll_back()
+    workers.broadcast_from_rank0(session.writer.finish)
+    session.restored = restoring.newest(lambda: checkpoint.load_newest(session.output))
+    session.checkpoint = session.restored.url
     if failed.rollbacks >= MAX_ROLLBACKS:
         raise CheckpointError(
             f"{-failed.streak} bad steps in a row after step {failed.step}, and {failed.rollbacks} rollbacks did not help: "
@@ -33,7 +36,7 @@ def roll_back(session: Session) -> None:
             f"the last checkpoint is {session.checkpoint or 'not written yet'}"
         )
     # The state of the checkpoint, with the samples since then skipped.
-    state = session.state = saved_state(session.checkpoint, session.config)
+    state = session.state = restored_state(session.restored, session.config)
     first = state.consumed_samples if state.phase == failed.phase else 0
     state.skip(failed.phase, first, failed.consumed_samples)
     state.streak, state.rollbacks, state.loss_scale = 0, failed.rollbacks + 1, failed.loss_scale

@@ -1,4 +1,4 @@
-"""A pretraining run: its recipe, its inputs, its output folder, and what makes two runs the same.
+"""A pretraining run: its recipe, its inputs, its output folder, its result, and what makes two runs the same.
 
     {"config": {"phases": [{"sequence_length": 128, "batch_size": 256, "steps": 1000, ...}], "seed": 12345, ...},
      "shards": {"news/128": "/data/runs/shards_news_128-3f9a0c1b2d4e"},
@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from model.config import PhaseConfig, PretrainConfig
-from pipeline import storage
-from pipeline.engine import stages
+from model.training.stopping import StopReason
+from pipeline import folders, storage
+from pipeline.engine import integrity, stages
 from pipeline.engine.stages import Finished
 from pipeline.errors import CheckpointError, CorpusError, RecipeError
 from pipeline.tokenization.vocab import Vocab
@@ -23,9 +24,9 @@ from pipeline.tokenization.vocab import Vocab
 CONFIG = "config.json"
 """Name of the file that ties a training folder to its recipe."""
 MAY_CHANGE = (
-    *("micro_batch_tokens", "precision", "loss_scale", "attention", "compile", "activation_checkpointing"),
-    *("validate_every", "checkpoint_every", "keep_checkpoints", "average_checkpoints", "log_every"),
-    *("spike_sigma", "spike_window", "rollback_after"),
+    *("micro_batch_tokens", "precision", "loss_scale", "reduce_precision", "attention", "compile", "activation_checkpointing"),
+    *("validate_every", "checkpoint_every", "keep_checkpoints", "keep_every", "average_checkpoints", "log_every"),
+    *("log_examples", "tensorboard", "mlflow", "spike_sigma", "spike_window", "rollback_after", "store_timeout_seconds"),
 )
 """Settings of `[training]` that may change when a run resumes: those that fit it to a machine, how often something is written,
 what a spike is. The steps of the last phase may change too. Micro-batches of another size have other dropout masks, and sums in
@@ -66,6 +67,26 @@ class PretrainRun:
 
 
 @dataclass(frozen=True)
+class TrainResult:
+    """Where a run is when `train` returns."""
+
+    step: int
+    steps: int
+    """Steps of all phases; `step` is less when training was stopped."""
+    attempt: int
+    last_checkpoint: str
+    best_checkpoint: str | None
+    """None without validation rows."""
+    best_validation_loss: float | None
+    stopped_by: StopReason | None = None
+    """None when the last step is done."""
+
+    @property
+    def finished(self) -> bool:
+        return self.step >= self.steps
+
+
+@dataclass(frozen=True)
 class Inputs:
     """The inputs of a run, opened and checked."""
 
@@ -81,8 +102,8 @@ class Inputs:
 
         Raises: `CorpusError` when shards and vocabulary do not belong together, or a phase has no shards of its length.
         """
-        vocab = Vocab.from_bytes(storage.read_bytes(run.vocabulary), run.vocabulary)
-        shards = {name: stages.load(url) for name, url in run.shards.items()}
+        vocab = Vocab.from_bytes(integrity.read_bytes(run.vocabulary), run.vocabulary)
+        shards = {name: stages.unchanged(stages.load(url)) for name, url in run.shards.items()}
         for stage in shards.values():
             if stage.manifest["vocabulary"]["sha256"] != vocab.sha256:
                 raise CorpusError(f"{stage.url} was made with another vocabulary than {run.vocabulary}; run prepare again")
@@ -105,10 +126,16 @@ class Inputs:
     def identity(self, config: PretrainConfig) -> dict[str, Any]:
         """Everything that decides the result of a run: config.json of the folder, and of each checkpoint."""
         return {
-            **stages.plain(config),
+            **stages.shown(config),
             "shards": {name: stage.digest for name, stage in self.shards.items()},
             "vocabulary": {"sha256": self.vocab.sha256, "size": len(self.vocab), **self.text_rules},
         }
+
+
+def inputs_seen(run: PretrainRun) -> dict[str, int]:
+    """The vocabulary and the manifests of the shards, with their sizes: what a machine must see."""
+    manifests = (storage.join(url, folders.MANIFEST) for url in run.shards.values())
+    return {url: storage.file_size(url) for url in (run.vocabulary, *manifests)}
 
 
 def _length(name: str) -> int:

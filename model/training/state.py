@@ -14,6 +14,7 @@ from typing import Any
 from model.config import TrainingConfig
 from model.optimization import spikes
 from model.optimization.loss_scale import LossScale
+from model.samples import taken
 from model.training.outcome import Outcome, Verdict
 
 
@@ -40,12 +41,14 @@ class State:
     """Rollbacks since the last `rollback_after` updates in a row."""
     loss_scale: LossScale | None = None
     """The loss scale of fp16; None in other precisions."""
+    examples: str | None = f"{0:016x}"
+    """Digest of the examples of all updates (model/checkpoints/ledger.py); None if an older version began the run."""
 
     @staticmethod
     def from_json(document: Mapping[str, Any]) -> "State":
         """The state in a state.json; one written by an older version lacks fields, which take their defaults."""
         scale = document.get("loss_scale")
-        return State(**{**document, "loss_scale": scale and LossScale(**scale)})
+        return State(**{"examples": None, **document, "loss_scale": scale and LossScale(**scale)})
 
     def begin_phase(self, number: int) -> None:
         """Enter a phase. Its sequences are longer, so losses and norms of the phase before say nothing about spikes."""
@@ -58,6 +61,7 @@ class State:
             self.loss_scale.count(outcome.verdict is Verdict.OVERFLOW, training.loss_scale)
         if outcome.updated:
             self.step, self.streak = self.step + 1, max(self.streak, 0) + 1
+            self.examples = None if self.examples is None else taken.add([self.examples, outcome.examples])
             self.rollbacks = 0 if self.streak >= training.rollback_after else self.rollbacks
             loss = outcome.figures["loss"]
             assert loss is not None
@@ -75,14 +79,8 @@ class State:
 
     def sample_ranges(self, batch_sizes: Iterator[int]) -> Iterator[tuple[int, int]]:
         """(first sample, end) of each coming step, given their batch sizes; none overlaps a skipped range."""
-        start = self.consumed_samples
-        skipped = sorted(part[1:] for part in self.skipped_ranges if part[0] == self.phase)
-        for size in batch_sizes:
-            for first, end in skipped:
-                if start < end and first < start + size:
-                    start = end
-            yield start, start + size
-            start += size
+        skipped = ((first, end) for phase, first, end in self.skipped_ranges if phase == self.phase)
+        return taken.sample_ranges(self.consumed_samples, batch_sizes, skipped)
 
     def skip(self, phase: int, start: int, end: int) -> None:
         """Add samples to `skipped_ranges`; ranges that touch are merged."""

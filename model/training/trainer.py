@@ -1,7 +1,7 @@
 """One training step: the gradients of this worker's micro-batches, summed over all workers, become one update.
 
     losses      masked words: sum of cross entropies / masked tokens of the step; pairs: the same over rows with a pair label
-    gradients   views into one flat tensor, followed by six sums to report: one all-reduce a step, no DDP wrapper
+    gradients   views into one flat tensor, followed by six sums to report; summed during the last backward pass (gradients.py)
     update      unscale, check for spikes and non-finite values, clip by global norm, then the optimizer
 
 The counts that divide the losses are all-reduced before the backward passes, so the result does not depend on the number of
@@ -15,41 +15,31 @@ all decide alike. LayerNorm, softmax and loss are computed in float32 whatever t
 import math
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.config import TrainingConfig
 from model.heads import PretrainingModel
+from model.optimization.gradients import Gradients
 from model.optimization.lamb import clip_by_global_norm
 from model.optimization.loss_scale import MIN_SCALE
 from model.optimization.spikes import Limits
+from model.precision import DTYPES, resolve
+from model.samples import taken
 from model.samples.batches import NO_LABEL, Batch
 from model.samples.order import key
 from model.training import workers
+from model.training.health import watchdog
+from model.training.health.slow_workers import Timer
 from model.training.outcome import Outcome, Verdict
 
 MEASURED = 6
 """Number of sums measured on a batch: loss, count and correct predictions of masked words, then the same of pairs."""
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-
-def precision(setting: str, device: torch.device) -> str:
-    """Resolve `auto` to `fp32`, `bf16` or `fp16` on a device; other settings are returned unchanged.
-
-    CPUs without bf16 instructions emulate it, slowly. GPUs before Ampere (V100, T4) have matrix units for fp16 only.
-    """
-    if setting != "auto":
-        return setting
-    if device.type == "cuda":
-        if torch.cuda.is_bf16_supported(including_emulation=False):
-            return "bf16"
-        return "fp16" if torch.cuda.get_device_capability(device) >= (7, 0) else "fp32"
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text() if cpuinfo.exists() else ""
-    return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "fp32"
+COUNTED = 8
+"""Number of sums counted on the batches of a step, before the tokens of each worker."""
 
 
 def measure(network: PretrainingModel, batch: Batch, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
@@ -89,8 +79,13 @@ def figures(sums: Sequence[float]) -> dict[str, float | None]:
     }
 
 
+def spread(shares: Sequence[float]) -> float:
+    """The tokens of the worker that has most, in those of the mean: 1 is even; all wait for that worker."""
+    return max(shares) * len(shares) / sum(shares) if sum(shares) else 1.0
+
+
 class Trainer:
-    """Network and optimizer, with the flat gradient buffer of the parameters that this phase trains."""
+    """Network and optimizer, with the gradients of the parameters that this phase trains."""
 
     def __init__(
         self,
@@ -104,9 +99,10 @@ class Trainer:
         self.max_grad_norm, self.seed = max_grad_norm, seed
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.device = self.parameters[0].device
-        self.precision = precision(training.precision, self.device)
+        self.precision = resolve(training.precision, self.device)
         self.dtype = DTYPES[self.precision]
-        self.buffer = _flat_gradients(self.parameters)
+        pairs = [parameter for parameter in network.pair_parameters() if parameter.requires_grad]
+        self.gradients = Gradients(self.parameters, pairs, MEASURED, training.reduce_precision)
 
     def step(
         self,
@@ -125,19 +121,24 @@ class Trainer:
         started = time.perf_counter()
         # Count masked tokens and pairs over all workers: the losses are divided by these.
         batches = list(batches)
-        counts = self._counts(batches, stop_requested)
+        counts = self._counts(number, batches, stop_requested)
         masked, pairs = self._divisors(batches, counts, loss_scale)
-        # Accumulate gradients, then sum them, with the measured sums behind them, over all workers.
-        self.buffer.zero_()
+        # Accumulate gradients and measured sums; during the last backward pass, add up those of all workers.
+        timer = Timer(self.device)
+        self.gradients.zero()
         self.network.train()
-        for batch in batches:
+        for batch in batches[:-1]:
             self._backward(number, batch, masked, pairs)
-        workers.all_reduce_sum(self.buffer)
+        with self.gradients.all_reduced():
+            for batch in batches[-1:]:
+                self._backward(number, batch, masked, pairs)
+            own = timer.stop()
         norm = clip_by_global_norm(self.parameters, self.max_grad_norm, loss_scale)
         # Fetch all numbers in one copy: the only time that the host waits for the device.
-        numbers = torch.cat([self.buffer[-MEASURED:].double(), norm.double()[None], counts.double()]).tolist()
+        numbers = torch.cat([self.gradients.sums.double(), norm.double()[None], counts.double()]).tolist()
         computed = time.perf_counter()
-        measured, (grad_norm, all_masked, _, tokens, squares, stops) = figures(numbers[:MEASURED]), numbers[MEASURED:]
+        measured, (grad_norm, *counted) = figures(numbers[:MEASURED]), numbers[MEASURED:]
+        (all_masked, _, tokens, squares, high, low, idle, stops), shares = counted[:COUNTED], counted[COUNTED:]
         # Update, unless the step is bad.
         verdict = _verdict(measured["loss"], grad_norm, limits or Limits(), loss_scale)
         if verdict is Verdict.UPDATED:
@@ -146,13 +147,19 @@ class Trainer:
             self.optimizer.step()
         updated = time.perf_counter()  # a GPU may still be busy with the update: that time counts as compute of the next step
         outcome = (measured, grad_norm, int(tokens), int(squares), int(all_masked), verdict, stops > 0, learning_rate)
-        return Outcome(*outcome, compute_seconds=computed - started, optimizer_seconds=updated - computed)
+        seconds = (computed - started, updated - computed, own())
+        return Outcome(*outcome, taken.total(high, low), int(idle), *seconds, spread(shares))
 
-    def _counts(self, batches: Sequence[Batch], stop_requested: bool) -> Tensor:
-        """Sums over all workers, (5,): masked tokens, rows with a pair label, tokens, squared lengths, requests to stop."""
+    def _counts(self, number: int, batches: Sequence[Batch], stop_requested: bool) -> Tensor:
+        """Sums over all workers, (8,): masked tokens, rows with a pair label, tokens, squared lengths, the halves of the digest
+        of the examples, workers without a batch, requests to stop; and behind these the tokens of each worker."""
         names = ("masked", "pairs", "tokens", "squares")
         numbers = [sum(getattr(batch, name) for batch in batches) for name in names]
-        return workers.all_reduce_sum(torch.tensor([*numbers, int(stop_requested)], device=self.device))
+        numbers += taken.halves(sum(taken.digest(number, batch.example_ids) for batch in batches) % 2**64)
+        shares = [0] * workers.world_size()
+        shares[workers.rank()] = sum(batch.tokens for batch in batches)
+        numbers += [int(not batches), int(stop_requested), *shares]
+        return workers.all_reduce_sum(torch.tensor(numbers, device=self.device))
 
     def _divisors(self, batches: Sequence[Batch], counts: Tensor, loss_scale: float) -> tuple[Tensor, Tensor]:
         """What the summed losses of masked words () and pairs () are divided by; the loss scale is in them."""
@@ -164,15 +171,16 @@ class Trainer:
         return masked, pairs
 
     def _backward(self, number: int, batch: Batch, masked: Tensor, pairs: Tensor) -> None:
-        """Add the gradients of a micro-batch, and its six sums, to the buffer."""
+        """Add the gradients of a micro-batch, and its six sums, to those of this step."""
         # Dropout is keyed by step and micro-batch: any number of workers draws the same, and no generator state is saved.
         torch.manual_seed(key(self.seed, number, batch.number) >> 1)
         mlm, pair, sums = measure(self.network, batch, self.dtype)
         loss = mlm / masked
         if batch.pairs:
             loss = loss + pair / pairs
+        self.gradients.sums += sums
         loss.backward()  # type: ignore[no-untyped-call]
-        self.buffer[-MEASURED:] += sums
+        watchdog.progress()
 
 
 def _verdict(loss: float | None, grad_norm: float, limits: Limits, loss_scale: float) -> Verdict:
@@ -181,13 +189,3 @@ def _verdict(loss: float | None, grad_norm: float, limits: Limits, loss_scale: f
     if not math.isfinite(grad_norm):
         return Verdict.OVERFLOW if loss_scale > MIN_SCALE else Verdict.NOT_FINITE
     return Verdict.SPIKE if loss > limits.loss or grad_norm > limits.grad_norm else Verdict.UPDATED
-
-
-def _flat_gradients(parameters: Sequence[nn.Parameter]) -> Tensor:
-    """One float32 tensor for all gradients and, behind them, six sums: autograd adds into the views it finds as `.grad`."""
-    buffer = torch.zeros(sum(parameter.numel() for parameter in parameters) + MEASURED, device=parameters[0].device)
-    start = 0
-    for parameter in parameters:
-        parameter.grad = buffer[start : start + parameter.numel()].view_as(parameter)
-        start += parameter.numel()
-    return buffer

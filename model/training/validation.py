@@ -18,6 +18,7 @@ from model.heads import PretrainingModel
 from model.samples.batches import MaskedRows
 from model.samples.order import Located
 from model.training import workers
+from model.training.health import watchdog
 from model.training.trainer import MEASURED, figures, measure
 from pipeline.engine.stages import Finished
 from pipeline.tokenization.vocab import Vocab
@@ -48,6 +49,7 @@ class Validation:
             worker = (workers.rank(), workers.world_size())
             for batch in self.rows.worker_batches(places, self.training.micro_batch_tokens, *worker):
                 sums[source] += measure(network, batch.to(device), dtype)[2].cpu()
+                watchdog.progress()
         sums = workers.all_reduce_sum(sums.to(device)).cpu()
         measured = [(name, row) for name, row in zip(self.names, sums, strict=True) if row[1] > 0]
         if measured:

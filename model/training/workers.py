@@ -1,14 +1,13 @@
 """The workers of a run: the processes of torch.distributed where there is a process group, otherwise this process alone.
 
-How they communicate, how each is set up, and how it is asked to stop. The same in a plain process, under torchrun
+How they communicate, and how each is set up. The same in a plain process, under torchrun
 (`process_group` makes the group) and under Ray (which has made it).
 """
 
 import contextlib
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -16,7 +15,14 @@ import torch.distributed as dist
 import torch.utils.deterministic
 from torch import Tensor
 
+from model.training.health import watchdog
+from pipeline.errors import ClusterError
+
 T = TypeVar("T")
+
+RANK0_WORKS = "reading or writing for all"
+COLLECTIVE_SECONDS = 86_400
+"""Time-out of collectives. One waits for as long as the slowest worker reads, or rank 0 writes; the watchdog finds a hang."""
 
 
 def rank() -> int:
@@ -47,29 +53,62 @@ def broadcast_from_rank0(function: Callable[[], T]) -> T:
     Raises: what `function` raises, on every worker, so that none waits forever.
     """
     if world_size() == 1:
-        return function()
+        with watchdog.busy(RANK0_WORKS):
+            return function()
     answer: list[Any] = [None, None]  # result, error
     if rank() == 0:
         try:
-            answer[0] = function()
+            with watchdog.busy(RANK0_WORKS):
+                answer[0] = function()
         except Exception as error:
             answer[1] = error
     dist.broadcast_object_list(answer, src=0)
+    watchdog.resume()
     if answer[1] is not None:
         raise answer[1]
     result: T = answer[0]
     return result
 
 
+def broadcast_tensors(tensors: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+    """Return the tensors of rank 0 on every worker, each on its device; the others give None."""
+    if world_size() == 1:
+        return dict(tensors or {})
+    layout = broadcast_from_rank0(lambda: [(name, tensor.shape, tensor.dtype) for name, tensor in (tensors or {}).items()])
+    received = {}
+    for name, shape, dtype in layout:
+        tensor = tensors[name].to(device()) if tensors else torch.empty(shape, dtype=dtype, device=device())
+        dist.broadcast(tensor, src=0)
+        received[name] = tensor
+    return received
+
+
+def gather(value: T) -> list[T]:
+    """The values of all workers, by rank; on every worker."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
 @contextlib.contextmanager
 def process_group() -> Iterator[None]:
-    """The process group that torchrun's environment variables describe; none without them."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    """The process group that torchrun's environment variables describe; none without them.
+
+    Raises: ClusterError where only some of them are set, as platforms do that count machines in WORLD_SIZE.
+    """
+    size = os.environ.get("WORLD_SIZE", "1")
+    if size == "1":
         yield
         return
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing or not size.isdigit():
+        problem = f"{', '.join(missing)} missing" if missing else "not a number"
+        raise ClusterError(f"WORLD_SIZE={size} in the environment, but {problem}: start with torchrun, or unset WORLD_SIZE")
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=timedelta(seconds=COLLECTIVE_SECONDS))
     try:
         yield
     finally:
@@ -91,24 +130,3 @@ def deterministic() -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(enabled, warn_only=warns)
         torch.utils.deterministic.fill_uninitialized_memory = fills  # type: ignore[attr-defined]
-
-
-@contextlib.contextmanager
-def stop_requests(should_stop: Callable[[], bool] | None = None) -> Iterator[Callable[[], bool]]:
-    """A function that tells whether this worker was asked to stop: by SIGTERM, or by `should_stop` returning True.
-
-    SIGTERM is caught in the main thread only. Under Ray the loop runs in another one, and Ray stops workers by other means.
-    """
-    received = threading.Event()
-
-    def stop_requested() -> bool:
-        return received.is_set() or (should_stop is not None and should_stop())
-
-    if threading.current_thread() is not threading.main_thread():
-        yield stop_requested
-        return
-    before = signal.signal(signal.SIGTERM, lambda number, frame: received.set())
-    try:
-        yield stop_requested
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -13,15 +13,12 @@ import numpy as np
 
 from pipeline.arrays import Bytes, Hashes
 from pipeline.checks.findings import Findings, differences
-from pipeline.cleaning import quality
 from pipeline.dedup import decontamination, paragraphs
-from pipeline.dedup.dropping import CLUSTERS, DROPPED
+from pipeline.dedup.dropping import CLUSTERS, DROPPED, DUPLICATES, REASONS
 from pipeline.documents import table
 from pipeline.engine import stages
 from pipeline.engine.stages import Finished
 
-DUPLICATES = ("duplicate", "near_duplicate", "withdrawn_copy")
-REASONS = ("withdrawn", *(rule.name for rule in quality.RULES), "contaminated", *DUPLICATES, "duplicate_paragraphs")
 _NUMBERS = {reason: number for number, reason in enumerate(REASONS, start=1)}
 
 

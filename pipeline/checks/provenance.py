@@ -16,6 +16,7 @@ import pyarrow as pa
 from pipeline import storage
 from pipeline.documents.table import part_file
 from pipeline.engine import parquet, stages
+from pipeline.engine.integrity import open_finished
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
 
@@ -138,7 +139,7 @@ def shards(done: Finished, document_id: int, sources: Set[str]) -> Iterator[Fact
 
 def _shard_rows(url: str, document_id: int) -> list[int]:
     """Return the rows of a shard that were made from the document."""
-    with storage.open_read(url) as file:
+    with open_finished(url) as file:
         fields = pa.ipc.open_file(file).schema
         options = pa.ipc.IpcReadOptions(included_fields=[fields.get_field_index("document_id")])
         file.seek(0)

@@ -6,143 +6,183 @@
     ==============               separators
     正文第二段。
 
-A line is removed when all of it matches one of the forms below, never because of a word in it: prose about editors, copyright
-or QR codes (“版权所有者应当……”, “乘客扫描二维码即可进站。”) matches none. A form that could be a sentence also requires the
-colon, number or end of line that only page furniture has. Each form is listed with a line that it matches.
+A line is removed when all of it matches one of the forms of furniture.py, never because of a word in it: prose about editors,
+copyright or QR codes (“版权所有者应当……”, “乘客扫描二维码即可进站。”) matches none. A form that could be a sentence also needs
+the colon, number or end of line that only page furniture has.
+
+Forms are also removed after the last sentence of a paragraph (……圆满结束。（记者 某某）), credits and fields before its first
+(【记者 某某】正文……). Lines that may belong to a list or dialogue, such as 作者：某某, only go at the top and bottom of a text.
 """
 
+import functools
 import re
 
-_REST = r"[^。！？；\n]{0,60}"
-_NAMES = r"[\w·•、/ （）()]{0,24}"
-_DATE = r"(?:\d{4}[-年/.]\d{1,2}[-月/.]\d{1,2}日? ?)?(?:\d{1,2}:\d{2}(?::\d{2})? ?)?"
-_EDITORS = "责任编辑|责编|实习编辑|值班编辑|网络编辑|见习编辑|本文编辑|执行编辑|本期编辑|编审|校审|责校"
-_OUTLETS = (
-    "网|社|报|台|刊|志|在线|新闻|客户端|公众号|微博|微信|论坛|博客|频道|中心|"
-    "[.]com|[.]cn|[.]net|未知|互联网|网络|综合|转载|整理"
-)
-_PLACES = "京津沪渝冀晋蒙辽吉黑苏浙皖闽赣鲁豫鄂湘粤桂琼川蜀黔贵滇云藏陕甘陇青宁新港澳台"
-_NETWORKS = "微信|微博|新浪|腾讯|朋友圈|好友|QQ空间|QQ|人人网|豆瓣|开心网|百度|贴吧|网易|搜狐|[Ff]acebook|[Tt]witter"
-_LICENCES = (
-    "互联网新闻信息服务许可证|信息网络传播视听节目许可证|增值电信业务经营许可证|网络文化经营许可证|广播电视节目制作经营许可证"
-)
-_ACTIONS = "关注|下载|订阅|进群|加群|加入|阅读全文|打开网页|手机阅读|分享"
-_PAGES = "[篇页章节条]"
-_FOOTER = (
-    "首页|网站首页|返回首页|设为首页|加入收藏|收藏本站|网站导航|网站地图|站点地图|免费注册|注册|登录|会员登录|"
-    r"关于[^\s|｜·—/-]{1,6}|联系我们|联系方式|诚聘英才|人才招聘|招聘信息|加入我们|广告服务|广告业务|广告合作|商务合作|代理合作|"
-    "合作伙伴|友情链接|帮助中心|服务说明|使用帮助|常见问题|法律声明|免责声明|版权声明|网站声明|隐私政策|隐私声明|隐私保护|用户协议|"
-    "服务条款|服务协议|意见反馈|投诉建议|在线客服|手机版|电脑版|触屏版|移动版|客户端|English|"
-    "(?:酒店|宾馆|机票|产品|商品)(?:索引|预订|导航|大全)"
-)
+from pipeline.cleaning.furniture import BRACKETED, DAY, EDGE_FORMS, FIELDS, FORMS, TIME
 
-FORMS: tuple[tuple[str, str], ...] = (
-    ("责任编辑：王小明", rf"(?:{_EDITORS})[:：]{_NAMES}"),
-    ("（编辑：王小明、李四）", rf"[（(\[【](?:{_EDITORS}|编辑|校对|审核|监制)[:：]{_NAMES}[)）\]】]"),
-    (
-        "2019-07-20 10:15 来源：新华网",
-        rf"[（(\[【]?{_DATE}(?:文章|信息|新闻|稿件|本文)?(?:来源|稿源)[:：] ?"
-        rf"(?:[^。！？；，\n]{{0,24}}(?:{_OUTLETS}))?[)）\]】]?",
-    ),
-    ("版权所有：新华网", rf"版权所有(?:(?: |[:：©]|[，,].{{0,20}}必究){_REST}。?)?"),
-    (
-        "Copyright © 1998-2019 Example. All Rights Reserved.",
-        rf"(?:[Cc]opyright|COPYRIGHT) ?(?:[(（][Cc][)）]|©|\d{{4}}){_REST}。?|© ?\d{{4}}{_REST}",
-    ),
-    (
-        "版权声明：本文为博主原创文章，转载请附上出处链接。",
-        "(?:免责声明|特别声明|郑重声明|版权声明|声明)[:：].{0,100}(?:转载|版权|侵权|本站|本网|不代表).{0,200}",
-    ),
-    ("本文仅代表作者个人观点，与本网无关。", "(?:本文|以上|文章)?(?:内容|观点)?仅代表作者(?:本人|个人)?的?观点.{0,60}"),
-    (
-        "未经授权，不得转载。",
-        r"未经(?:书面|本网|本站|作者)?(?:授权|许可|允许|同意)[，,]?(?:不得|禁止|请勿|严禁|谢绝)(?:转载|镜像|复制)[^。\n]{0,30}。?",
-    ),
-    ("转载请注明出处：http://example.com/1", rf"(?:欢迎转载|如需转载|转载)[，,]?请(?:注明|联系){_REST}。?"),
-    ("京ICP备12345678号-1", rf"[{_PLACES}]ICP[备证] ?\d{_REST}|[{_PLACES}]公网安备 ?\d{_REST}"),
-    ("互联网新闻信息服务许可证：10120180008", rf"(?:{_LICENCES})(?:号|编号)? ?[:：（(\d]{_REST}"),
-    ("分享到：微信 新浪微博 QQ空间", rf"(?:一键分享|分享到|分享至|分享给|转发到|推荐到)[:：]? ?(?:(?:{_NETWORKS})[ 、/|]*)*"),
-    (
-        "请用微信扫描下方二维码，关注我们的公众号",
-        r"[（(【]?请?(?:使用|打开|用|点击)?(?:手机|微信|支付宝|QQ)?[“”\"]?(?:"
-        r"(?:扫描|扫一扫|扫码|长按|识别|长按识别|扫描识别)[“”\"]?"
-        r"(?:下方|上方|左侧|右侧|下面|上面|以下|此|下图|图中|文末|本页)?的?(?:微信|公众号)?二维码"
-        rf"(?:[，,、 即可]*(?:{_ACTIONS})[^。！？；\n]{{0,30}})?"
-        rf"|(?:扫一扫|扫码)[”\"]?[，,、 即可]*(?:{_ACTIONS})[^。！？；\n]{{0,30}})[。！)）】]?",
-    ),
-    (
-        "微信搜索“某某日报”或者扫描二维码，即可订阅。",
-        r"(?:微信)?(?:搜索|关注)(?:微信)?(?:公众号)?[:：]?[“\"「][^\n]{1,24}[”\"」][^。！？；\n]{0,20}"
-        r"(?:二维码|关注|订阅|公众号)[^。！？；\n]{0,20}[。！]?",
-    ),
-    (
-        "【相关阅读】",
-        r"[【\[ #*]*(?:相关|延伸|推荐|热门|精彩)(?:阅读|新闻|文章|链接|报道|推荐|专题|内容|评论|标签)[\]】:： #*>》]*",
-    ),
-    ("相关阅读：国务院常务会议部署下一步工作", rf"(?:相关|延伸|推荐)(?:阅读|新闻|文章|链接|报道)[:：]{_REST}"),
-    (
-        "猜你喜欢",
-        "(?:猜你喜欢|大家都在看|[您你]可能[也还]?(?:感兴趣|喜欢)的?(?:文章|内容|新闻)?|看过本文的人还看了|更多精彩内容?|"
-        "更多(?:新闻|文章|内容|推荐))[:：>》… ]*",
-    ),
-    (
-        "上一篇：春运今日开始 下一篇：没有了",
-        rf"[【\[« <]*[上下前后]一{_PAGES}[】\]» >]*(?:[:：][^。\n]{{0,80}})?"
-        rf"(?: ?[|/]? ?(?:返回)?(?:目录|列表|首页|尾页|下一{_PAGES}(?:[:：].{{0,60}})?)){{0,3}}",
-    ),
-    ("返回顶部", r"[【\[↑ ]*(?:返回|回到)(?:顶部|首页|目录|列表|页首|上一页|上一级|搜狐，?查看更多)[】\]↑> ]*"),
-    (
-        "点击查看全文 >>",
-        r"[（(【\[ ]*(?:点击|点此|戳此)?(?:展开|阅读|查看|加载|显示|收起|浏览|下载)"
-        r"(?:全文|原文|更多|全部|大图|原图|剩余|完整内容|详情)[ >》»…↓▼.)）】\]]*|点击图片进入下一页[ >》]*",
-    ),
-    (
-        "【打印】【关闭窗口】",
-        r"(?:[【\[]*(?:打印本页|打印|关闭窗口|关闭本页|关闭|加入收藏|收藏本文|推荐给好友|字号|字体|大|中|小|繁体|简体)"
-        r"(?:[】\]:： |]+|(?=\n|\Z))){2,}|打印本页|关闭窗口|加入收藏",
-    ),
-    (
-        "网友评论（12）",
-        r"(?:网友评论|我要评论|发表评论|我来说两句|最新评论|全部评论|请登录后(?:发表)?评论)"
-        r"(?: ?[(（:：] ?\d+ ?[条人]?[)）]?)?[ >:：]*"
-        r"|评论 ?[(（:：] ?\d+ ?[条人]?[)）]?|共有? ?\d+ ?条评论[ >]*|已有 ?\d+ ?人(?:参与|评论)[ >]*",
-    ),
-    (
-        "浏览次数：1,024",
-        r"(?:本文已?被?)?(?:浏览|阅读|点击|访问|人气|回复|查看)(?:次数|数量|量|数)?[:：(（ ]+[\d,]+ ?[次人条]?[)）]?",
-    ),
-    (
-        "违法和不良信息举报电话：010-12345678",
-        r"(?:违法和?不良信息)?(?:举报|投诉|客服|服务|新闻|爆料|广告|投稿|联系)(?:电话|热线|邮箱)[:：][\x20-\x7e（）转、]+",
-    ),
-    ("首页 | 关于我们 | 联系我们 | 友情链接", rf"(?:(?:{_FOOTER})(?:[ |｜·—/-]+|(?=\n|\Z))){{3,}}"),
-)
-"""Pairs of an example and its form, a regular expression for a whole trimmed line. All take time linear in the line."""
-
-_FIRST = (
-    r"\d\"#(*<CEQ\[c©«“”↑【（一上下中举云互产京人仅代以会你使信值免全共关冀内分前加友发台合吉后商回在增声大如字宁实客宾小展川已帮常广延微您意我戳手打执"
-    "扫投招推搜支收文新显晋更最服未本机查来校桂欢沪法注津浏浙渝港湘滇澳点热爆版特猜琼甘用电登皖相看移稿站简粤精繁编网联苏蒙藏蜀见观触设访评识诚请豫责贵赣"
-    "转辽返违郑鄂酒长闽阅陇陕隐青首鲁黑黔"
-)
-"""First characters of such lines: two lines in three are rejected by them without trying any form."""
+_FIRST = frozenset("".join(starts for _, _, starts in FORMS))
+"""Characters that a form may start with: most lines are told from furniture by their first character."""
+_EDGE_FIRST = frozenset("".join(starts for _, _, starts in EDGE_FORMS))
+_LONGEST_EDGE = 60
+_SENTENCE_ENDS = frozenset("。！？…”’」』；，、!?")
 _SIGNS = r"\-=_*#~+|/\\<>^·•—＊－＝＿～｜／＼＃＋─-╿■-◿★☆※"
 
-_LINES = re.compile(rf"\n(?=[{_FIRST}])(?:{'|'.join(f'(?:{form})' for _, form in FORMS)})(?=\n|\Z)")
+_LONGEST_LINE = 400
+_ENDS = "。！？…”’」』）)】!?"
+_BEFORE_TAIL = re.compile(rf"[{_ENDS}](?= ?([{re.escape(''.join(sorted(_FIRST)))}]))")
+"""The end of a sentence that a form may follow."""
+_LONGEST_TAIL = 160
+_TAIL_STOPS = frozenset("转载。 出处。 必究。 所有。 删除。 订阅。 关注。 来源。 报名。 查看。 众号。".split())  # noqa: SIM905
+"""How a tail ends that looks like a sentence; all others end without full stop."""
+_HEAD = re.compile(
+    rf"{BRACKETED} ?(?=\w)|(?P<date>{DAY}(?: ?{TIME})?[ |]{{1,3}})?"
+    rf"(?P<fields>(?:(?:{FIELDS})[:：] ?(?:{DAY}(?: {TIME})?|[^\s。！？，；：]{{1,16}})[ |]{{1,3}}){{1,6}})(?=\w.{{20}})"
+)
+"""Credits or fields of a page at the start of a paragraph: 来源：新华网 发布时间：2019-07-20 正文……"""
+_HEAD_FIRST = frozenset("（([【0123456789" + "".join(field[0] for field in re.sub(r"[(?:)]", "", FIELDS).split("|")))
+_STARTS = _FIRST | _HEAD_FIRST
+_HEAD_START = re.compile(r"[（(\[【\d]|[^:：]{2,5}[:：]")
+_LONG = 80
+_LONG_STARTS = frozenset(
+    "声明 免责 特别 郑重 版权 未经 如有 如若 若有 如涉 本文 本站 本网 本刊 以上 文章 图片 作品 网站 所有 转载 Co CO".split()  # noqa: SIM905
+)
+"""How longer forms start that end as a sentence does."""
+_EDGE_LINES = 5
+"""Lines at the top and at the bottom of a text that count as its edges."""
+_LABEL = re.compile(r"[^:：\n]{1,8}[:：]")
 _SEPARATORS = re.compile(rf"\n(?=[{_SIGNS} ]++(?:\n|\Z))[{_SIGNS} ]*?([{_SIGNS}]) ?\1 ?\1[{_SIGNS} ]*+")
 """Lines of signs and spaces only, with the same sign three times: `-----`, `* * *`, `━━━★━━━`. “……” and `^_^` stay."""
+_HTML_COMMENTS = re.compile(r"\n<!--[^\n]*?-->(?=\n|\Z)")
+_MARKDOWN_COMMENTS = re.compile(r"\n\[(?:#|//)\]: [^\n]*")
+"""Comments of Markdown, which no page shows: `<!-- INFO END -->`, `[//]: # (comment)`, `[#]: author: (name)`."""
 
 
 def without_boilerplate(text: str) -> tuple[str, int]:
-    """Return the text without boilerplate lines, and how many there were. Lines must be trimmed."""
-    return _without(_LINES, text)
+    """Return the text without boilerplate, and how many pieces there were. Lines must be trimmed."""
+    lines = text.split("\n")
+    total = 0
+    unended = False
+    for number, line in enumerate(lines):
+        # Most lines end as a sentence does, and need no more than these looks at their first and last characters.
+        if line[-1:] not in _SENTENCE_ENDS:
+            unended = True
+        elif (line[:1] not in _STARTS and line[-3:] not in _TAIL_STOPS) or not _may_be_trimmed(line):
+            continue
+        left = _trimmed(line)
+        if left != line:
+            lines[number] = left
+            total += 1
+    if total:
+        lines = [line for line in lines if line]
+    if unended and len(lines) > 1:
+        total += _clear_edges(lines)
+    return ("\n".join([line for line in lines if line]), total) if total else (text, 0)
+
+
+def _may_be_trimmed(line: str) -> bool:
+    """Return whether furniture that ends as a sentence does may be in a line, by a few of its characters."""
+    first = line[0]
+    if first in _FIRST and (len(line) < _LONG or line[:2] in _LONG_STARTS):
+        return True
+    return line[-3:] in _TAIL_STOPS or (first in _HEAD_FIRST and _HEAD_START.match(line) is not None)
 
 
 def without_separators(text: str) -> tuple[str, int]:
-    """Return the text without separator lines, and how many there were. Lines must be trimmed."""
-    return _without(_SEPARATORS, text)
-
-
-def _without(lines: re.Pattern[str], text: str) -> tuple[str, int]:
-    # The patterns start with the line break before a line: a literal that the regex engine can jump to.
-    text, number = lines.subn("", "\n" + text)
+    """Return the text without separators and comments of a line, and how many there were. Lines must be trimmed."""
+    text, number = _SEPARATORS.subn("", "\n" + text)
+    if "<!--" in text and "```" not in text:  # in blocks of code they are an example
+        text, more = _HTML_COMMENTS.subn("", text)
+        number += more
+    if "\n[" in text:
+        text, more = _MARKDOWN_COMMENTS.subn("", text)
+        number += more
     return text[1:], number
+
+
+def _trimmed(line: str) -> str:
+    """Return a line without the furniture at its start and end; "" if it is nothing else."""
+    if _is_form(line):
+        return ""
+    start, end = 0, len(line)
+    while line[start : start + 1] in _HEAD_FIRST and (head := _HEAD.match(line, start)) and _is_head(head):
+        start = head.end()
+    while line[end - 1 : end] not in _SENTENCE_ENDS or line[max(start, end - 3) : end] in _TAIL_STOPS:
+        before = _before_tail(line, max(start, end - _LONGEST_TAIL), end)
+        if before < 0:
+            break
+        end = before
+    if start == 0 and end == len(line):
+        return line
+    return "" if _is_form(line[start:end]) else line[start:end]
+
+
+def _before_tail(line: str, first: int, end: int) -> int:
+    """Return where the first sentence from `first` ends after which a form is all that is left up to `end`; -1 if none does."""
+    for found in _BEFORE_TAIL.finditer(line, first, end):
+        if _matches(_forms_from(found[1]), line, found.start(1), end):
+            return found.end()
+    return -1
+
+
+def _is_form(line: str) -> bool:
+    return line[:1] in _FIRST and len(line) <= _LONGEST_LINE and _matches(_forms_from(line[0]), line, 0, len(line))
+
+
+def _matches(forms: tuple[re.Pattern[str], ...], line: str, start: int, end: int) -> bool:
+    """Return whether any of some forms is all of line[start:end]."""
+    for form in forms:  # noqa: SIM110 - `any` with a generator takes longer than most forms
+        if form.fullmatch(line, start, end):
+            return True
+    return False
+
+
+@functools.cache
+def _forms_from(first: str) -> tuple[re.Pattern[str], ...]:
+    """Return the forms that start with a character. Most texts need few, and compiling all takes 30 ms."""
+    return tuple(_compiled(form) for _, form, starts in FORMS if first in starts)
+
+
+@functools.cache
+def _edge_forms_from(first: str) -> tuple[re.Pattern[str], ...]:
+    return tuple(_compiled(form) for _, form, starts in EDGE_FORMS if first in starts)
+
+
+_compiled = functools.cache(re.compile)
+"""Compile a form once, whichever characters it may start with."""
+
+
+def _is_head(head: re.Match[str]) -> bool:
+    """Return whether a head is brackets, or at least two fields, or one with a date; a single field may begin a sentence."""
+    return head["fields"] is None or head["date"] is not None or len(re.findall("[:：]", head["fields"])) > 1
+
+
+def _clear_edges(lines: list[str]) -> int:
+    """Empty the lines at the top and bottom that are furniture only there; return how many. Some other line must remain."""
+    size = len(lines)
+    edges = range(size) if size <= 2 * _EDGE_LINES else (*range(_EDGE_LINES), *range(size - _EDGE_LINES, size))
+    gone = [
+        number
+        for number in edges
+        if lines[number][-1:] not in _SENTENCE_ENDS and _is_edge(lines[number]) and not _is_listed(lines, number)
+    ]
+    if not gone or len(gone) == sum(map(bool, lines)):
+        return 0
+    for number in gone:
+        lines[number] = ""
+    return len(gone)
+
+
+def _is_edge(line: str) -> bool:
+    if line[-1:] in _SENTENCE_ENDS or line[:1] not in _EDGE_FIRST or len(line) > _LONGEST_EDGE:
+        return False
+    return _matches(_edge_forms_from(line[0]), line, 0, len(line))
+
+
+def _is_listed(lines: list[str], number: int) -> bool:
+    """Return whether a line is one of a list or dialogue: others have its label, or a line with another label is beside it."""
+    label = _LABEL.match(lines[number])
+    if label is None:
+        return False
+    if sum(line.startswith(label[0]) for line in lines) > 2:
+        return True
+    beside = lines[max(0, number - 1) : number] + lines[number + 1 : number + 2]
+    return any(_LABEL.match(line) and not _is_edge(line) for line in beside)

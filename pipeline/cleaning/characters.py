@@ -21,8 +21,10 @@ import numpy as np
 
 from pipeline.arrays import Bytes, CodePoints, Ints, Ints32, code_points
 
-STOPWORDS = "的 年 在 月 是 和 日 了 于於 为為 有 被 人 中 他 与與 后後 也 而 由".split()  # noqa: SIM905
-"""One-character words that prose can hardly do without, in both scripts (FineWeb-2, configs/cmn_Hani.yml)."""
+_PROSE = "的 年 在 月 是 和 日 了 于於 为為 有 被 人 中 他 与與 后後 也 而 由"
+_SPEECH = "我 你 不 就 都 这這 很 说說 没沒 还還 要 个個 吗嗎 吧 太 去"
+STOPWORDS = f"{_PROSE} {_SPEECH}".split()
+"""One-character words, in both scripts: 20 that prose can hardly do without (FineWeb-2, configs/cmn_Hani.yml), 16 of speech."""
 
 
 class Class(IntEnum):
@@ -51,17 +53,32 @@ CLASSES = int(Class.STOPWORD) + len(STOPWORDS)
 _ENDS = "。．.！!？?；;：:…”’』」）)】》〉〕］］]～~"
 _SYMBOLS = "#*/\\_|^`<>=+@&$＃＊／＼＿｜＾｀＜＞＝＋＠＆＄"
 _HAN = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3134F))
+IDEOGRAPHS = "".join(f"{chr(first)}-{chr(last)}" for first, last in _HAN)
+"""Chinese characters, as part of a regular expression's character set."""
 _KANA = ((0x3041, 0x30FF), (0x31F0, 0x31FF), (0xFF66, 0xFF9F))
 _HANGUL = ((0x1100, 0x11FF), (0x3131, 0x318E), (0xA960, 0xA97F), (0xAC00, 0xD7FF))
+_LATIN = ((0, 0x24F), (0x1E00, 0x1EFF), (0xFF21, 0xFF5A))
+_OF_CATEGORY = {
+    **dict.fromkeys(("Zs", "Zl", "Zp"), Class.SPACE.value),
+    **dict.fromkeys(("Nd", "Nl", "No"), Class.DIGIT.value),
+    **dict.fromkeys(("Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me"), Class.LETTER.value),
+    **dict.fromkeys(("Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po"), Class.PUNCTUATION.value),
+    **dict.fromkeys(("Sm", "Sc", "Sk", "So", "Cc", "Cf", "Cs", "Co", "Cn"), Class.SYMBOL.value),
+}
+"""The class of each general category of Unicode; white space among control characters is told apart later."""
 _LAST_TABULATED = 0x1FFFF
 """Last code point classified one by one: later ones are ideographs (planes 2 and 3) or irrelevant."""
 
 
 @functools.cache
 def classes() -> Bytes:
-    """Return the class of every code point: (0x110000,) uint8. Built once per process, in about 60 ms."""
+    """Return the class of every code point: (0x110000,) uint8. Built once per process, in about 20 ms."""
     table = np.full(0x110000, Class.SYMBOL, np.uint8)
-    table[: _LAST_TABULATED + 1] = [_class(point) for point in range(_LAST_TABULATED + 1)]
+    characters = list(map(chr, range(_LAST_TABULATED + 1)))
+    table[: _LAST_TABULATED + 1] = list(map(_OF_CATEGORY.__getitem__, map(unicodedata.category, characters)))
+    latin = (point for first, last in _LATIN for point in range(first, last + 1))
+    table[[point for point in latin if unicodedata.category(chr(point))[0] == "L"]] = Class.LATIN
+    table[[point for point, is_space in enumerate(map(str.isspace, characters)) if is_space]] = Class.SPACE
     for ranges, kind in ((_HAN, Class.HAN), (_KANA, Class.KANA), (_HANGUL, Class.HANGUL)):
         for first, last in ranges:
             table[first : last + 1] = kind
@@ -71,19 +88,6 @@ def classes() -> Bytes:
     for number, word in enumerate(STOPWORDS):
         table[[ord(form) for form in word]] = Class.STOPWORD + number
     return table
-
-
-def _class(point: int) -> Class:
-    character = chr(point)
-    category = unicodedata.category(character)
-    if character.isspace() or category[0] == "Z":
-        return Class.SPACE
-    if category[0] == "N":
-        return Class.DIGIT
-    if category[0] in "LM":
-        latin = point < 0x250 or 0x1E00 <= point < 0x1F00 or 0xFF21 <= point <= 0xFF5A
-        return Class.LATIN if latin and category[0] == "L" else Class.LETTER
-    return Class.PUNCTUATION if category[0] == "P" else Class.SYMBOL
 
 
 @dataclass(frozen=True)

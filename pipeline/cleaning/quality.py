@@ -49,6 +49,11 @@ DUP_NGRAMS = (8, 10, 13, 17)
 """Characters of the n-grams whose duplicates count: 5, 6, 8 and 10 words in FineWeb-2 and in Gopher's table A1."""
 SHORT_LINE = 10
 """Characters below which a line is short."""
+CUT = 20
+"""Characters from which a line that ends with ... or one … is cut off; shorter ones pause, as people do."""
+NOTE = 8
+"""Characters that may follow the end of a line's last sentence."""
+_FULL_STOPS = [ord(sign) for sign in "。！？!?"]
 BULLETS = "•‣⁃●○◦■□▪▫◆◇★☆▶►※*＊·・-－–"
 
 COLUMNS: list[tuple[str, pa.DataType]] = [
@@ -59,6 +64,7 @@ COLUMNS: list[tuple[str, pa.DataType]] = [
         (name, pa.float32())
         for name in (
             *(f"{kind}_share" for kind in ("chinese", "latin", "digit", "sign", "symbol")),
+            "lost_share",
             "mean_line_length",
             *(f"{kind}_line_share" for kind in ("ended", "short", "bullet", "ellipsis", "duplicate")),
             "duplicate_line_characters",
@@ -71,12 +77,15 @@ COLUMNS: list[tuple[str, pa.DataType]] = [
 
 characters                  characters that are not white space
 lines                       lines that are not empty
-stopwords                   how many of the 20 commonest one-character words (characters.STOPWORDS) occur
+stopwords                   how many of the commonest one-character words (characters.STOPWORDS) occur
 chinese_share               ideographs / characters; likewise latin_share: Latin letters; digit_share: numerals;
                             sign_share: punctuation and symbols; symbol_share: signs that are not part of sentences
+lost_share                  characters that decoding has lost / characters: U+FFFD, and what GBK makes of two of them, 锟斤拷
+                            (and of UTF-8: 锛 銆 鐨)
 mean_line_length            characters / lines
-ended_line_share            lines that end with punctuation / lines; likewise short_line_share: under 10 characters;
-                            bullet_line_share: start with a bullet; ellipsis_line_share: end with an ellipsis;
+ended_line_share            lines that end with punctuation, or have 。！？ in their last 8 characters / lines;
+                            likewise short_line_share: under 10 characters;
+                            bullet_line_share: start with a bullet; ellipsis_line_share: are cut off;
                             duplicate_line_share: equal to a line further up
 duplicate_line_characters   characters in lines equal to one further up / characters of the text, including white space
 top_N                       occurrences of the most frequent N-gram times N / letters and numerals (repetition.py)
@@ -84,6 +93,10 @@ repeated_N                  letters and numerals in an N-gram that occurred furt
 _SIGNS = (Class.END, Class.PUNCTUATION, Class.SYMBOL)
 _IS_ALPHANUMERIC = np.isin(np.arange(CLASSES), (Class.SPACE, *_SIGNS), invert=True)
 """For each class, whether its characters are letters (of any script) or numerals."""
+_REPLACEMENT = 0xFFFD
+_REPLACEMENTS_AS_GBK = "锟斤拷"
+_UTF8_AS_GBK = ("锛", "銆", "鐨")
+"""What GBK makes of the first two bytes of `，` `。` `的` in UTF-8: in every such sentence, and in hardly any other."""
 _BLOCK_CHARACTERS = 50_000
 """Characters measured at a time: their arrays fit into a processor's cache."""
 _MAX_NGRAM_CHARACTERS = 1 << 20
@@ -110,6 +123,7 @@ def _blocks(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
 def _measure(texts: Sequence[str]) -> dict[str, Array]:
     batch = Batch.of(texts)
     columns = {**_class_ratios(batch), **_line_measures(batch), **_duplicate_lines(texts), **_ngram_ratios(batch)}
+    columns["lost_share"] = _lost(batch, texts) / np.maximum(columns["characters"], 1)
     columns["mean_line_length"] = columns["characters"] / np.maximum(columns["lines"], 1)
     return columns
 
@@ -151,6 +165,14 @@ def _class_ratios(batch: Batch) -> dict[str, Array]:
     return {"characters": characters, "stopwords": (stopwords > 0).sum(axis=1), **measured}
 
 
+def _lost(batch: Batch, texts: Sequence[str]) -> Array:
+    """Return how many characters of each text stand for those that decoding has lost."""
+    lost = np.bincount(batch.texts[batch.points == _REPLACEMENT], minlength=len(batch))
+    gbk = [text.count(_REPLACEMENTS_AS_GBK) * len(_REPLACEMENTS_AS_GBK) for text in texts]
+    wrong = [sum(map(text.count, _UTF8_AS_GBK)) for text in texts]
+    return lost + gbk + wrong
+
+
 def _line_measures(batch: Batch) -> dict[str, Array]:
     """Return measures of how lines start and end."""
     points = batch.points
@@ -164,15 +186,21 @@ def _line_measures(batch: Batch) -> dict[str, Array]:
     def ratio(which: Flags) -> Array:
         return np.bincount(of_text[which], minlength=len(batch)) / np.maximum(lines, 1)
 
-    # An ellipsis is … or three dots.
-    last = points[ends - 1]
-    three = (ends - starts >= 3) & (last == ord(".")) & (points[ends - 2] == ord(".")) & (points[ends - 3] == ord("."))
+    ended = batch.classes[ends - 1] == Class.END
+    # A sentence may be followed by a note: 会议在北京举行。详情点击>>
+    others = np.flatnonzero(~ended)
+    last_ones = np.maximum(ends[others, None] - 1 - np.arange(NOTE), starts[others, None])
+    ended[others] = np.isin(points[last_ones], _FULL_STOPS).any(axis=1)
+    # What cuts a line off is three dots or a single …; …… is an author's.
+    last, before = points[ends - 1], points[ends - 2]
+    three = (ends - starts >= 3) & (last == ord(".")) & (before == ord(".")) & (points[ends - 3] == ord("."))
+    single = (last == ord("…")) & ((ends - starts == 1) | (before != ord("…")))
     return {
         "lines": lines,
-        "ended_line_share": ratio(batch.classes[ends - 1] == Class.END),
+        "ended_line_share": ratio(ended),
         "short_line_share": ratio(ends - starts < SHORT_LINE),
         "bullet_line_share": ratio(np.isin(points[starts], [ord(bullet) for bullet in BULLETS])),
-        "ellipsis_line_share": ratio((last == ord("…")) | three),
+        "ellipsis_line_share": ratio((single | three) & (ends - starts >= CUT)),
     }
 
 
@@ -203,9 +231,15 @@ class Rule:
 RULES: tuple[Rule, ...] = (
     Rule("too_short", "characters", "min_characters"),
     Rule("too_long", "characters", "max_characters"),
+    Rule("lost_share", "lost_share", "max_lost_ratio"),
     Rule("not_chinese", "chinese_share", "min_chinese_ratio"),
     Rule("language", "language", "languages"),
     Rule("digit_share", "digit_share", "max_digit_ratio"),
+    Rule("spam", "spam", "max_spam_phrases"),
+    Rule("spun", "spun", "max_spun_signs", "long"),
+    Rule("advertising", "advertising", "max_advertising", "long"),
+    Rule("listing", "listing", "max_listing_ratio", "long"),
+    Rule("junk", "junk", "max_junk", "long"),
     Rule("stopwords", "stopwords", "min_stopwords", "long"),
     Rule("sign_share", "sign_share", "max_sign_ratio", "long"),
     Rule("symbol_share", "symbol_share", "max_symbol_ratio", "long"),
@@ -221,16 +255,89 @@ RULES: tuple[Rule, ...] = (
 )
 """In order of evaluation: the first broken rule names the reason."""
 
+_LINED_FORMS = ("verse", "dialogue")
+SPARED: Mapping[str, tuple[str, ...]] = {
+    "stopwords": (*_LINED_FORMS, "classical"),
+    **dict.fromkeys(("sign_share", "mean_line_length", "ended_line_share", "short_line_share"), _LINED_FORMS),
+    **dict.fromkeys(("bullet_line_share", "ellipsis_line_share"), _LINED_FORMS),
+    "junk": (*_LINED_FORMS, "classical"),
+    "duplicate_line_characters": ("verse",),  # a chorus comes back
+}
+"""Rules made for prose, and the forms (forms.py) that they do not judge."""
+
 
 def decide(columns: Mapping[str, Array], filters: FilterConfig) -> Strings:
     """Return why each document is dropped: the name of a rule; "" for documents that are kept.
 
-    `columns` are those of `measure`, plus `language` (pipeline/cleaning/language.py) unless all languages are kept.
+    `columns` are those of `measure`, plus `language` (language.py) unless all languages are kept, the `form` of each text
+    (forms.py) if forms are spared, and those of web/measures.py if these are judged.
     """
+    rules = _rules(columns)
+    return np.select(_broken(columns, filters), [rule.name for rule in rules], "")
+
+
+def _rules(columns: Mapping[str, Array]) -> list[Rule]:
+    """Return the rules that can be judged by some columns."""
+    return [rule for rule in RULES if rule.column in columns or rule.column == "language"]
+
+
+def _broken(columns: Mapping[str, Array], filters: FilterConfig) -> list[Flags]:
+    """Return for each of these rules which documents break it."""
+    judged = _judged(columns, filters, _unspared(columns))
+    return [applies & breaks for applies, breaks in zip(judged, _beyond(columns, filters), strict=True)]
+
+
+def _beyond(columns: Mapping[str, Array], filters: FilterConfig) -> list[Flags]:
+    """Return for each of these rules which documents are beyond its threshold, whether or not it applies to them."""
+    return [_breaks(rule, columns, getattr(filters, rule.threshold)) for rule in _rules(columns)]
+
+
+def _unspared(columns: Mapping[str, Array]) -> dict[tuple[str, ...], Flags]:
+    """Return which documents have none of some forms, for those values of SPARED of which some document has one."""
+    if "form" not in columns:
+        return {}
+    forms = columns["form"].astype(np.str_, copy=False)
+    found = {spared: np.isin(forms, spared) for spared in set(SPARED.values())}
+    return {spared: ~flags for spared, flags in found.items() if flags.any()}
+
+
+def _judged(columns: Mapping[str, Array], filters: FilterConfig, unspared: Mapping[tuple[str, ...], Flags]) -> list[Flags]:
+    """Return for each of these rules which documents it applies to. `unspared` as `_unspared` returns it."""
     long = columns["characters"] >= filters.judge_from_characters
-    judged = {"all": np.ones_like(long), "long": long, "lined": long & (columns["lines"] >= filters.judge_from_lines)}
-    broken = [judged[rule.applies_to] & _breaks(rule, columns, getattr(filters, rule.threshold)) for rule in RULES]
-    return np.select(broken, [rule.name for rule in RULES], "")
+    groups = {"all": np.ones_like(long), "long": long, "lined": long & (columns["lines"] >= filters.judge_from_lines)}
+    judged = []
+    for rule in _rules(columns):
+        flags = unspared.get(SPARED.get(rule.name, ()))
+        judged.append(groups[rule.applies_to] if flags is None else groups[rule.applies_to] & flags)
+    return judged
+
+
+def dropped_at(columns: Mapping[str, Array], filters: FilterConfig, factors: Sequence[float]) -> dict[str, list[int]]:
+    """Return for each threshold how many more documents any rule drops when it alone is multiplied by each factor.
+
+    Negative for fewer. `columns` as in `decide`.
+    """
+    unspared, beyond = _unspared(columns), _beyond(columns, filters)
+    judged = _judged(columns, filters, unspared)
+    broken = [applies & breaks for applies, breaks in zip(judged, beyond, strict=True)]
+    times = np.sum(broken, axis=0)
+    now = int(np.count_nonzero(times))
+    result: dict[str, list[int]] = {}
+    for rule, breaks, applies in zip(_rules(columns), broken, judged, strict=True):
+        bound = getattr(filters, rule.threshold)
+        if isinstance(bound, int | float):
+            changed = [(times > breaks) | (applies & _breaks(rule, columns, bound * factor)) for factor in factors]
+            result[rule.threshold] = [int(np.count_nonzero(drops)) - now for drops in changed]
+    for name in ("judge_from_characters", "judge_from_lines"):
+        others = [_judged(columns, _scaled(filters, name, factor), unspared) for factor in factors]
+        changed = [np.any([one & breaks for one, breaks in zip(other, beyond, strict=True)], axis=0) for other in others]
+        result[name] = [int(np.count_nonzero(drops)) - now for drops in changed]
+    return result
+
+
+def _scaled(filters: FilterConfig, name: str, factor: float) -> FilterConfig:
+    changed: dict[str, Any] = {name: int(getattr(filters, name) * factor)}
+    return replace(filters, **changed)
 
 
 def _breaks(rule: Rule, columns: Mapping[str, Array], bound: Any) -> Flags:

@@ -6,17 +6,19 @@
 
 Rows go through spill files to a bucket of hashes, where numpy sorts them. In a group of equal hashes the best row leads: rows
 that are similar enough are paired with it, the best of the remaining rows leads the rest, and so on. So the pairs of a group
-form a few stars, and boilerplate that puts different texts into one band connects nothing.
+form a few stars, and boilerplate that puts different texts into one band connects nothing. Short documents are also compared
+exactly, in buckets of their own (short_pairs.py).
 
 Documents are kept or dropped source by source, best first. A document is only dropped in favour of one in its own or a better
 source, so a source that is added last changes neither the decisions on earlier sources nor their shards. Withdrawn documents
 come before all sources.
 
-Within a source the longest document of a cluster is kept; of equally long ones, the one with the smallest id.
+Within a source the longest document of a cluster is kept; of equally long ones, the one with the smallest id. A short document
+that is kept so far is dropped if a better one that is kept contains it. That joins no clusters: a phrase may be contained in
+many documents that have nothing else in common.
 """
 
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,20 +27,20 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.arrays import Array, Flags, Hashes, Ints, Ints32, Strings, starts_of_groups
+from pipeline.arrays import Array, Bytes, Flags, Hashes, Ints, Ints32, Strings, starts_of_groups
+from pipeline.dedup import edges, short_pairs
+from pipeline.dedup.edges import Levels
 from pipeline.dedup.minhash import similarity
+from pipeline.dedup.short_pairs import CONTAINED, Limits
 from pipeline.dedup.signatures import binary_column, binary_rows
-from pipeline.engine import counting, parquet, steps
+from pipeline.engine import counting, steps
 from pipeline.engine.counting import Counts
 from pipeline.engine.stages import FileEntry
-
-Levels = NDArray[np.uint16]
 
 ROWS_PER_BUCKET = 1_000_000
 """56 MB of rows; 180 MB while they are read and sorted."""
 MAX_LEADERS = 64
 """Leaders of one group of equal hashes. Rows similar to none of them are counted as `unpaired`."""
-PAIRS_AT_ONCE = 2_000_000
 
 WITHDRAWN = 0
 """The level of withdrawn documents. Sources have levels from 1 on, best first."""
@@ -46,6 +48,8 @@ WITHDRAWN = 0
 _LEVEL_BITS = np.uint64(48)
 _LONGEST = np.uint64(0xFFFFFFFF)
 _EXACT = np.uint64(1)
+_NOW = np.uint64(1)
+"""The bit of pairs at the limits of the recipe."""
 
 
 def ranks(levels: Array, characters: Array) -> Hashes:
@@ -90,45 +94,75 @@ class FindPairs:
     """Reduce: the rows of one bucket become pairs of duplicates."""
 
     folder: str
-    similarity: float
+    limits: tuple[Limits, ...]
+    """What counts as a pair; and others, at which the pairs are only counted (see thresholds.py)."""
+    buckets: int
+    """Buckets of bands and fingerprints; those after them have the anchors of short documents."""
 
     def __call__(self, bucket: int, table: pa.Table) -> steps.Reduced:
-        hashes, rank, ids = (table[name].to_numpy() for name in ("hash", "rank", "id"))
-        leaders, followers, unpaired = stars(hashes, rank, ids, binary_rows(table["check"]), self.similarity)
-        pairs = np.stack([rank[leaders], ids[leaders], rank[followers], ids[followers], hashes[followers] & _EXACT], axis=1)
-        pairs = np.unique(pairs, axis=0)  # a pair may share several bands
+        rank, ids = (table[name].to_numpy() for name in ("rank", "id"))
+        if bucket < self.buckets:
+            leaders, followers, kinds, at, unpaired = self._stars(table["hash"].to_numpy(), rank, ids, table["check"])
+        else:
+            found = short_pairs.compare(table, self.limits)
+            leaders, followers, kinds, at, unpaired = found.leaders, found.followers, found.kinds, found.at, found.unpaired
+        pairs = np.stack([rank[leaders], ids[leaders], rank[followers], ids[followers], kinds, at], axis=1)
+        pairs = np.unique(pairs, axis=0)  # a pair may share several bands or anchors
+        now = pairs[(pairs[:, -1] & _NOW) > 0, :-1]
         name = f"bucket-{bucket:05d}.parquet"
         with storage.open_write(storage.join(self.folder, name)) as file:
             pq.write_table(
                 pa.table(dict(zip(_PAIR, pairs.T.copy(), strict=True))), file, compression="none", use_dictionary=False
             )
         counts: Counts = {}
-        counting.count(counts, "pairs", number=len(pairs))
+        counting.count(counts, "pairs", number=int((now[1:] != now[:-1]).any(axis=1).sum()) + 1 if len(now) else 0)
         counting.count(counts, "unpaired", number=unpaired)
         return steps.Reduced((FileEntry.of(self.folder, name, len(pairs)),), counts)
 
+    def _stars(
+        self, hashes: Hashes, rank: Hashes, ids: Hashes, check: pa.ChunkedArray
+    ) -> tuple[Ints, Ints, Hashes, Hashes, int]:
+        """Return leader, follower, kind and limits (a bit each) of the pairs, and rows that the first limits leave unpaired."""
+        order, checks = in_groups(hashes, rank, ids), binary_rows(check)
+        masks: dict[float, int] = {}
+        for place, limit in enumerate(self.limits):
+            masks[limit.similarity] = masks.get(limit.similarity, 0) | 1 << place
+        found = [stars(order, hashes, checks, similarity) for similarity in masks]
+        leaders, followers = (np.concatenate([each[side] for each in found]) for side in (0, 1))
+        at = np.repeat(np.array(list(masks.values()), np.uint64), [len(each[0]) for each in found])
+        return leaders, followers, hashes[followers] & _EXACT, at, found[0][2]
 
-_PAIR = ("kept_rank", "kept_id", "rank", "id", "exact")
+
+_PAIR = ("kept_rank", "kept_id", "rank", "id", "kind", "at")
 
 
-def stars(hashes: Hashes, ranks: Hashes, ids: Hashes, checks: Hashes, min_similarity: float) -> tuple[Ints, Ints, int]:
+def in_groups(hashes: Hashes, ranks: Hashes, ids: Hashes) -> Ints:
+    """Return the rows whose hash others have too, group by group, best first: (rows,), (rows,), (rows,) -> (n,)."""
+    return _several(np.lexsort((ids, ranks, hashes)), hashes)[0]
+
+
+def _several(order: Ints, hashes: Hashes) -> tuple[Ints, Flags]:
+    """Return `order` (n,) without rows that are alone in their group, and where groups start in it."""
+    first = starts_of_groups(hashes[order])
+    alone = first & np.append(first[1:], True)[: len(order)]
+    return order[~alone], first[~alone]
+
+
+def stars(order: Ints, hashes: Hashes, checks: Hashes, min_similarity: float) -> tuple[Ints, Ints, int]:
     """Pair rows with a leader of their group of equal hashes.
 
     Who leads and who follows depends only on better rows of the same group, so further rows behind them change nothing.
 
     Args:
-        hashes, ranks, ids: (rows,)
+        order: (n,) the rows to pair, as from `in_groups`.
+        hashes: (rows,)
         checks: (rows, 4), the sketch, or the fingerprint for a row of that kind.
 
     Returns: (pairs,) the row of each leader, (pairs,) the row of each follower, and how many rows were left unpaired.
     """
-    order = np.lexsort((ids, ranks, hashes))  # rows still to be paired: group by group, best first
     leaders, followers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for _ in range(MAX_LEADERS):
-        # Drop groups of a single row.
-        first = starts_of_groups(hashes[order])
-        alone = first & np.append(first[1:], True)[: len(order)]
-        order, first = order[~alone], first[~alone]
+        order, first = _several(order, hashes)
         if not len(order):
             return np.concatenate(leaders), np.concatenate(followers), 0
         # The first row of each group leads; similar rows follow it.
@@ -150,23 +184,33 @@ def _similar(hashes: Hashes, left: Hashes, right: Hashes, min_similarity: float)
 
 @dataclass(frozen=True)
 class Clusters:
-    """The documents in clusters, sorted by id; all arrays are (members,). 25 bytes per member, about 180 while computed."""
+    """The documents in clusters, sorted by id; all arrays are (members,). 34 bytes per member, about 200 while computed."""
 
     ids: Hashes
     kept_ids: Hashes
     """The document kept in its place: its own id if it is kept; the withdrawn one for duplicates of a withdrawn document."""
     levels: Levels
     kept_levels: Levels
-    exact: Flags
-    """Whether a better document has the same text except for width, case, punctuation and white space."""
+    kinds: Bytes
+    """Why a document is dropped: EXACT if a better one has the same text except for width, case, punctuation and white space;
+    CONTAINED if a longer one contains it; else NEAR."""
+    twins: Ints32
+    """The member that it is equal to, similar to or contained in: the best of those it was compared with, or itself."""
     sizes: NDArray[np.uint32]
     """Documents that `kept_ids` represents, itself included; 0 for a withdrawn one."""
+    dropped: Ints
+    """(limits, levels) documents dropped at each of the limits of `FindPairs`."""
 
     def reasons(self, members: Ints) -> Strings:
         """Return why each of some members (n,) is dropped; "" for those that are kept."""
-        reasons: Strings = np.where(self.exact[members], "duplicate", "near_duplicate")
+        reasons: Strings = REASONS[self.kinds[members]]
         reasons = np.where(self.kept_levels[members] == WITHDRAWN, "withdrawn_copy", reasons)
         return np.where(self.ids[members] == self.kept_ids[members], "", reasons)
+
+    def dropped_of(self, level: int) -> list[int]:
+        """Return how many documents of a level are dropped at each of the limits of `FindPairs`."""
+        numbers: list[int] = self.dropped[:, level].tolist() if level < self.dropped.shape[1] else [0] * len(self.dropped)
+        return numbers
 
     def find(self, ids: Hashes) -> tuple[Flags, Ints]:
         """Return which ids (n,) are in a cluster, and the members that they are (found,)."""
@@ -177,9 +221,13 @@ class Clusters:
         return found, members[found]
 
 
-def connect(urls: Sequence[str]) -> Clusters:
-    """Connect the pairs in some files to clusters."""
-    ids, rank = _members(urls)
+REASONS = np.array(["near_duplicate", "duplicate", "contained"])
+"""By kind of pair."""
+
+
+def connect(urls: Sequence[str], limits: int = 1) -> Clusters:
+    """Connect the pairs in some files to clusters. `limits`: the number of limits at which dropped documents are counted."""
+    ids, rank = edges.members(urls)
     assert len(ids) < 1 << 31, "more than two billion documents have duplicates"
     # Number the members from best to worst; arrays below are in this order.
     by_rank = np.lexsort((ids, rank)).astype(np.int32)
@@ -187,88 +235,29 @@ def connect(urls: Sequence[str]) -> Clusters:
     number[by_rank] = np.arange(len(ids), dtype=np.int32)
     levels = (rank[by_rank] >> _LEVEL_BITS).astype(np.uint16)
     del rank
-    edges = _edges(urls, ids, number)
-    # The worse document of an exact pair.
-    exact = np.zeros(len(ids), np.bool_)
-    exact[(edges[(edges & _EXACT) == _EXACT] >> np.uint64(32)).astype(np.int32)] = True
-    kept = _kept(edges, levels)
-    del edges
+    pairs, containments = edges.read(urls, ids, number)
+    kinds, twins = edges.closest(pairs.at(0), len(ids))
+    dropped = np.zeros((limits, int(levels[-1]) + 1 if len(levels) else 1), np.int64)
+    for place in reversed(range(limits)):
+        kept = edges.kept(pairs.at(place), levels)
+        for worse, better in edges.contained(containments.at(place), kept):
+            if place == 0:
+                kinds[worse], twins[worse] = CONTAINED, better
+            kept[worse] = better
+        dropped[place] = np.bincount(levels[kept != np.arange(len(ids))], minlength=dropped.shape[1])
+    del pairs, containments
+    kept = kept[kept]  # what represents a cluster may be contained in a document outside it
     sizes = np.bincount(kept, minlength=len(ids)).astype(np.uint32)
     sizes[levels == WITHDRAWN] = 0
     # Back to the order of ids.
     kept_of = kept[number]
-    return Clusters(ids, ids[by_rank[kept_of]], levels[number], levels[kept_of], exact[number], sizes[kept_of])
-
-
-def _members(urls: Sequence[str]) -> tuple[Hashes, Hashes]:
-    """Return the ids of the documents in all pairs, sorted and without repeats, and their ranks: (members,) and (members,)."""
-    ids, rank = np.zeros(0, np.uint64), np.zeros(0, np.uint64)
-    for table in _tables(urls):
-        more = [ids, *(table[name].to_numpy() for name in ("id", "kept_id"))]
-        ids, first = np.unique(np.concatenate(more), return_index=True)
-        rank = np.concatenate([rank, *(table[name].to_numpy() for name in ("rank", "kept_rank"))])[first]
-    return ids, rank
-
-
-def _edges(urls: Sequence[str], ids: Hashes, number: Ints32) -> Hashes:
-    """Return each pair as one integer, sorted and without repeats: number of the worse member (32 bits), of the better one (31
-    bits), exact (1 bit). `ids` and `number`: (members,)."""
-    edges = np.zeros(0, np.uint64)
-    for table in _tables(urls):
-        ends = []
-        for name in ("kept_id", "id"):
-            # Search each distinct id once, in rising order: several times as fast as in the order of the file.
-            distinct, inverse = np.unique(table[name].to_numpy(), return_inverse=True)
-            ends.append(number[np.searchsorted(ids, distinct)][inverse].astype(np.uint64))
-        packed = (ends[1] << np.uint64(32)) | (ends[0] << np.uint64(1)) | table["exact"].to_numpy()
-        edges = np.unique(np.concatenate([edges, packed]))
-    return edges
-
-
-def _tables(urls: Sequence[str]) -> Iterable[pa.Table]:
-    """Yield the tables of the files, small ones concatenated to about PAIRS_AT_ONCE rows."""
-    small, number = [], 0
-    for url in urls:
-        small.append(parquet.read(url))
-        number += small[-1].num_rows
-        if number >= PAIRS_AT_ONCE:
-            yield pa.concat_tables(small)
-            small, number = [], 0
-    if small:
-        yield pa.concat_tables(small)
-
-
-def _kept(edges: Hashes, levels: Levels) -> Ints32:
-    """Return for each member, from best to worst, the member kept in its place: (members,).
-
-    Goes level by level. The pairs whose worse member has this level merge clusters, then each member of this level is assigned
-    the best member of its cluster so far. Members of better levels keep their assignment, whatever joins their clusters later.
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    best = np.arange(len(levels), dtype=np.int32)  # the best member of each member's cluster
-    kept = best.copy()
-    # Where the members of each level start, and the edges whose worse member has that level.
-    member_bounds = np.searchsorted(levels, np.arange(int(levels[-1]) + 2 if len(levels) else 1))
-    edge_bounds = np.searchsorted(edges, member_bounds.astype(np.uint64) << np.uint64(32))
-    for (start, end), (first, last) in zip(itertools.pairwise(member_bounds), itertools.pairwise(edge_bounds), strict=True):
-        if first == last:
-            continue
-        # Each edge connects two clusters, which are named by their best members.
-        new = edges[first:last]
-        left = best[((new >> np.uint64(1)) & np.uint64(0x7FFFFFFF)).astype(np.int32)]
-        right = best[(new >> np.uint64(32)).astype(np.int32)]
-        # Find the connected components among these clusters.
-        clusters = np.unique(np.concatenate([left, right]))
-        left, right = (np.searchsorted(clusters, side).astype(np.int32) for side in (left, right))
-        graph = coo_array((np.ones(len(left), np.bool_), (left, right)), shape=(len(clusters), len(clusters)))
-        number, component = connected_components(graph, directed=False)
-        # Each component is named by its best, that is smallest, member.
-        head = np.full(number, len(levels), np.int32)
-        np.minimum.at(head, component, clusters)
-        merged = np.arange(len(levels), dtype=np.int32)
-        merged[clusters] = head[component]
-        best = merged[best]
-        kept[start:end] = best[start:end]
-    return kept
+    return Clusters(
+        ids,
+        ids[by_rank[kept_of]],
+        levels[number],
+        levels[kept_of],
+        kinds[number],
+        by_rank[twins[number]],
+        sizes[kept_of],
+        dropped,
+    )

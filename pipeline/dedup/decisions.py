@@ -7,7 +7,7 @@ A decision needs only a few columns of a part of documents, so it is recomputed 
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,11 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import storage
-from pipeline.arrays import Hashes, Ints, Strings
+from pipeline.arrays import Array, Flags, Hashes, Ints, Strings
 from pipeline.cleaning import quality
+from pipeline.cleaning.web import measures as web_measures
 from pipeline.config import DecontaminationConfig, DedupConfig, FilterConfig, SourceConfig
-from pipeline.dedup import clusters
+from pipeline.dedup import clusters, short_texts
 from pipeline.dedup.clusters import WITHDRAWN
+from pipeline.dedup.short_texts import Anchors
 from pipeline.dedup.signatures import binary_rows
 from pipeline.documents.table import Part
 from pipeline.engine import parquet, steps
@@ -78,6 +80,10 @@ class Decided:
     """Why each document is dropped; "" for those that are then compared with others."""
     contamination: pa.Table
     """The matches of the contaminated documents with evaluation texts (columns as in decontamination.py)."""
+    matches: pa.Table
+    """All matches, also those below the thresholds."""
+    measures: Mapping[str, Array]
+    """What filters judge, by column."""
 
 
 @dataclass(frozen=True)
@@ -115,53 +121,76 @@ class Decision:
     def on(self, part: Part) -> Decided:
         """Decide on each document of a part by itself."""
         filters = self.filters[part.source]
-        measures = [name for name, _ in quality.COLUMNS] + (["language"] if filters.languages else [])
+        measures = [name for name, _ in (*quality.COLUMNS, *web_measures.COLUMNS)] + ["junk", "form"]
+        measures += ["language"] if filters.languages else []
         table = parquet.read(part.url, ["id", "fingerprint", *measures])
         ids = table["id"].to_numpy()
         # In order of precedence, weakest first: contamination only counts where no filter does, withdrawal overrides all.
-        reasons = quality.decide({name: table[name].to_numpy() for name in measures}, filters)
+        columns = {name: table[name].to_numpy() for name in measures}
+        reasons = quality.decide(columns, filters)
         matches = self._matches(part)
-        reasons = np.where((reasons == "") & np.isin(ids, matches["id"].to_numpy()), "contaminated", reasons)
+        leaks = matches.filter(pa.array(reached(matches, self.decontamination)))
+        reasons = np.where((reasons == "") & np.isin(ids, leaks["id"].to_numpy()), "contaminated", reasons)
         reasons = np.where(np.isin(ids, self.withdrawn_ids), "withdrawn", reasons)
         contaminated = pa.array(ids[reasons == "contaminated"])
-        matches = matches.filter(pc.is_in(matches["id"], contaminated))
-        characters = table["characters"].to_numpy().astype(np.int64)
-        return Decided(ids, characters, binary_rows(table["fingerprint"]), reasons, matches)
+        leaks = leaks.filter(pc.is_in(leaks["id"], contaminated))
+        characters = columns["characters"].astype(np.int64)
+        return Decided(ids, characters, binary_rows(table["fingerprint"]), reasons, leaks, matches, columns)
 
     def _matches(self, part: Part) -> pa.Table:
-        """Read the matches of a part with evaluation texts that reach a threshold."""
+        """Read the matches of a part with evaluation texts."""
         from pipeline.dedup.decontamination import SCHEMA
 
         if not self.contamination:
             return SCHEMA.empty_table()
-        table = parquet.read(storage.join(self.contamination[part.source], part.file))
-        ratio, ngrams = table["share"].to_numpy(), table["runs"].to_numpy()
-        limits = self.decontamination
-        reached = (ratio >= np.float32(limits.min_ngram_ratio)) | (ngrams >= limits.min_matching_ngrams)
-        return table.filter(pa.array(reached))
+        return parquet.read(storage.join(self.contamination[part.source], part.file))
+
+
+def reached(matches: pa.Table, limits: DecontaminationConfig) -> Flags:
+    """Return which matches with evaluation texts (matches,) reach a threshold."""
+    ratio, ngrams = matches["share"].to_numpy(), matches["runs"].to_numpy()
+    found: Flags = (ratio >= np.float32(limits.min_ngram_ratio)) | (ngrams >= limits.min_matching_ngrams)
+    return found
 
 
 @dataclass(frozen=True)
 class ReadRows:
-    """Map: the rows by which the documents of a part are compared with others (see clusters.py)."""
+    """Map: the rows by which the documents of a part are compared with others (see clusters.py and short_pairs.py)."""
 
     decision: Decision
     buckets: int
+    anchors: Anchors | None = None
+    """Those of short documents; their rows are in buckets after the first `buckets`."""
 
-    def __call__(self, part: Part) -> steps.Mapped:
+    def __call__(self, part: Part) -> Iterator[steps.Mapped]:
         decided = self.decision.on(part)
         withdrawn = decided.reasons == "withdrawn"
         chosen = np.flatnonzero((decided.reasons == "") | withdrawn)
         level = np.where(withdrawn, WITHDRAWN, self.decision.levels[part.source])[chosen]
+        ids, ranks = decided.ids[chosen], clusters.ranks(level, decided.characters[chosen])
         fingerprints = decided.fingerprints if self.decision.dedup.exact or self.decision.withdrawn else None
         bands, sketches = self._signatures(part) if self.decision.dedup.near else (None, None)
-        table = clusters.rows(
-            decided.ids[chosen],
-            clusters.ranks(level, decided.characters[chosen]),
-            *(None if column is None else column[chosen] for column in (fingerprints, bands, sketches)),
-        )
-        return steps.Mapped(table, clusters.bucket_of(table["hash"].to_numpy(), self.buckets), {})
+        columns = (None if column is None else column[chosen] for column in (fingerprints, bands, sketches))
+        table = clusters.rows(ids, ranks, *columns)
+        yield steps.Mapped(table, clusters.bucket_of(table["hash"].to_numpy(), self.buckets), {})
+        if self.anchors is not None:
+            yield from self._short(part, self.anchors, ids, ranks, decided.fingerprints[chosen, 0])
 
     def _signatures(self, part: Part) -> tuple[Hashes, Hashes]:
         table = parquet.read(storage.join(self.decision.signatures[part.source], part.file), ["bands", "sketch"])
         return binary_rows(table["bands"]), binary_rows(table["sketch"])
+
+    def _short(self, part: Part, anchors: Anchors, ids: Hashes, ranks: Hashes, fingerprints: Hashes) -> Iterator[steps.Mapped]:
+        """Yield the rows at anchors of short documents.
+
+        Args:
+            ids, ranks, fingerprints: (documents,) of the documents to compare, sorted by id.
+        """
+        file = storage.join(self.decision.signatures[part.source], short_texts.short_file(part.file))
+        table = parquet.read(file, ["id", "codes"])
+        table = table.filter(pa.array(np.isin(table["id"].to_numpy(), ids)))
+        place = np.searchsorted(ids, table["id"].to_numpy())
+        longest = self.decision.dedup.short_characters
+        for rows in short_texts.rows(table, ranks[place], fingerprints[place], longest, anchors):
+            buckets = self.buckets + clusters.bucket_of(rows["hash"].to_numpy(), anchors.buckets)
+            yield steps.Mapped(rows, buckets, {})

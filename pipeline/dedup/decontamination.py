@@ -33,7 +33,7 @@ from pipeline.dedup.evaluation_texts import NGRAMS_FILE, TEXTS_FILE, evaluation
 from pipeline.dedup.ngrams import normalize_texts
 from pipeline.dedup.signatures import text_batches
 from pipeline.documents.table import Part, parts
-from pipeline.engine import counting, job, steps
+from pipeline.engine import counting, integrity, job, steps
 from pipeline.engine import parquet as tables
 from pipeline.engine.counting import Counts
 from pipeline.engine.execution import SERIAL, Execution
@@ -128,10 +128,12 @@ class Index:
     @staticmethod
     @functools.lru_cache(maxsize=1)
     def load(url: str) -> "Index":
-        """Load the index of a finished stage `evaluation`. Local files are memory-mapped, so workers share them."""
-        file = storage.join(url, NGRAMS_FILE)
-        source = pa.memory_map(str(storage.local_path(file))) if storage.is_local(file) else storage.read_bytes(file)
-        table = pa.ipc.open_file(source).read_all().combine_chunks()
+        """Load the index of a finished stage `evaluation`, once in each process.
+
+        Not memory-mapped, although workers could then share it: a mapped file that is cut short kills them without a word.
+        """
+        data = integrity.read_bytes(storage.join(url, NGRAMS_FILE))
+        table = pa.ipc.open_file(pa.py_buffer(data)).read_all().combine_chunks()
         texts = tables.read(storage.join(url, TEXTS_FILE)).combine_chunks()
         files = texts["file"].to_pylist()
         names = tuple(sorted(set(files)))

@@ -3,17 +3,11 @@
     runs.arrow       hash, text: a row for each distinct n-gram of each text, sorted by hash
     texts.parquet    file, runs, text: number of n-grams of each text, and its start
 
-The format of an evaluation file is detected, and every string in it is a text: the fields of tables, the strings of JSON
-(SQuAD's passages, questions and answers), the sentences of tagged characters, the lines of anything else. Strings of less than
-four n-grams (names, stock phrases) are left out, because they occur everywhere.
+Every text of an evaluation file counts (pipeline/sources/formats/evaluation.py). Those of less than four n-grams (names, stock
+phrases) are left out, because they occur everywhere.
 """
 
-import json
-import lzma
-import re
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,16 +24,14 @@ from pipeline.engine.stages import FileEntry, Finished, Stage
 from pipeline.engine.stages import run as run_stage
 from pipeline.errors import CorpusError
 from pipeline.sources import inputs
+from pipeline.sources.formats.evaluation import Text, answer_files, strings
 
-STAGE_VERSION = 1
+STAGE_VERSION = 3
 MIN_NGRAMS = 4
 NGRAMS_FILE, TEXTS_FILE = "runs.arrow", "texts.parquet"
 TEXTS_AT_ONCE = 4_096
 PREVIEW_CHARACTERS = 60
 """Characters of an evaluation text that the report and `inspect` show."""
-
-_TAGGED = re.compile(r"\S[ \t]+(?:[BIESMO]|[BIESM]-\S+)\s*")
-"""A character and its tag: `北 B-LOC`."""
 
 
 def evaluation(decontamination: DecontaminationConfig, root: str, *, execution: Execution = SERIAL) -> Finished:
@@ -50,21 +42,32 @@ def evaluation(decontamination: DecontaminationConfig, root: str, *, execution: 
     """
     files = inputs.expand(decontamination.inputs)
     settings = {"letters": decontamination.ngram_size}
-    stage = Stage("evaluation", STAGE_VERSION, settings, {"files": inputs.digest(files, root)})
+    known = inputs.digests(files, root)
+    stage = Stage("evaluation", STAGE_VERSION, settings, {"files": inputs.digest(known)})
 
     def body(folder: str) -> dict[str, Any]:
-        texts, numbers = [], []
+        with inputs.unchanged("[decontamination]", decontamination.inputs, files, known, root, folder):
+            return write(folder)
+
+    def write(folder: str) -> dict[str, Any]:
+        found_texts: list[Text] = []
+        numbers: list[int] = []
+        answers = answer_files(file.url for file in files)
+        of_answers = set(answers.values())
         for number, file in enumerate(files):
-            found = sorted(set(strings(file.url)))
-            if not any(map(str.strip, found)):
+            if file.url in of_answers:
+                continue
+            found = sorted(set(strings(file.url, answers.get(file.url))))
+            if not any(one.searched.strip() for one in found):
                 raise CorpusError(
                     f"{file.url}: an evaluation file without any text; fetch it again, or name files that have texts"
                 )
-            texts += found
+            found_texts += found
             numbers += [number] * len(found)
+        texts = [one.searched for one in found_texts]
         hashes, owners, ngram_counts = text_ngrams(texts, decontamination.ngram_size)
         kept = np.flatnonzero(ngram_counts >= MIN_NGRAMS)
-        _check_inputs(decontamination, {files[numbers[i]].url for i in kept})
+        _check_inputs(decontamination, {files[numbers[i]].url for i in kept}, of_answers)
         # Renumber the texts that are kept, and leave out the n-grams of the others.
         new_number = np.full(len(texts), -1)
         new_number[kept] = np.arange(len(kept))
@@ -72,7 +75,7 @@ def evaluation(decontamination: DecontaminationConfig, root: str, *, execution: 
         table = pa.table({"hash": hashes[usable], "text": new_number[owners[usable]].astype(np.uint32)})
         with storage.open_write(storage.join(folder, NGRAMS_FILE)) as out, pa.ipc.new_file(out, table.schema) as writer:
             writer.write_table(table)
-        names, previews = [files[numbers[i]].name for i in kept], [texts[i][:PREVIEW_CHARACTERS] for i in kept]
+        names, previews = [files[numbers[i]].name for i in kept], [found_texts[i].shown[:PREVIEW_CHARACTERS] for i in kept]
         columns = [names, ngram_counts[kept].astype(np.uint32), previews]
         with storage.open_write(storage.join(folder, TEXTS_FILE)) as out:
             pq.write_table(pa.table(columns, names=["file", "runs", "text"]), out)
@@ -82,8 +85,8 @@ def evaluation(decontamination: DecontaminationConfig, root: str, *, execution: 
     return run_stage(root, stage, body, execution)
 
 
-def _check_inputs(decontamination: DecontaminationConfig, usable: set[str]) -> None:
-    """Check that each input has a file with texts that are long enough, given the URLs of these files.
+def _check_inputs(decontamination: DecontaminationConfig, usable: set[str], answers: set[str]) -> None:
+    """Check that each input has a file with texts that are long enough, given the URLs of these files, or is one of answers.
 
     Short names and labels next to longer texts do no harm, but an input with nothing else must be a mistake.
 
@@ -91,7 +94,8 @@ def _check_inputs(decontamination: DecontaminationConfig, usable: set[str]) -> N
     """
     min_characters = decontamination.ngram_size + MIN_NGRAMS - 1
     for url in decontamination.inputs:
-        if not usable & {file.url for file in inputs.expand([url])}:
+        named = {file.url for file in inputs.expand([url])}
+        if not usable & named and not named <= answers:
             raise CorpusError(
                 f"{url}: no text in it has {min_characters} letters or digits, so none could be found in documents; "
                 "name files with longer texts, or lower decontamination.ngram_size"
@@ -118,59 +122,3 @@ def text_ngrams(texts: Sequence[str], size: int) -> tuple[Hashes, NDArray[np.uin
     distinct = starts_of_groups(hashes) | starts_of_groups(owners)
     hashes, owners = hashes[distinct], owners[distinct]
     return hashes, owners, np.bincount(owners, minlength=len(texts))
-
-
-def strings(url: str) -> Iterator[str]:
-    """Yield every text of an evaluation file, repeated ones too.
-
-    Raises: CorpusError for a file that is damaged or not UTF-8.
-    """
-    try:
-        with storage.open_read(url, compression="infer") as file:
-            data = file.read()
-        content = data.decode("utf-8-sig")
-    except (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile) as error:
-        raise CorpusError(f"{url}: the compressed file is cut short or damaged ({error}); fetch it again") from error
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{url}: not UTF-8 ({error.reason} at byte {error.start}); convert it first") from error
-    lines = content.split("\n")
-    first = next((line for line in lines if line.strip()), "")
-    if first.lstrip().startswith(("{", "[")):
-        yield from _json_strings(content, lines)
-    elif _TAGGED.fullmatch(first):
-        yield from _tagged(lines)
-    else:
-        yield from (field for line in lines for field in line.rstrip("\r").split("\t") if field)
-
-
-def _json_strings(content: str, lines: Iterable[str]) -> Iterator[str]:
-    """Yield the strings of a JSON value or of JSON lines. A line that is not JSON is a text itself."""
-    try:
-        return (yield from _strings_in(json.loads(content)))
-    except ValueError:
-        pass
-    for line in lines:
-        try:
-            yield from _strings_in(json.loads(line)) if line.strip() else ()
-        except ValueError:
-            yield line
-
-
-def _strings_in(value: Any) -> Iterator[str]:
-    """Yield the strings in a JSON value, keys left out."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _strings_in(item)
-
-
-def _tagged(lines: Iterable[str]) -> Iterator[str]:
-    """Yield sentences of tagged characters: a line per character, an empty line after each sentence."""
-    sentence: list[str] = []
-    for line in (*lines, ""):
-        if line.strip():
-            sentence.append(line.split()[0])
-        elif sentence:
-            yield "".join(sentence)
-            sentence = []

@@ -53,7 +53,7 @@ class NormalizedTexts:
         """
         assert size <= self.gap + 1
         counts = np.where(self.lengths >= size, self.lengths - size + 1, np.minimum(self.lengths, 1))
-        return mix(_polynomials(self.codes, size)), counts
+        return mix(polynomials(self.codes, size)), counts
 
     def owners(self, counts: Ints) -> Ints:
         """Return the text of each n-gram (codes,), for `counts` (texts,) n-grams per text; the number of texts elsewhere."""
@@ -127,7 +127,10 @@ def normalize(points: CodePoints) -> CodePoints:
 def _normalize_one(point: int) -> int:
     if point in _SURROGATES:
         return 0
-    letters = "".join(filter(str.isalnum, unicodedata.normalize("NFKC", chr(point)).lower()))
+    folded = unicodedata.normalize("NFKC", chr(point)).lower()
+    if len(folded) == 1:  # nearly always
+        return ord(folded) if folded.isalnum() else 0
+    letters = "".join(filter(str.isalnum, folded))
     return ord(letters) if len(letters) == 1 else point if letters else 0
 
 
@@ -138,7 +141,7 @@ def _table() -> CodePoints:
     return table
 
 
-def _polynomials(codes: CodePoints, size: int) -> Hashes:
+def polynomials(codes: CodePoints, size: int) -> Hashes:
     """Return sum(codes[i + k] * base**(size - 1 - k)) for each i: (codes,), with zeros after the end.
 
     Computed by doubling: the polynomial of 2n codes is made of two polynomials of n, so 13-grams take 5 steps, not 12.

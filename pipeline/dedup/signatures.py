@@ -2,13 +2,14 @@
 
     part-00000.parquet         id, letters, paragraphs, bands (8 bytes each), sketch (256 bits), sorted by id
     paragraphs-00000.parquet   id, ordinal (number of the line), hash, characters: lines that are long enough to be compared
+    lines-00000.parquet        hash, id, ordinal: shorter lines that several documents of the part have, for the report
+    short-00000.parquet        id, codes, anchors: documents of up to 500 characters, compared exactly (short_texts.py)
 
 `letters` counts the normalised characters of a document. pipeline/dedup/minhash.py explains signatures and their accuracy.
 Computing them takes 15 ms per MB of news (50 for texts as short as reviews), paragraphs included. On disk a document takes 160
 bytes, a paragraph 24.
 """
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,18 +19,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import storage
-from pipeline.arrays import Hashes, Ints
+from pipeline.arrays import Hashes, Ints, slices, starts_of_groups
 from pipeline.config import DedupConfig, SourceConfig
+from pipeline.dedup import short_texts
 from pipeline.dedup.minhash import SKETCH_BITS, band_hashes, minhash, sketches
 from pipeline.dedup.ngrams import NormalizedTexts, normalize_texts, span_hashes
 from pipeline.documents.table import Part, parts
 from pipeline.engine import counting, job, steps
 from pipeline.engine.counting import Counts
 from pipeline.engine.execution import SERIAL, Execution
+from pipeline.engine.integrity import open_finished
 from pipeline.engine.stages import FileEntry, Finished, Stage
 from pipeline.engine.stages import run as run_stage
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
+SHORT_LINE = 30
+"""Normalised characters below which lines count as short where no lines are compared."""
 BATCH_CHARACTERS = 1 << 17
 """Characters of the texts that are hashed at once: arrays of 1 MB stay in the processor's cache."""
 
@@ -51,7 +56,8 @@ def signatures(
 
     The key has only what shapes a signature, so a new similarity threshold does not recompute any.
     """
-    shape = SignatureShape(dedup.ngram_size, dedup.bands, dedup.rows, dedup.min_paragraph_characters)
+    short = dedup.short_characters if dedup.near else 0
+    shape = SignatureShape(dedup.ngram_size, dedup.bands, dedup.rows, dedup.min_paragraph_characters, short)
     stage = Stage("signatures", STAGE_VERSION, {"shape": shape}, {"documents": documents.digest}, source=source.name)
 
     def body(folder: str) -> dict[str, Any]:
@@ -72,6 +78,8 @@ class SignatureShape:
     bands: int
     rows: int
     min_paragraph_characters: int
+    short_characters: int
+    """Characters of the longest short document; 0 = no document is stored for exact comparison."""
 
     @property
     def bins(self) -> int:
@@ -88,22 +96,27 @@ class SignPart:
 
     def __call__(self, task: Part) -> steps.Reduced:
         signed = [signature_schema(self.shape).empty_table()]
-        paragraphs = [PARAGRAPHS.empty_table()]
+        paragraphs, short = [PARAGRAPHS.empty_table()], [short_texts.STORED.empty_table()]
+        lines = [LINES.empty_table()]
         for ids, texts in text_batches(task.url):
             normalized = normalize_texts(texts, gap=self.shape.ngram_size - 1)
-            paragraph_counts = np.zeros(len(ids), np.int64)
-            if self.shape.min_paragraph_characters:
-                found, paragraph_counts = _paragraphs(ids, normalized, self.shape.min_paragraph_characters)
-                paragraphs.append(found)
+            found, paragraph_counts, short_lines = _lines(ids, normalized, self.shape.min_paragraph_characters)
+            paragraphs.append(found)
+            lines.append(short_lines)
             signed.append(_signatures(ids, normalized, paragraph_counts, self.shape))
-        table, lines = pa.concat_tables(signed), pa.concat_tables(paragraphs)
+            if self.shape.short_characters:
+                short.append(short_texts.stored(ids, normalized, self.shape.short_characters))
+        table, found = pa.concat_tables(signed), pa.concat_tables(paragraphs)
         entries = [_write(self.folder, task.file, table)]
         if self.shape.min_paragraph_characters:
-            entries.append(_write(self.folder, paragraph_file(task.file), lines))
+            entries.append(_write(self.folder, paragraph_file(task.file), found))
+        entries.append(_write(self.folder, lines_file(task.file), _repeated(pa.concat_tables(lines))))
+        if self.shape.short_characters:
+            entries.append(_write(self.folder, short_texts.short_file(task.file), pa.concat_tables(short)))
         counts: Counts = {}
         counting.count(counts, "documents", number=len(table))
         counting.count(counts, "letters", number=int(table["letters"].to_numpy().sum(dtype=np.int64)))
-        counting.count(counts, "paragraphs", number=len(lines))
+        counting.count(counts, "paragraphs", number=len(found))
         return steps.Reduced(tuple(entries), counts)
 
 
@@ -112,6 +125,18 @@ def paragraph_file(part: str) -> str:
     return part.replace("part-", "paragraphs-")
 
 
+def lines_file(part: str) -> str:
+    """Return the file of a part's repeated short lines: `part-00003.parquet` -> `lines-00003.parquet`."""
+    return part.replace("part-", "lines-")
+
+
+LINES = pa.schema(
+    [
+        pa.field("hash", pa.uint64(), nullable=False),
+        pa.field("id", pa.uint64(), nullable=False),
+        pa.field("ordinal", pa.uint32(), nullable=False),
+    ]
+)
 PARAGRAPHS = pa.schema(
     [
         pa.field("id", pa.uint64(), nullable=False),
@@ -137,14 +162,10 @@ def signature_schema(shape: SignatureShape) -> pa.Schema:
 
 def text_batches(url: str) -> Iterator[tuple[Hashes, list[str]]]:
     """Yield ids and texts of a part of documents, about BATCH_CHARACTERS characters at a time."""
-    with storage.open_read(url) as file:
+    with open_finished(url) as file:
         for batch in pq.ParquetFile(file).iter_batches(batch_size=1_024, columns=["id", "text"]):
             ids, texts = batch["id"].to_numpy(), batch["text"].to_pylist()
-            # Cut after the text that reaches each multiple of BATCH_CHARACTERS.
-            ends = np.cumsum([len(text) for text in texts])
-            cuts = np.searchsorted(ends, np.arange(BATCH_CHARACTERS, ends[-1] if len(ends) else 0, BATCH_CHARACTERS))
-            bounds = np.unique([0, *cuts.tolist(), len(texts)]).tolist()
-            for first, last in itertools.pairwise(bounds):
+            for first, last in slices(np.array([len(text) for text in texts], np.int64), BATCH_CHARACTERS):
                 yield ids[first:last], texts[first:last]
 
 
@@ -160,18 +181,39 @@ def _signatures(ids: Hashes, texts: NormalizedTexts, paragraph_counts: Ints, sha
     return pa.table(columns, schema=signature_schema(shape))
 
 
-def _paragraphs(ids: Hashes, normalized: NormalizedTexts, min_characters: int) -> tuple[pa.Table, Ints]:
-    """Return the lines of at least `min_characters` normalised characters, and their number per text (texts,)."""
+def _lines(ids: Hashes, normalized: NormalizedTexts, min_characters: int) -> tuple[pa.Table, Ints, pa.Table]:
+    """Return the lines of at least `min_characters` normalised characters, their number per text (texts,), and shorter lines.
+
+    With `min_characters` 0, no line is long. A text of a single line has no short ones: it is no part of another text.
+    """
     lines = normalized.lines()
-    long = np.flatnonzero(lines.ends - lines.starts >= min_characters)
+    sizes = lines.ends - lines.starts
+    hashes = span_hashes(normalized.codes, lines.starts, lines.ends)
+    is_long = (sizes >= min_characters) & (min_characters > 0)
+    long = np.flatnonzero(is_long)
     texts, starts, ends = lines.texts[long], lines.raw_starts[long], lines.raw_ends[long]
     # `characters` does not count spaces.
     spaces = np.zeros(len(normalized.raw) + 1, np.int64)
     np.cumsum(normalized.raw == ord(" "), out=spaces[1:])
     characters = ends - starts - (spaces[ends] - spaces[starts])
-    hashes = span_hashes(normalized.codes, lines.starts[long], lines.ends[long])
-    columns = [ids[texts], lines.ordinals[long].astype(np.uint32), hashes, characters.astype(np.uint32)]
-    return pa.table([pa.array(column) for column in columns], schema=PARAGRAPHS), np.bincount(texts, minlength=len(ids))
+    columns = [ids[texts], lines.ordinals[long].astype(np.uint32), hashes[long], characters.astype(np.uint32)]
+    found = pa.table([pa.array(column) for column in columns], schema=PARAGRAPHS)
+    several = np.bincount(lines.texts, minlength=len(ids))[lines.texts] > 1
+    short = np.flatnonzero(~is_long & several & (sizes > 0) & (sizes < (min_characters or SHORT_LINE)))
+    rest = [hashes[short], ids[lines.texts[short]], lines.ordinals[short].astype(np.uint32)]
+    others = pa.table([pa.array(column) for column in rest], schema=LINES)
+    return found, np.bincount(texts, minlength=len(ids)), others
+
+
+def _repeated(lines: pa.Table) -> pa.Table:
+    """Return the lines of a part that at least two of its documents have, one row a document, sorted by hash and id."""
+    hashes, ids, ordinals = (lines[name].to_numpy() for name in LINES.names)
+    order = np.lexsort((ordinals, ids, hashes))
+    hashes, ids = hashes[order], ids[order]
+    first = starts_of_groups(hashes) | starts_of_groups(ids)  # of equal lines of a document
+    order, hashes = order[first], hashes[first]
+    alone = starts_of_groups(hashes) & np.append(starts_of_groups(hashes)[1:], True)[: len(hashes)]
+    return lines.take(pa.array(order[~alone]))
 
 
 def binary_column(rows: Hashes) -> pa.Array:

@@ -6,16 +6,17 @@
     contaminated_news.parquet   id, file, runs, share, text: the evaluation texts in contaminated documents
 
 Reasons, in this order: `withdrawn`; the name of a filter; `contaminated`; `withdrawn_copy` (a duplicate or near duplicate of a
-withdrawn document); `duplicate` (a better document has the same normalised characters) and `near_duplicate`;
-`duplicate_paragraphs`. A document is only dropped as a duplicate of one that is kept itself.
+withdrawn document); `duplicate` (a better document has the same normalised characters); `near_duplicate`; `contained` (a longer
+document has nearly all n-grams of a short one); `duplicate_paragraphs`. A document is only dropped as a duplicate of one that
+is kept itself.
 
 Of duplicates in several sources, the one from the source of the highest priority is kept; at equal priority, the one from the
 source that the recipe names first; within a source the longest, then the one with the smallest id. The first two files of a
 source depend only on it and on better sources: a source added after them leaves them unchanged, byte for byte.
 
-Memory: about 180 bytes for each document that has a duplicate, and 24 for each paragraph to remove from one source: 0.7 GB if a
-fifth of 20 million documents have duplicates, 3.6 GB if all have. On disk, temporary rows take 56 bytes for each of the 14
-bands and the fingerprint, 840 per document.
+Memory: about 190 bytes for each document that has a duplicate, or would have one at a looser threshold (see overview.py), and
+24 for each paragraph to remove from one source: 0.8 GB if a fifth of 20 million documents have duplicates, 3.8 GB if all have.
+On disk, temporary rows take 56 bytes for each of the 14 bands and the fingerprint, 840 per document.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,10 +24,12 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.config import DecontaminationConfig, DedupConfig, FilterConfig, SourceConfig
-from pipeline.dedup import clusters, paragraphs
+from pipeline.dedup import clusters, overview, paragraphs, short_texts
 from pipeline.dedup.clusters import Clusters
 from pipeline.dedup.decisions import Decision, ReadRows, levels
-from pipeline.dedup.dropping import Outcome, Writer, samples
+from pipeline.dedup.dropping import Outcome, Writer, kept_overview, samples
+from pipeline.dedup.short_pairs import Limits
+from pipeline.dedup.short_texts import Anchors
 from pipeline.documents.table import parts
 from pipeline.engine import job, steps
 from pipeline.engine.counting import Counts
@@ -36,7 +39,7 @@ from pipeline.engine.stages import run as run_stage
 from pipeline.errors import CorpusError
 from pipeline.facts import DocumentsFacts
 
-STAGE_VERSION = 3
+STAGE_VERSION = 5
 
 
 def dedup(
@@ -50,6 +53,7 @@ def dedup(
     root: str,
     *,
     decontamination: DecontaminationConfig | None = None,
+    seed: int = 0,
     execution: Execution = SERIAL,
 ) -> Finished:
     """Decide which documents of all sources are dropped.
@@ -60,6 +64,7 @@ def dedup(
         contamination: the same; empty unless `decontamination.needed`.
         filters: by the name of the source.
         withdrawn: ids of documents that must not be used (see `decisions.read_withdrawn`).
+        seed: chooses the kept documents that the report shows.
 
     Raises: CorpusError if all documents of a source are dropped.
     """
@@ -74,33 +79,20 @@ def dedup(
         withdrawn=tuple(sorted(set(withdrawn))),
     )
     inputs = {done.name: done.digest for done in (*documents, *signatures, *contamination)}
-    stage = Stage("dedup", STAGE_VERSION, decision.settings(), inputs)
+    stage = Stage("dedup", STAGE_VERSION, {**decision.settings(), "seed": seed}, inputs)
 
     def body(folder: str) -> dict[str, Any]:
-        found, counts = _find_duplicates(decision, documents, folder, execution)
-        writer = Writer(decision, found, folder)
-        if config.min_paragraph_characters:
-            # Paragraphs are compared among kept documents only, so those must be known first.
-            first = Writer(decision, found, storage.join(folder, f"{WORK}dropped"))
-            for index, done in enumerate(documents):
-                first.write(index, done)
-            lines = _find_paragraphs(decision, documents, signatures, first.folder, execution)
-            writer = Writer(decision, found, folder, lines)
+        found, counts = _find_duplicates(decision, documents, signatures, folder, execution)
+        lines = _find_paragraphs(decision, found, documents, signatures, folder, execution)
+        writer = Writer(decision, found, folder, lines, seed)
         outcomes = [writer.write(index, done) for index, done in enumerate(documents)]
-        facts = {source.name: _facts(out, done) for source, out, done in zip(sources, outcomes, documents, strict=True)}
-        missing = len(decision.withdrawn) - sum(out.dropped.get("withdrawn", 0) for out in outcomes)
-        return {
-            "files": [entry for outcome in outcomes for entry in outcome.files],
-            "counts": facts,
-            "comparison": {"withdrawn_not_found": missing, **counts},
-            "samples": [sample for outcome in outcomes for sample in samples(outcome, decision, documents)],
-        }
+        return _manifest(decision, documents, outcomes, counts)
 
     return run_stage(root, stage, body, execution)
 
 
 def _find_duplicates(
-    decision: Decision, documents: Sequence[Finished], folder: str, execution: Execution
+    decision: Decision, documents: Sequence[Finished], signatures: Sequence[Finished], folder: str, execution: Execution
 ) -> tuple[Clusters, Counts]:
     """Cluster the withdrawn documents and those that no decision has dropped yet."""
     dedup = decision.dedup
@@ -109,31 +101,47 @@ def _find_duplicates(
     number = sum(DocumentsFacts.of(done).kept for done in documents)
     buckets = clusters.buckets(number, dedup.bands if dedup.near else 0)
     pairs = storage.join(folder, f"{WORK}pairs")
+    anchors = _anchors(dedup, signatures, storage.join(folder, f"{WORK}anchors"))
+    now = Limits(dedup.ngram_size, dedup.similarity, dedup.containment, dedup.short_characters)
+    limits = (now, *(overview.other_limits(now) if dedup.near else ()))
     work = steps.Job(
         name="dedup",
         folder=pairs,
         tasks=parts(documents),
-        map=ReadRows(decision, buckets),
-        reduce=clusters.FindPairs(pairs, dedup.similarity),
+        map=ReadRows(decision, buckets, anchors),
+        reduce=clusters.FindPairs(pairs, limits, buckets),
     )
     entries, counts = job.run(work, execution)
-    return clusters.connect([storage.join(pairs, entry.name) for entry in entries]), counts
+    return clusters.connect([storage.join(pairs, entry.name) for entry in entries], len(limits)), counts
+
+
+def _anchors(dedup: DedupConfig, signatures: Sequence[Finished], folder: str) -> Anchors | None:
+    """Gather the anchors of all short documents; None if there are none, or they are not compared."""
+    if not dedup.near or not dedup.short_characters:
+        return None
+    files = [done.file(entry["name"]) for done in signatures for entry in done.files("short-")]
+    return short_texts.gather(files, storage.join(folder, "bits"))
 
 
 def _find_paragraphs(
     decision: Decision,
+    found: Clusters,
     documents: Sequence[Finished],
     signatures: Sequence[Finished],
-    dropped: str,
+    folder: str,
     execution: Execution,
 ) -> tuple[str, ...]:
-    """List the paragraphs that an earlier document has; return the URLs of the lists.
+    """List the paragraphs that an earlier document has; return the URLs of the lists, none if paragraphs are not compared.
 
-    Args:
-        dropped: folder with a file of dropped documents for each source.
+    They are compared among kept documents only, so those must be known first.
     """
-    folder = f"{dropped}-paragraphs"
-    files = tuple(storage.join(dropped, f"dropped_{name}.parquet") for name in decision.names)
+    if not decision.dedup.min_paragraph_characters:
+        return ()
+    first = Writer(decision, found, storage.join(folder, f"{WORK}dropped"))
+    for index, done in enumerate(documents):
+        first.write(index, done)
+    folder = f"{first.folder}-paragraphs"
+    files = tuple(storage.join(first.folder, f"dropped_{name}.parquet") for name in decision.names)
     buckets = paragraphs.buckets(signatures)
     work = steps.Job(
         name="dedup: paragraphs",
@@ -144,6 +152,20 @@ def _find_paragraphs(
     )
     entries, _ = job.run(work, execution)
     return tuple(storage.join(folder, entry.name) for entry in entries)
+
+
+def _manifest(decision: Decision, documents: Sequence[Finished], outcomes: Sequence[Outcome], counts: Counts) -> dict[str, Any]:
+    """Return the facts of the manifest. `counts`: of the comparison."""
+    missing = len(decision.withdrawn) - sum(out.dropped.get("withdrawn", 0) for out in outcomes)
+    facts = [_facts(outcome, done) for outcome, done in zip(outcomes, documents, strict=True)]
+    overviews = [kept_overview(outcome, decision, documents) for outcome in outcomes]
+    return {
+        "files": [entry for outcome in outcomes for entry in outcome.files],
+        "counts": dict(zip(decision.names, facts, strict=True)),
+        "comparison": {"withdrawn_not_found": missing, **counts},
+        "samples": [sample for outcome in outcomes for sample in samples(outcome, decision, documents)],
+        "overview": dict(zip(decision.names, overviews, strict=True)),
+    }
 
 
 def _facts(outcome: Outcome, documents: Finished) -> dict[str, Any]:

@@ -7,6 +7,7 @@
 stage.py        the stage `documents_<source>`: plans the tasks, runs the job, writes parts and facts
 reading.py      files -> tasks -> records, for every kind of source
 clean_part.py   one task: its records -> documents, in batches
+known.py        records that an earlier stage has made documents of
 table.py        the documents on disk: columns, ids, parts
 demo_tasks.py   the stage `tasks`: evaluation files from the embedded corpus
 """

@@ -12,6 +12,7 @@ files are cut into tasks. Two kinds of input have readers of their own: `demo` (
 from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from pipeline import storage
 from pipeline.config import SourceConfig
 from pipeline.engine import counting
 from pipeline.engine.counting import Counts
@@ -19,18 +20,29 @@ from pipeline.engine.stages import (
     Finished,
 )
 from pipeline.errors import CorpusError
-from pipeline.sources.formats import detection, json_values, parquet, plain
+from pipeline.sources.formats import arrow, detection, fields, foreign, json_values, parquet, plain, tables
 from pipeline.sources.formats.detection import FileFormat
 from pipeline.sources.formats.fields import FIELDS
 from pipeline.sources.formats.lines import Range
 from pipeline.sources.formats.text_formats import TEXT_FORMATS
 from pipeline.sources.inputs import InputFile
-from pipeline.sources.records import Bad, ReadTask, Record, Skipped
+from pipeline.sources.records import Bad, Raw, ReadTask, Record, Skipped
 
-__all__ = ["Bad", "ReadTask", "Record", "Skipped", "plan", "records"]
+__all__ = ["Bad", "ReadTask", "Record", "Skipped", "plan", "raw", "records"]
 
-_NOT_WIKI = {"documents": "plain text", "a document": "a text or a web page", "lines": "plain text"}
+_NOT_WIKI = {
+    "documents": "plain text",
+    "a document": "a text or a web page",
+    "lines": "plain text",
+    "WET": "web pages",
+    "subtitles": "subtitles",
+    "lyrics": "lyrics",
+}
 """Formats that a source of kind `wiki` cannot have: a server's error page must not pass for an article."""
+_WIKI_FIELDS = frozenset(("text", "completion", "index"))
+"""One of these is in records that were extracted from a wiki; `index` in search dumps."""
+MAX_POINTER = 200
+"""Bytes of the longest file that may be a pointer."""
 _DETECTION_THREADS = 8
 """Files whose format is detected at the same time, because they may be in an object store."""
 
@@ -46,6 +58,7 @@ def plan(source: SourceConfig, files: Sequence[InputFile], task_bytes: int) -> l
         from pipeline.wiki.dumps import dump
 
         files = [file for file in files if not dump.is_index(file.name)]
+    _refuse_pointers(files)
     known = _detect_formats(source, [file for file in files if file.size > task_bytes or source.kind == "wiki"])
     tasks: list[ReadTask] = []
     for first, *rest in _groups(files, task_bytes, _dumps(known)):
@@ -54,6 +67,14 @@ def plan(source: SourceConfig, files: Sequence[InputFile], task_bytes: int) -> l
             tasks.append(ReadTask(first.url, first.name, start, end, len(tasks), known.get(first), following))
             following = ()  # only once, even if a small file has several ranges: Parquet can be far larger uncompressed
     return tasks
+
+
+def _refuse_pointers(files: Sequence[InputFile]) -> None:
+    """Raise an error for Git LFS pointers before anything is read: they are some 130 bytes long."""
+    tiny = [file.url for file in files if 0 < file.size <= MAX_POINTER]
+    with ThreadPoolExecutor(_DETECTION_THREADS) as pool:
+        for url, data in zip(tiny, pool.map(storage.read_bytes, tiny), strict=True):
+            foreign.refuse_stand_in(data.decode(errors="replace"), url, pages=False)
 
 
 def dumps(source: SourceConfig, files: Sequence[InputFile]) -> list[InputFile]:
@@ -75,7 +96,25 @@ def _detect_formats(source: SourceConfig, files: Sequence[InputFile]) -> dict[In
                 f"{file.url}: neither a MediaWiki dump nor extracted from one, but {_NOT_WIKI[file_format.kind]}; "
                 "name the pages-articles .xml.bz2 itself, or read plain text with --corpus text"
             )
+        if source.kind == "wiki":
+            _check_wiki_fields(source, file, file_format)
+        elif file_format.kind == "MediaWiki dump":
+            raise _dump_error(source, file.url)
     return known
+
+
+def _check_wiki_fields(source: SourceConfig, file: InputFile, file_format: FileFormat) -> None:
+    """Raise an error for records that cannot be articles of a wiki, such as news: they would be converted as if they were."""
+    names = file_format.table.names if file_format.table else file_format.fields
+    if file_format.kind == "Parquet":
+        names = parquet.column_names(file.url)
+    if source.text_field or not names or _WIKI_FIELDS.intersection(names):
+        return
+    what = "have no field known to hold text" if fields.find_format(names) is None else "are not extracted from a wiki"
+    raise CorpusError(
+        f"{file.url}: its records {what} ({FIELDS}{', '.join(names)}); read news, encyclopedias and other text with "
+        "--corpus news, baike or text, or name the fields with --text-field"
+    )
 
 
 def _dumps(known: Mapping[InputFile, FileFormat]) -> list[InputFile]:
@@ -116,7 +155,15 @@ def _ranges(file: InputFile, file_format: FileFormat | None, task_bytes: int) ->
 def records(
     source: SourceConfig, task: ReadTask, counts: Counts, side_input: Finished | None = None
 ) -> Iterator[Record | Bad | Skipped]:
-    """Yield the records of one task.
+    """Yield the records of one task, each made; see `raw`."""
+    for one in raw(source, task, counts, side_input):
+        yield one.make(counts).record if isinstance(one, Raw) else one
+
+
+def raw(
+    source: SourceConfig, task: ReadTask, counts: Counts, side_input: Finished | None = None
+) -> Iterator[Raw | Bad | Skipped]:
+    """Yield the records of one task before anything is done to them.
 
     `counts` receives the formats of files; `side_input` is what pages of a wiki need from other pages.
     Raises: CorpusError for a file that is cut short, damaged, or in a format that cannot be read.
@@ -125,21 +172,22 @@ def records(
         from pipeline.sources import demo
 
         for record in demo.records(task.file):
-            yield record or Skipped("split_off")
+            yield Raw.of(record) if record else Skipped("split_off")
         return
-    yield from _read_file(source, task, counts, side_input)
-    for number, (url, file) in enumerate(task.following):
-        yield from _read_file(source, ReadTask(url, file, 0, None, number), counts, side_input)
+    following = (ReadTask(url, file, 0, None, number) for number, (url, file) in enumerate(task.following))
+    for file_task in (task, *following):
+        for one in _read_file(source, file_task, counts, side_input):
+            yield Raw.of(one) if isinstance(one, Record) else one
 
 
 def _read_file(
     source: SourceConfig, task: ReadTask, counts: Counts, side_input: Finished | None
-) -> Iterator[Record | Bad | Skipped]:
+) -> Iterator[Raw | Record | Bad | Skipped]:
     file_format = task.file_format or detection.detect_format(task.url, source.encoding)
     if task.start == 0:
         counting.count(counts, "files", str(file_format))
     if file_format.kind == "MediaWiki dump":
-        yield from _pages(source, task, counts, side_input)
+        yield from _pages(source, task, side_input)
         return
     part, encoding = Range(task.file, task.start, task.end), detection.stream_encoding(file_format)
     with detection.open_unpacked(task.url, file_format) as file:
@@ -152,6 +200,10 @@ def _read_file(
                 yield from parquet.rows(file, part, task.url, source)
             case "documents":
                 yield from plain.documents(file, part, encoding)
+            case "Arrow":
+                yield from arrow.rows(file, part, task.url, source)
+            case "CSV" | "TSV" if file_format.table:
+                yield from tables.rows(file, part, encoding, task.url, source, file_format.table)
             case "a document":
                 yield from plain.document(file, part, encoding)
             case "lines":
@@ -160,14 +212,16 @@ def _read_file(
                 yield from TEXT_FORMATS[name].read(file, part, encoding, task.url)
 
 
-def _pages(
-    source: SourceConfig, task: ReadTask, counts: Counts, side_input: Finished | None
-) -> Iterator[Record | Bad | Skipped]:
+def _pages(source: SourceConfig, task: ReadTask, side_input: Finished | None) -> Iterator[Raw | Bad | Skipped]:
     if source.kind != "wiki":
-        raise CorpusError(f"{task.url}: a MediaWiki dump; source {source.name!r} must be of kind 'wiki', not {source.kind!r}")
+        raise _dump_error(source, task.url)
     from pipeline.wiki import pages
 
-    yield from pages.records(source, task, side_input, counts)
+    yield from pages.raw(source, task, side_input)
+
+
+def _dump_error(source: SourceConfig, url: str) -> CorpusError:
+    return CorpusError(f"{url}: a MediaWiki dump; source {source.name!r} must be of kind 'wiki', not {source.kind!r}")
 
 
 def too_many_bad(source: SourceConfig, bad: int, read: int, samples: Sequence[Mapping[str, str]], fix: str) -> str:

@@ -12,7 +12,7 @@ import importlib.metadata
 import json
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,19 +20,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import storage
+from pipeline.cleaning.web import phrases
 from pipeline.config import SourceConfig
 from pipeline.documents import reading
 from pipeline.documents.reading import too_many_bad
-from pipeline.documents.table import part_name
-from pipeline.engine import counting, job, steps
+from pipeline.documents.table import SCHEMA, part_name
+from pipeline.engine import counting, earlier, job, steps
 from pipeline.engine.counting import Counts
+from pipeline.engine.earlier import Earlier
 from pipeline.engine.execution import SERIAL, Execution
 from pipeline.engine.stages import FileEntry, Finished, Stage
 from pipeline.engine.stages import run as run_stage
 from pipeline.errors import CorpusError
 from pipeline.sources import demo, inputs
+from pipeline.wiki.conversion import variants
 
-STAGE_VERSION = 4
+STAGE_VERSION = 5
 PART_BYTES = 16 << 20
 """Input bytes of a part: small enough to hold the part, and what later stages make of it, in memory."""
 MIN_PARTS = 16
@@ -42,25 +45,30 @@ TASK_BYTES = 8 << 20
 MAX_TASK_BYTES = 256 << 20
 TASKS = 256
 """Tasks of a large source. With more, their many small spill ranges would cost more than the better balance gains."""
+REUSING_TASKS = 32
+"""Tasks of a large source of which an earlier stage knows records: each may read that stage's documents once."""
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 UNPACKED = 4
 """Approximate ratio of text to its compressed size; only used for the number of parts."""
 
 BAD_FILE = "bad.jsonl"
 """Unreadable records, each with its reason."""
+MAX_SKIPPED = 20
+"""Files about the corpus that the manifest lists."""
 MAX_TEMPLATES = 200
-"""Templates with lost text that the manifest lists."""
+"""Templates that the manifest lists, of those that lost text and of those that broke sentences."""
 
 
 def number_of_parts(files: Sequence[inputs.InputFile]) -> int:
     """Return the number of parts of a source. It depends on the input alone, never on workers."""
-    input_bytes = sum(file.size * (UNPACKED if file.url.endswith(COMPRESSED) else 1) for file in files)
+    input_bytes = sum(file.size * (UNPACKED if file.shown_url.endswith(COMPRESSED) else 1) for file in files)
     return max(MIN_PARTS, -(-input_bytes // PART_BYTES))
 
 
-def _task_bytes(files: Sequence[inputs.InputFile]) -> int:
+def _task_bytes(files: Sequence[inputs.InputFile], before: Earlier | None) -> int:
     """Return the input bytes of a task, by the size of the source."""
-    return max(TASK_BYTES, min(MAX_TASK_BYTES, sum(file.size for file in files) // TASKS))
+    size = sum(file.size for file in files)
+    return max(TASK_BYTES, size // REUSING_TASKS) if before else max(TASK_BYTES, min(MAX_TASK_BYTES, size // TASKS))
 
 
 def documents(
@@ -78,54 +86,73 @@ def documents(
     Raises: CorpusError when the input is missing or not text, or too many of its records are unreadable.
     """
     named = _named(source, root, execution)
-    files = inputs.expand(named)
+    skipped: list[str] = []
+    files = inputs.expand(named, skipped)
     dumps = reading.dumps(source, files) if source.kind == "wiki" else []
     side = _side_input(source, dumps, root, execution) if dumps else None
     # Not part of the key: the input's location, since its digest identifies it; priority, which only matters to dedup; and
     # max_bad_ratio, which is checked on finished stages too, so that raising it does not read the input again.
     source = source.resolved()
+    source = replace(source, spam_phrases=phrases.load(source.spam_phrases))
     settings: dict[str, Any] = {name: getattr(source, name) for name in READING_SETTINGS}
     if source.kind == "demo":
         settings["input"] = source.input
-    digests = {"input": inputs.digest(files, root), **({"side": side.digest} if side else {})}
-    stage = Stage("documents", STAGE_VERSION, {"source": settings, "tools": _tools()}, digests, source=source.name)
+    known = inputs.digests(files, root)
+    digests = {"input": inputs.digest(known), **({"side": side.digest} if side else {})}
+    if source.spam_phrases:  # in the settings, addresses among them are redacted
+        digests["spam_phrases"] = storage.bytes_digest(storage.json_bytes(source.spam_phrases))
+    stage = Stage("documents", STAGE_VERSION, {"source": settings, "tools": _tools(source)}, digests, source=source.name)
 
     def body(folder: str) -> dict[str, Any]:
         from pipeline.documents.clean_part import ReadDocuments
 
         parts = number_of_parts(files)
-        entries, counts = job.run(
-            steps.Job(
+        before = earlier.find(root, stage, ("input", "side"), execution)
+        with inputs.unchanged(f"source {source.name!r}", named, files, known, root, folder):
+            work = steps.Job(
                 name=f"documents of {source.name}",
                 folder=folder,
-                tasks=reading.plan(source, files, task_bytes or _task_bytes(files)),
-                map=ReadDocuments(source, parts, side),
+                tasks=reading.plan(source, files, task_bytes or _task_bytes(files, before)),
+                map=ReadDocuments(source, parts, folder, side, before),
                 reduce=WritePart(folder, parts),
-            ),
-            execution,
-        )
-        if inputs.expand(named) != files:
-            storage.remove(folder)
-            raise CorpusError(
-                f"source {source.name!r}: its input changed while it was being read; run again once it is complete"
+                made_of=inputs.versions(files),
             )
+            entries, counts = job.run(work, execution)
+        ran = earlier.run_facts(counts, before)
+        earlier.report(stage.name, ran, execution)
         facts = {"kind": source.kind, "licence": source.licence, "parts": parts}
-        facts |= _facts(counts, sum(file.size for file in files))
+        facts |= _facts(counts, sum(file.size for file in files), skipped)
         _check(source, facts, folder)
-        return {"files": entries, **facts}
+        return {"files": entries, "run": ran, **facts}
 
     finished = run_stage(root, stage, body, execution)
     _check(source, finished.manifest, finished.url)
     return finished
 
 
-def _tools() -> dict[str, str]:
-    """Return the versions of libraries that decide what is written: character tables and the HTML parser."""
+def _tools(source: SourceConfig) -> dict[str, str]:
+    """Return the versions of libraries that decide what is written: character tables and the HTML parser.
+
+    Raises: CorpusError when the source needs an optional one that is not installed.
+    """
     versions = {name: importlib.metadata.version(name) for name in ("opencc", "selectolax")}
-    return {**versions, "unicode": unicodedata.unidata_version}
+    return {**versions, **variants.tool(source.variant_tables), "unicode": unicodedata.unidata_version}
 
 
-READING_SETTINGS = ("name", "kind", "licence", "text_field", "encoding", "variant", "list_items", "personal_data")
+READING_SETTINGS = (
+    "name",
+    "kind",
+    "licence",
+    "text_field",
+    "encoding",
+    "variant",
+    "variant_tables",
+    "list_items",
+    "broken_sentences",
+    "personal_data",
+    "preset",
+    "spam_phrases",
+)
 """The settings of a source that decide what its documents are."""
 
 
@@ -173,19 +200,29 @@ def _check(source: SourceConfig, facts: Mapping[str, Any], folder: str) -> None:
         )
 
 
+NUMBERS = ("read", "bad", "empty", "kept", "characters", "repairs", "broken_sentences")
+"""Numbers of the manifest's `counts`."""
 COUNTED = ("skipped", "changed", "personal_data", "languages", "scripts", "templates_kept", "left_out", "conversions")
 """Tables of counts that go into the manifest unchanged."""
 
 
-def _facts(counts: Counts, input_bytes: int) -> dict[str, Any]:
+def _listed(skipped: Sequence[str]) -> dict[str, int]:
+    """Return the rows for files about a corpus, which were not read."""
+    more = len(skipped) - MAX_SKIPPED
+    rows = {f"skipped: {name}": 1 for name in skipped[:MAX_SKIPPED]}
+    return {**rows, "skipped: others": more} if more > 0 else rows
+
+
+def _facts(counts: Counts, input_bytes: int, skipped: Sequence[str]) -> dict[str, Any]:
     """Return what the manifest records about the source."""
-    numbers = {name: counts.get(name, 0) for name in ("read", "bad", "empty", "kept", "characters", "repairs")}
+    numbers = {name: counts.get(name, 0) for name in NUMBERS}
     return {
         "counts": {**numbers, "bytes_in": input_bytes},
-        "input_files": counts.get("files", {}),
+        "input_files": {**counts.get("files", {}), **_listed(skipped)},
         "bad": counts.get("reasons", {}),
         "characters_histogram": dict(sorted(counts.get("histogram", {}).items(), key=lambda item: int(item[0]))),
         "templates_lost": counting.most_common(counts.get("templates", {}), MAX_TEMPLATES),
+        "templates_breaking": counting.most_common(counts.get("breaks", {}), MAX_TEMPLATES),
         "samples": counts.get("samples", {}),
         **{name: counts.get(name, {}) for name in COUNTED},
     }
@@ -204,13 +241,13 @@ class WritePart:
     def __call__(self, part: int, table: pa.Table) -> steps.Reduced:
         if part == self.parts:
             return self._bad(table)
-        table = table.sort_by("id").combine_chunks()
+        table, counts = _latest(table)
         _refuse_equal_ids(table)
         name = part_name(part)
         with storage.open_write(storage.join(self.folder, name)) as file:
             # Small row groups: a reader that needs a few ids skips the rest.
             pq.write_table(table, file, compression="zstd", row_group_size=4_096)
-        return steps.Reduced((FileEntry.of(self.folder, name, table.num_rows),), {})
+        return steps.Reduced((FileEntry.of(self.folder, name, table.num_rows),), counts)
 
     def _bad(self, table: pa.Table) -> steps.Reduced:
         """Write the unreadable records."""
@@ -218,6 +255,33 @@ class WritePart:
             for batch in table.sort_by("origin").to_batches(max_chunksize=10_000):
                 file.write("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in batch.to_pylist()).encode())
         return steps.Reduced((FileEntry.of(self.folder, BAD_FILE, table.num_rows),), {})
+
+
+def _latest(table: pa.Table) -> tuple[pa.Table, Counts]:
+    """Sort documents by id; of pages that a dump contains twice, keep the latest revision, or the last of equal ones.
+
+    Returns: the table, and counts that take back what was counted of earlier revisions.
+    """
+    if "revision" not in table.column_names or not table["revision"].to_numpy().any():
+        return table.select(SCHEMA.names).sort_by("id").combine_chunks(), {}
+    table = table.sort_by([("id", "ascending"), ("revision", "ascending")]).combine_chunks()
+    ids, revisions = table["id"].to_numpy(), table["revision"].to_numpy()
+    earlier = np.zeros(len(ids), bool)
+    earlier[:-1] = (ids[1:] == ids[:-1]) & (revisions[:-1] > 0)
+    table = table.select(SCHEMA.names)
+    if not earlier.any():
+        return table, {}
+    from pipeline.documents.clean_part import count_documents
+
+    kept, dropped = table.filter(~earlier), table.filter(earlier)
+    counted: Counts = {}
+    numbers = dropped["characters"].to_numpy()
+    count_documents(counted, numbers, dropped["language"].to_pylist(), dropped["script"].to_pylist())
+    return kept, {**_negative(counted), "skipped": {"earlier revision": len(numbers)}}
+
+
+def _negative(counts: Counts) -> Counts:
+    return {name: _negative(number) if isinstance(number, dict) else -number for name, number in counts.items()}
 
 
 def _refuse_equal_ids(table: pa.Table) -> None:
@@ -228,5 +292,5 @@ def _refuse_equal_ids(table: pa.Table) -> None:
         first, second = (table["origin"][int(equal[0]) + place].as_py() for place in (0, 1))
         raise CorpusError(
             f"source {table['source'][0].as_py()!r}: two records have the same id, {ids[equal[0]]:016x} "
-            f"({first} and {second}); a dump may contain a page twice, otherwise report this as a bug"
+            f"({first} and {second}); report this as a bug"
         )

@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from pipeline.arrays import Hashes, Ints
 from pipeline.cleaning import quality
+from pipeline.cleaning.web import junk
+from pipeline.cleaning.web import measures as web_measures
 from pipeline.engine import parquet
 from pipeline.engine.stages import (
     Finished,
@@ -24,12 +26,15 @@ SCHEMA = pa.schema(
         pa.field("url", pa.string(), nullable=False),
         pa.field("language", pa.string(), nullable=False),
         pa.field("script", pa.string(), nullable=False),
+        pa.field("form", pa.string(), nullable=False),
         pa.field("fingerprint", pa.binary(16), nullable=False),
-        *(pa.field(name, kind, nullable=False) for name, kind in quality.COLUMNS),
+        *(pa.field(name, kind, nullable=False) for name, kind in (*quality.COLUMNS, *web_measures.COLUMNS, *junk.COLUMNS)),
     ]
 )
 
 
+READ_SCHEMA = SCHEMA.append(pa.field("revision", pa.int64(), nullable=False))
+"""Documents as read: of pages that a dump contains twice, only the latest is written."""
 BAD_SCHEMA = pa.schema([(name, pa.string()) for name in ("origin", "reason", "excerpt")])
 
 

@@ -10,6 +10,9 @@ steps.py        Job, and its map and reduce steps as plain callables
 job.py          run a job, here or by an executor; collect its files and counts
 spill.py        how rows travel from a task to their bucket
 counting.py     counts that tasks make and that are added up
+earlier.py      earlier stages of the same source, of which unchanged pieces are used again
+integrity.py    compare finished files with their manifest before they are read
+places.py       whether several machines see the same files
 parquet.py      read Parquet files: whole, some columns, some rows
 row_order.py    take rows of a table in any order
 
@@ -17,5 +20,6 @@ Skip these in a first reading:
 
 beam.py         run a job by Beam, on this machine or elsewhere
 processes.py    the worker processes of this machine
+slots.py        long pieces of work, each in a process of its own; one that is killed is repeated
 startup.py      tricks that save seconds at the start and end of a command, each with its measured gain
 """

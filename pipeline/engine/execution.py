@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.errors import RecipeError
+
 if TYPE_CHECKING:
     from pipeline.engine.steps import Job
 
@@ -19,6 +21,14 @@ Report = Callable[[int, int, str], None]
 
 Executor = Callable[["Job", int], None]
 """Runs a job's unfinished steps with a number of workers."""
+
+
+MANY = 32
+"""Workers that any machine may be meant to run."""
+
+
+class News(str):
+    """A line that is reported once and must not be missed: something happened. Other lines replace each other."""
 
 
 def silent(done: int, total: int, what: str) -> None:
@@ -36,6 +46,25 @@ class Execution:
     """None = Beam on this machine (pipeline/engine/job.py)."""
     dry_run: bool = False
     """Run nothing: a stage that is not finished raises `stages.NotFinished`."""
+    reuse: bool = True
+    """Take from earlier stages of the same source what has not changed (pipeline/engine/earlier.py)."""
+
+    def __post_init__(self) -> None:
+        if self.executor is None:
+            check_workers(self.workers)
+
+
+def cpus() -> int:
+    """Return how many CPUs this process may use: those of the machine, of its affinity, or of its container's quota."""
+    import loky  # takes 0.1 s
+
+    return int(loky.cpu_count())
+
+
+def check_workers(workers: int) -> None:
+    """Raise RecipeError for more workers than this machine can be meant to run: each takes 0.2 GB or more."""
+    if workers > MANY and workers > (most := max(MANY, 4 * (here := cpus()))):
+        raise RecipeError(f"{workers:,} workers on a machine with {here} CPUs; use at most {most}, or as many as it has CPUs")
 
 
 SERIAL = Execution()

@@ -17,11 +17,11 @@ from typing import Any
 
 from pipeline import errors, storage
 from pipeline.engine import counting, processes, startup
-from pipeline.engine.beam import import_beam, local_runner, run_beam
+from pipeline.engine.beam import import_beam, local_runner, new_pipeline, run_beam
 from pipeline.engine.counting import Counts
 from pipeline.engine.execution import SERIAL, Execution, Report, silent
 from pipeline.engine.spill import SpillRange
-from pipeline.engine.stages import FileEntry
+from pipeline.engine.stages import WORK, FileEntry
 from pipeline.engine.steps import Job, MapStep, ReduceStep, noting_errors, task_errors
 from pipeline.errors import CorpusError, StorageError
 
@@ -36,6 +36,7 @@ def run(job: Job, execution: Execution = SERIAL) -> tuple[list[FileEntry], Count
     startup.skip_pandas_in_arrow()
     startup.release_memory()
     task_errors.pop(job.work, None)
+    _remove_parts_of_others(job)
     storage.remove(storage.join(job.work, "error.json"))
     with _Watch(job, execution.report):
         try:
@@ -46,6 +47,13 @@ def run(job: Job, execution: Execution = SERIAL) -> tuple[list[FileEntry], Count
                 raise KeyboardInterrupt from None
             raise
     return _collect(job)
+
+
+def _remove_parts_of_others(job: Job) -> None:
+    """Remove what a killed run left that was made of other content: not even its finished files may be mixed with ours."""
+    names = storage.list_names(job.folder) if job.made_of else []
+    if any(name.startswith(WORK) and name != storage.base_name(job.work) for name in names):
+        storage.remove(job.folder)
 
 
 def _run_on_this_machine(job: Job, workers: int) -> None:
@@ -66,8 +74,7 @@ def _run_on_this_machine(job: Job, workers: int) -> None:
 def _run_on_workers(job: Job, map_step: MapStep, workers: int) -> None:
     """Run a Beam graph of one element, the list of all tasks; its steps distribute the tasks over worker processes."""
     beam = import_beam()
-    runner, options = local_runner()
-    with beam.Pipeline(runner=runner, options=options) as pipeline:
+    with new_pipeline(*local_runner()) as pipeline:
         tasks = pipeline | "tasks" >> beam.Create([list(job.tasks)])
         mapped = tasks | "map" >> beam.Map(_Distributed(map_step, workers))
         if job.reduce is not None:
@@ -123,7 +130,7 @@ def _collect(job: Job) -> tuple[list[FileEntry], Counts]:
     written: dict[int, int] = {}
     for content in maps:
         for bucket, places in content["ranges"].items():
-            written[int(bucket)] = written.get(int(bucket), 0) + sum(place[-1] for place in places)
+            written[int(bucket)] = written.get(int(bucket), 0) + sum(rows for _, _, _, rows, _ in places)
     reduces: dict[int, Any] = {}
     for bucket in sorted(written):
         url = storage.join(job.work, f"reduce-{bucket:05d}.json")

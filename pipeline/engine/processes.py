@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -53,6 +54,8 @@ class WorkerPool:
         """Submit functions with their arguments, starting workers if there are none; one future each."""
         import loky
 
+        # On a busy machine an idle worker may exit just when tasks arrive. loky starts another, and a page about it.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor", UserWarning)
         _start_trackers()
         # Ctrl-C is for the program alone, which ends its workers: they start, at the first submit, with the signal blocked.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

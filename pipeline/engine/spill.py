@@ -5,6 +5,8 @@ bucket reads its ranges from all spill files. Beam carries the ranges, never the
 
     task 0  -> spill: [bucket 0 | bucket 1 | bucket 2]        bucket 1 = range of spill 0 + range of spill 1
     task 1  -> spill: [bucket 0 | bucket 1 | bucket 2]
+
+With each range goes a checksum of its bytes: a bit that flips on the disk meanwhile is an error, and no other document.
 """
 
 from collections.abc import Iterable
@@ -15,7 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import storage
+from pipeline.engine.integrity import crc32c
 from pipeline.engine.row_order import Rows
+from pipeline.errors import DamagedError
 
 
 @dataclass(frozen=True, order=True)
@@ -27,6 +31,8 @@ class SpillRange:
     """First byte."""
     end: int
     rows: int
+    checksum: int
+    """CRC-32C of the bytes."""
 
 
 def write_spill(url: str, table: pa.Table, buckets: npt.NDArray[np.integer]) -> dict[int, SpillRange]:
@@ -48,12 +54,24 @@ def write_spill(url: str, table: pa.Table, buckets: npt.NDArray[np.integer]) -> 
                     writer.write_batch(sorted_rows.slice(first, last - first))
                 data = sink.getvalue()
             file.write(data)
-            ranges[bucket] = SpillRange(url, position, position + data.size, last - first)
+            ranges[bucket] = SpillRange(url, position, position + data.size, last - first, crc32c(data))
             position += data.size
     return ranges
 
 
 def read_spills(ranges: Iterable[SpillRange]) -> pa.Table:
-    """Read all rows of some ranges into one table. Callers sort it by a key, so the order of the ranges does not matter."""
-    tables = [pa.ipc.open_stream(storage.read_range(r.url, r.start, r.end)).read_all() for r in sorted(ranges)]
-    return pa.concat_tables(tables)
+    """Read all rows of some ranges into one table. Callers sort it by a key, so the order of the ranges does not matter.
+
+    Raises: DamagedError when a range is not what was written.
+    """
+    return pa.concat_tables([pa.ipc.open_stream(_read(one)).read_all() for one in sorted(ranges)])
+
+
+def _read(one: SpillRange) -> bytes:
+    data = storage.read_range(one.url, one.start, one.end)
+    if crc32c(data) != one.checksum:
+        raise DamagedError(
+            f"{one.url}: bytes {one.start:,} to {one.end:,} are not those that were written (the disk may be failing); "
+            f"delete the folder {storage.parent(one.url)} and run the same `prepare` or `run` again"
+        )
+    return data

@@ -21,16 +21,22 @@ from dataclasses import asdict, dataclass, is_dataclass
 from functools import cached_property
 from typing import Any
 
-from pipeline import storage
+from pipeline import folders, locks, storage
+from pipeline.engine import integrity
 from pipeline.engine.execution import SERIAL, Execution
-from pipeline.errors import StorageError
+from pipeline.engine.integrity import WORK as WORK
+from pipeline.errors import DamagedError, StorageError
+from pipeline.folders import MANIFEST as MANIFEST
+from pipeline.redaction import public
 
-MANIFEST = "manifest.json"
-WORK = "work-"
-"""Prefix of folders with intermediate files; they are removed when the stage is finished."""
+RUN = "run.json"
+"""When, where and how long; and the digest of the manifest, which a flipped bit would change too."""
 
 Body = Callable[[str], Mapping[str, Any]]
-"""Writes the files of a stage into a folder and returns `{"files": [FileEntry, ...], **facts}`."""
+"""Writes the files of a stage into a folder and returns `{"files": [FileEntry, ...], **facts}`.
+
+A fact `run` goes into run.json: what differs between runs that write the same.
+"""
 
 
 class NotFinished(Exception):
@@ -78,7 +84,7 @@ class Stage:
     @cached_property
     def key(self) -> str:
         """Twelve hexadecimal digits that change with anything that could change the content."""
-        content = {"name": self.name, "version": self.version, "settings": plain(self.settings), "inputs": dict(self.inputs)}
+        content = {"name": self.name, "version": self.version, "settings": shown(self.settings), "inputs": public(self.inputs)}
         return hashlib.blake2b(storage.json_bytes(content), digest_size=6).hexdigest()
 
     @property
@@ -154,26 +160,55 @@ def plain(value: Any) -> Any:
     return value
 
 
+def shown(value: Any) -> Any:
+    """Return settings or facts as JSON values without the secrets of URLs: as they are stored, and as they decide keys."""
+    return public(plain(value))
+
+
 def load(url: str) -> Finished:
     """Load the finished stage in a folder.
 
-    Raises: StorageError when it is missing, unfinished or damaged.
+    Raises: StorageError when it is missing or unfinished; DamagedError when its manifest is no longer JSON.
     """
     if not storage.exists(storage.join(url, MANIFEST)):
         raise StorageError(f"{url}: no {MANIFEST} ({_why_not(url)})")
-    manifest = storage.read_json(storage.join(url, MANIFEST))
+    manifest = _read(url, MANIFEST)
     if not isinstance(manifest, dict) or not {"stage", "key", "files"} <= manifest.keys():
         raise StorageError(f"{url}: {MANIFEST} was not written by nezha-pipe; delete the folder and run again")
     return Finished(url, manifest)
+
+
+def _read(folder: str, name: str) -> Any:
+    """Read a JSON file of a finished stage. Raises: DamagedError when it no longer is JSON."""
+    try:
+        return json.loads(storage.read_bytes(storage.join(folder, name)))
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{folder}: {name} is not valid JSON; delete the folder and run again") from error
+
+
+def read_run(url: str) -> dict[str, Any]:
+    """Read run.json of a finished stage; {} if it has none. Raises: DamagedError when it no longer is JSON."""
+    noted = _read(url, RUN) if storage.exists(storage.join(url, RUN)) else {}
+    return noted if isinstance(noted, dict) else {"manifest_sha256": ""}
+
+
+def unchanged(stage: Finished) -> Finished:
+    """Return a finished stage whose manifest is as it was written; what it counts decides what later stages do.
+
+    Raises: DamagedError when it is not.
+    """
+    digest = read_run(stage.url).get("manifest_sha256")
+    if digest not in (None, integrity.manifest_digest(stage.manifest)):
+        raise DamagedError(f"{stage.url}: {MANIFEST} has changed since it was written; delete the folder and run again")
+    return stage
 
 
 def _why_not(url: str) -> str:
     """Explain what a folder without a manifest is."""
     if not storage.exists(url):
         return "no such folder"
-    inside = (name for name in storage.list_names(url) if storage.exists(storage.join(url, name, MANIFEST)))
-    if stage := next(inside, None):
-        return f"it contains stages: name one of them, such as {storage.join(url, stage)}"
+    if stage := folders.stage_in(url, ""):
+        return f"it contains stages: name one of them, such as {stage}"
     return "unfinished: run its command again to resume"
 
 
@@ -206,38 +241,39 @@ def input_of(stage: Finished, name: str, stage_name: str) -> Finished | None:
 def run(root: str, stage: Stage, body: Body, execution: Execution = SERIAL) -> Finished:
     """Run a stage unless it is finished.
 
-    Raises: StorageError when another process is running it (on this machine, or on one that shares its file system);
-        NotFinished in a dry run.
+    Raises: StorageError when another process is running it (on this machine, or on one that shares its file system or object
+        store), or has taken it over; NotFinished in a dry run.
     """
     lock = storage.join(root, f".{stage.folder}.lock")
     if done := find(root, stage):
-        if not execution.dry_run:
-            _tidy(done.url, lock)
-        return done
+        if execution.dry_run:
+            return done
+        _tidy(done.url, lock)
+        return unchanged(done)
     if execution.dry_run:
         raise NotFinished(stage.folder)
-    with storage.locked(lock):
-        return find(root, stage) or _run(storage.join(root, stage.folder), stage, body)
+    with locks.locked(lock) as held:
+        return find(root, stage) or _run(storage.join(root, stage.folder), stage, body, held)
 
 
-def _run(url: str, stage: Stage, body: Body) -> Finished:
+def _run(url: str, stage: Stage, body: Body, lock: locks.Lock) -> Finished:
     started = time.time()
     content = dict(body(url))
+    noted = content.pop("run", {})
     files = sorted((asdict(entry) for entry in content.pop("files")), key=lambda entry: str(entry["name"]))
     manifest = {
         "stage": stage.name,
         "version": stage.version,
         "key": stage.key,
-        "settings": plain(stage.settings),
-        "inputs": dict(stage.inputs),
+        "settings": shown(stage.settings),
+        "inputs": public(stage.inputs),
         "files": files,
         **stage.labels,
-        **plain(content),
+        **{name: fact if name == "samples" else public(fact) for name, fact in plain(content).items()},
     }
-    storage.write_json(
-        storage.join(url, "run.json"),
-        {"started": started, "seconds": time.time() - started, "host": platform.node(), "pid": os.getpid()},
-    )
+    lock.confirm()
+    times = {"started": started, "seconds": time.time() - started, "host": platform.node(), "pid": os.getpid()}
+    storage.write_json(storage.join(url, RUN), {**times, **noted, "manifest_sha256": integrity.manifest_digest(manifest)})
     storage.write_json(storage.join(url, MANIFEST), manifest)
     _remove_work(url)
     return Finished(url, json.loads(storage.json_bytes(manifest)), fresh=True)
@@ -257,20 +293,25 @@ def _tidy(url: str, lock: str) -> None:
     """Remove the leftovers of a run that was killed after its commit."""
     if storage.exists(lock) or _work_folders(url):
         # An error means that another run is at it, or that the folder is read-only.
-        with contextlib.suppress(StorageError), storage.locked(lock):
+        with contextlib.suppress(StorageError), locks.locked(lock, wait=False):
             _remove_work(url)
 
 
 def verify(url: str) -> list[str]:
     """Return what is wrong with the files of a finished stage: missing, truncated or changed since."""
-    stage = load(url)
-    problems = []
-    for entry in stage.manifest["files"]:
-        file = stage.file(entry["name"])
-        if not storage.exists(file):
-            problems.append(f"{file}: missing")
-        elif (size := storage.file_size(file)) != entry["bytes"]:
-            problems.append(f"{file}: {size:,} bytes, the manifest says {entry['bytes']:,}")
-        elif storage.sha256(file) != entry["sha256"]:
-            problems.append(f"{file}: content differs from its SHA-256 in the manifest")
-    return problems
+    try:
+        stage = unchanged(load(url))
+    except DamagedError as error:
+        return [str(error)]
+    found = (
+        (stage.file(entry["name"]), integrity.damage(stage.file(entry["name"]), entry)) for entry in stage.manifest["files"]
+    )
+    return [f"{file}: {problem}" for file, problem in found if problem]
+
+
+def check(stage: Finished) -> None:
+    """Compare all files of a finished stage with its manifest, for a stage that reads them by other means than `integrity`.
+
+    Raises: DamagedError.
+    """
+    integrity.check_all((stage.file(entry["name"]), entry) for entry in stage.manifest["files"])

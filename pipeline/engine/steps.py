@@ -22,7 +22,7 @@ from pipeline.engine import counting, startup
 from pipeline.engine.counting import Counts
 from pipeline.engine.spill import SpillRange, read_spills, write_spill
 from pipeline.engine.stages import WORK, FileEntry
-from pipeline.errors import UserError
+from pipeline.errors import MemoryFullError, UserError, is_memory_full
 
 
 class Task(Protocol):
@@ -65,11 +65,14 @@ class Job:
     map: MapFunction
     """Maps a task to rows, in chunks if it is too large for memory; in a job without `reduce`, to finished files."""
     reduce: ReduceFunction | None = None
+    made_of: str = ""
+    """What identifies the contents that the tasks read, if the stage's key does not: files that may be written meanwhile."""
 
     @property
     def work(self) -> str:
-        """Folder of intermediate files. Its name is a hash of the tasks, so that files of different plans never mix."""
-        plan = hashlib.blake2b("\n".join(task.name for task in self.tasks).encode(), digest_size=6).hexdigest()
+        """Folder of intermediate files. Its name is a hash of the tasks and of what they read: different plans never mix."""
+        names = "\n".join([*(task.name for task in self.tasks), *filter(None, [self.made_of])])
+        plan = hashlib.blake2b(names.encode(), digest_size=6).hexdigest()
         return storage.join(self.folder, f"{WORK}{plan}")
 
 
@@ -107,7 +110,7 @@ class MapStep:
         counts: Counts = {}
         for number, chunk in enumerate([mapped] if isinstance(mapped, Mapped) else mapped):
             for bucket, place in write_spill(self._spill(task, number), chunk.table, chunk.buckets).items():
-                ranges.setdefault(str(bucket), []).append((number, place.start, place.end, place.rows))
+                ranges.setdefault(str(bucket), []).append((number, place.start, place.end, place.rows, place.checksum))
             counting.add(counts, chunk.counts)
         return {"ranges": ranges, "files": [], "counts": counts}
 
@@ -133,12 +136,25 @@ class ReduceStep:
         return [bucket]
 
 
+def distribute(job: Job, each: Callable[[Any, Sequence[Any]], list[Any]]) -> None:
+    """Run the steps of a job without Beam: all tasks, then all buckets.
+
+    Args:
+        each: runs a step on every element, on machines of its choice, and returns all results in the order of the elements.
+    """
+    buckets: dict[int, list[SpillRange]] = {}
+    for bucket, place in each(MapStep(job.work, job.map), job.tasks):
+        buckets.setdefault(bucket, []).append(place)
+    if job.reduce is not None:
+        each(ReduceStep(job.work, job.reduce), sorted(buckets.items()))
+
+
 task_errors: dict[str, UserError] = {}
 """Errors of tasks in this process, by work folder: on a full disk, or in a lost store, error.json cannot be written."""
 
 
 class noting_errors:
-    """Keep a user's error where `job.run` finds it, whichever process or machine raised it."""
+    """Keep an error that a user can fix where `job.run` finds it, whichever process or machine raised it."""
 
     def __init__(self, work: str) -> None:
         self.work = work
@@ -146,8 +162,13 @@ class noting_errors:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        cause = error
+        if is_memory_full(error):
+            error = MemoryFullError()
         if isinstance(error, UserError):
             task_errors[self.work] = error
             with contextlib.suppress(UserError):
                 noted = {"error": str(error), "kind": type(error).__name__}
                 storage.write_json(storage.join(self.work, "error.json"), noted)
+            if error is not cause:
+                raise error from cause  # what it came of does not travel between processes

@@ -7,6 +7,7 @@ sequences.py         many examples as flat arrays
 random_streams.py    random numbers that depend only on the seed and the id of a document or example
 masking.py           which tokens are masked, and what replaces them
 masking_units.py         its inner functions, on matrices of units
+cache.py             shards of an object store: copies on this machine, so many gigabytes of them
 shards.py            the file format: writing shards, reading any row
 stage.py             the stage `shards_<source>_<length>`
 """

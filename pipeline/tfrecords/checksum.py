@@ -5,12 +5,7 @@
 CRC-32C (Castagnoli): RFC 3720, appendix B.4. Masking: TensorFlow's tsl/lib/hash/crc32c.h.
 """
 
-import google_crc32c
-
-
-def crc32c(data: bytes | memoryview) -> int:
-    """Return the plain CRC-32C of a buffer."""
-    return int(google_crc32c.value(bytes(data)))
+from pipeline.engine.integrity import crc32c
 
 
 def masked_crc32c(data: bytes | memoryview) -> int:

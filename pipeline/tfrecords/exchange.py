@@ -16,7 +16,7 @@ from pipeline import storage
 from pipeline.config import MaskingConfig, PairsConfig
 from pipeline.documents.stage import COMPRESSED
 from pipeline.documents.table import part_of
-from pipeline.engine import job, steps
+from pipeline.engine import integrity, job, steps
 from pipeline.engine.execution import SERIAL, Execution, Report, silent
 from pipeline.engine.stages import Finished, Stage
 from pipeline.engine.stages import run as run_stage
@@ -34,7 +34,7 @@ from pipeline.examples.stage import (
     rows_of,
 )
 from pipeline.facts import VocabularyFacts
-from pipeline.sources.inputs import InputFile, digests
+from pipeline.sources.inputs import InputFile, digests, unchanged, versions
 from pipeline.tfrecords.bert_examples import LABEL, Columns, read_examples, record, restore
 from pipeline.tfrecords.tfrecord import write_records
 from pipeline.tokenization import vocabulary
@@ -66,20 +66,23 @@ def import_tfrecords(
     pairs = PairsConfig(task="nsp" if LABEL in first else "none")
     settings = {"source": source, "sequence_length": length, "seed": seed, "validation_ratio": validation_ratio}
     settings["licence"] = licence
-    inputs = {**digests(files, root), "vocabulary": vocab.digest}
+    known = digests(files, root)
+    inputs = {**known, "vocabulary": vocab.digest}
     stage = Stage("shards", STAGE_VERSION, {**settings, "format": "tfrecord"}, inputs, source=source, length=length)
 
     def body(folder: str) -> dict[str, Any]:
         numbers = {split: 1 for split in SPLITS}
         # A padded record is about twice as large as its row; compressed files are assumed to be three times smaller.
         numbers["train"] = max(
-            1, round(sum(file.size * (1.5 if _compressed(file.url) else 0.5) for file in files) / SHARD_BYTES)
+            1, round(sum(file.size * (1.5 if _compressed(file.shown_url) else 0.5) for file in files) / SHARD_BYTES)
         )
         metadata = {"vocabulary_sha256": VocabularyFacts.of(vocab).sha256, "stage_key": stage.key}
         tasks = [FileTask(number, file.url) for number, file in enumerate(files)]
         read = ReadFile(vocab, length, seed, validation_ratio, numbers["train"])
-        work = steps.Job(f"shards of {source}", folder, tasks, read, WriteShard(folder, numbers["train"], metadata))
-        entries, counts = job.run(work, execution)
+        write = WriteShard(folder, numbers["train"], metadata)
+        with unchanged(f"source {source!r}", [*{file.url: None for file in files}], files, known, root, folder):
+            work = steps.Job(f"shards of {source}", folder, tasks, read, write, versions(files))
+            entries, counts = job.run(work, execution)
         return {
             "files": entries,
             "seed": seed,
@@ -196,7 +199,9 @@ def _most_predictions(stage: Finished) -> int:
     """Return the most predictions of any row and draw."""
     most = 1
     for entry in stage.files("", ".arrow"):
-        path = storage.local_copy(stage.file(entry["name"]), entry["sha256"])
-        lengths = pa.ipc.open_file(pa.memory_map(str(path))).read_all()["mask_lengths"].combine_chunks()
-        most = max(most, int(lengths.values.to_numpy().max(initial=1)))
+        with integrity.open_finished(stage.file(entry["name"])) as file:
+            reader = pa.ipc.open_file(file)
+            for number in range(reader.num_record_batches):
+                lengths = reader.get_batch(number)["mask_lengths"]
+                most = max(most, int(lengths.values.to_numpy().max(initial=1)))
     return most

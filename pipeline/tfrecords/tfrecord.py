@@ -16,7 +16,6 @@ from typing import IO, Any
 
 from pipeline import storage
 from pipeline.errors import CorpusError
-from pipeline.sources.formats import compression
 from pipeline.tfrecords.checksum import masked_crc32c
 
 _LONGEST_RECORD = 1 << 26
@@ -28,10 +27,7 @@ def read_records(url: str) -> Iterator[bytes]:
 
     Raises: CorpusError for a file that is cut short or has a wrong checksum.
     """
-    with storage.open_read(url) as packed:
-        kind = compression.detect(packed.read(16))
-        packed.seek(0)
-        file = compression.unpacked(packed, kind, url)
+    with storage.open_read(url, "infer") as file:
         number = 0
         while head := file.read(12):
             yield _read_record(file, head, f"{url}: record {number}")

@@ -8,7 +8,9 @@ vocabulary.py         the stage `vocabulary`: given, or built from the kept docu
 wordpiece.py          Cafés -> cafe ##s: the tokens of a text, and where each is in it
 encoder.py            all of the above for many documents at once, as flat arrays
 encoded.py            documents as tokens, on disk and in memory
+known.py              documents that an earlier stage has tokenised
 stage.py              the stage `tokens_<source>`
+replay.py             the stage `replay_<source>`: tokens of earlier runs
 jieba_words.py        jieba's algorithm in numpy, and the two modules it is made of:
 trie.py                   its dictionary as a tree of prefixes
 jieba_hmm.py              its hidden Markov model for words that the dictionary lacks

@@ -1,13 +1,14 @@
 """Documents as tokens: Arrow files on disk, flat arrays in memory."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline import storage
-from pipeline.arrays import Flags, Hashes, Ints, Ints32, TokenIds
+from pipeline.arrays import Flags, Hashes, Ints, Ints32, TokenIds, ranges
+from pipeline.engine import integrity
 from pipeline.engine.stages import Finished
 
 
@@ -71,6 +72,55 @@ class Documents:
         ), ends + np.arange(len(ends))
 
 
+@dataclass(frozen=True, eq=False)
+class TokenRows:
+    """Documents as rows of a part, in flat arrays. A row may be empty."""
+
+    ids: TokenIds
+    """(tokens,)"""
+    unit_starts: Flags
+    """(tokens,)"""
+    starts: Ints
+    """(rows + 1,) the start of each row in `ids`, then the number of tokens."""
+    ends: Ints
+    """(sentences,) the end of each sentence, counted from the start of its row."""
+    first_ends: Ints
+    """(rows + 1,) the start of each row in `ends`, then the number of sentences."""
+
+    @staticmethod
+    def empty() -> "TokenRows":
+        return TokenRows(np.empty(0, np.uint16), np.empty(0, np.bool_), *(np.array(one, np.int64) for one in ([0], [], [0])))
+
+    @staticmethod
+    def joined(several: "Sequence[TokenRows]") -> "TokenRows":
+        """Concatenate rows."""
+        return TokenRows(
+            np.concatenate([one.ids for one in several]),
+            np.concatenate([one.unit_starts for one in several]),
+            np.cumsum(np.concatenate([[0], *(np.diff(one.starts) for one in several)])),
+            np.concatenate([one.ends for one in several]),
+            np.cumsum(np.concatenate([[0], *(np.diff(one.first_ends) for one in several)])),
+        )
+
+    def take(self, order: Ints) -> "TokenRows":
+        """Return the rows with the indices `order`, in that order."""
+        lengths, numbers = np.diff(self.starts)[order], np.diff(self.first_ends)[order]
+        tokens, ends = ranges(self.starts[order], lengths), ranges(self.first_ends[order], numbers)
+        starts, first_ends = (np.concatenate(([0], np.cumsum(some))) for some in (lengths, numbers))
+        return TokenRows(self.ids[tokens], self.unit_starts[tokens], starts, self.ends[ends], first_ends)
+
+    def batch(self, ids: Hashes, kind: pa.Schema) -> pa.RecordBatch:
+        """Return the rows as a record batch, with the id of each document."""
+        starts = pa.array(self.starts.astype(np.int32))
+        columns = [
+            pa.array(ids),
+            pa.ListArray.from_arrays(starts, pa.array(self.ids, kind.field("ids").type.value_type)),
+            pa.ListArray.from_arrays(starts, pa.array(self.unit_starts)),
+            pa.ListArray.from_arrays(pa.array(self.first_ends.astype(np.int32)), pa.array(self.ends.astype(np.uint32))),
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=kind)
+
+
 def schema(vocabulary_size: int) -> pa.Schema:
     """Return the columns of a part."""
     fields = {
@@ -84,7 +134,7 @@ def schema(vocabulary_size: int) -> pa.Schema:
 
 def read_part(stage: Finished, name: str) -> Documents:
     """Read the documents of one part."""
-    table = pa.ipc.open_file(pa.py_buffer(storage.read_bytes(stage.file(name)))).read_all()
+    table = pa.ipc.open_file(pa.py_buffer(integrity.read_bytes(stage.file(name)))).read_all()
     columns = {column: table[column].combine_chunks() for column in table.column_names}
     starts = columns["ids"].offsets.to_numpy().astype(np.int64)
     first_sentence = columns["sentence_ends"].offsets.to_numpy()

@@ -10,6 +10,7 @@ The documents are joined by line breaks, at which sentences, words and tokens al
 """
 
 import importlib.metadata
+import itertools
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -38,8 +39,21 @@ class EncodedTexts:
     """(sentences,) the end of each sentence in `ids`, rising over all documents. No sentence is empty."""
     document_starts: Ints
     """(documents + 1,) the start of each document in `ids`, then the number of tokens. A document may be empty."""
-    unknown: Counter[str]
-    """The texts that became [UNK], mostly single characters, and how often each did."""
+    unknown_texts: list[str]
+    """The texts that became [UNK], mostly single characters, in the order of their tokens."""
+    unknown_id: int
+
+    @property
+    def unknown(self) -> Counter[str]:
+        """The texts that became [UNK], and how often each did."""
+        return Counter(self.unknown_texts)
+
+    def unknown_by_document(self) -> list[list[str]]:
+        """Return what became [UNK] in each document."""
+        if not self.unknown_texts:
+            return [[] for _ in self.document_starts[1:]]
+        places = np.searchsorted(np.flatnonzero(self.ids == self.unknown_id), self.document_starts)
+        return [self.unknown_texts[start:end] for start, end in itertools.pairwise(places.tolist())]
 
 
 class TextEncoder:
@@ -71,11 +85,11 @@ class TextEncoder:
         sentences = np.searchsorted(token_starts, ends)
         sentences = sentences[np.diff(sentences, prepend=0) > 0]  # drop sentences without tokens
         documents = np.searchsorted(token_starts, document_starts)
-        return EncodedTexts(encoded.ids, units, sentences, documents, self._unknown(text, encoded))
+        return EncodedTexts(encoded.ids, units, sentences, documents, self._unknown(text, encoded), self.encoder.vocab.unk_id)
 
-    def _unknown(self, text: str, encoded: EncodedText) -> Counter[str]:
+    def _unknown(self, text: str, encoded: EncodedText) -> list[str]:
         offsets = encoded.offsets[encoded.ids == self.encoder.vocab.unk_id] if encoded.unknown else encoded.offsets[:0]
-        return Counter(text[start:end] for start, end in offsets.tolist())
+        return [text[start:end] for start, end in offsets.tolist()]
 
 
 def text_settings(config: CorpusConfig) -> dict[str, Any]:

@@ -32,6 +32,10 @@ _SIGN, _HAN, _LATIN, _MARK = range(4)
 + # & . _ % - form blocks."""
 _LATIN_WORD = re.compile(r"[a-zA-Z0-9]+(?:\.\d+)?%?")
 """A word among Latin letters, digits and marks that the dictionary left single (finalseg's re_skip)."""
+_ENTRY = re.compile(r"(.+?)(?: [0-9]+)?(?: [a-z]+)?$")
+"""A line of a user dictionary (jieba's re_userdict)."""
+_FINDABLE = re.compile(rf"[{chr(FIRST)}-{chr(LAST)}a-zA-Z0-9+#&._%-]+|.")
+"""A word that jieba may find: within a block, or a single sign."""
 _COMMON = 2
 """Characters of the longest words that are stored per position; the few longer ones are stored in lists (`_Rare`)."""
 
@@ -75,7 +79,7 @@ class Dictionary:
         self._join(text, points, kinds, runs[runs[:, 1] - runs[:, 0] > 1], starts)
         return starts
 
-    def _most_probable(self, points: CodePoints, blocks: "_Blocks") -> tuple[NDArray[np.int8], Flags]:
+    def _most_probable(self, points: CodePoints, blocks: "_Blocks") -> tuple[NDArray[np.int16], Flags]:
         """Find the most probable words, by dynamic programming from the ends of all blocks backwards.
 
         The best words from a character to the end of its block are the best word that starts there and the best words after it.
@@ -84,7 +88,7 @@ class Dictionary:
         """
         common, rare = self._candidates(points.take(blocks.positions), blocks)
         scores = np.empty(len(blocks.positions))  # of the best words from each character to the end of its block
-        lengths = np.ones(len(blocks.positions), np.int8)
+        lengths = np.ones(len(blocks.positions), np.int16)
         for step, (start, end) in enumerate(blocks.slices()):
             # Words of one character.
             best = scores[start:end]
@@ -152,7 +156,7 @@ class Dictionary:
         common[0][np.flatnonzero((common[0] == -np.inf) & ~starts_longer)] = self._unknown
         return common, rare
 
-    def _starts(self, lengths: NDArray[np.int8], blocks: "_Blocks", rare: dict[int, "_Rare"]) -> Flags:
+    def _starts(self, lengths: NDArray[np.int16], blocks: "_Blocks", rare: dict[int, "_Rare"]) -> Flags:
         """Follow the best words from the start of every block; return where they start, in the order of `blocks`."""
         starts = np.zeros(len(lengths), np.bool_)
         starts[blocks.firsts] = True
@@ -305,6 +309,20 @@ def _jieba_dictionary() -> tuple[dict[str, int], int, set[str]]:
     return dict(zip(words, numbers, strict=True)), sum(numbers), set()
 
 
+LONGEST_ENTRY = 1_000
+"""Most bytes of a line of a user dictionary. jieba keeps every beginning of every word."""
+
+
+def never_found(urls: Sequence[str]) -> list[str]:
+    """Return the entries of user dictionaries that are in no text: jieba ends a word at each sign that they contain.
+
+    A tab or second space is such a sign too: only single spaces separate a word, its count and its tag.
+    """
+    lines = [line.strip().lstrip("\ufeff") for url in urls for line in storage.read_bytes(url).decode().split("\n")]
+    entries = [entry[1] for line in lines if (entry := _ENTRY.match(line))]
+    return [word for word in entries if not _FINDABLE.fullmatch(word)]
+
+
 def _read(urls: Sequence[str]) -> tuple[dict[str, int], int, set[str]]:
     """Read jieba's dictionary and user dictionaries: words with their frequencies, jieba's sum of these, words to split."""
     import jieba
@@ -317,7 +335,10 @@ def _read(urls: Sequence[str]) -> tuple[dict[str, int], int, set[str]]:
     before, finalseg.Force_Split_Words = finalseg.Force_Split_Words, set()  # global in jieba
     try:
         for url in urls:
-            file = io.BytesIO(storage.read_bytes(url))
+            content = storage.read_bytes(url)
+            if (longest := max(map(len, content.split(b"\n")))) > LONGEST_ENTRY:
+                raise CorpusError(f"{url}: has a line of {longest:,} bytes; a user dictionary has a word per line")
+            file = io.BytesIO(content)
             file.name = url
             tokenizer.load_userdict(file)
     except ValueError as error:

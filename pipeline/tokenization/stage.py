@@ -9,6 +9,7 @@
 The title, if there is one, is the first sentence.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,22 +25,27 @@ from pipeline.arrays import Hashes
 from pipeline.config import CorpusConfig, SourceConfig
 from pipeline.dedup.kept import decision_files, kept_documents
 from pipeline.documents.table import Part, parts
-from pipeline.engine import counting, job, steps
+from pipeline.engine import counting, earlier, job, steps
 from pipeline.engine.counting import Counts
+from pipeline.engine.earlier import Earlier
 from pipeline.engine.execution import SERIAL, Execution
 from pipeline.engine.stages import FileEntry, Finished, Stage
 from pipeline.engine.stages import run as run_stage
 from pipeline.errors import CorpusError
 from pipeline.facts import VocabularyFacts
 from pipeline.tokenization import vocabulary
-from pipeline.tokenization.encoded import schema
+from pipeline.tokenization.encoded import TokenRows, schema
 from pipeline.tokenization.encoder import TextEncoder, text_settings
+from pipeline.tokenization.known import Memory, digests_of
+from pipeline.tokenization.words import never_found
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 BATCH_CHARACTERS = 1 << 19
 """Characters of the documents that are encoded together."""
 MOST_UNKNOWN = 50
 """Characters without a token that the manifest lists."""
+MOST_WORDS = 50
+"""Entries of user dictionaries that are never found which the manifest lists."""
 
 
 def tokens(
@@ -66,21 +72,30 @@ def tokens(
     stage = Stage("tokens", STAGE_VERSION, settings, inputs, source=source.name)
 
     def body(folder: str) -> dict[str, Any]:
+        before = earlier.find(root, stage, ("documents", "decisions"), execution)
         work = steps.Job(
             name=f"tokens of {source.name}",
             folder=folder,
             tasks=parts([documents]),
-            map=EncodePart(folder, decisions, vocab, config),
+            map=EncodePart(folder, decisions, vocab, config, before),
         )
         entries, counts = job.run(work, execution)
+        ran = earlier.run_facts(counts, before)
+        earlier.report(stage.name, ran, execution)
+        if text_settings(config) != settings["text"]:
+            storage.remove(folder)
+            raise CorpusError(
+                f"source {source.name!r}: the user dictionary or the list of phrases changed while it was being used; "
+                "run again once it is complete"
+            )
         if not vocab.manifest["built"] and counts.get("unknown", 0) * 2 > counts.get("tokens", 0):
             raise CorpusError(
                 f"source {source.name!r}: {counts['unknown']:,} of {counts['tokens']:,} tokens are [UNK]: the vocabulary lacks "
                 "most of this text; give a Chinese one, or none to have it built"
             )
         unknown = counting.most_common(counts.pop("unknown_characters", {}), MOST_UNKNOWN)
-        facts = {"counts": counts, "unknown_characters": unknown}
-        return {"files": entries, **facts}
+        facts = {"counts": counts, "unknown_characters": unknown, "words_never_found": never_found(config.words)[:MOST_WORDS]}
+        return {"files": entries, "run": ran, **facts}
 
     return run_stage(root, stage, body, execution)
 
@@ -93,17 +108,21 @@ class EncodePart:
     decisions: Finished
     vocabulary: Finished
     config: CorpusConfig
+    before: Earlier | None = None
+    """An earlier stage of this source, of which the tokens of unchanged documents are used again."""
 
     def __call__(self, task: Part) -> steps.Reduced:
         kept = kept_documents(task.stage, self.decisions, task.file)
         name = task.file.replace(".parquet", ".arrow")
         counts: Counts = {name: 0 for name in ("documents", "without_tokens", "sentences", "tokens", "units", "unknown")}
         rows = 0
+        memory = Memory(name, self.before)
         with storage.open_write(storage.join(self.folder, name)) as file, pa.ipc.new_file(file, self._schema) as writer:
             for ids, texts in _batches(kept):
-                batch = self._encode(ids, texts, counts)
+                batch = self._encode(ids, texts, counts, memory)
                 rows += batch.num_rows
                 writer.write_batch(batch)
+        counting.add(counts, memory.write(self.folder))
         return steps.Reduced((FileEntry.of(self.folder, name, rows),), counts)
 
     @cached_property
@@ -117,31 +136,41 @@ class EncodePart:
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
 
-    def _encode(self, ids: Hashes, texts: list[str], counts: Counts) -> pa.RecordBatch:
-        encoded = self._encoder.encode(texts)
-        lengths = np.diff(encoded.document_starts)
-        unknown: Counter[str] = Counter(encoded.unknown)
+    def _encode(self, ids: Hashes, texts: list[str], counts: Counts, memory: Memory) -> pa.RecordBatch:
+        digests = digests_of(texts)
+        places = memory.find(digests)
+        anew, known = np.flatnonzero(places[:, 0] < 0), np.flatnonzero(places[:, 0] >= 0)
+        rows, unknown = self._tokenised([texts[one] for one in anew.tolist()])
+        if len(known):
+            taken, known_unknown = memory.take(places[known])
+            order = np.argsort(np.concatenate([anew, known]))
+            rows = TokenRows.joined([rows, taken]).take(order)
+            both = [*unknown, *known_unknown]
+            unknown = [both[one] for one in order.tolist()]
+        lengths = np.diff(rows.starts)
+        memory.note(digests, unknown, lengths > 0, len(known))
+        found = Counter(itertools.chain.from_iterable(unknown))
         counts["documents"] += len(texts)
         counts["without_tokens"] += int(np.count_nonzero(lengths == 0))
-        counts["sentences"] += len(encoded.sentence_ends)
-        counts["tokens"] += len(encoded.ids)
-        counts["units"] += int(np.count_nonzero(encoded.unit_starts))
-        counts["unknown"] += sum(unknown.values())
-        counting.add(counts.setdefault("unknown_characters", {}), dict(unknown))
-
-        # In the file, the ends of sentences count from the start of their document.
-        first_sentence = np.searchsorted(encoded.sentence_ends, encoded.document_starts[:-1], side="right")
-        first_sentence = np.append(first_sentence, len(encoded.sentence_ends))
-        relative = encoded.sentence_ends - np.repeat(encoded.document_starts[:-1], np.diff(first_sentence))
-        token_starts = pa.array(encoded.document_starts.astype(np.int32))
-        columns = [
-            pa.array(ids),
-            pa.ListArray.from_arrays(token_starts, pa.array(encoded.ids, self._schema.field("ids").type.value_type)),
-            pa.ListArray.from_arrays(token_starts, pa.array(encoded.unit_starts)),
-            pa.ListArray.from_arrays(pa.array(first_sentence.astype(np.int32)), pa.array(relative.astype(np.uint32))),
-        ]
-        batch = pa.RecordBatch.from_arrays(columns, schema=self._schema)
+        counts["sentences"] += len(rows.ends)
+        counts["tokens"] += len(rows.ids)
+        counts["units"] += int(np.count_nonzero(rows.unit_starts))
+        counts["unknown"] += sum(found.values())
+        counting.add(counts.setdefault("unknown_characters", {}), dict(found))
+        batch = rows.batch(ids, self._schema)
         return batch if lengths.all() else batch.filter(pa.array(lengths > 0))
+
+    def _tokenised(self, texts: list[str]) -> tuple[TokenRows, list[list[str]]]:
+        """Tokenise documents; return their tokens, and what was unknown in each."""
+        if not texts:
+            return TokenRows.empty(), []
+        encoded = self._encoder.encode(texts)
+        # The ends of sentences count from the start of their document.
+        first = np.searchsorted(encoded.sentence_ends, encoded.document_starts[:-1], side="right")
+        first = np.append(first, len(encoded.sentence_ends))
+        relative = encoded.sentence_ends - np.repeat(encoded.document_starts[:-1], np.diff(first))
+        rows = TokenRows(encoded.ids, encoded.unit_starts, encoded.document_starts, relative, first)
+        return rows, encoded.unknown_by_document()
 
 
 def _batches(kept: pa.Table) -> Iterator[tuple[Hashes, list[str]]]:

@@ -17,11 +17,12 @@ from pipeline.arrays import code_points
 from pipeline.config import VocabularyConfig
 from pipeline.dedup.kept import kept_documents
 from pipeline.documents.table import Part, parts
-from pipeline.engine import job, steps
+from pipeline.engine import integrity, job, steps
 from pipeline.engine.execution import SERIAL, Execution
 from pipeline.engine.stages import FileEntry, Finished, Stage
 from pipeline.engine.stages import run as run_stage
 from pipeline.errors import CorpusError
+from pipeline.sources.formats import foreign
 from pipeline.tokenization.vocab import (
     Vocab,
     build,
@@ -51,6 +52,7 @@ def vocabulary(
     """
     if config.url:
         data = storage.read_bytes(config.url)
+        foreign.refuse_stand_in(data[:4_096].decode(errors="replace"), config.url)
         settings = {"do_lower_case": config.do_lower_case, "map_punctuation": config.map_punctuation}
         stage = Stage("vocabulary", STAGE_VERSION, settings, {"vocab.txt": storage.bytes_digest(data)})
 
@@ -76,7 +78,7 @@ def vocabulary(
 def load(stage: Finished) -> Vocab:
     """Read the vocabulary of a finished stage."""
     url = stage.file(FILE)
-    return Vocab.from_bytes(storage.read_bytes(url), url)
+    return Vocab.from_bytes(integrity.read_bytes(url), url)
 
 
 def _write(folder: str, vocab: Vocab, data: bytes, config: VocabularyConfig) -> dict[str, Any]:

@@ -127,6 +127,15 @@ def words_digest(config: WordsConfig) -> dict[str, Any]:
     return {"segmenter": config.segmenter, "module_sha256": digest}
 
 
+def never_found(config: WordsConfig) -> list[str]:
+    """Return the entries of user dictionaries that no text can have."""
+    if config.segmenter != "jieba" or not config.user_dictionary:
+        return []
+    from pipeline.tokenization import jieba_words
+
+    return jieba_words.never_found(config.user_dictionary)
+
+
 def unit_starts(token_starts: NDArray[np.integer], word_starts: Flags, policy: Literal["word", "token"] = "word") -> Flags:
     """Return where masking units start, (tokens,).
 

@@ -8,5 +8,5 @@ markup/         comments, <ref>, tables and 参考文献 are dropped; links, tag
 templates/      {{lang-de|Berlin}} -> 德语：Berlin
 conversion/     -{zh-hans:个区; zh-hant:個區}- -> 个区, and 聯邦 -> 联邦 if simplified text is wanted
 rendering.py    render(): markup and templates in the right order, one page of wikitext -> prose
-pages.py        records(): dump, render, convert; one page -> a Record, or why there is none
+pages.py        records(): dump, render, convert, mend; one page -> a Record, or why there is none
 """

@@ -5,33 +5,34 @@
 
 Redirects, disambiguation pages and other namespaces are `Skipped`, each with a reason. A page that the parser cannot handle is
 `Bad` and affects no other page. Counted on the way: templates that were lost (in characters), templates that gave text,
-conversions, and repairs.
+conversions, repairs, and sentences that lost too much to be read, by what they lost.
 """
 
 import re
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
 
 from pipeline.config import SourceConfig
 from pipeline.engine import counting
 from pipeline.engine.counting import Counts
 from pipeline.engine.stages import Finished
-from pipeline.sources.records import Bad, ReadTask, Record, Skipped
+from pipeline.sources.records import Asked, Bad, Made, Needs, Raw, ReadTask, Record, Skipped, digest_of
 from pipeline.wiki.conversion.converter import Converted, Converter
-from pipeline.wiki.conversion.groups import Groups
+from pipeline.wiki.conversion.groups import Groups, collect
 from pipeline.wiki.dumps import dump, side_input
 from pipeline.wiki.dumps.dump import Page
 from pipeline.wiki.dumps.side_input import SideInput
+from pipeline.wiki.markup.broken_sentences import Closed
+from pipeline.wiki.markup.findings import without_holes
 from pipeline.wiki.rendering import (
     MarkupError,
     Rendered,
+    close_holes,
     mend,
     render,
 )
 
 ARTICLES = 0
-# zhwiki's magic words and common misspellings. MediaWiki sets <redirect> for all but broken redirects.
-_REDIRECT = re.compile(r"\s*[#＃]\s*(?:REDIRECT|重定向|重新導向|重新导向)", re.IGNORECASE)
 _DISAMBIGUATION_TITLE = re.compile(r"[(（]\s*(?:消歧义|消歧義|disambiguation)\s*[)）]\s*$", re.IGNORECASE)
 _DISAMBIGUATION_CATEGORY = re.compile(r"\[\[\s*(?:category|cat|分类|分類)\s*:\s*(?:全部)?(?:消歧义|消歧義)", re.IGNORECASE)
 
@@ -39,7 +40,13 @@ _DISAMBIGUATION_CATEGORY = re.compile(r"\[\[\s*(?:category|cat|分类|分類)\s*
 def records(
     source: SourceConfig, task: ReadTask, side_input: Finished | None, counts: Counts
 ) -> Iterator[Record | Bad | Skipped]:
-    """Yield the articles that start in the range of a task.
+    """Yield the articles that start in the range of a task; see `raw`."""
+    for page in raw(source, task, side_input):
+        yield page.make(counts).record if isinstance(page, Raw) else page
+
+
+def raw(source: SourceConfig, task: ReadTask, side_input: Finished | None) -> Iterator[Raw | Bad | Skipped]:
+    """Yield the articles that start in the range of a task, before they are rendered.
 
     `side_input`: the stage of dumps/side_input.py for the same dumps; without it, template redirects and conversion groups are
     unknown.
@@ -53,14 +60,16 @@ def records(
         elif reason := _skip_reason(page):
             yield Skipped(reason)
         else:
-            yield _record(f"{task.file}#{page.page_id}", page, source.variant, source.list_items, side_url, site, counts)
+            origin, url = f"{task.file}#{page.page_id}", _url(site, page.title)
+            digest = digest_of((page.title, page.text))
+            yield Raw(origin, url, page.revision, digest, partial(_made, origin, url, page, source, side_url))
 
 
 def _skip_reason(page: Page) -> str:
     """Return why a page is not an article, as far as its wikitext shows without parsing; "" if it may be one."""
     if page.namespace != ARTICLES:
         return "other namespace"
-    if page.redirect or _REDIRECT.match(page.text):
+    if page.redirect or dump.REDIRECT.match(page.text):
         return "redirect"
     if page.model != "wikitext":
         return "no wikitext"
@@ -69,22 +78,47 @@ def _skip_reason(page: Page) -> str:
     return ""
 
 
+def answers(side_url: str, needs: Needs) -> bytes:
+    """Return a digest of what a dump says now to what a page needed of it: equal digests make equal pages of equal wikitext."""
+    return digest_of([_answer(side_url, need) for need in needs])
+
+
+@lru_cache(maxsize=1 << 16)
+def _answer(side_url: str, need: str) -> str:
+    kind, _, name = need.partition(" ")
+    if kind == "redirect":
+        return _load_side_input(side_url).redirects.get(name, "")
+    rules = collect(name, _groups(side_url))
+    return "" if rules is None else digest_of(["group", *rules]).hex()
+
+
+def _made(origin: str, url: str, page: Page, source: SourceConfig, side_url: str, counts: Counts) -> Made:
+    """Render a page, and name the redirects and groups that it asked for."""
+    redirects = Asked(_load_side_input(side_url).redirects)
+    found, groups = _record(origin, url, page, source, side_url, redirects, counts)
+    return Made(found, (*(f"redirect {name}" for name in redirects.keys_asked), *(f"group {name}" for name in groups)))
+
+
 def _record(
-    origin: str, page: Page, wanted: str, list_items: bool, side_url: str, site: str, counts: Counts
-) -> Record | Bad | Skipped:
+    origin: str, url: str, page: Page, source: SourceConfig, side_url: str, redirects: Asked, counts: Counts
+) -> tuple[Record | Bad | Skipped, Sequence[str]]:
+    """Return a page as a record, and the conversion groups that it names."""
     try:
-        rendered = render(page.text, title=page.title, list_items=list_items, redirects=_load_side_input(side_url).redirects)
+        rendered = render(page.text, title=page.title, list_items=source.list_items, redirects=redirects)
         if rendered.disambiguation:
-            return Skipped("disambiguation")
-        converter = _converter(wanted if rendered.converts else "none", side_url)
+            return Skipped("disambiguation"), ()
+        converter = _converter(source.variant if rendered.converts else "none", source.variant_tables, side_url)
         converted = converter.convert(rendered.text, title=page.title, note_ta=rendered.note_ta)
-        text, mended = mend(converted.text)
+        closed = close_holes(converted.text, rendered.holes, drop=source.broken_sentences == "drop")
+        text, mended = mend(closed.text)
     except MarkupError as error:
-        return Bad(origin, f"markup: {error}", _preview(page))
+        return Bad(origin, f"markup: {error}", _preview(page)), ()
     except Exception as error:  # one bad page in a million must not end a long run; it is listed in bad.jsonl
-        return Bad(origin, f"the parser failed: {type(error).__name__}", _preview(page))
-    _count(rendered, converted, mended, counts)
-    return Record(origin, converted.title, text, _url(site, page.title), converted=True)
+        return Bad(origin, f"the parser failed: {type(error).__name__}", _preview(page)), ()
+    _count(rendered, converted, closed, counts)
+    counting.count(counts, "repairs", number=mended)
+    named = [*converted.counts.get("groups", ()), *converted.counts.get("missing_groups", ())]
+    return Record(origin, without_holes(converted.title), text, url, converted=True, revision=page.revision), named
 
 
 def _load_side_input(url: str) -> SideInput:
@@ -92,17 +126,31 @@ def _load_side_input(url: str) -> SideInput:
 
 
 @lru_cache(maxsize=8)
-def _converter(wanted: str, side_url: str) -> Converter:
+def _converter(variant: str, tables: str, side_url: str) -> Converter:
     """Return the converter for a variant. One per process, so that parsed conversion groups are reused."""
-    return Converter(wanted, Groups(_load_side_input(side_url).groups))
+    return Converter(variant, _groups(side_url), tables)
 
 
-def _count(rendered: Rendered, converted: Converted, mended: int, counts: Counts) -> None:
+@lru_cache(maxsize=8)
+def _groups(side_url: str) -> Groups:
+    return Groups(_load_side_input(side_url).groups)
+
+
+def _count(rendered: Rendered, converted: Converted, closed: Closed, counts: Counts) -> None:
     """Count what was done to a page, and the characters that were left out."""
-    for table, found in (("templates", rendered.lost), ("templates_kept", rendered.kept), ("left_out", rendered.dropped)):
+    tables = {
+        "templates": rendered.lost,
+        "templates_kept": rendered.kept,
+        "left_out": rendered.dropped,
+        "breaks": closed.broken,
+    }
+    for table, found in tables.items():
         for name, number in found.items():
             counting.count(counts, table, name, number=number)
-    counting.count(counts, "repairs", number=rendered.repairs + mended)
+    if closed.characters:
+        counting.count(counts, "left_out", "broken_sentence", number=closed.characters)
+    counting.count(counts, "broken_sentences", number=closed.sentences)
+    counting.count(counts, "repairs", number=rendered.repairs + closed.repairs)
     counting.add(counts.setdefault("conversions", {}), converted.counts)
 
 

@@ -7,10 +7,13 @@
     rendered.kept       {"lang-de": 1}
     rendered.dropped    {"ref": 3}
 
-    mend("柏林（，Berlin）")    ("柏林（Berlin）", 1)         after conversion
+    close_holes("面积为□。柏林是首都。", rendered.holes, drop=True).text       "柏林是首都。"      after conversion
+    mend("柏林（，Berlin）")                                                  ("柏林（Berlin）", 1)
 
 Kept: prose, list items (optional), labels of links. Dropped: tables, footnotes, files and their captions, galleries, headings,
 code, formulas without a plain form, URLs, sections such as 参考文献, hatnotes.
+
+What is dropped inside a sentence, such as an unknown template, leaves a hole (□ above): then the sentence is mended or dropped.
 
 Each step is a single pass, or a constant number of them; the one step that copies text repeatedly pays from a budget. So time
 and memory are proportional to the length of the page, or MarkupError is raised. The rules are those of MediaWiki's parser
@@ -21,17 +24,18 @@ show raw markup because something was never closed, the marks are removed and th
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.wiki.markup.findings import Findings, MarkupError
+from pipeline.wiki.markup.broken_sentences import close_holes
+from pipeline.wiki.markup.findings import Findings, Hole, MarkupError
 from pipeline.wiki.markup.inline import inline
 from pipeline.wiki.markup.mending import mend
 from pipeline.wiki.markup.opaque import revealed, without_opaque
 from pipeline.wiki.markup.paragraphs import paragraphs
-from pipeline.wiki.markup.structure import resolve
+from pipeline.wiki.markup.structure import resolve, without_strays
 from pipeline.wiki.markup.tables import without_tables
 from pipeline.wiki.markup.tags import without_tags
 from pipeline.wiki.templates.expansion import Templates
 
-__all__ = ["MarkupError", "Rendered", "mend", "render"]
+__all__ = ["MarkupError", "Rendered", "close_holes", "mend", "render"]
 
 _NO_CONVERSION = ("__NOCC__", "__NOCONTENTCONVERT__", "__不转换内容__", "__不轉換內容__")
 _DISAMBIGUATION = ("__DISAMBIG__", "__消除歧义__", "__消除歧義__")
@@ -42,7 +46,10 @@ class Rendered:
     """A page as prose."""
 
     text: str
-    """One paragraph a line. Rules -{...}- are unchanged, except that links and templates inside them are resolved."""
+    """One paragraph a line. Rules -{...}- are unchanged, except that links and templates inside them are resolved. What was
+    dropped inside a sentence is marked by one of the characters of `holes`."""
+    holes: dict[Hole, str]
+    """Mark of each kind of hole."""
     note_ta: list[dict[str, str]]
     """Arguments of each {{NoteTA}}: {"T": "zh-cn:...;zh-tw:...", "G1": "IT", "1": "zh-cn:块;zh-tw:網段"}."""
     kept: dict[str, int]
@@ -76,10 +83,12 @@ def render(text: str, *, title: str, list_items: bool, redirects: Mapping[str, s
     body = without_opaque(text.replace("\r\n", "\n"), findings)
     body = without_tags(resolve(body, templates, findings), findings)
     body = without_tables(body, findings)
-    body = inline("\n".join(paragraphs(body, findings, list_items=list_items)), findings)
+    # Again, since a tag may have stood between two braces.
+    body = without_strays(inline("\n".join(paragraphs(body, findings, list_items=list_items)), findings))
     lines = (line.strip() for line in revealed(body).split("\n"))
     return Rendered(
         text="\n".join(line for line in lines if any(map(str.isalnum, line))),
+        holes=findings.holes,
         note_ta=findings.note_ta,
         kept=findings.kept,
         lost=findings.lost,

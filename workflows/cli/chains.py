@@ -1,6 +1,5 @@
 """Helpers of the commands: build the chain of a recipe and run its steps behind a progress display."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -8,22 +7,27 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pipeline.engine.execution import Execution
     from pipeline.engine.stages import Finished
-    from workflows.chain import Chain
-
-OnFinish = Callable[[str, "Finished", float], None]
-"""Called after each step with its name, its stage and the seconds it took."""
+    from workflows.chain import Chain, OnFinish
+    from workflows.recipe import Recipe
 
 
-def build_chain(recipe: str, settings: Sequence[str], output: str | None) -> "Chain":
-    """Return the chain of a recipe; its results go to runs/<recipe> unless `output` is given."""
+def build_chain(recipe: str, settings: Sequence[str], output: str | None, checked: bool = False) -> "Chain":
+    """Return the chain of a recipe; its results go to runs/<recipe> unless `output` is given. `checked`: as for `Chain`."""
     from workflows import recipe as recipes
     from workflows.chain import Chain
 
     loaded = recipes.load(recipe, settings)
-    return Chain(loaded, output or f"runs/{loaded.name}")
+    return Chain(loaded, output or f"runs/{loaded.name}", checked=checked)
 
 
-def run_steps(names: list[str], execution: "Execution", run: Callable[["Execution", OnFinish], None]) -> list[str]:
+def local_workers(recipe: "Recipe") -> int:
+    """Return how many processes prepare data and evaluate here: as many as train, unless those are on other machines."""
+    from pipeline.engine.execution import cpus
+
+    return min(recipe.cluster.max_workers, cpus())
+
+
+def run_steps(names: list[str], execution: "Execution", run: Callable[["Execution", "OnFinish"], None]) -> list[str]:
     """Show the progress of steps while `run` runs them, and return the names of those that were not finished before."""
     from workflows.progress import Display
 
@@ -37,11 +41,3 @@ def run_steps(names: list[str], execution: "Execution", run: Callable[["Executio
 
         run(replace(execution, report=display.report), on_finish)
     return fresh
-
-
-def call_steps(chain: "Chain", names: list[str], execution: "Execution", on_finish: OnFinish) -> None:
-    """Run steps one after another, without Dagster."""
-    for name in names:
-        started = time.monotonic()
-        stage = chain.run(name, execution)
-        on_finish(name, stage, time.monotonic() - started)

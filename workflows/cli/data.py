@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
 import click
 
 from pipeline import storage
-from workflows.cli.chains import call_steps, run_steps
-from workflows.cli.options import json_option, output_option, workers_option
+from workflows.cli.chains import run_steps
+from workflows.cli.console import echo, echo_json, echo_url
+from workflows.cli.options import json_option, output_option, recheck_option, reuse_option, workers_option
 from workflows.preparing import corpus_options, runner_options
 
 
@@ -28,6 +29,8 @@ from workflows.preparing import corpus_options, runner_options
 )
 @runner_options
 @workers_option
+@recheck_option
+@reuse_option
 @json_option
 def prepare(
     recipe: str | None,
@@ -37,6 +40,8 @@ def prepare(
     runner: str,
     runner_settings: Sequence[str],
     workers: int | None,
+    recheck: bool,
+    reuse: bool,
     as_json: bool,
     **corpus: Any,
 ) -> None:
@@ -51,19 +56,26 @@ def prepare(
       nezha-pipe prepare --corpus news --input 'news/*.jsonl.gz' --vocab vocab.txt --output s3://bucket/data --workers 4
       nezha-pipe prepare my.toml --output data --runner ray --runner-option address=head:6379
     """
+    from pipeline.sources import inputs
     from workflows.preparing import data_chain, running_on, write_tfrecords
 
     chain = data_chain(recipe, settings, output, **corpus)
     names = chain.data_names()
-    with running_on(runner, runner_settings, chain, workers or 1) as execution:
+    if recheck:
+        inputs.forget(chain.root)
+    with running_on(runner, runner_settings, chain, workers) as plain:
+        execution = replace(plain, reuse=reuse)
         chain.check()
-        run_steps(names, execution, partial(call_steps, chain, names))
+        run_steps(names, execution, partial(chain.run_each, names))
         pointer: dict[str, Any] = asdict(chain.prepare(execution))
         report = chain.run("data_report", execution).file("report.html")
     pointer |= {"output": chain.root, "report": report}
     if form == "tfrecord":
         pointer["tfrecords"] = write_tfrecords(chain)
-    click.echo(json.dumps(pointer, ensure_ascii=False) if as_json else pointer["report"])
+    if as_json:
+        echo_json(pointer)
+    else:
+        echo_url(pointer["report"])
 
 
 @click.command()
@@ -87,7 +99,7 @@ def inspect(url: str, rows: int, draw: int | None, document: str | None, as_json
     from workflows.inspection.inspect import follow, inspect
 
     found = follow(storage.absolute(url), document) if document is not None else inspect(storage.absolute(url), rows, draw)
-    click.echo(json.dumps(found, ensure_ascii=False) if as_json else found["text"])
+    echo(json.dumps(found, ensure_ascii=False) if as_json else found["text"])
 
 
 @click.command()
@@ -96,19 +108,23 @@ def verify(url: str) -> None:
     """Check a stage, a checkpoint, or every stage and checkpoint in an output folder.
 
     Compares checksums, then reads the data again: masks hide whole words, [CLS] and [SEP] are in place, no document is in both
-    training and validation, the document that each duplicate was dropped for is kept, counts add up, and more.
+    training and validation, the document that each duplicate was dropped for is kept, counts add up, a training left out no
+    sample and used none twice, and more.
 
     \b
     Example:
       nezha-pipe verify runs/tiny
     """
+    from workflows.inspection.inspect import of_other_versions
     from workflows.inspection.inspect import verify as check
 
     checked, problems = check(storage.absolute(url))
     for problem in problems:
-        click.echo(problem, err=True)
+        echo(problem, err=True)
     folders = f"{checked} folder{'' if checked == 1 else 's'}"
     if problems:
         found = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
         raise click.ClickException(f"{found} in {folders}; delete the damaged folders and run again")
+    if others := of_other_versions(storage.absolute(url)):
+        echo(f"written by another version of this program, so only checksums were compared: {', '.join(others)}", err=True)
     click.echo(f"{folders} checked: all files are complete and consistent")

@@ -1,10 +1,14 @@
 """Errors of the command. What a user can fix becomes one line and exit code 2; a bug keeps its traceback."""
 
+import errno
+import os
+import sys
 from typing import Any
 
 import click
 
-from pipeline.errors import UserError
+from pipeline.credentials import hide_in_this_process
+from pipeline.errors import NO_MEMORY, StoppedEarly, UserError, is_memory_full
 from workflows.preparing import STOPPED, STOPPED_CODE
 
 
@@ -29,12 +33,34 @@ class Stopped(click.ClickException):
 class Commands(click.Group):
     """A group of commands that reports Ctrl-C, and errors a user can fix, in one line."""
 
+    def main(self, *arguments: Any, **more: Any) -> Any:
+        hide_in_this_process()
+        return super().main(*arguments, **more)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except UserError as error:
-            raise UserMistake(" ".join(str(error).split())) from error
+            *others, last = error.lines
+            for line in others:
+                UserMistake(line).show()
+            raise UserMistake(last) from error
+        except StoppedEarly as stopped:
+            click.echo(str(stopped), err=True)
+            raise click.exceptions.Exit(stopped.exit_code) from stopped
         except KeyboardInterrupt as error:
             raise Stopped() from error
+        except (MemoryError, ImportError, OSError) as error:
+            if is_memory_full(error):
+                raise UserMistake(NO_MEMORY) from error
+            if not isinstance(error, OSError) or error.errno != errno.ENOSPC or error.filename is not None:
+                raise
+            raise _output_is_full() from error  # files are written by pipeline/storage.py, which raises UserErrors
         except EOFError as error:  # click would print "Aborted!" and hide a bug
             raise RuntimeError("unexpected end of file") from error
+
+
+def _output_is_full() -> UserMistake:
+    """Return the error for a result that standard output has no room for. Python must not try to write it again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return UserMistake("standard output: no space left; the work is done: run again, with room for the result")

@@ -1,4 +1,4 @@
-"""The commands that use an exported model: evaluate, fill-mask, embed."""
+"""The commands that use an exported model: fill-mask, embed."""
 
 import json
 from collections.abc import Sequence
@@ -7,59 +7,8 @@ from typing import Any
 import click
 
 from pipeline import storage
-from workflows.cli.errors import UserMistake
-from workflows.cli.options import json_option, output_option, workers_option
-
-
-@click.command()
-@click.argument("model")
-@click.option("--data", required=True, metavar="URL", help="Folder with the files of the tasks.")
-@click.option("--tasks", default="sentiment,entities", metavar="A,B", help="Tasks to score; see docs/evaluation.md.")
-@click.option("--seeds", type=click.IntRange(1), metavar="N", default=3, show_default=True, help="Fine-tuning runs per task.")
-@click.option(
-    "--epochs", type=click.IntRange(1), metavar="N", default=3, show_default=True, help="Passes over the training examples."
-)
-@click.option("--learning-rate", type=float, metavar="RATE", default=3e-5, show_default=True, help="Peak learning rate.")
-@click.option("--batch-size", type=click.IntRange(1), metavar="N", default=32, show_default=True, help="Examples per step.")
-@click.option(
-    "--max-length", type=click.IntRange(4), metavar="N", default=128, show_default=True, help="Longest input, in tokens."
-)
-@click.option(
-    "--train-examples", type=click.IntRange(0), metavar="N", default=0, help="Maximum number of training examples; 0 = all."
-)
-@click.option(
-    "--test-examples", type=click.IntRange(0), metavar="N", default=0, help="Maximum number of examples to score on; 0 = all."
-)
-@click.option("--baseline/--no-baseline", default=True, help="Also score the same network without pretraining.")
-@output_option("scores")
-@workers_option
-@json_option
-def evaluate(model: str, data: str, tasks: str, output: str, workers: int | None, as_json: bool, **settings: Any) -> None:
-    """Fine-tune MODEL, an exported folder, on tasks and print the scores.
-
-    \b
-    Example:
-      nezha-pipe evaluate my-nezha --tasks sentiment,entities --data data/tasks-5d0c --seeds 3
-    """
-    from workflows.evaluation.config import EvaluationConfig
-    from workflows.evaluation.run import evaluate as score
-    from workflows.evaluation.scores import summary, table
-    from workflows.progress import Display
-
-    try:
-        config = EvaluationConfig(tasks=tuple(name.strip() for name in tasks.split(",")), **settings)
-    except ValueError as error:
-        raise UserMistake(str(error)) from error
-    with Display(["evaluate"]) as display:
-        scores = score(
-            storage.absolute(model),
-            storage.absolute(data),
-            config,
-            storage.absolute(output),
-            workers=workers or 1,
-            report=display.report,
-        )
-    click.echo("\n".join(one.to_json() for one in scores) if as_json else table(summary(scores)))
+from workflows.cli.console import echo, echo_json, echo_url
+from workflows.cli.options import json_option
 
 
 @click.command("fill-mask")
@@ -83,13 +32,13 @@ def fill_mask(model: str, text: str, top: int, as_json: bool) -> None:
     texts = [line.strip() for line in click.open_file("-", encoding="utf-8") if line.strip()] if text == "-" else [text]
     for number, found in enumerate(fill(storage.absolute(model), texts, top)):
         if as_json:
-            click.echo(json.dumps({"text": texts[number], "words": found}, ensure_ascii=False))
+            echo(json.dumps({"text": texts[number], "words": found}, ensure_ascii=False))
             continue
         if len(texts) > 1:
-            click.echo(texts[number])
+            echo(texts[number])
         for place, guesses in enumerate(found, start=1):
             masks = "[MASK]" * len(guesses[0]["tokens"])
-            click.echo(f"{masks} {place}: " + "  ".join(f"{guess['text']} {guess['probability']:.3f}" for guess in guesses))
+            echo(f"{masks} {place}: " + "  ".join(f"{guess['text']} {guess['probability']:.3f}" for guess in guesses))
 
 
 @click.command()
@@ -102,10 +51,10 @@ def fill_mask(model: str, text: str, top: int, as_json: bool) -> None:
 @click.option("--id", metavar="NAME", help="Column or field to keep as the id of each vector. Default: texts are numbered.")
 @click.option(
     "--pooling",
-    type=click.Choice(["mean", "cls"]),
-    default="mean",
+    type=click.Choice(["auto", "mean", "cls"]),
+    default="auto",
     show_default=True,
-    help="mean: average over all tokens; cls: the vector of [CLS].",
+    help="mean: average over all tokens; cls: the vector of [CLS]; auto: as `finetune` tuned it, otherwise the mean.",
 )
 @click.option("--normalise/--no-normalise", default=True, help="Scale vectors to length 1, for cosine similarity.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True, help="Type to compute in.")
@@ -131,5 +80,8 @@ def embed(model: str, inputs: Sequence[str], output: str, as_json: bool, **setti
     with Display(["embed"]) as display:
         facts = write(storage.absolute(model), inputs, storage.absolute(output), EmbedConfig(**settings), display.report)
     cut = f"; texts cut at {settings['max_length']} tokens: {facts['cut']:,}" if facts["cut"] else ""
-    click.echo(f"{facts['texts']:,} vectors of {facts['width']:,} numbers{cut}", err=True)
-    click.echo(json.dumps({**facts, "output": output}, ensure_ascii=False) if as_json else output)
+    echo(f"{facts['texts']:,} vectors of {facts['width']:,} numbers{cut}", err=True)
+    if as_json:
+        echo_json({**facts, "output": output})
+    else:
+        echo_url(output)

@@ -26,5 +26,16 @@ def output_option(default: str | None = None) -> Callable[[Command], Command]:
     return click.option("--output", default=default, show_default=True, metavar="URL", help=text, required=default is None)
 
 
+recheck_option = click.option(
+    "--recheck",
+    is_flag=True,
+    help="Read all input files again to see whether their content has changed, even if their times and sizes have not.",
+)
+reuse_option = click.option(
+    "--reuse/--no-reuse",
+    default=True,
+    show_default=True,
+    help="Take from earlier stages in --output what has not changed, or clean and tokenise all of a changed source again.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 workers_option = click.option("--workers", type=click.IntRange(1), default=None, metavar="N", help="Number of processes.")

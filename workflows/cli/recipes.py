@@ -1,46 +1,96 @@
 """The commands that take a whole recipe: run, plan, ablate."""
 
-import json
-from collections.abc import Sequence
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import click
 
 from pipeline import storage
-from workflows.cli.chains import build_chain, call_steps, run_steps
-from workflows.cli.options import json_option, output_option, recipe_options, workers_option
+from pipeline.redaction import redact
+from workflows.cli.chains import build_chain, local_workers, run_steps
+from workflows.cli.console import echo, echo_json, echo_url
+from workflows.cli.errors import UserMistake
+from workflows.cli.options import json_option, output_option, recheck_option, recipe_options, reuse_option, workers_option
 
 
 @click.command()
 @recipe_options
 @click.option("--output", default=None, metavar="URL", help="Folder for the results; default: runs/<name of the recipe>.")
 @workers_option
+@click.option("--from", "start", metavar="URL", help="Start from these weights: short for --set training.start_from=URL.")
+@click.option(
+    "--from-champion", is_flag=True, help="Start from the champion of the registry, with a share of the text it was trained on."
+)
+@recheck_option
+@reuse_option
+@click.option(
+    "--language",
+    type=click.Choice(["en", "zh"]),
+    help="Language of the report and the model card: English or Chinese; default: as in the recipe.",
+)
 @json_option
-def run(recipe: str, settings: Sequence[str], output: str | None, workers: int | None, as_json: bool) -> None:
+def run(
+    recipe: str,
+    settings: Sequence[str],
+    output: str | None,
+    workers: int | None,
+    start: str | None,
+    from_champion: bool,
+    recheck: bool,
+    reuse: bool,
+    language: str | None,
+    as_json: bool,
+) -> None:
     """Run all steps of RECIPE, from raw text to the report.
 
     RECIPE is a TOML file or the name of a recipe that comes with the program. Finished steps are skipped, so an interrupted run
-    resumes. Prints the path of the report.
+    resumes. Prints the path of the report. The run is in the history that `nezha-pipe ui` shows: in the folder .dagster of the
+    output, or where NEZHA_PIPE_HISTORY says.
+
+    With --from-champion or --from, training starts from a network instead of fresh weights. If its old text is known, a share
+    of it is trained on again, and the run ends if too much of it is forgotten (tables [replay] and [checks]).
 
     \b
     Examples:
       nezha-pipe run tiny
+      nezha-pipe run 2026q2.toml --from-champion
       nezha-pipe run my.toml --output s3://bucket/run --workers 8
       nezha-pipe run tiny --set phase.0.steps=50
+      nezha-pipe run tiny --language zh
     """
     from pipeline.engine.execution import Execution
-    from workflows.assets import execute
+    from pipeline.sources import inputs
+    from workflows.assets import TRIGGER, execute
+    from workflows.continued.config import CHAMPION
+    from workflows.notifications.config import NotifyConfig
+    from workflows.notifications.sending import failures_told
+    from workflows.orchestration.history import History
 
-    chain = build_chain(recipe, settings, output)
-    chain.check()
-    execution = Execution(workers or chain.recipe.cluster.workers)
-    fresh = run_steps(chain.names(), execution, partial(execute, chain))
-    page = chain.run("report", execution).file("report.html")
+    if start and from_champion:
+        raise UserMistake("give --from or --from-champion, not both")
+    if start or from_champion:
+        settings = [*settings, f"training.start_from={start or CHAMPION}"]
+    if language:
+        settings = [*settings, f"report.language={language}"]
+    chain = build_chain(recipe, settings, output, checked=True)
+    if recheck:
+        inputs.forget(chain.root)
+    execution = Execution(workers or local_workers(chain.recipe), reuse=reuse)
+    told = NotifyConfig() if os.environ.get(TRIGGER) else chain.recipe.notify  # a schedule tells when it gives up
+    with failures_told(told, chain.recipe.name, chain.root):
+        chain.check()
+        fresh = run_steps(chain.names(), execution, partial(execute, chain, history=History.of(chain.root)))
+        page = chain.run("report", execution).file("report.html")
     if not fresh:
         click.echo("Nothing to do: every step of the recipe is finished.", err=True)
     result = {"report": page, "output": chain.root, "ran": fresh}
-    click.echo(json.dumps(result, ensure_ascii=False) if as_json else page)
+    if as_json:
+        echo_json(result)
+    else:
+        echo_url(page)
 
 
 @click.command()
@@ -80,12 +130,12 @@ def plan(
     known = {"vocabulary_size": vocabulary_size(chain), "corpus_tokens": corpus_tokens(chain)}
     cost = costs(chain.recipe, gpus=gpus, gpu=gpu, mfu=mfu, **known)
     if as_json:
-        click.echo(json.dumps({"steps": steps, "costs": cost}, ensure_ascii=False))
+        echo_json({"steps": steps, "costs": cost})
         return
     for name, state in steps.items():
-        click.echo(f"{name:<24} {state if state == 'to do' else 'done   ' + state}")
+        echo(f"{name:<24} {state if state == 'to do' else 'done   ' + redact(state)}")
     if missing := chain.recipe.missing():
-        click.echo(f"{'before a run':<24} {missing}")
+        echo(f"{'before a run':<24} {missing}")
     for name, figure in lines(cost):
         click.echo(f"{name:<24} {figure}")
 
@@ -96,9 +146,28 @@ def plan(
     "--variant",
     "requested",
     multiple=True,
-    required=True,
     metavar="NAME:SETTING=VALUE",
     help="A variant: its name and the settings it overrides, separated by commas; repeatable.",
+)
+@click.option(
+    "--over",
+    multiple=True,
+    metavar="SETTING=A,B",
+    help="A setting and its values; repeatable: each value of one with each of the others is a cell.",
+)
+@click.option(
+    "--pretrain-seeds",
+    type=click.IntRange(1),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Pretrainings per variant or cell, on the same data. With one, nothing says how much another would differ.",
+)
+@click.option(
+    "--at-once",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Pretrainings at a time.  [default: as many as cores and memory allow; on a cluster 1]",
 )
 @click.option(
     "--seeds", type=click.IntRange(1), metavar="N", help="Fine-tuning runs per task and variant; default: as in the recipe."
@@ -110,6 +179,9 @@ def ablate(
     recipe: str,
     settings: Sequence[str],
     requested: Sequence[str],
+    over: Sequence[str],
+    pretrain_seeds: int,
+    at_once: int | None,
     seeds: int | None,
     output: str,
     workers: int | None,
@@ -121,21 +193,47 @@ def ablate(
     fine-tuned without pretraining. Also writes results.json, results.md and results.html to OUTPUT.
 
     \b
-    Example:
+    Examples:
       nezha-pipe ablate small --set source.0.input=news.jsonl.xz --set evaluation.data=tasks --output runs/ablation \\
         --variant absolute:encoder.positions=absolute --variant token:masking.policy=token
+      nezha-pipe ablate tiny --output runs/grid --pretrain-seeds 3 \\
+        --over encoder.positions=functional,relative,absolute --over masking.policy=word,token
     """
-    from pipeline.engine.execution import Execution
-    from workflows import ablation
+    from pipeline.engine.execution import Execution, Report
+    from workflows.ablation.results import results
+    from workflows.ablation.running import own_names, run, shared_names
+    from workflows.ablation.variants import Cell, variants
+    from workflows.progress import Display
     from workflows.report import comparison
 
-    def steps(chain: Any, variant: ablation.Variant) -> None:
-        click.echo(f"{variant.name}: {', '.join(variant.settings) or 'the recipe as it is'}", err=True)
-        names = chain.names()
-        execution = Execution(workers or variant.recipe.cluster.workers)
-        run_steps(names, execution, partial(call_steps, chain, names))
+    if not requested and not over:
+        raise UserMistake("nothing to compare: give --variant or --over")
 
-    variants = ablation.variants(recipe, settings, requested, seeds)
-    found = ablation.results(ablation.run(variants, output, steps))
+    def steps(names: list[str], cell: Cell, chain: Any) -> None:
+        echo(redact(f"{cell.name}: {', '.join(cell.variant.settings) or 'the recipe as it is'}"), err=True)
+        execution = Execution(workers or local_workers(cell.variant.recipe))
+        run_steps(names, execution, partial(chain.run_each, names))
+
+    @contextlib.contextmanager
+    def several() -> Iterator[Report]:
+        with Display(["ablate"]) as display:
+            yield display.report
+
+    cells = [
+        Cell(variant, number, storage.absolute(output))
+        for variant in variants(recipe, settings, requested, seeds, over)
+        for number in range(pretrain_seeds)
+    ]
+    finished = run(
+        cells,
+        at_once,
+        shared=lambda cell, chain: steps(shared_names(chain), cell, chain),
+        alone=lambda cell, chain: steps(own_names(chain), cell, chain),
+        several=several,
+    )
+    found = results(finished)
     page = comparison.write(found, storage.absolute(output))
-    click.echo(json.dumps(found, ensure_ascii=False) if as_json else f"{comparison.table(found)}\n\n{page}")
+    if as_json:
+        echo_json(found)
+    else:
+        echo(f"{comparison.table(found)}\n\n{redact(page)}")

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,8 @@ import click
 
 from pipeline import storage
 from pipeline.errors import RecipeError
+from pipeline.redaction import redact
+from workflows.cli.console import echo, echo_json, echo_url
 from workflows.cli.errors import UserMistake
 from workflows.cli.options import json_option, output_option, recipe_options
 from workflows.converting import FORMATS
@@ -20,37 +21,72 @@ from workflows.converting import FORMATS
 @click.option("--data", required=True, metavar="URL", help="Output folder of `nezha-pipe prepare` with the same recipe.")
 @output_option()
 @click.option(
-    "--workers", type=click.IntRange(1), default=None, metavar="N", help="Training processes; overrides cluster.workers."
+    "--workers",
+    default=None,
+    metavar="N|MIN:MAX",
+    help="Training processes; overrides cluster.workers. 2:8 = as many as there is room for, while machines come and go.",
+)
+@click.option(
+    "--max-hours",
+    type=click.FloatRange(0, min_open=True),
+    default=None,
+    metavar="H",
+    help="Time after which training stops, with a checkpoint; overrides cluster.max_hours.",
 )
 @json_option
-def pretrain(recipe: str, settings: Sequence[str], data: str, output: str, workers: int | None, as_json: bool) -> None:
+def pretrain(
+    recipe: str,
+    settings: Sequence[str],
+    data: str,
+    output: str,
+    workers: str | None,
+    max_hours: float | None,
+    as_json: bool,
+) -> None:
     """Pretrain the encoder of RECIPE on prepared data.
 
-    An interrupted training resumes from its newest checkpoint. Prints the path of the best checkpoint.
+    An interrupted training resumes from its newest checkpoint. SIGTERM stops it with a checkpoint of its step (exit code 143),
+    and so does the end of --max-hours (exit code 0). Prints the path of the best checkpoint.
 
     \b
-    Example:
+    Examples:
       nezha-pipe pretrain tiny --data data --output runs/encoder --workers 2
+      nezha-pipe pretrain my.toml --data s3://bucket/data --output s3://bucket/run --workers 2:8
     """
-    from cluster.launch import pretrain as launch
+    from model.training.stopping import TrainingStopped
     from workflows import recipe as recipes
     from workflows.chain import DataPointer
-    from workflows.pretraining import pretrain_run
+    from workflows.continued.config import CHAMPION
+    from workflows.pretraining import pretrain_run, report_time, train
     from workflows.progress import Display
 
     loaded = recipes.load(recipe, settings)
+    if loaded.training.start_from == CHAMPION:
+        raise UserMistake(
+            f"start_from = {CHAMPION!r} is for `run`; name it: --set training.start_from=$(nezha-pipe models --champion)"
+        )
+    given: dict[str, Any] = {"workers": workers, "max_hours": max_hours}
+    try:
+        cluster = dataclasses.replace(loaded.cluster, **{name: value for name, value in given.items() if value is not None})
+    except ValueError as error:
+        raise UserMistake(f"--{error}") from error
     pointer = DataPointer.read(data)
     data, output = storage.absolute(data), storage.absolute(output)
     needed = [f"{name}/{phase.sequence_length}" for phase in loaded.phase for name in loaded.uses(phase)]
     if missing := [which for which in needed if which not in pointer.shards]:
         raise RecipeError(f"{data}: no shards of {', '.join(missing)}; run: nezha-pipe prepare {recipe} --output {data}")
     shards = {which: storage.join(data, pointer.shards[which]) for which in needed}
-    training = pretrain_run(loaded, shards, storage.join(data, pointer.vocabulary), output)
-    cluster = loaded.cluster if workers is None else dataclasses.replace(loaded.cluster, workers=workers)
+    training = pretrain_run(loaded.pretraining(), shards, storage.join(data, pointer.vocabulary), output)
     with Display(["pretrain"]) as display:
-        result = launch(training, cluster, display.report)
+        result = train(loaded.name, training, cluster, display.report)
+        report_time(output, display.report)
     facts = dataclasses.asdict(result)
-    click.echo(json.dumps(facts) if as_json else result.best_checkpoint or result.last_checkpoint)
+    if as_json:
+        echo_json(facts)
+    else:
+        echo_url(result.best_checkpoint or result.last_checkpoint)
+    if result.stopped_by is not None:
+        raise TrainingStopped(result.stopped_by, result.step, result.steps)
 
 
 @click.command()
@@ -113,7 +149,7 @@ def export(checkpoint: str, output: str, name: str, data: str | None, average: i
         facts = export_onnx(folder, onnx["onnx_head"], onnx["int8"])
         quantised = f", with 8-bit weights {facts['int8_difference']:g}" if onnx["int8"] else ""
         click.echo(f"ONNX: largest difference from torch {facts['difference']:g}{quantised}", err=True)
-    click.echo(output)
+    echo_url(output)
 
 
 def _export_weights(place: str, folder: str, name: str, data: str | None, average: int, average_of: Any) -> None:
@@ -124,7 +160,7 @@ def _export_weights(place: str, folder: str, name: str, data: str | None, averag
     which = mean_of(place, average, average_of) if average > 1 else contextlib.nullcontext(find_checkpoint(place))
     with which as found:
         if average == 1 and found != place:
-            click.echo(describe_checkpoint(found, place), err=True)
+            echo(redact(describe_checkpoint(found, place)), err=True)
         training_folder = place if average > 1 else None
         export_checkpoint(found, folder, {"name": name}, training_folder=training_folder, data=data)
 
@@ -169,9 +205,9 @@ def convert(source: str, folder: str, as_json: bool, **settings: Any) -> None:
         settings[place] = settings[place] and storage.absolute(settings[place])
     facts = convert_weights(storage.absolute(source), storage.absolute(folder), **settings)
     if as_json:
-        click.echo(json.dumps(facts, ensure_ascii=False))
+        echo_json(facts)
         return
     size = f"{facts['layers']} layers of {facts['hidden_size']}, {facts['tokens']:,} tokens, {facts['parameters']:,} parameters"
     for line in (f"{facts['from']}: {size}", *facts["notes"]):
-        click.echo(line, err=True)
-    click.echo(folder)
+        echo(line, err=True)
+    echo_url(folder)

@@ -9,7 +9,7 @@ from pipeline.engine.stages import Finished, Stage
 from workflows.evaluation.config import EvaluationConfig, data_digest
 from workflows.evaluation.run import evaluate, file_entries
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 
 
 def scores(
@@ -39,6 +39,9 @@ def scores(
     stage = Stage("scores", STAGE_VERSION, settings, {"export": export.digest, "tasks": digest})
 
     def body(folder: str) -> dict[str, Any]:
+        for read in (export, tasks):
+            if read is not None:
+                stages.check(read)
         found = evaluate(
             export.url,
             url,

@@ -1,176 +1,213 @@
-"""Evaluation tasks: their names, their files, and how these become train, dev and test.
+"""A task's examples: which files its splits are, and what takes the place of a split that is missing or has no labels.
 
     load(find("ocnli"), "data/tasks")
-    ->  TaskData(labels=("contradiction", "entailment", "neutral"), train=..., note="dev: 10% of train.50k.json", ...)
+    ->  TaskData(labels=("contradiction", "entailment", "neutral"), note="test: dev.json; dev: 10% of train.50k.json", ...)
 
-Files may be compressed (`train.tsv.gz`) and at any fsspec URL. If a split is missing or has no labels, a fixed part of another
-split takes its place (`Task.folds`). The part is chosen by a hash of the first text, so all pairs of one premise are on one
-side.
+Files may be compressed (`train.tsv.gz`) and at any fsspec URL. A part of a split is chosen by a hash of the first text, so all
+pairs of one premise are on one side.
 """
 
 import difflib
-import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from fnmatch import fnmatchcase
 
 from pipeline import storage
 from pipeline.errors import TaskError
-from workflows.evaluation.examples import Example, read_classified, read_pairs, read_tagged
+from workflows.evaluation.catalogue import C_MTEB, DEMO_TASKS, SIMILARITY, STS, TASKS
+from workflows.evaluation.examples import Example, text_digest
+from workflows.evaluation.formats.choices import ENDINGS
+from workflows.evaluation.formats.reading import check_labels, is_labelled, read_labelled, with_answers
+from workflows.evaluation.kinds import KINDS, Kind
+from workflows.evaluation.metrics import Metric
+from workflows.evaluation.task import SPLITS, Split, Task
 
-Kind = Literal["classification", "pair", "tagging"]
-Metric = Literal["accuracy", "entity_f1"]
-Folds = Literal["", "dev of train", "train of dev"]
-Split = Literal["train", "dev", "test"]
-SPLITS: tuple[Split, ...] = ("train", "dev", "test")
-ENDINGS = ("", ".gz", ".xz", ".bz2")
+__all__ = ["DEMO_TASKS", "SPLITS", "TASKS", "Split", "Task", "TaskData", "expanded", "find", "load", "locate"]
+
 FOLDED_RATIO = 0.1
 """Fraction of a split that becomes dev when dev and train come from one file."""
-_READERS = {"classification": read_classified, "pair": read_pairs, "tagging": read_tagged}
-
-
-@dataclass(frozen=True)
-class Task:
-    """A task that a model can be fine-tuned on and scored by."""
-
-    name: str
-    kind: Kind
-    files: str
-    """Path inside the data folder, with `{split}` for train, dev and test."""
-    about: str
-    train: tuple[str, ...] = ()
-    """Other paths of the training file; the first that exists is read."""
-    folds: Folds = ""
-    """`dev of train`: test has no labels, so dev is scored as test, and a tenth of train is dev.
-    `train of dev`: if there is no training file, nine tenths of dev are train."""
-
-    @property
-    def metric(self) -> Metric:
-        return "entity_f1" if self.kind == "tagging" else "accuracy"
-
-    def paths(self, split: Split) -> tuple[str, ...]:
-        """Return the paths that a split's file may have, uncompressed."""
-        return (self.files.format(split=split), *(self.train if split == "train" else ()))
-
-
-_OCNLI = tuple(f"ocnli/train.{size}.json" for size in ("50k", "30k", "10k", "3k"))
-_NLI = "does the second sentence follow from the first, contradict it, or neither?"
-TASKS = {
-    task.name: task
-    for task in (
-        Task("sentiment", "classification", "sentiment/{split}.tsv", "reviews of the demo corpus, good or bad"),
-        Task("entities", "tagging", "entities/{split}.txt", "people, places, organisations in the demo corpus's news"),
-        Task("chnsenticorp", "classification", "chnsenticorp/{split}.tsv", "ChnSentiCorp: reviews, good or bad"),
-        Task("peoples_daily_ner", "tagging", "peoples_daily_ner/example.{split}", "People's Daily: PER, LOC, ORG"),
-        Task("lcqmc", "pair", "lcqmc/{split}.tsv", "LCQMC: do two questions ask the same?", folds="train of dev"),
-        Task("xnli", "pair", "xnli/{split}.tsv", f"XNLI: {_NLI}", ("xnli/multinli.train.zh.tsv",), "train of dev"),
-        Task("ocnli", "pair", "ocnli/{split}.json", f"OCNLI: {_NLI}", _OCNLI, "dev of train"),
-    )
-}
-DEMO_TASKS = ("sentiment", "entities")
-"""Tasks whose files the stage `tasks` writes from the demo corpus."""
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """The three splits of a task and its labels, sorted; their order is that of the network's outputs."""
+    """The three splits of a task."""
 
     task: Task
     labels: tuple[str, ...]
+    """All labels; their order is that of the network's outputs. Empty for tasks without labels."""
     train: tuple[Example, ...]
     dev: tuple[Example, ...]
     test: tuple[Example, ...]
     note: str = ""
-    """What replaces a missing split: "dev: 10% of train.10k.json"."""
+    """What replaces a split, and what is left out: "test: dev.json; dev: 10% of train.10k.json; left out: 50 labelled '-'"."""
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[self.task.kind]
+
+    def scores(self, examples: Sequence[Example], answers: Sequence[object]) -> dict[Metric, float]:
+        """Return the metrics of the task, or the usual ones of its kind."""
+        found = self.kind.scores(examples, answers)
+        return {name: found[name] for name in self.task.metrics or self.kind.metrics}
 
 
-def find(name: str) -> Task:
-    """Return the task with this name.
+def find(name: str, own: Mapping[str, Task] = {}) -> Task:
+    """Return the task with this name, your own ones first.
 
     Raises: TaskError with the nearest name if there is none.
     """
-    if name in TASKS:
-        return TASKS[name]
-    near = "".join(f"; did you mean {name}?" for name in difflib.get_close_matches(name, TASKS, 1))
-    raise TaskError(f"no task {name!r}{near or ';'} There are {', '.join(TASKS)}")
+    known = {**TASKS, **SIMILARITY, **own}
+    if name in known:
+        return known[name]
+    near = "".join(f"; did you mean {name}?" for name in difflib.get_close_matches(name, known, 1))
+    raise TaskError(f"no task {name!r}{near or ';'} There are {', '.join(known)}")
 
 
 def load(task: Task, data_url: str, *, limit_train: int = 0, limit_test: int = 0) -> TaskData:
     """Read the splits of a task from `data_url`.
 
-    A limit above 0 keeps that many examples of train, or of dev and test each: those whose text has the smallest hash, in file
-    order, so that a smaller limit selects a subset of a larger one.
+    A limit above 0 keeps about that many examples of train, or of dev and test each: those whose text has the smallest hash, in
+    file order, so that a smaller limit selects a subset of a larger one. Candidates of one question stay together.
 
-    Raises: TaskError for files that are missing or malformed, and for a task with a single label.
+    Nothing is learned of a task of similarity, which has only what is scored.
+
+    Raises: TaskError for files that are missing or malformed, for a label of dev or test that train has not, and for a single
+        label.
     """
-    found, note = _splits(task, data_url)
-    labels = {label for examples in found.values() for example in examples for label in example.labels}
-    if len(labels) < 2:
-        raise TaskError(f"task {task.name} in {data_url}: the only label is {labels.pop()!r}, there is nothing to learn")
+    files, note = _sources(task, data_url)
+    found, left_out = {}, Counter[str]()
+    for split, urls in files.items():
+        found[split], counts = read_labelled(task, [url for url in urls if url not in _answers(task, urls)])
+        left_out += counts
+    kind = KINDS[task.kind]
+    labels = task.labels if task.labels and task.kind not in ("tagging", "choice") else kind.labels(_training(found))
+    if kind.labelled:
+        for split, examples in found.items():
+            check_labels(task, labels, examples, files[split])
+        if len(labels) == 1:
+            raise TaskError(f"{files['test'][0]}: the only label is {labels[0]!r}, there is nothing to learn")
+    if (missing := [split for split in SPLITS if split not in found]) and task.kind != "similarity":
+        other: Split = "dev" if "train" in missing else "train"
+        found |= _fold(found[other], [one for one in ("dev", "test") if one in missing or other == one], files[other])
+    dropped = [f"{count} {reason}" for reason, count in left_out.items()]
     return TaskData(
         task,
-        tuple(sorted(labels)),
-        train=_subsample(found["train"], limit_train),
-        dev=_subsample(found["dev"], limit_test),
-        test=_subsample(found["test"], limit_test),
-        note=note,
+        labels,
+        train=_subsample(found.get("train", []), limit_train, kind),
+        dev=_subsample(found.get("dev", []), limit_test, kind),
+        test=_subsample(found["test"], limit_test, kind),
+        note="; ".join([*note, *([f"left out: {', '.join(dropped)}"] if dropped else [])]),
     )
 
 
-def locate(task: Task, data_url: str) -> dict[Split, str]:
-    """Return the URL of each split's file, plain or compressed; without train or dev if one is taken from the other.
+def locate(task: Task, data_url: str) -> dict[Split, tuple[str, ...]]:
+    """Return the URLs of the files that become each split; without train or dev if one is taken from the other.
 
     Raises: TaskError for a missing file.
     """
-    if task.folds == "dev of train":
-        return {"train": _locate(task, data_url, "train"), "test": _locate(task, data_url, "dev")}
-    if task.folds == "train of dev" and not _find_file(task, data_url, "train"):
-        return {"dev": _locate(task, data_url, "dev"), "test": _locate(task, data_url, "test")}
-    return {split: _locate(task, data_url, split) for split in SPLITS}
+    return _sources(task, data_url)[0]
 
 
-def _splits(task: Task, data_url: str) -> tuple[dict[Split, list[Example]], str]:
-    """Return all examples of each split, and a note on the split that was taken from another."""
-    urls = locate(task, data_url)
-    found = {split: _READERS[task.kind](url) for split, url in urls.items()}
-    replacements: tuple[tuple[Split, Split], ...] = (("train", "dev"), ("dev", "train"))
-    for split, other in replacements:
-        if split not in found:
-            train, dev = _fold(found[other], urls[other])
-            ratio = FOLDED_RATIO if split == "dev" else 1 - FOLDED_RATIO
-            note = f"{split}: {ratio:.0%} of {storage.base_name(urls[other])}"
-            return {"train": train, "dev": dev, "test": found["test"]}, note
-    return found, ""
+def expanded(names: Sequence[str], data_url: str) -> tuple[tuple[str, ...], list[str]]:
+    """Return the names of tasks, `sts` replaced by those of its tasks that have files in a folder, and those that have none.
+
+    Raises: TaskError if none has.
+    """
+    wanted = [f"{STS}-{name}" for name in C_MTEB]
+    there = [name for name in wanted if any(_found(SIMILARITY[name], data_url, split) for split in SPLITS)]
+    if STS in names and not there:
+        raise TaskError(f"{data_url} has files of none of {', '.join(wanted)}; give the folder that contains e.g. lcqmc/")
+    found = [one for name in names for one in (there if name == STS else [name])]
+    return tuple(dict.fromkeys(found)), [name for name in wanted if name not in there] if STS in names else []
 
 
-def _locate(task: Task, data_url: str, split: Split) -> str:
-    if url := _find_file(task, data_url, split):
-        return url
+def _sources(task: Task, data_url: str) -> tuple[dict[Split, tuple[str, ...]], list[str]]:
+    """Return the files of each split, and notes on those that take the place of others."""
+    if task.kind == "similarity":
+        return _scored(task, data_url)
+    there = {split: _found(task, data_url, split) for split in SPLITS}
+    notes = []
+    if there["test"] and there["dev"] and not is_labelled(task, there["test"][0]):
+        there["test"] = ()
+    if there["dev"] and not there["test"]:
+        there["test"], there["dev"] = there["dev"], ()
+        notes.append(f"test: {_names(there['test'])}")
+    if not there["train"] and not (there["dev"] and there["test"]):
+        _missing(task, data_url, "train")
+    for split in SPLITS:
+        if not there[split]:
+            ratio = 1 - FOLDED_RATIO if split == "train" else FOLDED_RATIO
+            notes.append(f"{split}: {ratio:.0%} of {_names(there['dev' if split == 'train' else 'train'])}")
+    return {split: urls for split, urls in there.items() if urls}, notes
+
+
+def _scored(task: Task, data_url: str) -> tuple[dict[Split, tuple[str, ...]], list[str]]:
+    """Return the first files with labels of test, dev and train: what is scored of a task of similarity."""
+    for split in ("test", "dev", "train"):
+        urls = _found(task, data_url, split)
+        if urls and is_labelled(task, urls[0]):
+            return {"test": urls}, [f"test: {_names(urls)}"] if split != "test" else []
+    return {"test": _missing(task, data_url, "test")}, []
+
+
+def _found(task: Task, data_url: str, split: Split) -> tuple[str, ...]:
+    """Return the files of a split; none if it need not be there. Raises: TaskError if it must."""
+    for path in task.paths(split):
+        if urls := _matching(path if "://" in path or path.startswith("/") else storage.join(data_url, path)):
+            return tuple(one for url in urls for one in with_answers(task, url))
+    return () if task.may_lack(split) else _missing(task, data_url, split)
+
+
+def _matching(url: str) -> list[str]:
+    """Return the files that a URL with `*` stands for, plain or compressed, in order of their names."""
+    if not set("*?[") & set(storage.base_name(url)):
+        return [found for ending in ENDINGS if storage.exists(found := url + ending)][:1]
+    folder, pattern = storage.parent(url), storage.base_name(url)
+    names = storage.list_names(folder)
+    return [storage.join(folder, name) for name in names if any(fnmatchcase(name, pattern + ending) for ending in ENDINGS)]
+
+
+def _missing(task: Task, data_url: str, split: Split) -> tuple[str, ...]:
     names = ", ".join(name + ending for name in task.paths(split) for ending in ENDINGS)
-    raise TaskError(f"task {task.name}: {data_url} has none of {names}; give the folder that contains {names.split('/')[0]}/")
+    if not names:
+        raise TaskError(f"the task has no file of {split}; name one")
+    raise TaskError(f"{data_url} has none of {names}; give the folder that contains {names.split('/')[0]}/")
 
 
-def _find_file(task: Task, data_url: str, split: Split) -> str | None:
-    """Return the URL of a split's file, plain or compressed, if it exists."""
-    paths = (name + ending for name in task.paths(split) for ending in ENDINGS)
-    return next((url for path in paths if storage.exists(url := storage.join(data_url, path))), None)
+def _answers(task: Task, urls: Sequence[str]) -> set[str]:
+    """Return which of the files of a split are answers to others."""
+    return {other for url in urls for other in with_answers(task, url)[1:]}
 
 
-def _fold(examples: list[Example], url: str) -> tuple[list[Example], list[Example]]:
-    """Split examples into train and dev. The side of an example depends on its first text alone."""
-    is_dev = [_digest(example.items[0]) < FOLDED_RATIO * 256**8 for example in examples]
-    parts = [[e for e, dev in zip(examples, is_dev, strict=True) if dev == wanted] for wanted in (False, True)]
-    if not all(parts):
-        raise TaskError(f"{url}: too few examples to set {FOLDED_RATIO:.0%} of them aside as dev")
-    return parts[0], parts[1]
+def _names(urls: Sequence[str]) -> str:
+    return ", ".join(map(storage.base_name, urls))
 
 
-def _digest(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+def _training(found: Mapping[Split, list[Example]]) -> list[Example]:
+    """Return the examples that training ones are among."""
+    return found["train"] if "train" in found else found.get("dev", [])
 
 
-def _subsample(examples: list[Example], limit: int) -> tuple[Example, ...]:
+def _fold(examples: list[Example], aside: Sequence[Split], urls: Sequence[str]) -> dict[Split, list[Example]]:
+    """Set parts aside, the rest is train. The side of an example depends on its first text alone."""
+    sides: dict[Split, list[Example]] = {"train": [], **{split: [] for split in aside}}
+    for example in examples:
+        number = int(int(text_digest(example.items[0]), 16) / (FOLDED_RATIO * 256**8))
+        sides[aside[number] if number < len(aside) else "train"].append(example)
+    if not all(sides.values()):
+        names = " and as ".join(aside)
+        raise TaskError(f"{', '.join(urls)}: too few examples to set {FOLDED_RATIO:.0%} of them aside as {names}")
+    return sides
+
+
+def _subsample(examples: list[Example], limit: int, kind: Kind) -> tuple[Example, ...]:
     if not 0 < limit < len(examples):
         return tuple(examples)
-    digests = [_digest(example.text) for example in examples]
-    chosen = sorted(range(len(examples)), key=lambda index: (digests[index], index))[:limit]
-    return tuple(examples[index] for index in sorted(chosen))
+    groups = [kind.group(example) for example in examples]
+    digests = {group: text_digest(group) for group in {*groups}}
+    chosen = sorted(range(len(examples)), key=lambda index: (digests[groups[index]], index))
+    end = limit
+    while kind.whole_groups and end < len(chosen) and groups[chosen[end]] == groups[chosen[limit - 1]]:
+        end += 1
+    return tuple(examples[index] for index in sorted(chosen[:end]))

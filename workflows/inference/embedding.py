@@ -7,15 +7,15 @@
     1048                  [0.027, ...]
 
 Inputs are Parquet files, JSON lines or plain text with one text per line, compressed (gz, bz2, xz, zst) or not, at any fsspec
-URL. A vector is the mean of the last hidden states of all tokens, [CLS] and [SEP] included, or the last hidden state of [CLS];
-by default it is scaled to length 1. Texts of a chunk are sorted by length, so that batches need little padding. The same inputs
-give the same bytes.
+URL. A vector is the mean of the last hidden states of all tokens, [CLS] and [SEP] included, or the last hidden state of [CLS]:
+whichever was tuned, if one was. By default it is scaled to length 1. Texts of a chunk are sorted by length, so that batches
+need little padding. The same inputs give the same bytes.
 """
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pipeline import storage
 from pipeline.engine.execution import Report, silent
@@ -26,9 +26,10 @@ from workflows.inference.text_inputs import read_chunks
 if TYPE_CHECKING:
     import numpy as np
 
-    from model.heads import PretrainingModel
-    from pipeline.tokenization.vocab import Vocab
-    from pipeline.tokenization.wordpiece import WordPieceEncoder
+    from model.finetuning.vectors import Pooling
+    from model.finetuning.windows import Frame
+    from model.heads import Body
+    from pipeline.tokenization.wordpiece import EncodedText
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +40,9 @@ class EmbedConfig:
     """Column or field that contains the text; ignored for plain text."""
     id: str | None = None
     """Column or field to keep as the id of each vector; None = number the texts from 0, as column `id`."""
-    pooling: Literal["mean", "cls"] = "mean"
-    """Vector of a text: the mean over its tokens, or the vector of [CLS]."""
+    pooling: Literal["auto", "mean", "cls"] = "auto"
+    """Vector of a text: the mean over its tokens, or the vector of [CLS]; auto: the one that `finetune` tuned, otherwise the
+    mean."""
     normalise: bool = True
     """Whether vectors are scaled to length 1."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -60,13 +62,16 @@ def embed(model_url: str, inputs: Sequence[str], output: str, config: EmbedConfi
     import pyarrow.parquet as pq
 
     from model.exporting.export import load_export
+    from model.finetuning.windows import Frame
     from pipeline.tokenization.vocab import Vocab
     from pipeline.tokenization.wordpiece import WordPieceEncoder
 
     files = expand(inputs)
     network, encoder_config, tokens, rules = load_export(model_url)
     vocab = Vocab(tuple(tokens))
-    encoder = Embedder(network, WordPieceEncoder(vocab, **rules), vocab, config)
+    config = replace(config, pooling=pooling_of(model_url, config.pooling))
+    frame = Frame(vocab.cls_id, vocab.sep_id, config.max_length)
+    encoder = Embedder(network.nezha, WordPieceEncoder(vocab, **rules), frame, config)
     width = encoder_config.hidden_size
     settings = {name: str(getattr(config, name)) for name in ("pooling", "normalise", "precision", "max_length")}
     writer = schema = None
@@ -92,14 +97,35 @@ def embed(model_url: str, inputs: Sequence[str], output: str, config: EmbedConfi
     return {"texts": done, "cut": encoder.cut, "width": width}
 
 
+def pooling_of(model_url: str, wanted: Literal["auto", "mean", "cls"] = "auto") -> "Pooling":
+    """Return the pooling that was asked for; for `auto` the one that the export's vectors were tuned with, or else the mean."""
+    from model.exporting.export import SENTENCE_POOLING
+
+    if wanted != "auto":
+        return wanted
+    url = storage.join(model_url, SENTENCE_POOLING)
+    tuned = storage.read_json(url) if storage.exists(url) else {}
+    return "cls" if isinstance(tuned, dict) and tuned.get("pooling_mode_cls_token") else "mean"
+
+
+class Tokenizer(Protocol):
+    """Text to tokens."""
+
+    def encode_batch(self, texts: Sequence[str]) -> "list[EncodedText]":
+        """Encode each text by itself, without special tokens."""
+
+
 class Embedder:
     """Turn texts into vectors with a network."""
 
-    def __init__(self, network: "PretrainingModel", encoder: "WordPieceEncoder", vocab: "Vocab", config: EmbedConfig) -> None:
+    def __init__(self, body: "Body", encoder: Tokenizer, frame: "Frame", config: EmbedConfig) -> None:
+        """Take an encoder, its tokenizer, and the frame of its texts, which has their longest length."""
         import torch
 
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network, self.encoder, self.vocab, self.config = network.eval().to(self.device), encoder, vocab, config
+        assert isinstance(body, torch.nn.Module)
+        body.eval().to(self.device)
+        self.body, self.encoder, self.frame, self.config = body, encoder, frame, config
         self.cut = 0
         """Number of texts that were longer than `max_length`."""
 
@@ -107,13 +133,10 @@ class Embedder:
         """Return the vectors of some texts: (N, D) float32."""
         import numpy as np
 
-        from model.finetuning.windows import Frame
-
-        frame = Frame(self.vocab.cls_id, self.vocab.sep_id, self.config.max_length)
         encoded = [one.ids for one in self.encoder.encode_batch([text.replace("\n", " ") for text in texts])]
-        self.cut += sum(len(ids) > frame.room for ids in encoded)
-        rows = [frame.around(ids[: frame.room].astype(np.int64)) for ids in encoded]
-        result = np.empty((len(rows), self.network.nezha.config.hidden_size), np.float32)
+        self.cut += sum(len(ids) > self.frame.room for ids in encoded)
+        rows = [self.frame.around(ids[: self.frame.room].astype(np.int64)) for ids in encoded]
+        result = np.empty((len(rows), self.body.config.hidden_size), np.float32)
         for batch in batches([len(row) for row in rows], self.config.batch_tokens):
             result[batch] = self._pooled([rows[index] for index in batch])
         return result
@@ -123,18 +146,15 @@ class Embedder:
         import torch
         import torch.nn.functional as F
 
+        from model.finetuning.vectors import pool
         from model.finetuning.windows import padded
 
-        ids = torch.from_numpy(padded(rows, self.vocab.pad_id)).to(self.device)
+        ids = torch.from_numpy(padded(rows, 0)).to(self.device)
         lengths = torch.tensor([len(row) for row in rows], device=self.device)
         mask = torch.arange(ids.shape[1], device=self.device) < lengths[:, None]
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, self.config.precision == "bf16"):
-            hidden = self.network.nezha(ids, mask, torch.zeros_like(ids)).float()
-        if self.config.pooling == "cls":
-            pooled = hidden[:, 0]
-        else:
-            # The mean over tokens, without padding.
-            pooled = hidden.masked_fill(~mask[..., None], 0.0).sum(1) / lengths[:, None]
+            hidden = self.body(ids, mask, torch.zeros_like(ids)).float()
+        pooled = pool(hidden, mask, "cls" if self.config.pooling == "cls" else "mean")
         pooled = F.normalize(pooled, dim=-1) if self.config.normalise else pooled
         array: np.ndarray[Any, Any] = pooled.cpu().numpy()
         return array

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.errors import CorpusError
+from pipeline.sources.formats.foreign import refuse_stand_in
 from pipeline.sources.inputs import InputFile
 
 CHUNK_SIZE = 4_096
@@ -81,7 +82,7 @@ def _json(url: str, text: str, id: str | None) -> Iterator[Chunk]:
         place = f"{url}: line {number}"
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CorpusError(f"{place} is not valid JSON ({error}); write one object per line") from error
         if not isinstance(record, dict):
             raise CorpusError(f"{place} is not a JSON object; write one object per line")
@@ -118,6 +119,8 @@ def _lines(url: str) -> Iterator[tuple[int, str]]:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip("\r\n")
             except UnicodeDecodeError as error:
                 raise CorpusError(f"{url}: line {number} is not UTF-8; convert the file first") from error
+            if number == 1:
+                refuse_stand_in(text, url, pages=False)
             if text.strip():
                 yield number, text
 

@@ -70,33 +70,51 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def content_problems(stage: Finished) -> list[str]:
-    """Check the content of a stage's files by the rules of its kind, if it has any."""
+    """Check the content of a stage's files by the rules of its kind, if it has any and this program writes such stages."""
     from pipeline.checks.invariants import problems
     from workflows.kinds import kind_of
 
-    rules = kind_of(stage).function("verify")
-    return problems(stage, rules) if rules else []
+    kind = kind_of(stage)
+    if (rules := kind.function("verify")) is None or not kind.writes(stage.manifest["version"]):
+        return []
+    return problems(stage, rules)
+
+
+def of_other_versions(url: str) -> list[str]:
+    """Return the stages in a folder whose content is not checked: another version of this program wrote them."""
+    from workflows.kinds import kind_of
+
+    found = [stages.load(folder) for folder in _stage_folders(url)]
+    return [stage.name for stage in found if (kind := kind_of(stage)).verify and not kind.writes(stage.manifest["version"])]
+
+
+def _stage_folders(url: str) -> list[str]:
+    """Return this folder if it is a finished stage, else the finished stages in it."""
+    if storage.exists(storage.join(url, stages.MANIFEST)):
+        return [url]
+    folders = [storage.join(url, name) for name in storage.list_names(url)]
+    return [folder for folder in folders if storage.exists(storage.join(folder, stages.MANIFEST))]
 
 
 def verify(url: str) -> tuple[int, list[str]]:
     """Check this folder, or all finished stages and checkpoints in it; return how many were checked, and the problems found.
 
-    Checksums are compared first, then the content of the files is checked (pipeline/checks/invariants.py).
+    Checksums are compared first, then the content of the files is checked (pipeline/checks/invariants.py). Of a training, the
+    samples of its steps are checked too: none may be missing or used twice (model/checkpoints/ledger.py).
 
     Raises: StorageError if there is no stage and no checkpoint.
     """
+    from model.checkpoints import ledger
     from model.checkpoints.checkpoint import MARKER, committed, damage
 
-    folders = [url] if storage.exists(storage.join(url, stages.MANIFEST)) else []
-    folders = folders or [
-        f for n in storage.list_names(url) if storage.exists(storage.join(f := storage.join(url, n), stages.MANIFEST))
-    ]
+    folders = _stage_folders(url)
     # The content of damaged files is not checked.
     problems = [problem for folder in folders for problem in stages.verify(folder) or content_problems(stages.load(folder))]
     checkpoints = (
         [url] if storage.exists(storage.join(url, MARKER)) else [c for folder in {url, *folders} for c in committed(folder)]
     )
     problems += [f"{place}: {problem}" for place in sorted(checkpoints) if (problem := damage(place))]
+    problems += [problem for folder in sorted({url, *folders}) for problem in ledger.problems(folder)]
     if not folders and not checkpoints:
         raise StorageError(f"{url}: nothing to verify: no {stages.MANIFEST} in it or in its folders")
     return len(folders) + len(checkpoints), problems

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import storage
 from pipeline.documents import table
 from pipeline.engine import parquet, stages
+from pipeline.engine.integrity import open_finished
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
 from pipeline.tokenization.vocab import SPECIALS
@@ -133,7 +133,7 @@ def tokens(stage: Finished, rows: int, draw: int | None) -> Iterator[str]:
 
 def _token_rows(stage: Finished) -> Iterator[dict[str, Any]]:
     for entry in stage.files("part-"):
-        with storage.open_read(stage.file(entry["name"])) as file:
+        with open_finished(stage.file(entry["name"])) as file:
             reader = pa.ipc.open_file(file)
             for number in range(reader.num_record_batches):
                 batch = reader.get_batch(number)
@@ -143,7 +143,7 @@ def _token_rows(stage: Finished) -> Iterator[dict[str, Any]]:
 def _rows(stage: Finished, prefix: str, rows: int, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """Yield the first rows of Parquet files."""
     for entry in stage.files(prefix, ".parquet"):
-        with storage.open_read(stage.file(entry["name"])) as file:
+        with open_finished(stage.file(entry["name"])) as file:
             for batch in pq.ParquetFile(file).iter_batches(batch_size=min(max(rows, 1), 64), columns=columns):
                 yield from batch.slice(0, rows).to_pylist()
                 rows -= min(rows, batch.num_rows)

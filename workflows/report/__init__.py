@@ -1,9 +1,10 @@
 """The pages that people read: the report of a run, and the comparison of an ablation. Each is one HTML file.
 
     stage.py              the stages `report` and `data_report`
-    figures.py            every number of a report, from manifests, metrics and scores; calls the next four
+    figures.py            every number of a report, from manifests, metrics and scores; calls the next five
     funnel.py             records read -> documents kept: what was lost at each step, and why
     data_figures.py       sources, samples, changes, duplicates, lengths, languages, wikitext
+    kept_figures.py       kept documents: samples, frequent lines and titles, other thresholds
     shard_figures.py      tokens, unknown characters, masks, row lengths
     timings.py            seconds and throughput of each stage
     captions.py           the captions of training and scores
@@ -13,7 +14,11 @@
     plots.py              training curves and scores as SVG
     diffs.py              text samples with changes and invisible characters marked
     comparison.py         results.json, results.md and results.html of an ablation
+    intervals.py          means, deviations, differences and their intervals
+    errors/               the page of errors of `evaluate`
+    languages/            the same page in English and Chinese
+    meeting/              what to decide, what is new, what failed, what it cost
 
-Templates: report.html.jinja includes data, shards and training; charts draws bars in HTML and CSS; comparison is the page of an
-ablation; style is shared.
+Templates: report.html.jinja includes meeting (with training and scores), data, kept and shards; charts draws bars in HTML and
+CSS; comparison is the page of an ablation; errors that of errors; style is shared, and has the rules for print.
 """

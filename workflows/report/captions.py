@@ -9,62 +9,114 @@ from typing import Any
 
 from workflows.evaluation.scores import UNTRAINED, Summary
 from workflows.report import data_captions
+from workflows.report.languages.texts import ENGLISH, Texts
 
 Points = Sequence[tuple[float, float]]
 
 
-def captions(content: Mapping[str, Any]) -> dict[str, str]:
-    """Return the caption of each plot."""
+def captions(content: Mapping[str, Any], t: Texts = ENGLISH) -> dict[str, str]:
+    """Return the caption of each plot, in the language of `t`."""
     training = content["training"]
     result = {
-        **data_captions.captions(content),
-        "loss": _ends("Training loss", training["loss"], ".3f"),
-        "masked_accuracy": _ends("Masked tokens predicted correctly in training", training["masked_accuracy"], ".1%"),
-        "learning_rate": _peak(training["learning_rate"]),
-        "tokens_per_second": _median(training["tokens_per_second"]),
-        "scores": " ".join(_compared([Summary(**row) for row in content["scores"]])),
+        **data_captions.captions(content, t),
+        "loss": _ends(t, t("Training loss"), training["loss"], ".3f"),
+        "masked_accuracy": _ends(t, t("Masked tokens predicted correctly in training"), training["masked_accuracy"], ".1%"),
+        "learning_rate": _peak(t, training["learning_rate"]),
+        "tokens_per_second": _median(t, training["tokens_per_second"]),
+        "scores": " ".join(_compared(t, [Summary(**row) for row in content["scores"]])),
     }
     if best := training["best"]:
-        result["loss"] += f" The lowest validation loss over all sources is {best['loss']:.3f}, at step {best['step']:,}."
+        lowest = t("The lowest validation loss over all sources is {loss:.3f}, at step {step:,}.", **_of(best, "loss", "step"))
+        result["loss"] += f" {lowest}"
         if best["masked_accuracy"] is not None:
-            result["masked_accuracy"] += f" In validation, at the lowest loss: {best['masked_accuracy']:.1%}."
+            reached = t("In validation, at the lowest loss: {accuracy:.1%}.", accuracy=best["masked_accuracy"])
+            result["masked_accuracy"] += f" {reached}"
+    result["loss"] += _lost(t, training.get("lost", ()))
     return result
 
 
-def _ends(what: str, points: Points, form: str) -> str:
+def _of(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: row[name] for name in names}
+
+
+def _lost(t: Texts, lost: Iterable[Mapping[str, Any]]) -> str:
+    """Return which metrics are missing; empty if none are."""
+    parts = [
+        t(
+            "of steps {first:,} to {last:,} ({file} {problem})",
+            first=row["from"] + 1,
+            last=row["step"],
+            **_of(row, "file", "problem"),
+        )
+        for row in lost
+    ]
+    return " " + t("Metrics are lost: those {parts}.", parts=", ".join(parts)) if parts else ""
+
+
+def _ends(t: Texts, what: str, points: Points, form: str) -> str:
     if not points:
-        return "Nothing was measured."
+        return t("Nothing was measured.")
     (first, begin), (last, end) = points[0], points[-1]
+    values = {"what": what, "begin": format(begin, form), "first": first}
     if len(points) == 1:
-        return f"{what}: {begin:{form}} at step {first:,}, the only measurement."
-    return f"{what}: {begin:{form}} at step {first:,}, {end:{form}} at step {last:,}."
+        return t("{what}: {begin} at step {first:,}, the only measurement.", **values)
+    return t("{what}: {begin} at step {first:,}, {end} at step {last:,}.", **values, end=format(end, form), last=last)
 
 
-def _peak(points: Points) -> str:
+def _peak(t: Texts, points: Points) -> str:
     if not points:
-        return "Nothing was measured."
+        return t("Nothing was measured.")
     step, value = max(points, key=lambda point: point[1])
-    return f"The highest measured is {value:.3g}, at step {step:,}; the last is {points[-1][1]:.3g}."
+    return t(
+        "The highest measured is {value:.3g}, at step {step:,}; the last is {last:.3g}.",
+        value=value,
+        step=step,
+        last=points[-1][1],
+    )
 
 
-def _median(points: Points) -> str:
+def _median(t: Texts, points: Points) -> str:
     if not points:
-        return "Nothing was measured."
+        return t("Nothing was measured.")
     values = sorted(value for _, value in points)
-    middle = values[len(values) // 2]
-    return f"Median: {middle:,.0f} tokens per second; slowest: {values[0]:,.0f}; fastest: {values[-1]:,.0f}."
+    return t(
+        "Median: {middle:,.0f} tokens per second; slowest: {slowest:,.0f}; fastest: {fastest:,.0f}.",
+        middle=values[len(values) // 2],
+        slowest=values[0],
+        fastest=values[-1],
+    )
 
 
-def _compared(rows: Sequence[Summary]) -> Iterable[str]:
+def _compared(t: Texts, rows: Sequence[Summary]) -> Iterable[str]:
     """`sentiment on test: 0.871 ± 0.004 with pretraining, 0.803 ± 0.010 without; difference +0.068 (3 seeds).`"""
     for row in rows:
         if row.model_id == UNTRAINED or row.split != "test":
             continue
-        sentence = f"{row.task} on {row.split}: {_spread(row)} with pretraining"
-        baseline = next((r for r in rows if (r.model_id, r.task, r.split) == (UNTRAINED, row.task, row.split)), None)
-        if baseline:
-            sentence += f", {_spread(baseline)} without; difference {row.mean - baseline.mean:+.3f}"
-        yield f"{sentence} ({row.seeds} seed{'s' if row.seeds > 1 else ''})."
+        several = len({other.metric for other in rows if other.task == row.task}) > 1
+        values = {
+            "what": _scored(t, row, several),
+            "trained": _spread(row),
+            "seeds": t.count("{n} seed", "{n} seeds", row.seeds),
+        }
+        scored = (UNTRAINED, row.task, row.metric, row.split)
+        baseline = next((r for r in rows if (r.model_id, r.task, r.metric, r.split) == scored), None)
+        if baseline is None:
+            yield t("{what}: {trained} with pretraining ({seeds}).", **values)
+            continue
+        yield t(
+            "{what}: {trained} with pretraining, {untrained} without; difference {difference:+.3f} ({seeds}).",
+            **values,
+            untrained=_spread(baseline),
+            difference=row.mean - baseline.mean,
+        )
+
+
+def _scored(t: Texts, row: Summary, several: bool) -> str:
+    """Return what was scored; with several metrics, also by which."""
+    values = {"task": t(row.task), "split": t(row.split)}
+    if several:
+        return t("{task} on {split}, {metric}", **values, metric=t.name(row.metric))
+    return t("{task} on {split}", **values)
 
 
 def _spread(row: Summary) -> str:

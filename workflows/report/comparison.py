@@ -8,61 +8,50 @@ task    variant   metric    seeds   mean  deviation  difference  its deviation
 ocnli   small     accuracy      3  0.431      0.006           -              -
 ocnli   absolute  accuracy      3  0.425      0.009      -0.006          0.011
 ocnli   none      accuracy      3  0.380      0.010      -0.051          0.012
+
+With several pretrainings, the table has them and their deviation, a 95 % interval of each difference, and whether it holds.
 """
 
 import io
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline import storage
-from workflows.evaluation.scores import Score, summary
 
 RESULTS = "results"
 TEMPLATE = "comparison.html.jinja"
 CURVE_ROWS = 8
 """Number of steps in the tables of loss and accuracy."""
 HEADER = ("task", "variant", "metric", "seeds", "mean", "deviation", "difference", "its deviation")
+HEADER_OF_SEVERAL = (
+    *("task", "variant", "metric", "runs", "mean", "fine-tuning ±", "pretraining ±", "difference", "95 % interval", "holds"),
+)
 CURVES = {"loss": ("loss", "{:g}"), "validation": ("validation_loss", "{:g}"), "accuracy": ("validation_accuracy", "{:.0%}")}
 """Plots by name: the curve of each variant, and the format of its numbers."""
 
 
-def compared(scores: Sequence[Score], base: str) -> list[dict[str, Any]]:
-    """Return test scores by task: mean and deviation over seeds, and the difference from `base`, paired by seed.
+def several(content: Mapping[str, Any]) -> bool:
+    """Return whether variants were pretrained several times."""
+    return bool(content.get("pretrainings", 1) > 1)
 
-    The deviation of the difference is that of the paired differences, in which the effect that a seed has on both models (order
-    of texts, weights of the new layer) cancels. Deviations are sample deviations (n - 1), None for one seed.
-    """
-    tested = [score for score in scores if score.split == "test"]
-    values = {(score.model_id, score.task, score.seed): score for score in tested}
-    rows = []
-    for row in summary(tested):
-        own = [score for score in tested if (score.model_id, score.task) == (row.model_id, row.task)]
-        pairs = [(score, values.get((base, score.task, score.seed))) for score in own if score.model_id != base]
-        gains = [score.value - other.value for score, other in pairs if other]
-        rows.append(
-            {
-                "task": row.task,
-                "variant": row.model_id,
-                "metric": row.metric,
-                "seeds": row.seeds,
-                "n": own[0].n,
-                "mean": row.mean,
-                "deviation": row.deviation,
-                "difference": statistics.fmean(gains) if gains else None,
-                "difference_deviation": statistics.stdev(gains) if len(gains) > 1 else None,
-            }
-        )
-    tasks = list(dict.fromkeys(row["task"] for row in rows))
-    return sorted(rows, key=lambda row: tasks.index(row["task"]))
+
+def header(content: Mapping[str, Any]) -> tuple[str, ...]:
+    return HEADER_OF_SEVERAL if several(content) else HEADER
 
 
 def cells(content: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Yield the rows of the table of scores, below `HEADER`."""
+    """Yield the rows of the table of scores, below its header."""
     for row in content["scores"]:
-        spread = (_number(row["mean"]), _number(row["deviation"]))
-        gain = (_number(row["difference"], "+.3f"), _number(row["difference_deviation"]))
-        yield (row["task"], row["variant"], row["metric"].replace("_", " "), str(row["seeds"]), *spread, *gain)
+        names = (row["task"], row["variant"], row["metric"].replace("_", " "))
+        mean, deviation, difference = _number(row["mean"]), _number(row["deviation"]), _number(row["difference"], "+.3f")
+        if not several(content):
+            yield (*names, str(row["seeds"]), mean, deviation, difference, _number(row["difference_deviation"]))
+            continue
+        low_high = row["interval"]
+        interval = "-" if low_high is None else f"{low_high[0]:+.3f} to {low_high[1]:+.3f}"
+        holds = {True: "yes", False: "no", None: "-"}[row["holds"]]
+        runs = f"{row['pretrainings']} × {row['seeds']}"
+        yield (*names, runs, mean, deviation, _number(row["pretraining_deviation"]), difference, interval, holds)
 
 
 def trained(content: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -87,7 +76,8 @@ def notes(content: Mapping[str, Any]) -> list[str]:
     """Return sentences that a reader needs to interpret the numbers."""
     sizes = {row["task"]: row["n"] for row in content["scores"]}
     examples = [f"{name} {size:,}" for name, size in sizes.items()]
-    masks = [row["variant"] for row in content["variants"] if "masking." in " ".join(row["settings"])]
+    base, *others = ({one for one in row["settings"] if one.startswith("masking.")} for row in content["variants"])
+    masks = [row["variant"] for row, own in zip(content["variants"][1:], others, strict=True) if own != base]
     limit = content["evaluation"]["train_examples"]
     sentences = []
     if sizes:
@@ -95,12 +85,24 @@ def notes(content: Mapping[str, Any]) -> list[str]:
         largest = max(0.5 / row["n"] ** 0.5 for row in content["scores"])
         sentences += [
             f"Fine-tuning: {content['evaluation']['epochs']} epochs, {trained_on}. Test examples: {', '.join(examples)}.",
-            "Deviations are over fine-tuning seeds (n - 1), with one pretraining each; differences are paired by seed.",
+            *_variances(content),
             f"The test examples are a sample too: an accuracy on them has a standard error of up to {largest:.3f}.",
         ]
     if masks:
         sentences.append(f"Masks of {', '.join(masks)} differ, in validation too: losses are not comparable.")
     return sentences
+
+
+def _variances(content: Mapping[str, Any]) -> list[str]:
+    """Return what the deviations and intervals of the table are of."""
+    if not several(content):
+        return ["Deviations are over fine-tuning seeds (n - 1), with one pretraining each; differences are paired by seed."]
+    return [
+        "Runs: pretrainings × fine-tuning seeds. The deviation of fine-tuning is that of seeds within a pretraining, that of"
+        f" pretraining that of the means of {content['pretrainings']} pretrainings on the same data (n - 1).",
+        "Intervals are over pretrainings, which are paired by their seeds (Student's t); that of a network without pretraining"
+        " is Welch's. A difference holds if its interval does not contain 0; of 20 differences that are none, about one will.",
+    ]
 
 
 def table(content: Mapping[str, Any]) -> str:
@@ -110,9 +112,9 @@ def table(content: Mapping[str, Any]) -> str:
     from rich.table import Table
 
     rows = list(cells(content)) or list(trained(content))
-    header = HEADER if content["scores"] else TRAINED
-    view = Table(*header[:3], box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in header[3:]:
+    names = header(content) if content["scores"] else TRAINED
+    view = Table(*names[:3], box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in names[3:]:
         view.add_column(column, justify="right")
     for row in rows:
         view.add_row(*row)
@@ -127,7 +129,7 @@ TRAINED = ("variant", "changes", "parameters", "steps", "best validation loss", 
 def markdown(content: Mapping[str, Any]) -> str:
     """Return Markdown with tables, notes and links to the plots."""
     names = tuple(content["curves"])
-    parts = [*_table(HEADER, cells(content), text=3)] if content["scores"] else []
+    parts = [*_table(header(content), cells(content), text=3)] if content["scores"] else []
     parts += [line for note in notes(content) for line in (note, "")]
     parts += _table(TRAINED, trained(content), text=2)
     for name, kind, title in (
@@ -140,10 +142,10 @@ def markdown(content: Mapping[str, Any]) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _table(header: Sequence[str], rows: Iterator[tuple[str, ...]], text: int) -> list[str]:
+def _table(names: Sequence[str], rows: Iterator[tuple[str, ...]], text: int) -> list[str]:
     """Return a Markdown table; its first `text` columns are left-aligned, the others right-aligned."""
-    line = "|" + "|".join("---" if column < text else "---:" for column in range(len(header))) + "|"
-    body = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (tuple(header), *rows)]
+    line = "|" + "|".join("---" if column < text else "---:" for column in range(len(names))) + "|"
+    body = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (tuple(names), *rows)]
     return [body[0], line, *body[1:], ""]
 
 
@@ -174,7 +176,7 @@ def page(content: Mapping[str, Any], plots_by_name: Mapping[str, str]) -> str:
 
     from workflows.report.page import environment
 
-    tables = {"scores": (HEADER, list(cells(content)), 3), "pretraining": (TRAINED, list(trained(content)), 2)}
+    tables = {"scores": (header(content), list(cells(content)), 3), "pretraining": (TRAINED, list(trained(content)), 2)}
     plots = {name: markupsafe.Markup(svg) for name, svg in plots_by_name.items()}
     return str(environment().get_template(TEMPLATE).render(content, tables=tables, plots=plots, notes=notes(content)))
 

@@ -175,6 +175,9 @@ def document_lengths(documents: Sequence[Finished]) -> Table:
     return {"bins": bins, "panels": panels}
 
 
+_MARKUP = ("templates_lost", "templates_breaking", "templates_kept", "left_out")
+
+
 def wikis(documents: Sequence[Finished]) -> list[Row]:
     """Return what became of the markup of each wiki."""
     rows = []
@@ -182,12 +185,13 @@ def wikis(documents: Sequence[Finished]) -> list[Row]:
         manifest = stage.manifest
         row = {
             "source": manifest["source"],
-            **{name: most(manifest.get(name, {})) for name in ("templates_lost", "templates_kept", "left_out")},
+            **{name: most(manifest.get(name, {})) for name in _MARKUP},
             "repairs": manifest.get("counts", {}).get("repairs", 0),
+            "broken_sentences": manifest.get("counts", {}).get("broken_sentences", 0),
             "characters": manifest.get("counts", {}).get("characters", 0),
             **_conversions(manifest.get("conversions", {})),
         }
-        if any(row[name] for name in ("templates_lost", "templates_kept", "left_out", "conversions")):
+        if any(row[name] for name in (*_MARKUP, "conversions")):
             rows.append(row)
     return rows
 

@@ -5,20 +5,26 @@
     figures(inputs)["captions"]["loss"] -> "Training loss: 8.912 at step 10, 4.377 at step 2,000. ..."
 
 Nothing is drawn here: the templates and plots.py draw these figures, and report.json contains them. Figures on data come from
-funnel.py, data_figures.py, shard_figures.py and timings.py; those on training and scores are computed here.
+funnel.py, data_figures.py, kept_figures.py, shard_figures.py and timings.py; those on training and scores are computed here.
 """
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.engine.stages import Finished
+from workflows.evaluation.beside import beside
 from workflows.evaluation.scores import Score, summary
-from workflows.report import data_figures, shard_figures, timings
+from workflows.registry.licences import judged
+from workflows.report import data_figures, kept_figures, shard_figures, timings
 from workflows.report.captions import captions
-from workflows.report.display_names import display_name
 from workflows.report.funnel import funnel, ledger, total
+from workflows.report.languages.texts import Texts, texts
+from workflows.report.meeting import changes, sentences
+from workflows.report.meeting.advice import advice
+from workflows.report.meeting.costs import costs
+from workflows.report.meeting.recoveries import recoveries
 
 MOST_POINTS = 400
 """Points per curve, about as many as a page has pixels. Longer curves are averaged over stretches of equal length."""
@@ -44,11 +50,17 @@ class ReportInputs:
     scores: Sequence[Score] = ()
     other_stages: Sequence[Finished] = ()
     """Stages of which only the time is shown: signatures, contamination, checkpoint, export, scores."""
+    data_stages: Sequence[Finished] = ()
+    """Documents and decisions, which are compared with those of another run."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """What `workflows.report.meeting.gathering.gathered` found."""
 
 
 def figures(inputs: ReportInputs) -> dict[str, Any]:
     """Return all figures as JSON types."""
+    t = texts(str(inputs.recipe.get("report", {}).get("language", "en")))
     content = {
+        "language": t.language,
         "recipe_name": inputs.recipe_name,
         "key": inputs.key,
         "settings": [list(pair) for pair in _flat(inputs.recipe)],
@@ -56,12 +68,57 @@ def figures(inputs: ReportInputs) -> dict[str, Any]:
         "training": training(inputs.metrics),
         "scores": [asdict(row) for row in summary(inputs.scores)],
         "score_values": [
-            {"model_id": s.model_id, "task": s.task, "split": s.split, "seed": s.seed, "n": s.n, "value": s.value}
+            {
+                **{"model_id": s.model_id, "task": s.task, "metric": s.metric, "split": s.split},
+                **{"seed": s.seed, "n": s.n, "value": s.value},
+            }
             for s in inputs.scores
         ],
-        "hyperparameters": _hyperparameters(inputs.scores),
+        "published": beside(inputs.scores),
+        "hyperparameters": _hyperparameters(inputs.scores, t),
     }
-    return {**content, "captions": captions(content)}
+    content["meeting"] = meeting(inputs, content)
+    words = {"captions": captions(content, t), "sentences": sentences.sentences(content, t)}
+    return {**content, **t.joined(words)}
+
+
+def meeting(inputs: ReportInputs, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a meeting asks: what to decide, what changed, what failed, what it cost. No words."""
+    more, recipe = inputs.more, inputs.recipe
+    spent, before = more.get("spent"), more.get("before") or {}
+    verdict = more.get("verdict")
+    pretraining = {"seconds": spent.total if spent else 0.0, "machines": more.get("machines", 1)}
+    use = recipe.get("gate", {}).get("use", "")
+    licences = {row["source"]: row["licence"] for row in content["sources"]}
+    forbidden = {one["source"] for one in judged(licences, use) if one["forbids"]}
+    trained = any(done.kind == "checkpoint" for done in inputs.other_stages)
+    return {
+        **({"advice": advice(verdict, content["scores"])} if trained else {"advice": None}),
+        "verdict": verdict,
+        "intervals": more.get("intervals", {}),
+        "errors": more.get("errors", []),
+        "champion": more.get("champion", ""),
+        "champion_cost": more.get("champion_cost", {}),
+        "export": more.get("export", ""),
+        "changes": _changes(inputs, content, before) if before else None,
+        "recoveries": recoveries(inputs.metrics, spent),
+        "costs": costs(content["time"], pretraining, recipe.get("report", {})),
+        "licences": [
+            {"source": source, "licence": licence, "forbids": source in forbidden} for source, licence in licences.items()
+        ],
+        "use": use,
+        "start_from": recipe.get("training", {}).get("start_from", ""),
+    }
+
+
+def _changes(inputs: ReportInputs, content: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    figures = before["figures"]
+    return {
+        "kind": before["kind"],
+        "name": before["name"],
+        **changes.changes(content["funnel"], figures, inputs.data_stages, before["stages"]),
+        "settings": changes.settings(content["settings"], figures["settings"]) if before["whole"] else None,
+    }
 
 
 def _data(inputs: ReportInputs) -> dict[str, Any]:
@@ -82,6 +139,9 @@ def _data(inputs: ReportInputs) -> dict[str, Any]:
         "left_out": data_figures.left_out(documents, inputs.dedup, summed),
         "changes": data_figures.changes(documents),
         "duplicates": data_figures.duplicates(inputs.dedup, rows),
+        "kept_samples": kept_figures.samples(inputs.dedup),
+        "frequent": kept_figures.frequent(inputs.dedup),
+        "thresholds": kept_figures.thresholds(inputs.dedup),
         "document_lengths": data_figures.document_lengths(documents),
         **data_figures.writing(documents),
         "wikis": data_figures.wikis(documents),
@@ -114,6 +174,7 @@ def training(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return curves over steps. Validation has one curve per source and one for all."""
     train = [row for row in metrics if row["kind"] == "train"]
     validation = [row for row in metrics if row["kind"] == "validation"]
+    lost = [{name: row[name] for name in ("from", "step", "file", "problem")} for row in metrics if row["kind"] == "lost"]
     sources = list(dict.fromkeys(row.get("source", "all") for row in validation))
     overall = [row for row in validation if row.get("source", "all") == "all" and row["loss"] is not None]
     best = min(overall, key=lambda row: row["loss"], default=None)
@@ -123,6 +184,7 @@ def training(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     return {
         "steps": max((row["step"] for row in train), default=0),
+        "lost": lost,
         "phase_starts": _phase_starts(train),
         "loss": _curve(train, "loss"),
         "mlm_loss": _curve(train, "mlm_loss"),
@@ -150,11 +212,11 @@ def _curve(rows: Sequence[Mapping[str, Any]], name: str) -> Points:
     return [(group[-1][0], sum(value for _, value in group) / len(group)) for group in groups]
 
 
-def _hyperparameters(scores: Sequence[Score]) -> dict[str, list[str]]:
+def _hyperparameters(scores: Sequence[Score], t: Texts) -> dict[str, list[str]]:
     """Return the hyperparameters of the scores, each with the tasks that used them."""
     used_by: dict[str, list[str]] = {}
     for score in scores:
-        settings = ", ".join(f"{display_name(name)} {value}" for name, value in sorted(score.hyperparameters.items()))
+        settings = ", ".join(f"{t.name(name)} {value}" for name, value in sorted(score.hyperparameters.items()))
         tasks = used_by.setdefault(settings, [])
         if score.task not in tasks:
             tasks.append(score.task)

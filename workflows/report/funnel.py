@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 WITHHELD = ("withdrawn", "contaminated", "withdrawn_copy")
 """Reasons unrelated to the quality of the document."""
-DUPLICATES = ("duplicate", "near_duplicate", "duplicate_paragraphs")
+DUPLICATES = ("duplicate", "near_duplicate", "contained", "duplicate_paragraphs")
 GROUPS = ("filter", "withheld", "duplicates")
 """Groups of reasons, in the order of the ledger."""
 UNACCOUNTED = "unaccounted"

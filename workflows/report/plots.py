@@ -5,10 +5,11 @@ matplotlib draws with placeholder colours that are then replaced by CSS: `#00000
 bytes.
 """
 
+import html
 import io
 import re
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -24,7 +25,7 @@ TEXT, GRID = "#000001", "#000002"
 SERIES = tuple(f"#0001{number:02x}" for number in range(1, 9))
 _CSS = {TEXT: "currentColor", GRID: "var(--grid)", **{c: f"var(--series-{n})" for n, c in enumerate(SERIES, start=1)}}
 _LIGHT = {TEXT: "#23272b", GRID: "#dcdfe3"} | dict(
-    zip(SERIES, ("#31688e", "#c06f2b", "#43865a", "#a65a8a", "#83772f", "#b4544c", "#5f7fbf", "#7a7f86"), strict=True)
+    zip(SERIES, ("#31688e", "#a9601f", "#3c7a51", "#a65a8a", "#7a6f2a", "#b4544c", "#4f70b3", "#6c7178"), strict=True)
 )
 """The colours of the light page (style.html.jinja)."""
 STYLE: Any = {
@@ -51,12 +52,27 @@ STYLE: Any = {
     "legend.frameon": False,
     "legend.fontsize": 9,
 }
+SCORED = ("model_id", "task", "metric", "split")
+"""What a score is of."""
 WIDTH, HEIGHT = 7.6, 2.9
 """Inches; the page scales a plot to its width."""
 
 
-def curves(lines: Mapping[str, Points], name: str, *, phase_starts: Sequence[int] = (), form: str = "{:g}") -> str:
-    """Plot lines over steps. Curves of few points also get dots, so that a single point is visible."""
+def curves(
+    lines: Mapping[str, Points],
+    name: str,
+    *,
+    phase_starts: Sequence[int] = (),
+    form: str = "{:g}",
+    step: str = "step",
+    label: str = "",
+) -> str:
+    """Plot lines over steps. Curves of few points also get dots, so that a single point is visible.
+
+    Args:
+        step: the word below the axis.
+        label: what is read out instead of the picture.
+    """
     lines = {label: points for label, points in lines.items() if points}
     if not lines:
         return ""
@@ -66,55 +82,57 @@ def curves(lines: Mapping[str, Points], name: str, *, phase_starts: Sequence[int
             xs, ys = zip(*points, strict=True)
             few = len(points) <= 30
             axes.plot(xs, ys, color=SERIES[number % len(SERIES)], label=label, marker="o" if few else None, markersize=3.5)
-        for step in phase_starts:
-            axes.axvline(step, color=TEXT, linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.6)
-        axes.set_xlabel("step")
+        for start in phase_starts:
+            axes.axvline(start, color=TEXT, linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.6)
+        axes.set_xlabel(step)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: form.format(value)))
         if len(lines) > 1:
             _legend(axes)
-        return _svg(figure, name)
+        return _svg(figure, name, label)
 
 
 def scores(
-    rows: Sequence[Mapping[str, Any]], values: Sequence[Mapping[str, Any]], untrained: Collection[str] = (UNTRAINED,)
+    rows: Sequence[Mapping[str, Any]],
+    values: Sequence[Mapping[str, Any]],
+    untrained: Collection[str] = (UNTRAINED,),
+    *,
+    label: str = "",
+    words: Callable[[str], str] = display_name,
 ) -> str:
-    """Plot the mean test score per task and model, with the standard deviation as a line and every seed as a dot.
+    """Plot the mean test score per task, metric and model, with the standard deviation as a line and every seed as a dot.
 
     Pretrained models have the colours of their curves if curves are drawn in the same order.
     """
     rows = [row for row in rows if row["split"] == "test"]
     if not rows:
         return ""
-    tasks, models = (list(dict.fromkeys(row[name] for row in rows)) for name in ("task", "model_id"))
+    scored = list(dict.fromkeys((row["task"], row["metric"]) for row in rows))
+    models = list(dict.fromkeys(row["model_id"] for row in rows))
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes()
         width = min(0.36, 0.8 / len(models))
         trained = [model for model in models if model not in untrained]
         for number, model in enumerate(models):
             shown = [row for row in rows if row["model_id"] == model]
-            places = [tasks.index(row["task"]) + (number - (len(models) - 1) / 2) * width for row in shown]
+            places = [scored.index((row["task"], row["metric"])) + (number - (len(models) - 1) / 2) * width for row in shown]
             heights, spread = [row["mean"] for row in shown], [row["deviation"] or 0.0 for row in shown]
             color = SERIES[trained.index(model) % len(SERIES)] if model in trained else SERIES[-1]
-            axes.bar(places, heights, width * 0.88, color=color, label=model)
+            axes.bar(places, heights, width * 0.88, color=color, label=words(model) if model in untrained else model)
             axes.errorbar(places, heights, spread, fmt="none", ecolor=TEXT, elinewidth=1.1, capsize=4)
             for place, row in zip(places, shown, strict=True):
-                seeds = [v["value"] for v in values if all(v[name] == row[name] for name in ("model_id", "task", "split"))]
+                seeds = [v["value"] for v in values if all(v[name] == row[name] for name in SCORED)]
                 axes.plot([place + width * 0.27] * len(seeds), seeds, ".", color=TEXT, markersize=4, alpha=0.7)
                 top = row["mean"] + (row["deviation"] or 0.0)
                 axes.annotate(f"{row['mean']:.3f}", (place, top), (0, 5), textcoords="offset points", ha="center")
-        axes.set_xticks(range(len(tasks)), [f"{display_name(task)}\n{_metric(rows, task)}" for task in tasks])
-        axes.set_xlim(-0.6, len(tasks) - 0.4)
+        axes.set_xticks(range(len(scored)), [f"{words(task)}\n{words(metric)}" for task, metric in scored])
+        axes.set_xlim(-0.6, len(scored) - 0.4)
         axes.set_ylim(0, 1.1)
         axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
         axes.grid(visible=False, axis="x")
         _legend(axes)
-        return _svg(figure, "scores")
-
-
-def _metric(rows: Sequence[Mapping[str, Any]], task: str) -> str:
-    return display_name(next(str(row["metric"]) for row in rows if row["task"] == task))
+        return _svg(figure, "scores", label)
 
 
 def _axes(height: float = HEIGHT) -> tuple[Figure, Axes]:
@@ -139,7 +157,7 @@ def alone(svg: str) -> str:
     return svg.replace("<svg ", f'<svg {names} style="background: white" ', 1)
 
 
-def _svg(figure: Figure, name: str) -> str:
+def _svg(figure: Figure, name: str, label: str = "") -> str:
     """Return the figure as an `<svg>` element. Its ids get the prefix `name`, to be unique on a page with several plots."""
     page = io.StringIO()
     metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -149,6 +167,8 @@ def _svg(figure: Figure, name: str) -> str:
         figure.savefig(page, format="svg", transparent=True, metadata=metadata)
     svg = page.getvalue()
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img">', svg, count=1)
+    spoken = f' aria-label="{html.escape(label)}"' if label else ""
+    opening = re.compile(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>')
+    svg = opening.sub(lambda match: f'<svg viewBox="{match[1]}" role="img"{spoken}>', svg, count=1)
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\1{name}-", svg)
     return re.sub("|".join(_CSS), lambda match: _CSS[match[0]], svg)

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline import storage
-from pipeline.engine import processes, stages
+from pipeline.engine import integrity, processes, stages
 from pipeline.engine.execution import SERIAL, Execution
 from pipeline.engine.stages import Finished, Stage
+from pipeline.redaction import public
+from workflows.report.meeting.gathering import UNASKED, Asked
+from workflows.report.meeting.references import references
 
-STAGE_VERSION = 2
+STAGE_VERSION = 4
 _SECTIONS = ("documents", "dedup", "vocabulary", "tokens", "shards")
 """Kinds of stages that have figures of their own; of the others only the time is shown."""
 _UNTIMED = ("tasks",)
@@ -21,6 +23,7 @@ def report(
     finished: Sequence[Finished],
     root: str,
     *,
+    asked: Asked = UNASKED,
     execution: Execution = SERIAL,
 ) -> Finished:
     """Write a page about stages.
@@ -30,18 +33,25 @@ def report(
         name: name of the recipe.
         recipe: the complete recipe as JSON types.
         finished: the stages that the page is about; metrics and scores are shown if `checkpoint` and `scores` are among them.
+        asked: what the scores are held against.
+
+    Raises: StorageError when the registry cannot be read now.
     """
-    stage = Stage(kind, STAGE_VERSION, {"recipe": recipe}, {done.name: _manifest_digest(done) for done in finished})
+    recipe = public(recipe)
+    found = references(asked.registry, recipe, finished, root)
+    inputs = {done.name: integrity.manifest_digest(done.manifest) for done in finished}
+    stage = Stage(kind, STAGE_VERSION, {"recipe": recipe}, {**inputs, **found.inputs})
 
     def body(folder: str) -> dict[str, Any]:
-        from workflows.evaluation.scores import read_scores
         from workflows.report.figures import ReportInputs
+        from workflows.report.meeting.gathering import data_stages, gathered
         from workflows.report.page import write_report
 
         def of(*kinds: str) -> list[Finished]:
             return [done for done in finished if done.kind in kinds]
 
         processes.pool.shutdown()
+        more = gathered(finished, found, asked)
         content = ReportInputs(
             recipe_name=name,
             key=stage.key,
@@ -52,20 +62,11 @@ def report(
             tokens=of("tokens"),
             shards=of("shards"),
             other_stages=[done for done in finished if done.kind not in (*_SECTIONS, *_UNTIMED)],
-            metrics=[row for done in of("checkpoint") for row in _metrics(done)],
-            scores=[score for done in of("scores") for score in read_scores(done.file("scores.jsonl"))],
+            metrics=more.pop("metrics"),
+            scores=more.pop("scores", ()),
+            data_stages=data_stages(finished),
+            more=more,
         )
         return {"files": write_report(content, folder)}
 
     return stages.run(root, stage, body, execution)
-
-
-def _metrics(checkpoint: Finished) -> list[dict[str, Any]]:
-    from model.checkpoints.checkpoint import read_metrics
-
-    return read_metrics(checkpoint.url)
-
-
-def _manifest_digest(done: Finished) -> str:
-    """Return a digest of a manifest: the page shows its counts, which may change although the files do not."""
-    return storage.bytes_digest(storage.json_bytes(done.manifest))

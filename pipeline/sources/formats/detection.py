@@ -2,48 +2,73 @@
 
     {"title": ...}\\n{"title": ...}            JSON lines
     [{"completion": ...}, ...                  JSON values: one array, or values one after another, on any number of lines
+    {"title": ...}{"title": ...}               JSON values too
+    {"total": 9, "data": [{"content": ...      JSON values as well: the items of the array
     PAR1                                       Parquet
-    <doc id="13" url="..." title="数学">       <doc> files, written by wikiextractor
+    ff ff ff ff 78 00 00 00                    Arrow: what save_to_disk writes
+    id,title,content\\n0,题,"正文..."\\n        CSV; with tabs, TSV (tables.py)
+    <doc id="13" url="..." title="数学">       <doc> files: wikiextractor's and others
+    WARC/1.0                                   WET: Common Crawl's text of pages
+    WEBVTT, [Script Info], 1\\n00:00:01,600 -->   subtitles; with [ti:歌名] or [00:12.50], lyrics
     <mediawiki xmlns=...                       a MediaWiki dump
     句子。\\n句子。\\n\\n句子。\\n             documents: one sentence a line, a blank line between documents (BERT's format)
     标题\\n　　段落。\\n　　段落。             a document: Markdown; HTML; a title, then paragraphs; any short text
     句子。\\n句子。\\n ... no blank line       lines: one document each
 
 A file under 1 MiB with blank lines between its paragraphs could be many documents or one. It counts as one document when the
-first line is a headline and the other lines are paragraphs rather than sentences of several documents.
+first line is a headline and the other lines are paragraphs rather than sentences of several documents, or short posts.
+
+What is none of these is refused by its name where it has one (foreign.py), so that no structured text passes for prose.
 """
 
 import contextlib
 import io
-import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, cast
 
-from pipeline import storage
+from pipeline import compression, storage
+from pipeline.compression import Compression
 from pipeline.errors import CorpusError
-from pipeline.sources.formats import compression, encodings
-from pipeline.sources.formats.compression import Compression
-from pipeline.sources.formats.encodings import Encoding
-from pipeline.sources.formats.text_formats import TEXT_FORMATS
+from pipeline.sources.formats import arrow, encodings, foreign, tables
+from pipeline.sources.formats.encodings import TEXT_BEGINS, Encoding
+from pipeline.sources.formats.json_values import raw_decode, wrapped_array
+from pipeline.sources.formats.plain import SENTENCE_ENDS, is_headline
+from pipeline.sources.formats.tables import Table
+from pipeline.sources.formats.text_formats import TEXT_FORMATS, child_names
 
-FORMATS = ("JSON lines", "JSON values", "Parquet", "MediaWiki dump", "documents", "a document", "lines", *TEXT_FORMATS)
+FORMATS = (
+    "JSON lines",
+    "JSON values",
+    "Parquet",
+    "Arrow",
+    "CSV",
+    "TSV",
+    "MediaWiki dump",
+    "documents",
+    "a document",
+    "lines",
+    *TEXT_FORMATS,
+)
 HEAD = 1 << 20
 """Bytes at the start of a file that decide its format."""
 
-_SPLITTABLE = {"JSON lines", "documents", "lines", *(one.name for one in TEXT_FORMATS.values() if one.splittable)}
-_CONTROLS = bytes({*range(0x20), 0x7F} - set(b"\t\n\v\f\r\x1b"))
-_TEXT_BEGINS = "\ufeff \t\r\n"
-_JSON_LINE = re.compile(r"\s*\{\s*[\"}]")
+_SPLITTABLE = {"JSON lines", "TSV", "documents", "lines", *(one.name for one in TEXT_FORMATS.values() if one.splittable)}
+_JSON_LINE = re.compile(r"[\s\ufeff]*\{\s*[\"}]")
 _JSON_ARRAY = re.compile(r"\[\s*(?:\{\s*[\"}]|\"|\]\s*$)")
 _DUMP = re.compile(r"(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?<mediawiki\b", re.DOTALL)
-_HTML_PAGE = re.compile(r"<!doctype html\b|<html\b", re.IGNORECASE)
-_BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
-_HEADING = re.compile(r"(?:\A|\n[ \t\r]*\n)#{1,6} \S")
-_MARKDOWN_BEGINS = re.compile(r"#{1,6} \S|---[ \t]*\r?\n\w+:|[^\n]{1,99}\n={3,}\s*\n")
-_SENTENCE_ENDS = tuple("。！？；：，、….!?;:,”’）》」』")
-_MAX_HEADLINE = 60
+_BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
+_HEADING = re.compile(r"(?:\A|\n[^\S\n]*\n)#{1,6} \S")
+_ANOTHER_VALUE = re.compile(r"[ \t,]*\{")
+_END_OF_LINE = re.compile(r"[ \t,]*\r?\n")
+_ELEMENTS = re.compile(r"\A[^\n]*\n<doc(?:\s[^>\n]*)?>\s*\n", re.IGNORECASE)
+"""A first line that is no element, such as a comment, and the start of one."""
+_PREAMBLE = 1_000
+_MARKDOWN_BEGINS = re.compile(r"#{1,6} \S|(?:---|\+\+\+)[ \t]*\r?\n\w+[ \t]*[:=]|[^\n]{1,99}\n={3,}\s*\n")
+_SHORT_POST, _MAX_SHORT_POSTS = 20, 0.1
+"""Characters of a short paragraph that is a sentence, and the ratio of them among the paragraphs of one document."""
+_MIN_HEADLINE = 4
 
 
 @dataclass(frozen=True)
@@ -54,11 +79,17 @@ class FileFormat:
     """One of FORMATS, or `empty`."""
     compression: Compression = ""
     encoding: Encoding = "utf-8"
+    table: Table | None = None
+    """How the table is written, if it is one."""
+    fields: tuple[str, ...] = field(default=(), compare=False)
+    """Names of the fields of the first record, if it is JSON or an element."""
 
     @property
     def splittable(self) -> bool:
         """Whether byte ranges of the file can be read independently."""
-        return not self.compression and self.kind in _SPLITTABLE and self.encoding in ("utf-8", "gb18030")
+        if self.compression or self.encoding not in ("utf-8", "gb18030"):
+            return False
+        return self.kind in _SPLITTABLE and not (self.table and self.table.quoted)
 
     def __str__(self) -> str:
         """The format as reports show it: `JSON lines, gz, GB18030`."""
@@ -69,34 +100,28 @@ class FileFormat:
 def detect_format(url: str, encoding: str = "auto") -> FileFormat:
     """Detect the format of a file; `encoding` is the recipe's setting.
 
-    Raises: CorpusError for a file that is neither text nor Parquet, or is damaged at its beginning.
+    Raises: CorpusError for a file that is not read (foreign.py), or is damaged at its beginning.
     """
     with storage.open_read(url) as file:
         packed = compression.detect(file.read(16))
         file.seek(0)
         head = _read(compression.unpacked(file, packed, url), HEAD + len(encodings.BOM))
     complete = len(head) < HEAD
+    if packed and (inside := compression.detect(head[:16])):
+        raise CorpusError(f"{url}: packed twice ({inside} inside {packed}); unpack it once first")
     if head.startswith(b"PAR1"):
         if packed:
             raise CorpusError(f"{url}: Parquet inside {packed} cannot be read in chunks; unpack it first")
         return FileFormat("Parquet")
+    if arrow.is_arrow(head):
+        return FileFormat("Arrow", packed)
     if encoding != "utf-16" and not head.startswith(encodings.WIDE):
-        _refuse_binary(head, url)
+        foreign.refuse_binary(head, url)
     encoded = encodings.detect(head, complete, encoding, url)
-    return FileFormat(format_name(head.decode(encoded, errors="replace"), complete), packed, encoded)
-
-
-def _refuse_binary(head: bytes, url: str) -> None:
-    """Raise an error for binary data. Crawlers write a few control bytes; in binary files they are about one byte in ten."""
-    if head[257:262] == b"ustar":
-        raise CorpusError(f"{url}: a tar archive; unpack it first: tar -xf {url}")
-    if head.startswith(b"7z\xbc\xaf\x27\x1c"):
-        raise CorpusError(f"{url}: a 7z archive; unpack it first: 7z x {url}")
-    controls = len(head) - len(head.translate(None, _CONTROLS))
-    if head.count(0) > len(head) / 200 or controls > len(head) / 20:
-        if encodings.looks_like_utf16(head):
-            raise CorpusError(f"{url}: apparently UTF-16 without a byte order mark; set --encoding utf-16")
-        raise CorpusError(f"{url}: not text (it contains zero or control bytes); check the input")
+    text = head.decode(encoded, errors="replace")
+    foreign.refuse_text(text.lstrip(TEXT_BEGINS), url)
+    kind, table = _classify(text, complete)
+    return FileFormat(kind, packed, encoded, table, _first_fields(text, kind))
 
 
 def _read(file: IO[bytes], size: int) -> bytes:
@@ -129,9 +154,27 @@ def _bytes_are_text(file_format: FileFormat) -> bool:
 
 def format_name(head: str, complete: bool) -> str:
     """Return the format of a text that starts with `head`; `complete`: `head` is the whole text."""
-    text = head.lstrip(_TEXT_BEGINS)
-    if not text:
-        return "empty" if complete else "documents"
+    return _classify(head, complete)[0]
+
+
+def _classify(head: str, complete: bool) -> tuple[str, Table | None]:
+    text = head.lstrip(TEXT_BEGINS)
+    if not text.strip():
+        return "empty" if complete else "documents", None
+    if name := _marked_format(text):
+        return name, None
+    if (not complete or not foreign.is_html(text)) and (table := tables.detect(head.lstrip("\ufeff\r\n"), complete)):
+        return table.kind, table
+    lines = [line for line in io.StringIO(text) if not line.isspace()]
+    if complete and (foreign.is_html(text) or _is_markdown(text) or _is_one_document(lines, text)):
+        return "a document", None
+    if _BLANK_LINE.search(text):
+        return "documents", None
+    return "a document" if complete else "lines", None
+
+
+def _marked_format(text: str) -> str:
+    """Return the format that a signature or brackets identify; "" for tables and plain text."""
     if _DUMP.match(text):
         return "MediaWiki dump"
     for known in TEXT_FORMATS.values():
@@ -139,25 +182,51 @@ def format_name(head: str, complete: bool) -> str:
             return known.name
     if _JSON_ARRAY.match(text):
         return "JSON values"
+    if "<doc" in text[:_PREAMBLE] and _ELEMENTS.search(text[:_PREAMBLE]) and "\n</doc>" in text:
+        return "<doc> files"
+    if "{" not in text:
+        return ""
+    if wrapped_array(text):
+        return "JSON values"
+    starts_with_json = _JSON_LINE.match(text) is not None
+    if starts_with_json and _another_on_its_line(text):
+        return "JSON values"
     lines = [line for line in io.StringIO(text) if not line.isspace()]
     if 2 * sum(_JSON_LINE.match(line) is not None for line in lines) > len(lines):
         return "JSON lines"
-    if _JSON_LINE.match(text) and _spans_lines(text):
+    if not starts_with_json or not (end := _end_of_value(text)):
+        return ""
+    if "\n" in text[:end]:
         return "JSON values"
-    if complete and (is_html(text) or _is_markdown(text) or _is_one_document(lines, text)):
-        return "a document"
-    if _BLANK_LINE.search(text):
-        return "documents"
-    return "a document" if complete else "lines"
+    # A record alone on its line: what is between records, such as a crawler's log, is bad, and no prose.
+    return "JSON lines" if _END_OF_LINE.match(text, end) else ""
 
 
-def _spans_lines(text: str) -> bool:
-    """Return whether the text starts with a JSON value that spans several lines."""
+def _another_on_its_line(text: str) -> bool:
+    """Return whether the text starts with several JSON values on one line."""
+    end = _end_of_value(text)
+    return end > 0 and _ANOTHER_VALUE.match(text, end) is not None
+
+
+def _end_of_value(text: str) -> int:
+    """Return where the JSON value at the start of a text ends; 0 if it does not."""
     try:
-        _, end = json.JSONDecoder(strict=False).raw_decode(text)
+        return raw_decode(text)[1]
     except (ValueError, RecursionError):
-        return False
-    return "\n" in text[:end]
+        return 0
+
+
+def _first_fields(text: str, kind: str) -> tuple[str, ...]:
+    """Return the names of the fields of the first record, if records have any."""
+    if kind == "<doc> files":
+        return child_names(text)
+    if not kind.startswith("JSON"):
+        return ()
+    try:
+        value, _ = raw_decode(text, max(text.find("{"), 0))
+    except (ValueError, RecursionError):
+        return ()
+    return tuple(value) if isinstance(value, dict) else ()
 
 
 def _is_markdown(text: str) -> bool:
@@ -173,16 +242,8 @@ def _is_one_document(lines: list[str], text: str) -> bool:
     if all(line.startswith("\u3000") for line in body):  # Chinese print indents paragraphs by two ideographic spaces
         return True
     blocks = len(_BLANK_LINE.findall(text.rstrip())) + 1
-    ended = sum(line.rstrip().endswith(_SENTENCE_ENDS) for line in body)
-    return blocks == len(lines) and 2 * ended > len(body)
-
-
-def is_html(text: str) -> bool:
-    """Return whether a text is a web page."""
-    return _HTML_PAGE.match(text.lstrip(_TEXT_BEGINS)) is not None
-
-
-def is_headline(line: str) -> bool:
-    """Return whether a line looks like a title: short, and not a sentence."""
-    line = line.strip()
-    return 1 < len(line) <= _MAX_HEADLINE and not line.endswith(_SENTENCE_ENDS)
+    ended = [line for line in map(str.strip, body) if line.endswith(SENTENCE_ENDS)]
+    if blocks != len(lines) or 2 * len(ended) <= len(body) or len(lines[0].strip()) < _MIN_HEADLINE:
+        return False
+    posts = sum(len(line) < _SHORT_POST and line[0] not in "“「『" for line in ended)  # what people say may be short
+    return posts <= _MAX_SHORT_POSTS * len(body)

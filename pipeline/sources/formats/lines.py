@@ -63,7 +63,7 @@ class Block:
         if self.size > MAX_RECORD_BYTES:
             return Bad(self.origin, TOO_LONG, excerpt(data))
         try:
-            return Record(self.origin, "", data.removeprefix(encodings.BOM).decode(encoding))
+            return Record(self.origin, "", encodings.decode(data, encoding))
         except UnicodeDecodeError:
             return Bad(self.origin, f"not {encodings.NAMES[encoding]}", excerpt(data))
 

@@ -9,12 +9,15 @@ import re
 from collections.abc import Iterator
 from typing import IO
 
-from pipeline.sources.formats.detection import is_headline, is_html
-from pipeline.sources.formats.encodings import Encoding
+from pipeline.sources.formats import fields, front_matter
+from pipeline.sources.formats.encodings import Encoding, is_blank
+from pipeline.sources.formats.foreign import is_html
 from pipeline.sources.formats.lines import MAX_RECORD_BYTES, Block, Range, numbered_lines
 from pipeline.sources.records import Bad, Record
 
 _HASHES = re.compile(r"#{1,6} ")
+SENTENCE_ENDS = tuple("。！？；：，、….!?;:,”’）》」』")
+_MAX_HEADLINE = 60
 
 
 def lines(file: IO[bytes], part: Range, encoding: Encoding) -> Iterator[Record | Bad]:
@@ -22,7 +25,7 @@ def lines(file: IO[bytes], part: Range, encoding: Encoding) -> Iterator[Record |
     for position, line in numbered_lines(file, part.start):
         if not part.contains(position):
             return
-        if not line.isspace():
+        if not is_blank(line, encoding):
             yield Block(part.origin(position), line).record(encoding)
 
 
@@ -31,7 +34,7 @@ def documents(file: IO[bytes], part: Range, encoding: Encoding) -> Iterator[Reco
     separator = 0 if part.start == 0 else -1
     chunk: Block | None = None
     for position, line in numbered_lines(file, part.start):
-        if not line.isspace():
+        if not is_blank(line, encoding):
             if chunk is not None:
                 chunk.add(line)
             elif not part.contains(separator):
@@ -58,6 +61,19 @@ def document(file: IO[bytes], part: Range, encoding: Encoding) -> Iterator[Recor
 def _titled(record: Record) -> Record:
     if is_html(record.text):
         return Record(record.origin, "", record.text, markup=True)
+    whole = record.text.lstrip("\ufeff\r\n")
+    title, text = front_matter.parted(whole)
+    if title:
+        heading = _HASHES.match(text)
+        return Record(record.origin, title, fields.without_title(text[heading.end() :] if heading else text, title))
+    if text != whole:
+        record = Record(record.origin, "", text)
     first, _, rest = record.text.lstrip().partition("\n")
     title = _HASHES.sub("", first).strip()
     return Record(record.origin, title, rest.lstrip("\r\n")) if rest.strip() and is_headline(title) else record
+
+
+def is_headline(line: str) -> bool:
+    """Return whether a line looks like a title: short, and not a sentence."""
+    line = line.strip()
+    return 1 < len(line) <= _MAX_HEADLINE and not line.endswith(SENTENCE_ENDS)

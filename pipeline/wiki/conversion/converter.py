@@ -1,4 +1,4 @@
-"""MediaWiki's LanguageConverter for Chinese: -{ }- rules, NoteTA and its groups, then OpenCC for text without a rule.
+"""MediaWiki's LanguageConverter for Chinese: -{ }- rules, NoteTA and its groups, then tables for text without a rule.
 
     converter = Converter("zh-cn", {"IT": [("zh-cn:软件;zh-tw:軟體", "")]})
     note_ta = [{"G1": "IT", "1": "zh-cn:计算机;zh-tw:電腦"}]
@@ -6,26 +6,30 @@
     ->  text "计算机的软件，线与三個火槍手", title "计算机", counts {"rules": 2, "note_ta": 1, "replaced": 3, "groups": {..}}
 
 As in MediaWiki, a rule in the text (flags A, H, -) takes effect from its position on; NoteTA applies to the whole text and the
-title. Phrases of the page take precedence over OpenCC's tables, longer phrases over shorter ones. The output of a rule and raw
+title. Phrases of the page take precedence over these tables, longer phrases over shorter ones. The output of a rule and raw
 text are never converted again, and no phrase extends across a rule: `-{}-` separates two words.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pipeline.engine.counting import Counts, count
 from pipeline.wiki.conversion import groups, rules
-from pipeline.wiki.conversion.phrases import Phrases, split
+from pipeline.wiki.conversion.characters import traditional
+from pipeline.wiki.conversion.phrases import Phrases, around, split
 from pipeline.wiki.conversion.rules import Rule
-from pipeline.wiki.conversion.variants import FALLBACKS, to_variant, traditional
+from pipeline.wiki.conversion.variants import FALLBACKS, to_variant
 
 __all__ = ["Converted", "Converter", "to_variant"]
 
 _BRACKET = re.compile(r"-\{|\}-")
 _RULE = re.compile(r"-\{(?:(?!-\{|\}-).)*+\}-", re.DOTALL)
 _BREAK = "\x1f"
-"""Replaces finished text in OpenCC's input. XML does not allow this character, so dumps do not contain it."""
+"""Replaces finished text in what is converted. XML does not allow this character, so dumps do not contain it."""
+_CONTEXT = 500
+"""Characters of a text that are enough to tell the script of its title."""
 _MAX_DEPTH = 10
 """Nesting of rules that MediaWiki follows."""
 
@@ -45,21 +49,21 @@ class Converter:
     `groups` are those of groups.parse, by name. The phrases of a group are prepared when a page first uses it, and cached.
     """
 
-    def __init__(self, variant: str, groups: Mapping[str, Sequence[groups.Entry]]) -> None:
+    def __init__(self, variant: str, groups: Mapping[str, Sequence[groups.Entry]], tables: str = "opencc") -> None:
         self.variant = "zh" if variant == "none" else variant
+        self._plain = partial(to_variant, variant=self.variant, tables=tables)
         self._groups = groups
         self._tables: dict[str, Phrases | None] = {}
 
     def convert(self, text: str, *, title: str = "", note_ta: Iterable[Mapping[str, str]] = ()) -> Converted:
         """Return text and title without -{ }-. Counts: rules, unclosed, unknown, note_ta, groups, missing_groups, replaced."""
-        page = _Page(self.variant, text)
+        page = _Page(self.variant, text, self._plain)
         for arguments in note_ta:
             self._note(arguments, page)
         if not page.counts and "-{" not in text:
-            return Converted(to_variant(text, self.variant), to_variant(title, self.variant), {})
+            return Converted(self._plain(text), page.named(title), {})
         page.read(text)
-        title = page.title if page.title is not None else page.converted(title)
-        return Converted(page.text(), title, page.counts)
+        return Converted(page.text(), page.title if page.title is not None else page.named(title), page.counts)
 
     def _note(self, arguments: Mapping[str, str], page: "_Page") -> None:
         """Apply {{NoteTA}}: groups by number, then the title, then the page's own rules, which take precedence."""
@@ -89,8 +93,11 @@ class Converter:
 class _Page:
     """The state of one page: the rules in force at the current position, and the text so far."""
 
-    def __init__(self, variant: str, text: str) -> None:
+    def __init__(self, variant: str, text: str, plain: Callable[[str], str]) -> None:
+        """`plain` converts text without rules."""
         self.variant = variant
+        self._plain = plain
+        self._beginning = text[:_CONTEXT]
         self.chain = (variant, *FALLBACKS[variant])
         if variant == "zh" and "-{" in text:
             written = "zh-hant" if traditional(_RULE.sub("", text[:4000])) else "zh-hans"
@@ -130,14 +137,22 @@ class _Page:
 
     def text(self) -> str:
         """Return everything read so far, converted."""
-        return _joined(self._open, self._done, self.variant)
+        return around(self._open, self._done, self._plain, _BREAK)
 
     def converted(self, text: str) -> str:
         """Convert another text by the rules in force now."""
         if self.variant == "zh":
             return text
         between, become = self._split(text)
-        return _joined(between, become, self.variant)
+        return around(between, become, self._plain, _BREAK)
+
+    def named(self, title: str) -> str:
+        """Convert the page's title by the rules in force now."""
+        if self.variant == "zh":
+            return title
+        between, become = self._split(title)
+        # Few titles tell their script; the text below them does.
+        return around(between, become, lambda title: self._plain(f"{title}\n{self._beginning}").split("\n")[0], _BREAK)
 
     def apply(self, rule: Rule) -> str:
         """Put a rule in force for the following text; return what it shows."""
@@ -169,7 +184,7 @@ class _Page:
         if text is None:
             if rule.both or rule.one_way:
                 count(self.counts, "unknown")
-            text = to_variant(rule.first(), self.variant) if rule.both or rule.one_way else rule.text
+            text = self._plain(rule.first()) if rule.both or rule.one_way else rule.text
         return text
 
     def _change(self, table: Mapping[str, str], remove: bool) -> None:
@@ -198,16 +213,6 @@ class _Page:
         if become:
             count(self.counts, "replaced", number=len(become))
         return between, become
-
-
-def _joined(between: list[str], become: list[str], variant: str) -> str:
-    """Convert texts in one call and join them with the unconverted ones between them."""
-    whole = _BREAK.join(between)
-    if whole.count(_BREAK) == len(become):
-        between = to_variant(whole, variant).split(_BREAK)
-    else:
-        between = [to_variant(text, variant) for text in between]
-    return "".join(part for pair in zip(between, [*become, ""], strict=True) for part in pair)
 
 
 def _numbered(arguments: Mapping[str, str], letter: str) -> list[str]:

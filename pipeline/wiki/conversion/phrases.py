@@ -4,7 +4,7 @@ phrases = Phrases({"電腦": "计算机", "電腦程式": "计算机程序"})
 split("買電腦程式的人", [phrases])  ->  ["買", "的人"], ["计算机程序"]
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +36,8 @@ class Phrases:
     def __init__(self, table: Mapping[str, str]) -> None:
         self.table: dict[str, str] = {}
         self._lengths: dict[str, list[int]] = {}
+        self._single: list[str] = []
+        """Phrases of one character."""
         self._unflagged: list[str] = []
         self._flags: Flags | None = None
         self.update(table)
@@ -43,6 +45,8 @@ class Phrases:
     def update(self, table: Mapping[str, str]) -> None:
         """Add phrases; the replacement of an existing phrase is overwritten."""
         for phrase, to in table.items():
+            if len(phrase) == 1 and phrase not in self.table:
+                self._single.append(phrase)
             if phrase and phrase not in self.table:
                 lengths = self._lengths.get(phrase[:2])
                 if lengths is None:
@@ -63,8 +67,9 @@ class Phrases:
         """Yield the phrases in a text, including overlapping ones; those in `without` are ignored."""
         table, lengths = self.table, self._lengths
         few = len(table) <= _FEW
-        for phrase in table if few else table.keys() & set(text):
-            for start in _occurrences(text, phrase) if phrase not in without else ():
+        single = self._single if len(self._single) <= _FEW else set(text).intersection(self._single)
+        for phrase in table if few else single:
+            for start in _occurrences(text, phrase) if phrase in table and phrase not in without else ():
                 yield Match(start, -len(phrase), -layer, table[phrase])
         for start in () if few else self._starts(text):
             for length in lengths.get(text[start : start + 2], ()):
@@ -101,6 +106,17 @@ def split(text: str, layers: Sequence[Phrases], without: Collection[str] = ()) -
             become.append(to)
             place = start - length
     return [*between, text[place:]], become
+
+
+def around(between: Sequence[str], become: Sequence[str], convert: Callable[[str], str], mark: str) -> str:
+    """Convert the texts of `split` and join them with the replacements, which stay as they are.
+
+    mark: a character that `convert` leaves alone; with it between the texts, one call converts them all.
+    """
+    whole = mark.join(between)
+    alone = whole.count(mark) != len(become)
+    converted = [convert(text) for text in between] if alone else convert(whole).split(mark)
+    return "".join([part for pair in zip(converted, [*become, ""], strict=True) for part in pair])
 
 
 def _occurrences(text: str, phrase: str) -> Iterator[int]:

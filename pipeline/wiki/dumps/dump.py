@@ -1,4 +1,4 @@
-"""Pages of a MediaWiki dump (`pages-articles`, export format 0.6 and later), from any byte range of it.
+"""Pages of a MediaWiki dump (`pages-articles`, any export format), from any byte range of it.
 
     <page><title>柏林</title><ns>0</ns><id>3472</id>...<text ...>'''柏林'''（{{lang-de|Berlin}}）是...</text>...</page>
     ->  Page("柏林", namespace=0, page_id=3472, redirect="", model="wikitext", text="'''柏林'''（{{lang-de|Berlin}}）是...")
@@ -6,17 +6,20 @@
 Plain XML and bzip2 are split into tasks; gz, xz and zst are one task each, streamed. A page belongs to the range in which its
 `<page>` starts: the byte of the XML, or the byte of the bzip2 block that contains it. So each page is read exactly once,
 however a file is split. The index of a multistream dump is not needed (and cannot be wrong): bzip2.py finds the blocks.
+
+Formats before 0.6 have no `<ns>`: the namespace follows from the title and the names in `<siteinfo>` (namespaces.py). Dumps
+with a `<page>` for each revision yield all of them; `Page.revision` says which is the latest.
 """
 
 import re
 from collections.abc import Container, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline import storage
 from pipeline.errors import CorpusError
 from pipeline.sources.inputs import InputFile
 from pipeline.sources.records import Bad, ReadTask
-from pipeline.wiki.dumps import bzip2
+from pipeline.wiki.dumps import bzip2, namespaces
 
 MAX_PAGE_BYTES = 16 << 20
 """Longer pages are not read. MediaWiki itself limits pages to 2 MB."""
@@ -30,9 +33,14 @@ _TAIL = 32
 _INDEX = re.compile(r"-index\d*\.txt(-p\d+p\d+)?(\.bz2)?$")
 _COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _HEAD = re.compile(
-    rb"<page>\s*<title>(?P<title>[^<]*)</title>\s*<ns>(?P<ns>-?\d+)</ns>\s*<id>(?P<id>\d+)</id>"
+    rb"<page>\s*<title>(?P<title>[^<]*)</title>(?:\s*<ns>(?P<ns>-?\d+)</ns>)?\s*<id>(?P<id>\d+)</id>"
     rb'(?:\s*<redirect title="(?P<redirect>[^"]*)")?'
 )
+REDIRECT = re.compile(
+    r"\s*+[#＃]\s*+(?:REDIRECT|重定向|重新導向|重新导向)(?:\s*+[:：]?\s*+\[\[([^\[\]|{}<>\n]{1,255}))?", re.IGNORECASE
+)
+"""The start of a redirect, with its target: zhwiki's magic words and common misspellings."""
+_DIGITS = re.compile(rb"\d+")
 _REFERENCE = re.compile(r"&#(?:(\d{1,7})|x([0-9a-fA-F]{1,6}));")
 
 
@@ -49,6 +57,8 @@ class Page:
     model: str
     """`wikitext`, `Scribunto` (Lua), `json`..."""
     text: str
+    revision: int = 1
+    """When it was written: 20250801123456; 1 if the dump does not say."""
 
 
 def is_index(name: str) -> bool:
@@ -79,15 +89,24 @@ def site(url: str) -> str:
     return found[1].decode(errors="replace") if found else ""
 
 
-def pages(task: ReadTask, namespaces: Container[int] | None = None) -> Iterator[Page | Bad]:
-    """Yield the pages that start in the range of a task. Texts outside `namespaces` are left empty.
+def pages(task: ReadTask, wanted: Container[int] | None = None) -> Iterator[Page | Bad]:
+    """Yield the pages that start in the range of a task. Texts outside the `wanted` namespaces are left empty.
 
     Raises: CorpusError for a file that is cut short or damaged.
     """
     window = _Window(task.url, _chunks(task))
+    names: dict[str, int] = {}
     while window.seek(b"<page>"):
         xml, whole = window.take(b"</page>", MAX_PAGE_BYTES)
-        yield _page(xml, whole, task.file, namespaces)
+        head = _HEAD.match(xml)
+        if head is None:
+            yield Bad(f"{task.file}#?", "not a page of a dump", xml[:200].decode(errors="replace"))
+            continue
+        if head["ns"] is None and not names:
+            names = namespaces.numbers(_head(task.url, _compression(task.url)))
+        title = _unescape(head["title"].decode(errors="replace"))
+        number = int(head["ns"]) if head["ns"] else namespaces.of_title(title, names)
+        yield _page(xml, head, whole, task.file, number, wanted is None or number in wanted)
 
 
 def _compression(url: str) -> str:
@@ -133,7 +152,7 @@ def _chunks(task: ReadTask) -> Iterator[tuple[bool, bytes]]:
 
 
 def _stream(url: str, compression: str) -> Iterator[bytes]:
-    with storage.open_read(url, compression=compression or None) as file:
+    with storage.open_read(url, "infer" if compression else None) as file:
         while text := file.read(_CHUNK):
             yield text
 
@@ -191,25 +210,31 @@ class _Window:
         return bool(chunk)
 
 
-def _page(xml: bytes, whole: bool, file: str, namespaces: Container[int] | None) -> Page | Bad:
-    head = _HEAD.match(xml)
-    if head is None:
-        return Bad(f"{file}#?", "not a page of a dump", xml[:200].decode(errors="replace"))
-    page_id, namespace = int(head["id"]), int(head["ns"])
+def _page(xml: bytes, head: re.Match[bytes], whole: bool, file: str, namespace: int, wanted: bool) -> Page | Bad:
+    page_id = int(head["id"])
     origin = f"{file}#{page_id}"
     if not whole:
         return Bad(origin, "page too large", head["title"].decode(errors="replace"))
     try:
-        wanted = namespaces is None or namespace in namespaces
         title, redirect = _unescape(head["title"].decode()), _unescape((head["redirect"] or b"").decode())
         revision = max(xml.rfind(b"<revision>"), 0)  # the latest: they are in chronological order
         model = _between(xml, b"<model>", b"</model>", revision).decode()
         text = _text(xml, revision) if wanted else b""
         if text is None:
             return Bad(origin, "not a page of a dump", head["title"].decode(errors="replace"))
-        return Page(title, namespace, page_id, redirect, model or "wikitext", _unescape(text.decode()))
+        written = _DIGITS.findall(_between(xml, b"<timestamp>", b"</timestamp>", revision)[:40])
+        page = Page(
+            title, namespace, page_id, redirect, model or "wikitext", _unescape(text.decode()), int(b"".join(written) or 1)
+        )
+        return replace(page, redirect=_target(page.text)) if not redirect and REDIRECT.match(page.text) else page
     except UnicodeDecodeError:
         return Bad(origin, "not UTF-8", head["title"].decode(errors="replace"))
+
+
+def _target(text: str) -> str:
+    """Return the target of a redirect that is told by its text alone, as in old formats; "" if it is broken."""
+    match = REDIRECT.match(text)
+    return " ".join((match[1] or "").replace("_", " ").split()) if match else ""
 
 
 def _text(xml: bytes, start: int) -> bytes | None:

@@ -29,10 +29,11 @@ from pipeline.sources.records import Bad, ReadTask
 from pipeline.wiki.conversion import groups
 from pipeline.wiki.dumps import dump
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 TASK_BYTES = 64 << 20
 FILE = "side.parquet"
 SCHEMA = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("kind", "name", "text")])
+_READ = SCHEMA.insert(2, pa.field("revision", pa.int64(), nullable=False))
 KINDS = ("redirect", "group", "site")
 _TEMPLATE, _MODULE = 10, 828
 _MAX_HOPS = 5
@@ -63,15 +64,17 @@ def side_input(
     Raises: CorpusError for a file that is not a dump, or is cut short.
     """
     files = [file for file in files if not dump.is_index(file.name)]
-    stage = Stage("wiki_side_input", STAGE_VERSION, {}, {"input": inputs.digest(files, root)}, source=source.name)
+    known = inputs.digests(files, root)
+    stage = Stage("wiki_side_input", STAGE_VERSION, {}, {"input": inputs.digest(known)}, source=source.name)
 
     def body(folder: str) -> dict[str, object]:
         tasks: list[ReadTask] = []
         for file in files:
             tasks += dump.split(file, task_bytes, first=len(tasks))
-        entries, counts = job.run(
-            steps.Job(f"templates and groups of {source.name}", folder, tasks, find_rows, WriteSideInput(folder)), execution
-        )
+        name, made_of = f"templates and groups of {source.name}", inputs.versions(files)
+        with inputs.unchanged(f"source {source.name!r}", [file.url for file in files], files, known, root, folder):
+            work = steps.Job(name, folder, tasks, find_rows, WriteSideInput(folder), made_of)
+            entries, counts = job.run(work, execution)
         return {"files": entries, "counts": counts}
 
     return run_stage(root, stage, body, execution)
@@ -80,44 +83,49 @@ def side_input(
 def find_rows(task: ReadTask) -> steps.Mapped:
     """Map: the rows of one task. Unreadable pages are counted by the stage `documents`, not here."""
     rows = list(_rows(task))
-    return steps.Mapped(_table(rows), np.zeros(len(rows), np.int64), {})
+    return steps.Mapped(_table(rows, _READ), np.zeros(len(rows), np.int64), {})
 
 
-def _table(rows: Sequence[tuple[str, str, str]]) -> pa.Table:
-    return pa.table([[row[column] for row in rows] for column in range(len(SCHEMA))], schema=SCHEMA)
+def _table(rows: Sequence[tuple[str | int, ...]], schema: pa.Schema) -> pa.Table:
+    return pa.table([[row[column] for row in rows] for column in range(len(schema))], schema=schema)
 
 
-def _rows(task: ReadTask) -> Iterator[tuple[str, str, str]]:
+def _rows(task: ReadTask) -> Iterator[tuple[str, str, int, str]]:
     if task.start == 0:
-        yield "site", task.file, dump.site(task.url)
+        yield "site", task.file, 0, dump.site(task.url)
     for page in dump.pages(task, {_TEMPLATE, _MODULE}):
         if isinstance(page, Bad) or page.namespace not in (_TEMPLATE, _MODULE):
             continue
         space, _, name = page.title.partition(":")
         if page.redirect:
             if page.namespace == _TEMPLATE and page.redirect.startswith(f"{space}:"):
-                yield "redirect", name, page.redirect.partition(":")[2].partition("#")[0]
+                yield "redirect", name, page.revision, page.redirect.partition(":")[2].partition("#")[0]
         elif group := groups.name(f"Module:{name}"):
-            yield "group" if page.namespace == _MODULE else "old group", group, page.text
+            yield "group" if page.namespace == _MODULE else "old group", group, page.revision, page.text
 
 
 @dataclass(frozen=True)
 class WriteSideInput:
-    """Reduce: write all rows to one file, sorted; if two dumps define a name, the first wins."""
+    """Reduce: write all rows to one file, sorted; if a name is defined twice, the latest page wins."""
 
     folder: str
 
     def __call__(self, bucket: int, table: pa.Table) -> steps.Reduced:
         found: dict[str, dict[str, str]] = {kind: {} for kind in (*KINDS, "old group")}
-        for kind, name, text in sorted(zip(*table.to_pydict().values(), strict=True)):
+        for kind, name, _, text in sorted(zip(*table.to_pydict().values(), strict=True), key=_latest_first):
             found[kind].setdefault(name, text)
         found["group"] = found.pop("old group") | found["group"]
         found["redirect"] = {name: _follow(name, found["redirect"]) for name in found["redirect"]}
         rows = [(kind, name, text) for kind, texts in sorted(found.items()) for name, text in sorted(texts.items())]
         with storage.open_write(storage.join(self.folder, FILE)) as file:
-            pq.write_table(_table(rows), file, compression="zstd")
+            pq.write_table(_table(rows, SCHEMA), file, compression="zstd")
         counts = {kind: len(texts) for kind, texts in found.items()}
         return steps.Reduced((FileEntry.of(self.folder, FILE, len(rows)),), counts)
+
+
+def _latest_first(row: tuple[str, str, int, str]) -> tuple[str, str, int, str]:
+    kind, name, revision, text = row
+    return kind, name, -revision, text
 
 
 def _follow(name: str, leads: dict[str, str]) -> str:

@@ -1,9 +1,8 @@
-"""Markup inside a line: quotes, external links, magic words, entities.
+"""Markup inside a line: external links, magic words, entities.
 
-    inline("'''柏林'''的[http://berlin.de 网站]&nbsp;见 https://berlin.de/zh __NOTOC__", findings)     "柏林的网站 见 "
+    inline("柏林的[http://berlin.de 网站]&nbsp;见 https://berlin.de/zh __NOTOC__", findings)     "柏林的网站 见 "
 
-URLs are dropped, labels stay. An odd `'` among quotes is an apostrophe, as in MediaWiki (`L'''Osservatore''`). Entities are
-resolved last: `&lt;ref&gt;` is text, not a tag.
+URLs are dropped, labels stay. Entities are resolved last: `&lt;ref&gt;` is text, not a tag.
 """
 
 import html
@@ -13,12 +12,11 @@ from pipeline.wiki.markup.findings import Findings
 
 _EXTERNAL = re.compile(
     r"\[(?:(?:https?:|ftps?:|sftp:|ircs?:|git:|svn:|ssh:|nntp:|mms:|gopher:|telnet:|worldwind:|redis:)?+//"
-    r"|(?:mailto|news|tel|sms|sips?|magnet|bitcoin|geo|urn|xmpp):)[^\s\[\]<>\"]++[ \t]*+([^\[\]\n]*+)\]",
+    r"|(?:mailto|news|tel|sms|sips?|magnet|bitcoin|geo|urn|xmpp):)[^\s\[\]<>\"\ufdd1]++[ \t]*+([^\[\]\n]*+)\]",
     re.IGNORECASE,
 )
 _ADDRESS = re.compile(r"(?<![A-Za-z0-9_/])(?:https?|ftp)://[!-;=?-Z\\^-z|~]++", re.IGNORECASE)
 _TRAILING = ".,;:!?'"
-_QUOTES = re.compile(r"'{2,}")
 _MAGIC = re.compile(r"__(?:[A-Z]{2,32}|[\u4e00-\u9fff]{2,8})__")
 _ENTITY = re.compile(r"&(?:#0{0,20}\d{1,7}|#[xX]0{0,20}[0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _SPACES = re.compile(r"[ \t\xa0\u2002-\u200a\u202f\u205f]{2,}+|[\t\xa0\u2002-\u200a\u202f\u205f]")
@@ -29,8 +27,6 @@ def inline(text: str, findings: Findings) -> str:
     if "//" in text or "[mailto:" in text:
         text = _EXTERNAL.sub(r"\1", text)
         text = _ADDRESS.sub(lambda match: _after_address(match[0], findings), text)
-    if "''" in text:
-        text = "\n".join(_without_quotes(line) if "''" in line else line for line in text.split("\n"))
     if "__" in text:
         text = _MAGIC.sub("", text)
     if "&" in text:
@@ -45,17 +41,3 @@ def _after_address(address: str, findings: Findings) -> str:
         end = min(end, len(address.rstrip(_TRAILING + ")")))
     findings.drop("address", end)
     return address[end:]
-
-
-def _without_quotes(line: str) -> str:
-    """Remove marks of bold and italics (Parser::doQuotes): if both are odd in a line, one `'''` is an apostrophe and `''`."""
-    runs = _QUOTES.findall(line)
-    lengths = [len(run) for run in runs]
-    bold = sum(length in (3, 4) or length >= 5 for length in lengths)
-    italic = sum(length == 2 or length >= 5 for length in lengths)
-    if bold % 2 and italic % 2:
-        for match in _QUOTES.finditer(line):
-            if len(match[0]) == 3 and match.start() and line[match.start() - 1] != " ":
-                line = line[: match.start()] + "''''" + line[match.end() :]  # four quotes: an apostrophe and a mark
-                break
-    return _QUOTES.sub(lambda match: "'" if len(match[0]) == 4 else "", line)

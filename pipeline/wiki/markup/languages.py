@@ -3,9 +3,12 @@
     is_language_prefix("zh-min-nan")    True: [[zh-min-nan:Pak-lîm]] is shown next to the page, not in its text
     language_name("de")                 "德语"
     language_name("en-gb")              "英语"
+    protected("ja", "図書館 (tosho)")   "-{R|図書館}- (tosho)": no conversion between Chinese scripts touches it
 
 Codes: zhwiki's interwiki map (api.php?action=query&meta=siteinfo&siprop=interwikimap, entries with `language`).
 """
+
+import re
 
 _CODES = """
     aa ab ace ady af ak als alt am an ang ar arc ary arz as ast atj av avk awa ay az azb ba ban bar bat-smg bcl be be-tarask
@@ -21,6 +24,10 @@ _CODES = """
     rup sgs vro
 """
 _PREFIXES = frozenset(_CODES.split())
+_CHINESE = "zh cmn lzh och ltc yue wuu hak nan gan hsn cdo cpx czo mnp cjy czh"
+_SINITIC = frozenset(_CHINESE.split())
+"""Languages whose characters are converted like the rest of a page."""
+_IDEOGRAPHS = re.compile("[々〆〇㐀-䶿一-鿿豈-﫿\U00020000-\U0003ffff]+")
 
 _NAMED = """
     af:南非语 am:阿姆哈拉语 ang:古英语 ar:阿拉伯语 arc:阿拉米语 az:阿塞拜疆语 be:白俄罗斯语 bg:保加利亚语 bn:孟加拉语 bo:藏语
@@ -41,6 +48,13 @@ _NAMED = """
     yi:意第绪语 yo:约鲁巴语 yue:粤语 za:壮语 zh:中文 zu:祖鲁语
 """
 _NAMES = dict(entry.split(":") for entry in _NAMED.split())
+
+
+def protected(code: str, text: str) -> str:
+    """Return a text in another language with its Chinese characters in raw rules, so that they stay as written."""
+    if text.isascii() or "-{" in text or code.strip().lower().partition("-")[0] in _SINITIC:
+        return text
+    return _IDEOGRAPHS.sub(r"-{R|\g<0>}-", text)
 
 
 def is_language_prefix(prefix: str) -> bool:

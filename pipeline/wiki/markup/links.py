@@ -6,6 +6,7 @@
     link_text(["Category:柏林"], findings)                       ""
     link_text([":Category:柏林"], findings)                      "Category:柏林"
     link_text(["en:Berlin"], findings)                           ""     an interlanguage link, shown in the margin
+    link_text(["柳属", "''Salix'' L."], findings)                "Salix L."      the quotes of a label are paired by themselves
 
 Namespaces and their aliases: zhwiki's own (api.php?action=query&meta=siteinfo&siprop=namespaces|namespacealiases), plus the
 English, German, Japanese and Korean names found in pages pasted from other Wikipedias.
@@ -16,6 +17,8 @@ from collections.abc import Sequence
 
 from pipeline.wiki.markup.findings import Findings
 from pipeline.wiki.markup.languages import is_language_prefix
+from pipeline.wiki.markup.opaque import hidden
+from pipeline.wiki.markup.quotes import without_quotes
 
 _FILE_NAMES = """
     file image media f 文件 檔案 档案 图像 圖像 图片 圖片 媒体 媒體 媒体文件 媒體檔案 datei bild ファイル 画像 파일 그림
@@ -34,7 +37,7 @@ _NO_TITLE = re.compile(r"[\[\]{}<>\n]")
 
 def link_text(parts: Sequence[str], findings: Findings) -> str:
     """Return the visible text of a link; `parts` are its already resolved parts between the pipes."""
-    if len(parts) == 1 and "|" in parts[0]:  # from {{!}}
+    if len(parts) == 1 and "|" in parts[0] and "-{" not in parts[0]:  # from {{!}}
         parts = parts[0].split("|")
     target = parts[0].strip()
     prefix, colon, rest = target.partition(":")
@@ -54,13 +57,13 @@ def link_text(parts: Sequence[str], findings: Findings) -> str:
 
 def _shown(target: str, parts: Sequence[str]) -> str:
     if len(parts) == 1:
-        return target.strip("/") if target.startswith("/") else target
+        return hidden(target.strip("/") if target.startswith("/") else target)
     text = "|".join(parts[1:])
     if text.strip():
-        return text.replace("\n", " ")
+        return hidden(without_quotes(text) if "''" in text else text).replace("\n", " ")
     # The pipe trick, [[Help:编辑 (柏林)|]]: without namespace and qualifier.
     prefix, colon, rest = target.partition(":")
-    return _QUALIFIER.sub("", rest if colon and prefix.lower() in _PROJECTS else target)
+    return hidden(_QUALIFIER.sub("", rest if colon and prefix.lower() in _PROJECTS else target))
 
 
 def leaves_no_text(target: str) -> bool:

@@ -3,13 +3,14 @@
     without_opaque("柏林<ref name=a>{{cite web|url=x}}</ref>有<!-- 约 -->340万人<ref name=a />。", findings)
         -> "柏林有340万人。"                    findings.dropped == {"ref": 29, ...}
 
-Kept: `<nowiki>` as typed (its markup is hidden in noncharacters, see `revealed`), poems line by line, formulas that plain text
-can express (formulas.py). Of an unclosed tag only the tag is dropped; an unclosed `<ref>` ends at the next `<ref>` or line end.
+Kept: `<nowiki>` as typed (its markup is hidden in noncharacters, see `revealed`), poems line by line, short code inside a
+sentence, formulas that plain text can express (formulas.py); others leave a hole (findings.py). Of an unclosed tag only the tag
+is dropped; an unclosed `<ref>` ends at the next `<ref>` or line end.
 """
 
 import re
 
-from pipeline.wiki.markup.findings import Findings
+from pipeline.wiki.markup.findings import HOLES, Certainty, Findings
 from pipeline.wiki.markup.formulas import plain
 
 _DROPPED = {
@@ -43,30 +44,52 @@ _OTHERS = [
     "timeline",
 ]
 _FORMULAS = ("math", "ce", "chem")
+_CODE = ("source", "syntaxhighlight")
+_MAX_CODE = 60
+"""Characters of code that is kept if it is `inline`."""
+_SHOWN = frozenset([*_FORMULAS, *_CODE, "hiero", "score"])
+"""Tags whose content may be part of a sentence; code only if it is `inline`."""
 _NAMES = "|".join([*_DROPPED, *_OTHERS, *_FORMULAS, "nowiki", "ref", "poem"])
 _OPEN = re.compile(rf"<(?:!--|({_NAMES})(?![A-Za-z0-9])([^<>]{{0,400}}+)(>)?)", re.IGNORECASE)
 _CLOSINGS = {name: re.compile(rf"</{name}\s*+>", re.IGNORECASE) for name in _NAMES.split("|")}
+_INDENT = re.compile("^ +", re.MULTILINE)
 _REF = re.compile(r"</ref\s*+>|<ref(?![A-Za-z0-9])", re.IGNORECASE)
 
 BREAK = "\ufdd0"
 """An explicit line break (`<br>`), until paragraphs are made. Unicode reserves U+FDD0..U+FDEF for internal use."""
-_NOTHING = "\ufdd1"
+NOTHING = "\ufdd1"
+"""Keeps apart what is before and behind something that was removed, so that apostrophes are not counted together."""
+INDENT = "\ufde5"
+"""The space before a preformatted line of the page, until paragraphs are made."""
 _HIDDEN = {mark: chr(0xFDD2 + place) for place, mark in enumerate("{}[]|=<>'*#:;-_&!/")}
 _HIDE = str.maketrans(_HIDDEN)
-_REVEAL = str.maketrans({hidden: mark for mark, hidden in _HIDDEN.items()} | {_NOTHING: None, BREAK: "\n"})
+_REVEAL = str.maketrans({hidden: mark for mark, hidden in _HIDDEN.items()} | {NOTHING: None, INDENT: None, BREAK: "\n"})
 _NONCHARACTERS = re.compile("[\ufdd0-\ufdef]+")
+_RESERVED = re.compile(f"[\ufdd0-\ufdef]|{HOLES}")
 
 
 def without_opaque(text: str, findings: Findings) -> str:
     """Return the text without comments and extension tags. Linear: no closing tag is searched for twice."""
-    if text.isascii() or not _NONCHARACTERS.search(text):
+    if text.isascii() or not _RESERVED.search(text):
         return _scan(text, findings)
-    return _scan(_NONCHARACTERS.sub("", text), findings)
+    cleaned = _RESERVED.sub("", text)
+    findings.drop("reserved", len(text) - len(cleaned))
+    return _scan(cleaned, findings)
+
+
+def hidden(text: str) -> str:
+    """Return a text whose apostrophes no longer are markup."""
+    return text.replace("'", _HIDDEN["'"]) if "'" in text else text
+
+
+def apart(match: re.Match[str]) -> str:
+    """Return what replaces a removed tag: nothing, but visibly so if an apostrophe is before it."""
+    return NOTHING if match.string[match.start() - 1 : match.start()] == "'" else ""
 
 
 def revealed(text: str) -> str:
     """Restore what `<nowiki>` hid, and explicit line breaks. Runs last of all."""
-    return text.translate(_REVEAL) if _NONCHARACTERS.search(text) else text
+    return _NONCHARACTERS.sub(lambda match: match[0].translate(_REVEAL), text)
 
 
 def _scan(text: str, findings: Findings) -> str:
@@ -76,12 +99,14 @@ def _scan(text: str, findings: Findings) -> str:
     while match := _OPEN.search(text, position):
         parts.append(text[position : match.start()])
         name = (match[1] or "").lower()
+        if name and text[match.start() - 1 : match.start()] == "'":
+            parts.append(NOTHING)
         if not name:
             position = _after_comment(text, match, findings)
         elif match[3] is None:  # no > and so no tag: what looks like its attributes is dropped too
             position = match.start(2) + len(match[2].partition("\n")[0])
         elif match[2].endswith("/") or name in never_closed:
-            parts.append(_NOTHING if name == "nowiki" else "")
+            parts.append(NOTHING if name == "nowiki" else "")
             position = match.end()
         elif name == "ref":
             position = _after_ref(text, match, findings)
@@ -92,21 +117,26 @@ def _scan(text: str, findings: Findings) -> str:
                 never_closed.add(name)
                 position = start
                 continue
-            parts.append(_content(name, text[start : closing.start()], findings))
+            parts.append(_content(name, match[2], text[start : closing.start()], findings))
             position = closing.end()
     parts.append(text[position:])
     return "".join(parts)
 
 
-def _content(name: str, content: str, findings: Findings) -> str:
+def _content(name: str, attributes: str, content: str, findings: Findings) -> str:
     """Return what remains of a tag that was closed."""
+    inline_code = name in _CODE and "inline" in attributes.lower()
     if name == "nowiki":
-        return content.translate(_HIDE) + _NOTHING
+        return content.translate(_HIDE) + NOTHING
     if name == "poem":
-        return _scan(content.strip("\n"), findings).replace("\n", BREAK + "\n")
+        return _INDENT.sub("", _scan(content.strip("\n"), findings)).replace("\n", BREAK + "\n")
+    if inline_code and len(content) <= _MAX_CODE and "\n" not in content:
+        return content.translate(_HIDE)
     kept = plain(content) if name in _FORMULAS else ""
     if not kept:
         findings.drop("math" if name in _FORMULAS else _DROPPED.get(name, "tag"), len(content))
+        if inline_code or (name in _SHOWN and name not in _CODE and "\n" not in content.strip()):
+            return findings.hole(f"<{name}>", Certainty.VALUE)
     return kept
 
 

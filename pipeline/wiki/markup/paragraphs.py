@@ -5,41 +5,69 @@
 
 Lines that break off in mid-sentence are joined, as browsers show them; a line that ends a sentence ends its paragraph. List
 marks (`*` `#` `;` `:`) are removed; whether the items stay is a setting. An indented paragraph (`:`) is not a list item, unless
-it defines a term (`;`). Headings, rulers, italic hatnotes, cut sections and rows of broken tables are dropped.
+it defines a term (`;`). Headings, rulers, italic hatnotes, cut sections and rows of broken tables are dropped. A line that
+begins with a space is preformatted: never joined to others, and dropped as code unless half of its letters are Chinese. Marks
+of bold and italics are paired here, while lines are still those of the page.
 """
 
 import re
 
-from pipeline.wiki.markup.findings import Findings
+from pipeline.wiki.markup.findings import FIRST_HOLE, HOLES, Findings
+from pipeline.wiki.markup.opaque import INDENT, NOTHING
+from pipeline.wiki.markup.quotes import without_quotes
 from pipeline.wiki.markup.sections import heading, is_cut
 
+_SPACES = f" \t\u3000{INDENT}"
 _LIST_MARKS = "*#:;"
-_DEFINITION = re.compile(r"\s*:(?!//)\s*")
-_ENDS_SENTENCE = re.compile(r"[。！？!?；;：:…”’」』）)》〉】\]>.\ufdd0][\s']*$")
+_DEFINITION = re.compile(r"(?<!\s)\s*+:(?!//)\s*+")
+_ENDS_SENTENCE = re.compile(r"[。！？!?；;：:…”’」』）)》〉】\]>.\ufdd0][\s'\ufdd1]*$")
 _ASIAN = "[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\ufe30-\uffef\U00020000-\U0003ffff]"
-_ASIAN_END = re.compile(_ASIAN + r"'*$")
-_ASIAN_START = re.compile(r"'*" + _ASIAN)
+_ASIAN_END = re.compile(_ASIAN + r"['\ufdd1]*$")
+_ASIAN_START = re.compile(r"['\ufdd1]*" + _ASIAN)
+_CHINESE = re.compile("[㐀-䶿一-鿿豈-﫿\U00020000-\U0003ffff]")
 # A whole line in italics.
 _HATNOTE = re.compile(
     r"''(?!')[^']{0,200}(?:参见|參見|参看|參看|主条目|主條目|详见|詳見|另见|另見|消歧|关于|關於|同名|其他用法)[^']*''$"
 )
 _MAX_HATNOTE = 400
 _BROKEN_ROWS = ("|", "!", "{|")
+_ONLY_HOLES = re.compile(rf"[ \t]*+(?:{HOLES}[ \t]*+)++$")
+_HOLES_BEFORE_SUBJECT = re.compile(rf"(?:{HOLES}[ \t]*+)++(?=''')")
 
 
 def paragraphs(text: str, findings: Findings, *, list_items: bool) -> list[str]:
     """Return the paragraphs of a page without tables, still with inline markup."""
     lines = _Lines(findings, list_items)
     for line in text.split("\n"):
-        stripped = line.strip(" \t\u3000")
+        stripped = line.strip(_SPACES)
+        if stripped and stripped[0] >= FIRST_HOLE:
+            stripped = _without_boxes(stripped)
+        if "''" in stripped:
+            hatnote = _is_hatnote(stripped.lstrip(": \t"))
+            between = NOTHING if "//" in stripped else ""  # a mark ends an address: [http://a''标签'']
+            stripped = "" if hatnote and lines.hatnote(stripped) else without_quotes(stripped, between)
         if not stripped:
             lines.blank()
         elif stripped[0] in "=*#:;-|!{":
             lines.marked(stripped)
+        elif line[0] == INDENT:
+            lines.preformatted(stripped)
         else:
             lines.plain(stripped)
     lines.end()
     return lines.paragraphs
+
+
+def _without_boxes(line: str) -> str:
+    """Return a line without holes that are all of it, or that are before a subject in bold: boxes and signs."""
+    if _ONLY_HOLES.match(line):
+        return ""
+    before = _HOLES_BEFORE_SUBJECT.match(line)
+    return line[before.end() :] if before else line
+
+
+def _is_hatnote(line: str) -> bool:
+    return line.startswith("''") and len(line) < _MAX_HATNOTE and _HATNOTE.match(line) is not None
 
 
 class _Lines:
@@ -57,9 +85,6 @@ class _Lines:
         if self._cut_level:
             self._findings.drop("section", len(line))
             return
-        if line.startswith("''") and len(line) < _MAX_HATNOTE and _HATNOTE.match(line):
-            self._findings.drop("hatnote", len(line))
-            return
         if self._open:
             before = self._open[-1][-8:]
             if _ENDS_SENTENCE.search(before):
@@ -67,6 +92,24 @@ class _Lines:
             elif not (_ASIAN_END.search(before) and _ASIAN_START.match(line)):
                 self._open.append(" ")
         self._open.append(line)
+
+    def preformatted(self, line: str) -> None:
+        """Add a line that begins with a space: a paragraph of its own, or code."""
+        self.end()
+        letters = sum(map(str.isalpha, line))
+        if letters > 2 * len(_CHINESE.findall(line)) or not letters:
+            self._defines = False
+            self._findings.drop("section" if self._cut_level else "code", len(line))
+        else:
+            self.plain(line)
+            self.end()
+
+    def hatnote(self, line: str) -> bool:
+        """Drop a hatnote, unless the section is dropped or it belongs to a definition; return whether it was dropped."""
+        if self._cut_level or (line.startswith(":") and self._defines):
+            return False
+        self._findings.drop("hatnote", len(line.lstrip(": \t")))
+        return True
 
     def blank(self) -> None:
         """End paragraphs and lists at an empty line."""
@@ -118,9 +161,7 @@ class _Lines:
         if not text or text.startswith(_BROKEN_ROWS):
             return
         is_item = marks.strip(": \t") != "" or self._defines
-        if not is_item and len(text) < _MAX_HATNOTE and _HATNOTE.match(text):
-            self._findings.drop("hatnote", len(text))
-        elif is_item and not self._list_items:
+        if is_item and not self._list_items:
             self._findings.drop("list", len(text))
         elif marks[0] == ";" and "-{" not in text:
             self.paragraphs += [part for part in _DEFINITION.split(text, maxsplit=1) if part]

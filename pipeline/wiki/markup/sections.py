@@ -10,6 +10,8 @@ next heading of its level or a higher one.
 
 import re
 
+from pipeline.wiki.markup.findings import HOLES
+
 _TITLES = """
     参考 參考 参考文献 參考文獻 参考资料 參考資料 参考资料来源 參考資料來源 参考来源 參考來源 参考书目 參考書目 参考书籍
     參考書籍 参考链接 參考連結 参考网站 參考網站 参考条目 參考條目 参考出处 參考出處 参考著作 參考著作 参考论文 參考論文
@@ -24,7 +26,7 @@ _TITLES = """
 """
 _CUT = frozenset(_TITLES.split())
 _AND = re.compile(r"[与與及和、/／&,，]|以及")
-_MARKUP = re.compile(r"'{2,}|<[^<>]*+>|[\s:：。()（）\[\]]+")
+_MARKUP = re.compile(rf"'{{2,}}|<[^<>]*+>|[\s:：。()（）\[\]]+|{HOLES}")
 _CHOICE = re.compile(r"-\{(?:[^{}|]*+\|)?([^{}]*+)\}-")
 
 

@@ -17,10 +17,13 @@ from typing import Protocol
 
 from pipeline.wiki.markup.findings import Findings
 from pipeline.wiki.markup.links import leaves_no_text, link_text
+from pipeline.wiki.markup.opaque import INDENT, NOTHING, apart
 
 _TOKEN = re.compile(r"(\{{2,}|\}{2,}|\[\[|\]{2,}|-\{(?!\{)|\}-|\|)")
 # Nine links in ten have neither a namespace nor markup; a plain regex substitution resolves them.
-_PLAIN_LINK = re.compile(r"\[\[(?:[^\[\]{}|:<>\n/]++\|)?+([^\[\]{}|:<>\n/]++)\]\]")
+_PLAIN_LINK = re.compile(r"\[\[(?:[^\[\]{}|:<>\n/]++\| *+)?+([^\[\]{}|:<>\n/']++)\]\]")
+# A line of the page itself, not of an argument, that begins with a space and with no other mark.
+_INDENTED = re.compile(r"\n (?=[ \t]*+(?:[^\s|!{*#:;=-]|\Z))")
 _CUT = re.compile(r"[^{}\[\]|-]")
 _CHUNK = 1 << 16
 _MAX_DEPTH = 200
@@ -30,7 +33,7 @@ _REACH = 4
 _MAX_NAME = 80
 _STRAY = re.compile(r"\{\{|\}\}|\[\[|\]\]")
 _STRAYS = re.compile(r"(?<!-)\{|\}(?!-)|[\[\]]")
-_BROKEN_RULE = re.compile(r"\s*\n\s*")
+_BROKEN_RULE = re.compile(r"(?<![^\S\n])[^\S\n]*+\n\s*+")
 
 Argument = list[str]
 """Parts of text. The first is raw: a `=` in it separates a name from a value."""
@@ -85,9 +88,9 @@ def resolve(text: str, templates: Expander, findings: Findings) -> str:
                     stack.close_rule()  # `-{ {{t}}}-`
                     parts[place + 1] = parts[place + 1][1:]
                 elif left:
-                    stack.write("}" * (left % 2))
+                    stack.write_stray("}" * (left % 2))
         stack.write(parts[-1])
-    return _without_strays(stack.text())
+    return without_strays(stack.text())
 
 
 def _chunks(text: str) -> Iterator[str]:
@@ -102,11 +105,11 @@ def _chunks(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _without_strays(text: str) -> str:
+def without_strays(text: str) -> str:
     """Remove all marks from lines on which some are left, as `{` + `{`."""
     if not _STRAY.search(text):
         return text
-    return "\n".join(_STRAYS.sub("", line) if _STRAY.search(line) else line for line in text.split("\n"))
+    return "\n".join(_STRAYS.sub(apart, line) if _STRAY.search(line) else line for line in text.split("\n"))
 
 
 class _Stack:
@@ -119,7 +122,14 @@ class _Stack:
         self._out = self.top.arguments[0]
 
     def write(self, text: str) -> None:
+        if "\n " in text and len(self._frames) == 1:
+            text = _INDENTED.sub(f"\n{INDENT}", text)
         self._out.append(text)
+
+    def write_stray(self, text: str = "") -> None:
+        """Write what is left of marks that are removed, which keep apart the apostrophes on both sides."""
+        if text or (self._out and self._out[-1].endswith("'")):
+            self._out.append(text or NOTHING)
 
     def separate(self) -> None:
         """Handle a pipe."""
@@ -146,7 +156,7 @@ class _Stack:
             parts = ["".join(argument) for argument in self._pop().arguments]
             self._replace(link_text(parts, self._findings))
             brackets -= 2
-        self._out.append("]" * (brackets % 2))
+        self.write_stray("]" * (brackets % 2))
 
     def close_rule(self) -> None:
         if not self._reach("-"):
@@ -222,6 +232,7 @@ class _Stack:
             self._findings.repairs += 1
             self._open_templates -= frame.kind == "{"
             self._findings.spend(sum(map(len, frame.arguments)))
+            self.write_stray()
             self._out += _salvage(frame)
 
 

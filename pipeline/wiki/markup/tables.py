@@ -9,8 +9,9 @@ import re
 
 from pipeline.wiki.markup.findings import Findings
 from pipeline.wiki.markup.hidden_rules import hidden_rules
+from pipeline.wiki.markup.opaque import INDENT
 
-_MARK = re.compile(r"^[ \t:*#;]*+(\{\||\|\}(?!\}))", re.MULTILINE)
+_MARK = re.compile(rf"^[ \t:*#;{INDENT}]*+(\{{\||\|\}}(?!\}}))", re.MULTILINE)
 _END_OF_OPEN = re.compile(r"\n[ \t]*+\n|\n(?==)")
 
 

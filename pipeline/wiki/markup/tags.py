@@ -4,13 +4,14 @@
     without_tags("<ruby>漢字<rp>(</rp><rt>かんじ</rt><rp>)</rp></ruby>", findings)  "漢字"
 
 Of ruby only the base text stays: readings between its characters would split words. `<table>` is dropped with its content, like
-`{| |}`. Tags that neither HTML nor MediaWiki knows, as in `#include <stdio.h>`, are text.
+`{| |}`, and so is what a style hides. Tags that neither HTML nor MediaWiki knows, as in `#include <stdio.h>`, are text.
 """
 
 import re
 
 from pipeline.wiki.markup.findings import Findings
-from pipeline.wiki.markup.opaque import BREAK
+from pipeline.wiki.markup.hidden_rules import hidden_rules
+from pipeline.wiki.markup.opaque import BREAK, NOTHING, apart
 
 _INLINE = """
     a abbr b bdi bdo big cite code data del dfn em font i img ins kbd langconvert mark noinclude nowiki onlyinclude poem q
@@ -28,15 +29,19 @@ _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*+)(?![A-Za-z0-9])[^<>]*+>")
 _READING = re.compile(r"<(rt|rp)(?![A-Za-z0-9])[^<>]*+>[^<]*+(?:</\1\s*+>)?+", re.IGNORECASE)
 _POWER = re.compile(r"(?<=\d)<sup>\s*+([+\-−]?\d{1,3})\s*+</sup>", re.IGNORECASE)
 _TABLE = re.compile(r"<(/?)table(?![A-Za-z0-9])[^<>]*+>", re.IGNORECASE)
+_HIDES = re.compile(r"(?:display\s*+:\s*+none|visibility\s*+:\s*+hidden)", re.IGNORECASE)
+_VOID = frozenset(["br", "hr", "img", "wbr"])
 
 
 def without_tags(text: str, findings: Findings) -> str:
     """Return the text without HTML tags."""
     if "<" not in text:
         return text
+    if "display" in text or "visibility" in text:
+        text = _without_hidden(text, findings)
     if _TABLE.search(text):
         text = _without_tables(text, findings)
-    text = _POWER.sub(r"^\1", _READING.sub("", text))
+    text = _POWER.sub(r"^\1", _READING.sub(apart, text))
     return _TAG.sub(_replacement, text)
 
 
@@ -46,7 +51,32 @@ def _replacement(match: re.Match[str]) -> str:
         return "\n"
     if name in _HEADINGS:
         return _HEADINGS[name] + "\n\n" if match[1] else "\n\n" + _HEADINGS[name]
-    return _BECOMES.get(name, match[0])
+    return _BECOMES.get(name, match[0]) or apart(match)
+
+
+def _without_hidden(text: str, findings: Findings) -> str:
+    """Drop elements whose style hides them; one that is never closed ends with its line."""
+    ranges: list[tuple[int, int]] = []
+    waiting: dict[str, list[tuple[int, bool]]] = {}
+    for match in _TAG.finditer(text):
+        name = match[2].lower()
+        if not match[1] and name not in _VOID and not match[0].endswith("/>"):
+            waiting.setdefault(name, []).append((match.start(), _HIDES.search(match[0]) is not None))
+        elif match[1] and waiting.get(name):
+            start, hides = waiting[name].pop()
+            if hides:
+                ranges.append((start, match.end()))
+    for start in (start for tags in waiting.values() for start, hides in tags if hides):
+        end = text.find("\n", start)
+        ranges.append((start, end if end >= 0 else len(text)))
+    parts = []
+    kept_from = 0
+    for start, end in sorted(ranges):
+        if start >= kept_from:
+            parts += [text[kept_from:start], NOTHING, hidden_rules(text[start:end])]
+            findings.drop("hidden", end - start)
+        kept_from = max(kept_from, end)
+    return "".join([*parts, text[kept_from:]])
 
 
 def _without_tables(text: str, findings: Findings) -> str:

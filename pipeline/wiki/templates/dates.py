@@ -2,8 +2,9 @@
 
     birth_and_death({"1": "1879年", "2": "3月14日", "3": "1955年", "4": "4月18日"})    "1879年3月14日－1955年4月18日"
     date({"1": "1990", "2": "10", "3": "3"})                                           "1990年10月3日"
+    as_of({"1": "2019", "2": "5"})                                                     "截至2019年5月"
 
-Ages are left out: they would depend on the day on which the text is extracted.
+Ages are dropped: they would depend on the day on which the text is extracted.
 """
 
 import re
@@ -16,8 +17,26 @@ _NUMBER = re.compile(r"\d{1,4}")
 def birth_and_death(arguments: Arguments) -> str:
     """{{bd|year|day|year|day}}; `1979年10月1日－` for living people."""
     given = [arguments.get(name, "").strip() for name in ("1", "2", "3", "4")]
-    birth, death = ("".join(part for part in parts if part not in ("?", "？")) for parts in (given[:2], given[2:]))
+    birth, death = (_year_and_day(*parts) for parts in (given[:2], given[2:]))
     return f"{birth}－{death}" if birth or death else ""
+
+
+def _year_and_day(year: str, day: str) -> str:
+    """Join a year and a day; a question mark stays only if nothing else is known."""
+    known = "".join(part for part in (year, day) if part not in ("?", "？"))
+    return known or ("？" if year or day else "")
+
+
+def as_of(arguments: Arguments) -> str:
+    """{{as of|2019|5}} is 截至2019年5月; `alt` replaces it; `since` makes it 自2019年5月."""
+    if alternative := arguments.get("alt", "").strip():
+        return alternative
+    shown = date(arguments)
+    if not shown:
+        return ""
+    if arguments.get("bare", "").strip():
+        return shown
+    return f"{'自' if arguments.get('since', '').strip() else '截至'}{shown}"
 
 
 def date(arguments: Arguments) -> str:

@@ -3,21 +3,30 @@
     find_function("formatnum:77006", "柏林")([])            "77,006"
     find_function("#if: x ", "柏林")(["有", "无"])          "有"
     find_function("PAGENAME", "柏林")([])                   "柏林"
+    find_function("#expr: 3 * 4", "柏林")([])               "12"
+    find_function("#time:Y", "柏林")([])                    UNKNOWN
+    find_function("DEFAULTSORT:Berlin", "柏林")([])         "": it shows nothing
     find_function("lang", "柏林")                           None: it is a template
 
-Whatever depends on the wiki's data or the current day (`{{NUMBEROFARTICLES}}`, `{{#time:Y}}`, `{{#invoke:...}}`) is empty.
+What depends on the wiki's data or the current day (`{{NUMBEROFARTICLES}}`, `{{#time:Y}}`, `{{#invoke:...}}`) is UNKNOWN, and
+so is an expression that cannot be evaluated.
 Semantics: https://www.mediawiki.org/wiki/Help:Magic_words and Help:Extension:ParserFunctions.
 """
 
 import re
 from collections.abc import Callable, Sequence
 
+from pipeline.wiki.markup.findings import without_holes
 from pipeline.wiki.markup.languages import language_name
+from pipeline.wiki.templates.expressions import evaluate
 from pipeline.wiki.templates.quantities import grouped
 
 Function = Callable[[Sequence[str]], str]
 _Body = Callable[[str, Sequence[str]], str]
 """Called with the text after the colon, and the other arguments."""
+
+UNKNOWN = "\ufde4"
+"""The result of a function that shows something that only the wiki knows. Unicode reserves it, see opaque.BREAK."""
 
 _PAGE_WORDS = frozenset(
     [
@@ -38,35 +47,53 @@ _WIKI_OR_DATE_WORDS = """
     localmonth localmonth1 localmonthname localday localday2 localdayname localdow localtime localhour localweek
     localtimestamp numberofarticles numberoffiles numberofedits numberofpages numberofusers numberofactiveusers numberofadmins
     revisionid revisionday revisionday2 revisionmonth revisionmonth1 revisionyear revisiontimestamp revisionuser revisionsize
-    pageid pagesize noexternallanglinks contentlanguage pagelanguage directionmark displaytitle defaultsort defaultsortkey
-    defaultcategorysort
+    pageid pagesize contentlanguage pagelanguage
 """
-_EMPTY_WORDS = frozenset(_WIKI_OR_DATE_WORDS.split())
+_WITH_COLON = "pagesincategory numberingroup protectionlevel int ns nse special speciale grammar bidi"
+_UNKNOWN_FUNCTIONS = frozenset(_WITH_COLON.split())
+"""Words that are functions with a colon, and templates without one. All functions with a `#` that are not below are unknown."""
+_SILENT = """
+    noexternallanglinks directionmark displaytitle defaultsort defaultsortkey defaultcategorysort
+"""
+_URLS = "urlencode anchorencode localurl localurle fullurl fullurle canonicalurl filepath #coordinates #related #vardefine"
+_SILENT_FUNCTIONS = frozenset(_URLS.split())
+"""Parts of URLs, and what is shown elsewhere on the page."""
 _NAME = re.compile(r"\s*+(?:(?:safe)?subst:)?+\s*+(#?[\w ]++)\s*+(?:[:：]|$)")
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 
 
 def find_function(name: str, title: str) -> Function | None:
     """Return the function that the first part of a call names, or None if it names a template."""
+    if ":" not in name and "：" not in name:
+        word = name.strip().lower()
+        return (lambda arguments: title) if word in _PAGE_WORDS else _WORDS.get(word)
     match = _NAME.match(name)
     if match is None:
         return None
     word = match[1].strip().lower()
     first = name[match.end() :]
-    called = match[0].rstrip().endswith((":", "："))
-    if not called:
-        if word in _PAGE_WORDS:
-            return lambda arguments: title
-        return _nothing if word in _EMPTY_WORDS else None
+    if not match[0].rstrip().endswith((":", "：")):  # {{subst:PAGENAME}}
+        return find_function(word, title)
     if body := _FUNCTIONS.get(word):
         return lambda arguments: body(first.strip(), arguments)
-    if word.startswith("#") or word in _EMPTY_FUNCTIONS or word in _EMPTY_WORDS:
+    if word in _SILENT_FUNCTIONS:
         return _nothing
-    return None
+    return _unknown if word.startswith("#") or word in _UNKNOWN_FUNCTIONS else _WORDS.get(word)
 
 
 def _nothing(arguments: Sequence[str]) -> str:
     return ""
+
+
+def _unknown(arguments: Sequence[str]) -> str:
+    return UNKNOWN
+
+
+_WORDS: dict[str, Function] = {
+    **dict.fromkeys(_WIKI_OR_DATE_WORDS.split(), _unknown),
+    **dict.fromkeys(_SILENT.split(), _nothing),
+}
+"""Words that are the same with and without a colon: what only the wiki knows, and what shows nothing where it is."""
 
 
 def _at(arguments: Sequence[str], place: int) -> str:
@@ -74,7 +101,17 @@ def _at(arguments: Sequence[str], place: int) -> str:
 
 
 def _if(condition: str, arguments: Sequence[str]) -> str:
-    return _at(arguments, 0 if condition else 1)
+    return _at(arguments, 0 if without_holes(condition) else 1)
+
+
+def _expr(expression: str, arguments: Sequence[str]) -> str:
+    value = evaluate(expression)
+    return UNKNOWN if value is None else value
+
+
+def _ifexpr(expression: str, arguments: Sequence[str]) -> str:
+    value = evaluate(expression)
+    return _at(arguments, 0 if value is None or value not in ("", "0") else 1)
 
 
 def _ifeq(left: str, arguments: Sequence[str]) -> str:
@@ -131,7 +168,8 @@ _FUNCTIONS: dict[str, _Body] = {
     "#ifeq": _ifeq,
     "#iferror": _iferror,
     "#ifexist": _ifexist,
-    "#ifexpr": lambda expression, arguments: _at(arguments, 0),
+    "#expr": _expr,
+    "#ifexpr": _ifexpr,
     "#switch": _switch,
     "#tag": _tag,
     "#language": lambda code, arguments: language_name(code),
@@ -146,8 +184,3 @@ _FUNCTIONS: dict[str, _Body] = {
     "gender": lambda name, arguments: _at(arguments, 0),
     "#titleparts": lambda title, arguments: title,
 }
-_WITHOUT_TEXT = """
-    urlencode anchorencode localurl localurle fullurl fullurle canonicalurl filepath int ns nse special speciale
-    pagesincategory numberingroup protectionlevel grammar bidi
-"""
-_EMPTY_FUNCTIONS = frozenset(_WITHOUT_TEXT.split())
