@@ -184,7 +184,7 @@ def test_documents_each_once_are_measured_beside_both_peers(tmp_path: Path, monk
         "print(json.dumps({'documents': documents, 'duplicates': len(words), 'kept': documents - len(words)}))\n"
     )
     monkeypatch.setattr(deduplicated, "TURNS", 1)
-    monkeypatch.setattr(corpus, "_vocabulary", lambda found: b"")
+    monkeypatch.setattr(corpus, "vocabulary_of", lambda found: b"")
     jieba, characters = deduplicated.measurements(0.3, sys.executable)
     assert [jieba.name, characters.name] == [deduplicated.NAME, f"{deduplicated.NAME}/vs-characters"]
     assert jieba.value == characters.value > 0

@@ -35,6 +35,24 @@ def test_every_step_is_an_asset_and_depends_on_the_right_ones(tmp_path: Path) ->
         assert parents == set(chain.steps[key.path[1]].needs)
 
 
+def test_the_code_server_finds_the_rooms_from_any_folder_and_imports_nothing_from_it(tmp_path: Path) -> None:
+    """Dagster takes the first folder off sys.path: the rooms' own one, when the current folder is not trusted."""
+    (tmp_path / "pipeline.py").write_text("raise SystemExit('imported from the current folder')")
+    program = (
+        "from dagster._core.workspace.autodiscovery import loadable_targets_from_python_module as load\n"
+        "from workflows.orchestration.server import DEFINITIONS, MODULES\n"
+        "assert load(DEFINITIONS, MODULES)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_recipes_that_cannot_be_loaded_are_one_line_each_beside_the_others(tmp_path: Path) -> None:
     broken, twin = tmp_path / "broken.toml", tmp_path / "twin.toml"
     broken.write_text("name = 'broken'\n[[source]\n")

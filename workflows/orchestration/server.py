@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 
 import dagster as dg
 
@@ -23,6 +24,10 @@ from pipeline.errors import RecipeError
 from workflows.orchestration.history import History
 
 LOOPBACK = "127.0.0.1"
+DEFINITIONS = "workflows.definitions"
+MODULES = str(Path(__file__).parents[2])
+"""Where Dagster looks for our rooms. It puts this folder in place of the first one of sys.path, which with PYTHONSAFEPATH may
+be the very folder that they are in; without one it would take the current folder, which is not to be trusted."""
 HEARTBEAT_SECONDS, TOLERANCE_SECONDS, ERROR_SECONDS = 30, 1800, 30
 CHECK_SECONDS = 10.0
 """Between two questions whether the daemon lives."""
@@ -62,7 +67,7 @@ def serve(history: History, variables: Mapping[str, str], host: str, port: int, 
     logging.getLogger("dagster.daemon.EventLogConsumerDaemon").setLevel(
         logging.ERROR
     )  # says at each first start that it is one
-    target = ModuleTarget(module_name="workflows.definitions", attribute=None, working_directory=None, location_name=None)
+    target = ModuleTarget(module_name=DEFINITIONS, attribute=None, working_directory=MODULES, location_name=None)
     with ExitStack() as stack:
         instance = stack.enter_context(dg.DagsterInstance.get())
         context = stack.enter_context(WorkspaceProcessContext(instance, target, code_server_log_level="WARNING"))
