@@ -13,6 +13,10 @@ from hypothesis import settings
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Two test processes share the cores: a thread of torch's that waits for another one sleeps. Spinning, as it does by itself, it
+# keeps that other thread from a core: training took ten times as long (2 cores, 2 threads, two busy programs beside it).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # The same examples in every run: a rare one that fails should be found by a search (`--hypothesis-profile=search`), not by
 # chance in somebody else's change.
 settings.register_profile("repeatable", derandomize=True)
