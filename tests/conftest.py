@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from pipeline.engine import startup
+
 # A shell that starts tests in the background has them ignore Ctrl-C, and every program that they start inherits that:
 # programs that are ended by it, or end their own children by it, would then never end.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Two test processes share the cores: a thread of torch's that waits for another one sleeps. Spinning, as it does by itself, it
-# keeps that other thread from a core: training took ten times as long (2 cores, 2 threads, two busy programs beside it).
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# As the command does: two test processes share the cores.
+startup.sleep_while_waiting()
 
 # The same examples in every run: a rare one that fails should be found by a search (`--hypothesis-profile=search`), not by
 # chance in somebody else's change.

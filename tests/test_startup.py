@@ -13,6 +13,7 @@ from pipeline.engine import startup
 from pipeline.engine.beam import local_runner
 from pipeline.engine.processes import pool
 from tests import commands
+from workflows.cli import main
 
 ROOT = Path(__file__).parent.parent
 PREPARE = """
@@ -44,6 +45,18 @@ def test_prepare_without_the_tricks_writes_the_same_bytes(tmp_path: Path) -> Non
     plain, plain_loaded = prepare(tmp_path / "plain", plain=True)
     assert files == plain
     assert (loaded, plain_loaded) == (False, True), "the switch must decide whether Arrow loads pandas"
+
+
+@pytest.mark.parametrize(("set_before", "plain", "expected"), [("", "", "PASSIVE"), ("ACTIVE", "", "ACTIVE"), ("", "1", "")])
+def test_threads_of_the_command_sleep_while_they_wait_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, set_before: str, plain: str, expected: str
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setenv(startup.PLAIN, plain)
+    if set_before:
+        monkeypatch.setenv("OMP_WAIT_POLICY", set_before)
+    main(["--version"], standalone_mode=False)
+    assert os.environ.get("OMP_WAIT_POLICY", "") == expected
 
 
 def loads_pandas(text: str) -> bool:

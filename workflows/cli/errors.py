@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pipeline.credentials import hide_in_this_process
+from pipeline.engine import startup
 from pipeline.errors import NO_MEMORY, StoppedEarly, UserError, is_memory_full
 from workflows.preparing import STOPPED, STOPPED_CODE
 
@@ -35,6 +36,7 @@ class Commands(click.Group):
 
     def main(self, *arguments: Any, **more: Any) -> Any:
         hide_in_this_process()
+        startup.sleep_while_waiting()
         return super().main(*arguments, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
