@@ -69,6 +69,8 @@ class SourceConfig:
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or not self.name.isascii():
             raise ValueError(f"name {self.name!r} must be a plain word (letters, digits, _); folders are named after it")
+        if "" in self.input:  # it would be the current folder
+            raise ValueError("an input is empty; name files, folders or globs")
         check_ranges(self, max_bad_ratio=(0, 1))
 
     def resolved(self) -> "SourceConfig":

@@ -35,14 +35,26 @@ def is_local(url: str) -> bool:
 
 
 def local_path(url: str) -> Path:
-    """Return the path of a local URL."""
+    """Return the path of a local URL.
+
+    Raises: StorageError for the home folder of a user who does not exist.
+    """
     assert is_local(url), url
-    return Path(url.removeprefix("file://")).expanduser()
+    try:
+        return Path(url.removeprefix("file://")).expanduser()
+    except RuntimeError as error:
+        raise StorageError(f"{url}: there is no such user; write ./~ for a name that begins with ~") from error
 
 
 def absolute(url: str) -> str:
     """Return the URL with an absolute path, because workers may run in another working directory."""
-    return str(local_path(url).resolve()) if is_local(url) else url.rstrip("/")
+    if not is_local(url):
+        return url.rstrip("/")
+    try:
+        with translate_error(url):
+            return str(local_path(url).resolve())
+    except RuntimeError as error:  # from Python 3.13 on, opening it is an error
+        raise StorageError(f"{url}: symbolic links form a loop; name the file itself") from error
 
 
 def join(url: str, *names: str) -> str:
@@ -100,10 +112,14 @@ def open_read(url: str, compression: Literal["infer"] | None = None) -> Iterator
 def _opened(url: str) -> IO[bytes]:
     if is_local(url):
         path = local_path(url)
-        if not (path.is_file() or path.is_dir()) and path.exists():  # would wait for ever, or never end
+        if _is_device(path):  # would wait for ever, or never end
             raise StorageError(f"{url}: a pipe or a device; copy it into a file first")
         return path.open("rb")
     return steady(url, at_store(url, lambda file_system, path: file_system.open(path, "rb")))
+
+
+def _is_device(path: Path) -> bool:
+    return not (path.is_file() or path.is_dir()) and path.exists()
 
 
 def read_bytes(url: str) -> bytes:
@@ -128,6 +144,8 @@ def open_write(url: str) -> Iterator[IO[bytes]]:
     with translate_error(url):
         if is_local(url):
             path = local_path(url)
+            if _is_device(path):  # a file would take its place
+                raise StorageError(f"{url}: a pipe or a device, which a file would replace; name a file")
             make_folder(path.parent)
             temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
             try:

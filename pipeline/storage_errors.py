@@ -62,6 +62,8 @@ def reason(error: Exception) -> str:
         return f"{error}; install the package for this kind of URL"
     if isinstance(error, OSError):
         return _REASONS.get(error.errno or 0) or one_line(error)
+    if isinstance(error, ValueError) and str(error) == "embedded null byte":
+        return "no file has a name with a NUL character; correct the name"
     unknown_protocol = isinstance(error, ValueError) and "rotocol" in str(error)  # fsspec raises a bare ValueError
     is_client = type(error).__module__.partition(".")[0] in _CLIENTS
     return one_line(error) if unknown_protocol or is_client else ""

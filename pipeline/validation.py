@@ -3,6 +3,9 @@
 import math
 from typing import Literal, get_args, get_origin, get_type_hints
 
+LARGEST_SEED = 2**63 - 1
+"""What the random generators of numpy and torch take alike."""
+
 
 def check_types(settings: object) -> None:
     """Check fields that are numbers, text, truth values or one of some words; settings may come from a foreign JSON file.

@@ -46,6 +46,7 @@ def test_h_is_help() -> None:
         (["pretrain", "tiny", "--data", "x", "--output", "y", "--workers", "4:2"], "--workers 4:2: the smaller number comes"),
         (["pretrain", "tiny", "--data", ".", "--output", "out"], ".: an empty folder, not the output folder of"),
         (["export", "missing", "--output", "out"], "missing: no such folder"),
+        (["export", "missing", "--output", ""], "'--output': is empty; name a place, or . for this folder"),
         (
             ["prepare", "--corpus", "demo", "--dupe-factor", "100000000", "--output", "out"],
             "dupe_factor 100000000 is not between",

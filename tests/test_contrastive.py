@@ -1,6 +1,7 @@
 """Contrastive fine-tuning: what it learns, its loss, what it leaves out, and a folder that is whole or none."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -172,6 +173,8 @@ def test_a_loss_that_is_no_number_ends_it(fresh: dict[str, torch.Tensor]) -> Non
     settings = ContrastiveConfig(batch_size=16, learning_rate=1e30, max_length=8)
     with pytest.raises(CheckpointError, match="use a smaller learning rate"):
         tune(ENCODER, fresh, [Triple(*pair) for pair in synonyms(160, 1)], settings)
+    with pytest.raises(CheckpointError, match="weights are no longer numbers after step 1"):
+        tune(ENCODER, fresh, [Triple(*pair) for pair in synonyms(16, 1)], replace(settings, learning_rate=math.inf))
 
 
 def finetune(*arguments: object) -> Result:
@@ -285,6 +288,8 @@ def test_pairs_of_all_layouts_are_the_same_pairs(model: str, tmp_path: Path) -> 
 BAD = {
     "nothing to tune": ([], "say what to tune: either --contrastive or --tasks"),
     "no texts": (["--contrastive"], "give one of them"),
+    "nan": (["--contrastive", "--input", "{texts}", "--learning-rate", "nan"], "nan is not a finite number"),
+    "no seed": (["--contrastive", "--input", "{texts}", "--seed", str(2**63)], "is not in the range"),
     "both": (["--contrastive", "--input", "{texts}", "--pairs", "{texts}"], "give one of them"),
     "split pairs": (["--contrastive", "--pairs", "{texts}", "--sentences"], "pairs are not split"),
     "no dropout": (["--contrastive", "--input", "{texts}", "--dropout", "0"], "--dropout 0: without labels"),

@@ -129,6 +129,14 @@ BAD: dict[str, tuple[Callable[[Path], str], EmbedConfig, str]] = {
         EmbedConfig(id="key"),
         "field 'key' has values of several types",
     ),
+    "a long id": (
+        bad("a.jsonl", b'{"text": "a", "key": 99999999999999999999}'),
+        EmbedConfig(id="key"),
+        "field 'key' has a number of more than 64 bits",
+    ),
+    "an object as id": (bad("a.jsonl", b'{"text": "a", "key": {}}'), EmbedConfig(id="key"), "which Parquet has not; use text"),
+    "half a pair": (bad("a.jsonl", b'{"text": "a", "key": "\\ud800"}'), EmbedConfig(id="key"), "half a surrogate pair"),
+    "vector as id": (bad("a.jsonl", b'{"text": "a", "vector": 1}'), EmbedConfig(id="vector"), "--id vector: the vectors"),
     "no Parquet": (bad("a.parquet", b"PAR1 or not"), EmbedConfig(), "a.parquet: not a Parquet file"),
     "no column": (lambda folder: parquet(folder / "a.parquet", body=["a"]), EmbedConfig(), "no column text; there are body"),
     "a null": (lambda folder: parquet(folder / "a.parquet", text=["a", None]), EmbedConfig(), "row 1: 'text' is NoneType"),
@@ -143,6 +151,19 @@ def test_bad_input_is_one_line_and_leaves_no_file(model: tuple[str, PretrainingM
         embed(model[0], [make(tmp_path)], str(tmp_path / "out" / "out.parquet"), config)
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "out").glob("*")), "nothing half-written is left"
+
+
+def test_an_input_is_never_replaced(model: tuple[str, PretrainingModel], tmp_path: Path) -> None:
+    place = bad("a.txt", "今天".encode())(tmp_path)
+    with pytest.raises(CorpusError, match="an input, which the vectors would replace"):
+        embed(model[0], [str(tmp_path)], f"{tmp_path}/./a.txt", EmbedConfig())
+    assert Path(place).read_text() == "今天"
+
+
+@pytest.mark.parametrize("option", ["--input", "--output"])
+def test_an_empty_place_is_not_the_current_folder(option: str) -> None:
+    done = CliRunner().invoke(main, ["embed", "m", "--input", "a", "--output", "b", option, ""])
+    assert done.exit_code == 2 and "is empty; name a place" in done.stderr
 
 
 def test_the_command_reports_how_many(model: tuple[str, PretrainingModel], tmp_path: Path) -> None:

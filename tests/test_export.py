@@ -503,3 +503,7 @@ def test_a_folder_gets_no_mix_of_two_formats_or_of_an_export_and_a_checkpoint(tm
     (tmp_path / "run" / "checkpoint.json").write_text("{}")
     with pytest.raises(CheckpointError, match="a checkpoint, whose files an export would replace"):
         export_checkpoint("nowhere", str(tmp_path / "run"), {})
+    (tmp_path / "run" / "best.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="a training folder, whose files an export would replace"):
+        convert(str(tmp_path / "export"), str(tmp_path / "run"), to="huggingface")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["best.json", "checkpoint.json"]

@@ -13,7 +13,10 @@ from model.heads import PretrainingModel
 from pipeline.errors import TaskError
 from pipeline.tokenization.vocab import SPECIALS, Vocab
 from tests import tiny
+from tests.commands import refused
 from workflows.cli import main
+from workflows.cli.errors import UserMistake
+from workflows.cli.models import fill_mask
 from workflows.inference.fill_mask import (
     beam,
     fill,
@@ -96,3 +99,16 @@ def test_texts_come_from_a_pipe_one_a_line(model: tuple[str, PretrainingModel]) 
 def test_a_text_without_a_mask_is_reported_by_its_line(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match=r"line 2: the text has no \[MASK\]"):
         list(fill(str(tmp_path), ["今[MASK]", "今天"], 3))
+
+
+def test_standard_input_that_cannot_be_read_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = CliRunner().invoke(main, ["fill-mask", "m", "-"], input="今[MASK]\n".encode() + "今[MASK]".encode("gb18030"))
+    assert refused(done) == "standard input: line 2 is not UTF-8; convert it first: iconv -f gb18030 -t utf-8"
+    monkeypatch.setattr("sys.stdin", None)  # as after `<&-`
+    with pytest.raises(UserMistake, match="standard input is closed"):
+        fill_mask.callback("m", "-", 5, False)  # type: ignore[misc]
+
+
+def test_a_text_from_a_terminal_of_another_encoding_is_one_line() -> None:
+    text = "今[MASK]".encode("gb18030").decode(errors="surrogateescape")  # as Python reads it
+    assert "not UTF-8; set the terminal to UTF-8" in refused(CliRunner().invoke(main, ["fill-mask", "m", text]))

@@ -18,6 +18,7 @@ from model.finetuning.objectives import Classify, Tag
 from model.finetuning.start import Nezha
 from model.heads import PretrainingModel
 from pipeline import storage
+from pipeline.errors import CheckpointError
 from pipeline.tokenization.vocab import SPECIALS, Vocab
 from tests.commands import refused
 from tests.test_finetune import accuracy, reviews, sentences
@@ -38,13 +39,13 @@ def test_shares_of_tasks_are_by_size_and_grow_equal_when_they_are_annealed() -> 
     assert shares([7], "annealed", 1, 1) == [7] and shares([5, 0], "annealed", 2, 2) == [5, 0]
 
 
-def together(epochs: int = 5, seed: int = 0) -> Together:
+def together(epochs: int = 5, seed: int = 0, learning_rate: float = 5e-3) -> Together:
     tasks = []
     for name, make, objective in (("reviews", reviews, Classify(2)), ("tags", sentences, Tag(2))):
         splits = Splits(make(256, 1), make(48, 2), make(48, 3))
         score = lambda found, gold=splits.dev: accuracy(list(gold), found)  # noqa: E731
         tasks.append(SharedTask(name, objective, splits, 12, score))
-    config = FinetuneConfig(epochs=epochs, batch_size=16, learning_rate=5e-3, seed=seed)
+    config = FinetuneConfig(epochs=epochs, batch_size=16, learning_rate=learning_rate, seed=seed)
     return finetune_together(START, tasks, config, "proportional")
 
 
@@ -103,6 +104,11 @@ def test_the_shared_encoder_is_exported_and_fine_tuned_further(model: str, data:
     scored = ["evaluate", str(out), "--data", data, "--tasks", "lcqmc", "--output", str(tmp_path / "scores")]
     again = CliRunner().invoke(main, [*scored, "--seeds", "1", "--epochs", "1", "--no-baseline", "--json"])
     assert again.exit_code == 0 and json.loads(again.stdout.splitlines()[-1])["model_id"] == "shared", again.output
+
+
+def test_a_loss_that_is_no_number_ends_it() -> None:
+    with pytest.raises(CheckpointError, match="the loss of epoch 1 is not a number; use a smaller learning rate"):
+        together(1, learning_rate=1e30)
 
 
 @pytest.mark.parametrize(

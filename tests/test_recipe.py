@@ -1,5 +1,6 @@
 """Recipes: every shipped one loads, and errors name their place and suggest a fix."""
 
+import os
 import re
 from pathlib import Path
 
@@ -94,6 +95,11 @@ OUTSIDE = [
         ("[evaluation]\ntasks = ['sentimant']", r"sentimant"),
         ("steps = 3", r"not valid TOML"),
         ("x = " + "[" * 5_000, r"small.toml: tables or lists are nested too deeply|not valid TOML"),
+        ("a." * 5_000 + "b = 1", r"small.toml: tables or lists are nested too deeply"),
+        ("x = " + "9" * 5_000, r"small.toml: a number has too many digits"),
+        ("x = 0x" + "f" * 5_000, r"small.toml: a number has too many digits"),
+        ("k" * 5_000 + " = 1", r"small.toml \[\[phase\]\]: unknown key 'k{96}\.\.\.; known"),
+        ("[[source]]\nname = 'web'\nkind = 'text'\ninput = ['']", r"an input is empty"),
         *(
             (f"[{table}]\n{key} = {value}", rf"{table}: {key} {re.escape(shown or value)} is (not between|below)")
             for table, key, value, shown in OUTSIDE
@@ -127,10 +133,44 @@ def test_settings_change_a_recipe(tmp_path: Path) -> None:
     assert (loaded.encoder.hidden_act, loaded.phase[0].steps, loaded.filters.min_characters, loaded.seed) == ("gelu", 7, 3, 9)
 
 
-@pytest.mark.parametrize("setting", ["encoder.hidden_size", "phase.3.steps=1", "phase.steps=1"])
+@pytest.mark.parametrize(
+    "setting", ["encoder.hidden_size", "phase.3.steps=1", "phase.steps=1", "phase." + "a." * 5_000 + "b=1"]
+)
 def test_a_setting_that_cannot_be_is_refused(tmp_path: Path, setting: str) -> None:
-    with pytest.raises(RecipeError, match="--set"):
+    with pytest.raises(RecipeError, match="--set") as caught:
         load(tmp_path, MINIMAL, setting)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        *(
+            (f'name="{name}"', "cannot be that of a folder")
+            for name in ("", "..", "../../x", "a\\nb", "\\u001b[31m", "\\u0000")
+        ),
+        *((f"seed={seed}", "seed .* is not between 0 and") for seed in (-1, 2**63)),
+        ("encoder.hidden_size=" + "9" * 5_000, "hidden_size: Input should be a valid integer"),
+    ],
+)
+def test_names_that_leave_the_folder_and_seeds_that_no_generator_takes_are_refused(
+    tmp_path: Path, setting: str, message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message) as caught:
+        load(tmp_path, MINIMAL, setting)
+    assert len(str(caught.value)) < 400
+
+
+def test_a_recipe_that_is_no_file_is_one_line(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "folder.toml").mkdir()
+    for name, message in (
+        ("pipe", "a pipe or a device"),
+        ("folder", "cannot be read: Is a directory"),
+        ("x" * 300, "no recipe"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            recipe.load(str(tmp_path / f"{name}.toml"))
 
 
 def test_a_bare_word_may_stand_for_a_list_of_one(tmp_path: Path) -> None:

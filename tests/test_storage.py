@@ -170,3 +170,25 @@ def test_names_of_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert [storage.is_local(url) for url in ("a/b", "/a", "file:///a", "s3://a", "memory://a")] == [True] * 3 + [False] * 2
     assert storage.absolute("runs/a") == storage.absolute(f"file://{tmp_path}/runs/a") == f"{tmp_path}/runs/a"
     assert storage.absolute("s3://b/run/") == "s3://b/run"
+
+
+def test_places_that_cannot_be_are_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "pipe")
+    places = {
+        "~nobody-of-this-name/x": "there is no such user",
+        f"{tmp_path}/loop": "symbolic links form a loop",
+        f"{tmp_path}/a\0b": "a NUL character",
+        f"{tmp_path}/pipe": "a pipe or a device",
+    }
+    for url, message in places.items():
+        with pytest.raises(StorageError, match=message) as caught:
+            storage.read_bytes(storage.absolute(url))
+        assert "\n" not in str(caught.value)
+
+
+def test_no_file_takes_the_place_of_a_device(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StorageError, match="a pipe or a device, which a file would replace; name a file"):
+        storage.write_bytes(str(tmp_path / "pipe"), b"x")
+    assert (tmp_path / "pipe").is_fifo() and os.listdir(tmp_path) == ["pipe"]

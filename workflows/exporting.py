@@ -58,12 +58,11 @@ def export_checkpoint(
     from model.checkpoints import checkpoint
     from model.config import PretrainConfig
     from model.exporting.export import LAST, STALE, export_model
-    from model.exporting.replacement import replacing
+    from model.exporting.replacement import refuse_training, replacing
     from model.heads import PretrainingModel
     from pipeline.tokenization.vocab import Vocab
 
-    if storage.exists(storage.join(folder, checkpoint.MARKER)):
-        raise CheckpointError(f"{folder}: a checkpoint, whose files an export would replace; choose another folder")
+    refuse_training(folder)
     loaded = checkpoint.load(checkpoint_url)
     vocab = Vocab.from_bytes(loaded.vocabulary, f"{checkpoint_url}/vocab.txt")
     config = PretrainConfig.from_json(loaded.config)

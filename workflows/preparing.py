@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from pipeline.config import LONGEST_SEQUENCE
 from pipeline.engine.execution import SERIAL, Execution
 from pipeline.errors import RecipeError
 
@@ -86,8 +87,8 @@ def corpus_options(command: Command) -> Command:
         click.option("--max-bad-ratio", type=Ratio(), metavar="RATIO", help="Ratio of records that may be bad: 1% or 0.01."),
         click.option("--vocab", default="", metavar="URL", help="vocab.txt to use. Default: build one."),
         click.option(
-            "--sequence-length", "--max-seq-length", "lengths", type=click.IntRange(8), multiple=True, metavar="N",
-            help="Longest example, in tokens; repeatable.",
+            "--sequence-length", "--max-seq-length", "lengths", type=click.IntRange(8, LONGEST_SEQUENCE), multiple=True,
+            metavar="N", help="Longest example, in tokens; repeatable.",
         ),
         click.option("--masked-lm-prob", type=float, metavar="P", help="Ratio of tokens to predict."),
         click.option(

@@ -17,6 +17,7 @@ Each table is a frozen dataclass, which documents its fields. An unknown key is 
 
 import dataclasses
 import json
+import os
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ from pipeline.config import (
     WordsConfig,
 )
 from pipeline.errors import RecipeError
+from pipeline.validation import LARGEST_SEED, check_ranges
 from workflows import toml_settings
 from workflows.checks.config import ChecksConfig
 from workflows.continued.config import CHAMPION, ReplayConfig
@@ -117,6 +119,7 @@ class Recipe:
         for number, phase in enumerate(self.phase, start=1):
             if unknown := sorted(set(phase.weights) - set(names)):
                 raise ValueError(f"phase {number} weighs {', '.join(unknown)}, but the sources are {', '.join(names)}")
+        check_ranges(self, seed=(0, LARGEST_SEED))
         if not 0 <= self.validation_ratio < 1:
             raise ValueError(f"validation_ratio {self.validation_ratio} is not between 0 and 1")
 
@@ -199,7 +202,7 @@ def load(recipe: str, settings: typing.Sequence[str] = ()) -> Recipe:
     Raises: RecipeError naming the file, table and key that are wrong.
     """
     if recipe.endswith(".toml"):
-        if not Path(recipe).is_file():
+        if not os.path.exists(recipe):
             raise RecipeError(f"no recipe {recipe}; without .toml, there are {', '.join(shipped())}")
         text = toml_settings.read_text(Path(recipe))
     elif recipe in shipped():
@@ -213,7 +216,10 @@ def build(content: dict[str, Any], name: str, settings: typing.Sequence[str] = (
     """Build a recipe from parsed TOML and apply `settings`; `name` is its name in error messages."""
     for setting in settings:
         toml_settings.change(content, setting)
-    return toml_settings.build(Recipe, content, name, RENAMED, RENAMED_VALUES)
+    recipe = toml_settings.build(Recipe, content, name, RENAMED, RENAMED_VALUES)
+    if not recipe.name.strip(". ") or "/" in recipe.name or not recipe.name.isprintable():
+        raise RecipeError(f"{name}: name {recipe.name!r} cannot be that of a folder; use letters, digits, '-', '_' and '.'")
+    return recipe
 
 
 def as_dict(recipe: Recipe) -> dict[str, Any]:

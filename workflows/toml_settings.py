@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 from pipeline.errors import RecipeError
 
 Settings = TypeVar("Settings")
+LONGEST_SHOWN = 100
+"""Characters of a wrong value that an error message shows."""
 
 
 def read_text(path: Path, what: str = "recipe") -> str:
@@ -25,6 +27,8 @@ def read_text(path: Path, what: str = "recipe") -> str:
     Raises: RecipeError naming the first line that is not UTF-8, or why the file cannot be read.
     """
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # would wait for ever, or never end
+            raise RecipeError(f"{path}: a pipe or a device; copy it into a file first")
         data = path.read_bytes()
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
@@ -46,6 +50,8 @@ def parse(text: str, name: str) -> dict[str, Any]:
         raise RecipeError(f"{name}: not valid TOML: {error}") from error
     except RecursionError:
         raise RecipeError(f"{name}: tables or lists are nested too deeply") from None
+    except ValueError:  # Python reads no decimal number of more than 4,300 digits
+        raise RecipeError(f"{name}: a number has too many digits") from None
 
 
 def build(
@@ -66,8 +72,7 @@ def build(
     import pydantic
 
     try:
-        # As JSON, so that types are checked strictly but arrays may become tuples and 1 may mean 1.0.
-        text = json.dumps(content, default=str)
+        text = _as_json(content, name)
         return pydantic.TypeAdapter(kind).validate_json(text, strict=True, extra="forbid")
     except pydantic.ValidationError as error:
         errors = error.errors()
@@ -80,8 +85,26 @@ def build(
         if new := renamed_values.get((*map(str, first["loc"]), str(first["input"]))):
             raise RecipeError(f"{name}{place}: {first['input']!r} is now {new!r}") from None
         message = first["msg"].removeprefix("Value error, ")
-        given = "" if first["type"] in ("value_error", "missing") else f", not {first['input']!r}"
+        given = "" if first["type"] in ("value_error", "missing") else f", not {_shortened(repr(first['input']))}"
         raise RecipeError(f"{name}{place}: {message}{given}") from None
+
+
+def _as_json(content: dict[str, Any], name: str) -> str:
+    """Return settings as JSON, so that types are checked strictly but arrays may become tuples and 1 may mean 1.0.
+
+    Raises: RecipeError for what cannot be JSON.
+    """
+    try:
+        return json.dumps(content, default=str)
+    except RecursionError:
+        raise RecipeError(f"{name}: tables or lists are nested too deeply") from None
+    except ValueError:
+        raise RecipeError(f"{name}: a number has too many digits") from None
+
+
+def _shortened(text: str) -> str:
+    """Return what was given, as far as a line has room for it."""
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
 
 def change(content: dict[str, Any], setting: str, option: str = "--set", what: str = "recipe") -> None:
@@ -98,7 +121,7 @@ def change(content: dict[str, Any], setting: str, option: str = "--set", what: s
         raise RecipeError(f"{option} {setting}: write it as table.key=value, for instance {example}")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # not TOML, or a number that is too long
         parsed = value
     *tables, key = path.strip().split(".")
     place: Any = content
@@ -111,7 +134,7 @@ def change(content: dict[str, Any], setting: str, option: str = "--set", what: s
             place[key] = [parsed] if isinstance(place.get(key), list) and isinstance(parsed, str) else parsed
     except (ValueError, IndexError, TypeError, AttributeError):
         advice = "; number repeated tables: phase.0.steps=10" if what == "recipe" else ""
-        raise RecipeError(f"{option} {setting}: the {what} has no {path}{advice}") from None
+        raise RecipeError(f"{option} {_shortened(setting)}: the {what} has no {_shortened(path)}{advice}") from None
 
 
 def _unknown_key(root: type, location: tuple[Any, ...], renamed: Mapping[tuple[str, str], str]) -> str:
@@ -131,7 +154,9 @@ def _unknown_key(root: type, location: tuple[Any, ...], renamed: Mapping[tuple[s
     if (table, key) in renamed:
         return f"{place}: {key!r} is now {renamed[table, key]!r}"
     near = difflib.get_close_matches(key, known, n=1)
-    return f"{place}: unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}")
+    return f"{place}: unknown key {_shortened(repr(key))}; " + (
+        f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    )
 
 
 def _place(location: tuple[Any, ...]) -> str:

@@ -15,11 +15,21 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from pipeline import locks, storage
+from pipeline import folders, locks, storage
+from pipeline.errors import CheckpointError
 
 UNFINISHED = ".unfinished"
 """Folder of files that have not been moved to their places; a killed writer leaves it to the next one."""
 Write = Callable[[str, "bytes | Path"], None]
+
+
+def refuse_training(folder: str) -> None:
+    """Refuse a folder whose files training reads.
+
+    Raises: CheckpointError.
+    """
+    if (found := folders.describe(folder)) in (folders.CHECKPOINT, folders.TRAINING):
+        raise CheckpointError(f"{folder}: {found}, whose files an export would replace; choose another folder")
 
 
 @contextlib.contextmanager
@@ -29,8 +39,9 @@ def replacing(folder: str, last: str, stale: Sequence[str] = ()) -> Iterator[Wri
     last: the file without which programs refuse to load the folder
     stale: names of files to remove if an older export left them and the new one does not write them
 
-    Raises: StorageError, also if another process writes into the folder.
+    Raises: StorageError, also if another process writes into the folder; CheckpointError if training does.
     """
+    refuse_training(folder)
     unfinished = storage.join(folder, UNFINISHED)
     names: list[str] = []
 

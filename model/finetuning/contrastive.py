@@ -92,7 +92,7 @@ def tune(
 
     Equal arguments give equal weights, bit for bit, on one machine with one number of threads.
 
-    Raises: CheckpointError if the loss is no longer a number.
+    Raises: CheckpointError if the loss or a weight is no longer a number.
     """
     meanings = same_meaning(triples)
     steps = number_of_steps(len(triples), settings)
@@ -120,6 +120,8 @@ def tune(
             if progress:
                 progress(len(losses), steps, f"step {len(losses):,} of {steps:,}, loss {losses[-1]:.3f}")
         tuned = {name: value.detach().cpu() for name, value in encoder.state_dict().items()}
+        if not all(torch.isfinite(value).all() for value in tuned.values()):  # no later loss would show what the last step did
+            raise CheckpointError(f"weights are no longer numbers after step {len(losses)}; use a smaller learning rate")
     return Tuned(tuned, len(losses), float(np.mean(losses[-max(1, len(losses) // 10) :])), masked)
 
 

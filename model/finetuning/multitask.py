@@ -22,6 +22,7 @@ from model.finetuning.learner import BACKWARD, Clock, FinetuneConfig, Learner, t
 from model.finetuning.objectives import Objective
 from model.finetuning.start import Start
 from model.finetuning.windows import shuffled
+from pipeline.errors import CheckpointError
 
 Mixing = Literal["proportional", "annealed"]
 ANNEALING = 0.8
@@ -62,7 +63,10 @@ class Together:
 def finetune_together(
     start: Start, tasks: Sequence[SharedTask], config: FinetuneConfig, mixing: Mixing, progress: Progress | None = None
 ) -> Together:
-    """Learn several tasks. `config.max_length` is not used: each task has its own. Reproducible as `finetune` is."""
+    """Learn several tasks. `config.max_length` is not used: each task has its own. Reproducible as `finetune` is.
+
+    Raises: CheckpointError if a loss is no longer a number.
+    """
     frames = [start.frame(task.max_length) for task in tasks]
     train, dev, test = (
         [windows(task, split, frame) for task, frame in zip(tasks, frames, strict=True)]
@@ -81,6 +85,8 @@ def finetune_together(
         for number, batches in enumerate(epochs, start=1):
             clock.what = f"epoch {number} of {config.epochs}{f', dev {np.mean(scores[-1]):.3f}' if scores else ''}"
             losses.append(_train_epoch(learner, tasks, train, batches, clock))
+            if not np.isfinite(losses[-1]).all():
+                raise CheckpointError(f"the loss of epoch {number} is not a number; use a smaller learning rate")
             predicted = _predictions(learner, tasks, "dev", dev, clock)
             scores.append([task.score(found) for task, found in zip(tasks, predicted, strict=True)])
             if best is None or np.mean(scores[-1]) > np.mean(scores[best[0] - 1]):

@@ -8,7 +8,7 @@ import click
 
 from pipeline.errors import RecipeError
 from workflows.cli.console import echo, echo_json
-from workflows.cli.options import json_option, recipe_options
+from workflows.cli.options import FiniteRange, json_option, recipe_options
 
 KINDS = ("kuberay", "kuberay-job", "kuberay-cron", "onprem", "aws", "systemd")
 
@@ -91,7 +91,7 @@ def render(
 @click.option("--output", default="", metavar="URL", help="Folder for the results of a run, which all machines must see.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     default=20,
     show_default=True,
     metavar="S",

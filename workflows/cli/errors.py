@@ -39,6 +39,12 @@ class Commands(click.Group):
         startup.sleep_while_waiting()
         return super().main(*arguments, **more)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for word in args:
+            if not word.isascii() and word != word.encode(errors="ignore").decode():  # bytes that Python keeps as surrogates
+                raise UserMistake(f"{word!a:.100}: not UTF-8; set the terminal to UTF-8, or rename the file")
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)

@@ -7,9 +7,10 @@ import click
 from click.core import ParameterSource
 
 from pipeline import storage
+from pipeline.validation import LARGEST_SEED
 from workflows.cli.console import echo, echo_json, echo_url
 from workflows.cli.errors import UserMistake
-from workflows.cli.options import json_option, output_option
+from workflows.cli.options import FiniteRange, json_option, not_empty, output_option
 
 OF_TASKS = ("data", "train_examples", "test_examples", "mixing")
 OF_CONTRASTIVE = ("inputs", "pairs", "text", "sentences", "steps", "temperature", "dropout", "pooling", "precision")
@@ -19,7 +20,14 @@ OF_CONTRASTIVE = ("inputs", "pairs", "text", "sentences", "steps", "temperature"
 @click.command()
 @click.argument("model")
 @click.option("--contrastive", is_flag=True, help="Tune vectors of texts, as `embed` computes them, by SimCSE.")
-@click.option("--input", "inputs", multiple=True, metavar="URL", help="Raw texts: Parquet, JSON lines, or one text per line.")
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="URL",
+    help="Raw texts: Parquet, JSON lines, or one text per line.",
+    callback=not_empty,
+)
 @click.option(
     "--text", default="text", show_default=True, metavar="NAME", help="Column or field of --input that holds the text."
 )
@@ -38,7 +46,7 @@ OF_CONTRASTIVE = ("inputs", "pairs", "text", "sentences", "steps", "temperature"
     "--batch-size", type=click.IntRange(2), metavar="N", show_default="64; 32 with --tasks", help="Texts or pairs per step."
 )
 @click.option(
-    "--learning-rate", type=click.FloatRange(0, min_open=True), metavar="RATE", default=3e-5, show_default=True, help="Peak."
+    "--learning-rate", type=FiniteRange(0, min_open=True), metavar="RATE", default=3e-5, show_default=True, help="Peak."
 )
 @click.option(
     "--max-length",
@@ -49,14 +57,14 @@ OF_CONTRASTIVE = ("inputs", "pairs", "text", "sentences", "steps", "temperature"
 )
 @click.option(
     "--temperature",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     default=0.05,
     show_default=True,
     metavar="T",
     help="Of similarity.",
 )
 @click.option(
-    "--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.1, show_default=True, metavar="P", help="While tuning."
+    "--dropout", type=FiniteRange(0, 1, max_open=True), default=0.1, show_default=True, metavar="P", help="While tuning."
 )
 @click.option(
     "--pooling", type=click.Choice(["mean", "cls"]), default="mean", show_default=True, help="Vector of a text, as in `embed`."
@@ -64,7 +72,14 @@ OF_CONTRASTIVE = ("inputs", "pairs", "text", "sentences", "steps", "temperature"
 @click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True, help="As in training."
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the order of texts and of dropout.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, LARGEST_SEED),
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Seed of the order of texts and of dropout.",
+)
 @click.option("--tasks", metavar="A,B", help="Instead of --contrastive: learn several tasks with one encoder; as `evaluate`.")
 @click.option("--data", metavar="URL", help="--tasks: folder with their files.")
 @click.option(

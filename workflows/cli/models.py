@@ -1,6 +1,7 @@
 """The commands that use an exported model: fill-mask, embed."""
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,8 @@ import click
 
 from pipeline import storage
 from workflows.cli.console import echo, echo_json, echo_url
-from workflows.cli.options import json_option
+from workflows.cli.errors import UserMistake
+from workflows.cli.options import json_option, not_empty
 
 
 @click.command("fill-mask")
@@ -29,7 +31,7 @@ def fill_mask(model: str, text: str, top: int, as_json: bool) -> None:
     """
     from workflows.inference.fill_mask import fill
 
-    texts = [line.strip() for line in click.open_file("-", encoding="utf-8") if line.strip()] if text == "-" else [text]
+    texts = _standard_input() if text == "-" else [text]
     for number, found in enumerate(fill(storage.absolute(model), texts, top)):
         if as_json:
             echo(json.dumps({"text": texts[number], "words": found}, ensure_ascii=False))
@@ -41,12 +43,36 @@ def fill_mask(model: str, text: str, top: int, as_json: bool) -> None:
             echo(f"{masks} {place}: " + "  ".join(f"{guess['text']} {guess['probability']:.3f}" for guess in guesses))
 
 
+def _standard_input() -> list[str]:
+    """Return the lines of standard input that are not blank.
+
+    Raises: UserMistake if it is closed, or not UTF-8.
+    """
+    if sys.stdin is None:  # `<&-`, and some services
+        raise UserMistake("standard input is closed; pipe the texts in, one per line, or give one instead of -")
+    texts = []
+    for number, line in enumerate(sys.stdin.buffer, start=1):
+        try:
+            texts.append(line.decode("utf-8-sig" if number == 1 else "utf-8").strip())
+        except UnicodeDecodeError:
+            raise UserMistake(
+                f"standard input: line {number} is not UTF-8; convert it first: iconv -f gb18030 -t utf-8"
+            ) from None
+    return [text for text in texts if text]
+
+
 @click.command()
 @click.argument("model")
 @click.option(
-    "--input", "inputs", multiple=True, required=True, metavar="URL", help="Parquet, JSON lines, or one text per line."
+    "--input",
+    "inputs",
+    multiple=True,
+    required=True,
+    metavar="URL",
+    help="Parquet, JSON lines, or one text per line.",
+    callback=not_empty,
 )
-@click.option("--output", required=True, metavar="URL", help="Parquet file to write.")
+@click.option("--output", required=True, metavar="URL", help="Parquet file to write.", callback=not_empty)
 @click.option("--text", default="text", show_default=True, metavar="NAME", help="Column or field that holds the text.")
 @click.option("--id", metavar="NAME", help="Column or field to keep as the id of each vector. Default: texts are numbered.")
 @click.option(

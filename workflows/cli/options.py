@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -20,10 +21,35 @@ def recipe_options(command: Command) -> Command:
     return click.argument("recipe", default="tiny")(setting(command))
 
 
+class FiniteRange(click.FloatRange):
+    """Numbers in a range; nan, which is in none and which click lets through, and inf are refused."""
+
+    def convert(self, value: Any, option: click.Parameter | None, context: click.Context | None) -> float:
+        number = float(super().convert(value, option, context))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", option, context)
+        return number
+
+
+def not_empty(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    """Refuse an empty place, as `--output "$OUT"` gives without the variable: it would be the current folder."""
+    if value == "" or (isinstance(value, tuple) and "" in value):
+        raise click.BadParameter("is empty; name a place, or . for this folder", context, option)
+    return value
+
+
 def output_option(default: str | None = None) -> Callable[[Command], Command]:
     """Return a decorator that adds --output; the option is required unless it has a default."""
     text = "Folder for the results: a path or any fsspec URL (s3://bucket/run)."
-    return click.option("--output", default=default, show_default=True, metavar="URL", help=text, required=default is None)
+    return click.option(
+        "--output",
+        default=default,
+        show_default=True,
+        metavar="URL",
+        help=text,
+        required=default is None,
+        callback=not_empty,
+    )
 
 
 recheck_option = click.option(

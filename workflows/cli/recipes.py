@@ -13,7 +13,15 @@ from pipeline.redaction import redact
 from workflows.cli.chains import build_chain, local_workers, run_steps
 from workflows.cli.console import echo, echo_json, echo_url
 from workflows.cli.errors import UserMistake
-from workflows.cli.options import json_option, output_option, recheck_option, recipe_options, reuse_option, workers_option
+from workflows.cli.options import (
+    FiniteRange,
+    json_option,
+    output_option,
+    recheck_option,
+    recipe_options,
+    reuse_option,
+    workers_option,
+)
 
 
 @click.command()
@@ -106,7 +114,7 @@ def run(
 )
 @click.option(
     "--mfu",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=FiniteRange(0, 1, min_open=True),
     metavar="RATIO",
     help="Model FLOPs utilisation to assume instead, e.g. 0.3.",
 )

@@ -11,7 +11,7 @@ from pipeline import storage
 from pipeline.redaction import redact
 from workflows.cli.console import echo, echo_json
 from workflows.cli.errors import UserMistake
-from workflows.cli.options import json_option, workers_option
+from workflows.cli.options import FiniteRange, json_option, workers_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +87,7 @@ def ui(recipes: Sequence[str], output: str | None, port: int, host: str, max_par
 @click.option("--timezone", metavar="ZONE", help="Zone of --cron, such as Asia/Shanghai; default: this machine's.")
 @click.option(
     "--settle",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     default=60,
     show_default=True,
     metavar="S",

@@ -10,9 +10,10 @@ import click
 from pipeline import storage
 from pipeline.errors import RecipeError
 from pipeline.redaction import redact
+from pipeline.validation import LARGEST_SEED
 from workflows.cli.console import echo, echo_json, echo_url
 from workflows.cli.errors import UserMistake
-from workflows.cli.options import json_option, output_option, recipe_options
+from workflows.cli.options import FiniteRange, json_option, output_option, recipe_options
 from workflows.converting import FORMATS
 
 
@@ -28,7 +29,7 @@ from workflows.converting import FORMATS
 )
 @click.option(
     "--max-hours",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     default=None,
     metavar="H",
     help="Time after which training stops, with a checkpoint; overrides cluster.max_hours.",
@@ -182,7 +183,14 @@ def _export_weights(place: str, folder: str, name: str, data: str | None, averag
 @click.option(
     "--extend-vocab", metavar="URL", help="File of tokens to add, one per line; each starts as the mean of its parts."
 )
-@click.option("--seed", type=int, default=12_345, show_default=True, help="Seed for heads that IN lacks, and noise.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, LARGEST_SEED),
+    default=12_345,
+    show_default=True,
+    metavar="N",
+    help="Seed for heads that IN lacks, and noise.",
+)
 @click.option("--name", default="nezha", show_default=True, help="Name of the model in its model card.")
 @json_option
 def convert(source: str, folder: str, as_json: bool, **settings: Any) -> None:

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from pipeline.tokenization.wordpiece import EncodedText
 
 
+VECTOR = "vector"
+"""Column of the output."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EmbedConfig:
     """Settings of `embed`."""
@@ -56,7 +60,8 @@ class EmbedConfig:
 def embed(model_url: str, inputs: Sequence[str], output: str, config: EmbedConfig, report: Report = silent) -> dict[str, int]:
     """Write the vectors; return the number of texts, the number that were cut off, and the width of a vector.
 
-    Raises: CorpusError for an input that cannot be read or lacks the column, CheckpointError if `model_url` is not a model.
+    Raises: CorpusError for an input that cannot be read or lacks the column, or that the output would replace; CheckpointError
+    if `model_url` is not a model.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -67,6 +72,10 @@ def embed(model_url: str, inputs: Sequence[str], output: str, config: EmbedConfi
     from pipeline.tokenization.wordpiece import WordPieceEncoder
 
     files = expand(inputs)
+    if storage.absolute(output) in {storage.absolute(file.url) for file in files}:
+        raise CorpusError(f"{output}: an input, which the vectors would replace; choose another output")
+    if config.id == VECTOR:
+        raise CorpusError(f"--id {VECTOR}: the vectors themselves have this name; rename the column")
     network, encoder_config, tokens, rules = load_export(model_url)
     vocab = Vocab(tuple(tokens))
     config = replace(config, pooling=pooling_of(model_url, config.pooling))
@@ -79,9 +88,14 @@ def embed(model_url: str, inputs: Sequence[str], output: str, config: EmbedConfi
     with storage.open_write(output) as target:
         for chunk in read_chunks(files, config.text, config.id):
             if writer is None or schema is None:
-                fields = [(config.id or "id", chunk.ids.type), ("vector", pa.list_(pa.float32(), width))]
+                fields = [(config.id or "id", chunk.ids.type), (VECTOR, pa.list_(pa.float32(), width))]
                 schema = pa.schema(fields, {"nezha-pipe": json.dumps(settings, sort_keys=True)})
-                writer = pq.ParquetWriter(target, schema, compression="zstd")
+                try:
+                    writer = pq.ParquetWriter(target, schema, compression="zstd")
+                except pa.ArrowNotImplementedError as error:  # objects without fields
+                    raise CorpusError(
+                        f"column {config.id!r} has type {chunk.ids.type}, which Parquet has not; use text"
+                    ) from error
             if chunk.ids.type != schema.field(0).type:
                 raise CorpusError(
                     f"column {config.id!r} has type {schema.field(0).type} first and {chunk.ids.type} later; use one type"

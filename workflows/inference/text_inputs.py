@@ -135,3 +135,7 @@ def _array(ids: list[Any], url: str, name: str | None) -> pa.Array:
         return pa.array(ids)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise CorpusError(f"{url}: field {name!r} has values of several types; make them all text or all numbers") from error
+    except OverflowError as error:
+        raise CorpusError(f"{url}: field {name!r} has a number of more than 64 bits; write it as text") from error
+    except UnicodeEncodeError as error:
+        raise CorpusError(f"{url}: field {name!r} has half a surrogate pair, which is no character; correct it") from error
