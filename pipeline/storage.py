@@ -175,11 +175,15 @@ def upload(path: str, url: str) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder and those above it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileNotFoundError as error:  # as below /proc
-        raise StorageError(f"{folder}: no folder can be created there; choose another place") from error
+    """Create a folder and those above it.
+
+    Raises: StorageError.
+    """
+    with translate_error(str(folder)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:  # as below /proc
+            raise StorageError(f"{folder}: no folder can be created there; choose another place") from error
 
 
 def _sync_folder(folder: Path) -> None:

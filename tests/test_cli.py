@@ -58,6 +58,10 @@ def test_h_is_help() -> None:
         (["prepare", "--corpus", "demo", "--workers", "100000", "--output", "out"], "100,000 workers on a machine with"),
         (["evaluate", "missing", "--data", "missing", "--workers", "100000"], "100,000 workers on a machine with"),
         (["evaluate", "missing", "--data", "missing"], "missing: no such folder"),
+        (
+            ["evaluate", "x", "--data", "missing", "--output", "./x"],
+            "the model is there; give its scores a folder of their own",
+        ),
         (["run", "tiny", "--set", "phase.0.learning_rate=nan"], "learning_rate nan is not between 0 and inf"),
         (["verify", "missing"], "nothing to verify"),
         (["inspect", "missing"], "no such folder"),

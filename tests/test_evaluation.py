@@ -16,7 +16,7 @@ from model.exporting.export import export_model
 from model.heads import PretrainingModel
 from pipeline import locks, storage
 from pipeline.dedup.evaluation_texts import PREVIEW_CHARACTERS
-from pipeline.errors import StorageError, TaskError
+from pipeline.errors import DamagedError, StorageError, TaskError
 from pipeline.tokenization.vocab import SPECIALS, Vocab
 from pipeline.tokenization.wordpiece import WordPieceEncoder
 from workflows.evaluation import run as evaluation
@@ -24,7 +24,7 @@ from workflows.evaluation.config import EvaluationConfig
 from workflows.evaluation.examples import START_CHARACTERS, Example, start_digest
 from workflows.evaluation.kinds import KINDS
 from workflows.evaluation.metrics import accuracy, entity_f1, token_f1
-from workflows.evaluation.run import evaluate, file_entries
+from workflows.evaluation.run import _scored_before, evaluate, file_entries
 from workflows.evaluation.scores import (
     UNTRAINED,
     Score,
@@ -337,3 +337,10 @@ def test_settings_that_cannot_be_are_refused() -> None:
         EvaluationConfig(tasks=("sentimant",))
     with pytest.raises(ValueError, match="seeds 0"):
         EvaluationConfig(seeds=0)
+
+
+@pytest.mark.parametrize("content", ["", "null", "[]", '{"runs": {'])
+def test_a_damaged_summary_of_earlier_runs_is_one_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "summary.json").write_text(content)
+    with pytest.raises(DamagedError, match=r"summary\.json: damaged; delete it and score the model again"):
+        _scored_before(str(tmp_path), [])

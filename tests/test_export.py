@@ -28,7 +28,7 @@ from pipeline.tokenization.wordpiece import WordPieceEncoder
 from tests import tiny
 from workflows.cli import main
 from workflows.converting import convert
-from workflows.exporting import export_checkpoint
+from workflows.exporting import export_checkpoint, find_checkpoint
 from workflows.inference.fill_mask import fill
 
 TOKENS = (
@@ -507,3 +507,10 @@ def test_a_folder_gets_no_mix_of_two_formats_or_of_an_export_and_a_checkpoint(tm
     with pytest.raises(CheckpointError, match="a training folder, whose files an export would replace"):
         convert(str(tmp_path / "export"), str(tmp_path / "run"), to="huggingface")
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["best.json", "checkpoint.json"]
+
+
+@pytest.mark.parametrize("content", ["null", "[]", "{}", '{"checkpoint": 7}'])
+def test_a_damaged_note_on_the_best_checkpoint_is_one_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "best.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"best\.json: damaged; name a checkpoint in"):
+        find_checkpoint(str(tmp_path))

@@ -277,6 +277,17 @@ def test_scores_of_another_model_are_refused(tmp_path: Path) -> None:
         _ = entries.collect(str(tmp_path / "a"), str(tmp_path / "scores-a"))[0].scores
 
 
+@pytest.mark.parametrize("content", [b"null", b'{"model_id": "a', "不是".encode("gbk")])
+def test_damaged_scores_and_predictions_are_one_line(tmp_path: Path, content: bytes) -> None:
+    entry(tmp_path, "a", 0.86)
+    next(tmp_path.glob("scores-a/predictions/*-test.jsonl")).write_bytes(content)
+    with pytest.raises(DamagedError, match=r"damaged.*; score the model again"):
+        _ = entries.collect(str(tmp_path / "a"), str(tmp_path / "scores-a"))[0].scores
+    (tmp_path / "scores-a/scores.jsonl").write_bytes(content)
+    with pytest.raises(DamagedError, match=r"scores\.jsonl: damaged .*; delete it and score the model again"):
+        entries.collect(str(tmp_path / "a"), str(tmp_path / "scores-a"))
+
+
 def test_rollback_goes_back_and_forth(tmp_path: Path) -> None:
     registry = str(tmp_path / "registry")
     with pytest.raises(RegistryError, match="no model was promoted here"):

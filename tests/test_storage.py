@@ -187,6 +187,13 @@ def test_places_that_cannot_be_are_told_in_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for place in (tmp_path / "file", tmp_path / "file" / "deeper", tmp_path / ("x" * 300)):
+        with pytest.raises(StorageError, match=f"^{place}: "):
+            storage.make_folder(place)
+
+
 def test_no_file_takes_the_place_of_a_device(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(StorageError, match="a pipe or a device, which a file would replace; name a file"):

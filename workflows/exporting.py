@@ -215,7 +215,10 @@ def find_checkpoint(url: str) -> str:
     if storage.exists(storage.join(url, MARKER)):
         return url
     if storage.exists(best := storage.join(url, BEST)):
-        return storage.join(url, storage.read_json(best)["checkpoint"])
+        found = storage.read_json(best)
+        if not isinstance(found, dict) or not isinstance(found.get("checkpoint"), str):
+            raise CheckpointError(f"{best}: damaged; name a checkpoint in {url}/attempt-*")
+        return storage.join(url, found["checkpoint"])
     inside = folders.stage_in(url, "checkpoint-")
     hints = {
         folders.OUTPUT: f"the training folder in it is {inside}" if inside else "it has no training folder yet",

@@ -133,6 +133,8 @@ def evaluate(
         raise UserMistake("--beside is for the page of --errors: give both")
     config, data = _config(click.get_current_context(), data, **settings)
     model, output = encoders.absolute(model), storage.absolute(output)
+    if output == model.removeprefix(encoders.FOREIGN):
+        raise UserMistake(f"--output {redact(output)}: the model is there; give its scores a folder of their own")
     with Display(["evaluate"]) as display, _executor(address, workers, model, data, output, config) as executor:
         threads = 1 if executor else None
         scores = score(

@@ -22,7 +22,7 @@ from pipeline import locks, storage
 from pipeline.engine import slots
 from pipeline.engine.execution import News, Report, check_workers, cpus, silent
 from pipeline.engine.stages import FileEntry
-from pipeline.errors import TaskError
+from pipeline.errors import DamagedError, TaskError
 from workflows.evaluation import encoders, tasks
 from workflows.evaluation.beside import beside
 from workflows.evaluation.config import EvaluationConfig
@@ -125,7 +125,13 @@ def _scored_before(output: str, runs: Sequence[Run]) -> dict[Run, list[Score]]:
     url = storage.join(output, SUMMARY)
     if not storage.exists(url):
         return {}
-    known = json.loads(storage.read_bytes(url)).get("runs", {})
+    try:
+        before = json.loads(storage.read_bytes(url))
+    except ValueError:
+        before = None
+    if not isinstance(before, dict):
+        raise DamagedError(f"{url}: damaged; delete it and score the model again")
+    known = before.get("runs", {})
     by_run: dict[tuple[str, str, int], list[Score]] = {}
     for score in read_scores(storage.join(output, SCORES)):
         by_run.setdefault((score.model_id, score.task, score.seed), []).append(score)

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pipeline.engine import integrity
+from pipeline.errors import DamagedError
+from pipeline.storage_errors import one_line
 from workflows.evaluation.metrics import Metric
 
 UNTRAINED = "untrained"
@@ -105,5 +107,12 @@ def table(rows: Sequence[Summary]) -> str:
 
 
 def read_scores(url: str) -> list[Score]:
-    """Read the scores of a scores.jsonl."""
-    return [Score(**json.loads(line)) for line in integrity.read_bytes(url).decode().split("\n") if line]
+    """Read the scores of a scores.jsonl.
+
+    Raises: DamagedError.
+    """
+    data = integrity.read_bytes(url)
+    try:
+        return [Score(**json.loads(line)) for line in data.decode().split("\n") if line]
+    except (ValueError, TypeError) as error:
+        raise DamagedError(f"{url}: damaged ({one_line(error)}); delete it and score the model again") from error

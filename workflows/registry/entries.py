@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import json
 import uuid
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -21,6 +22,7 @@ from pipeline import conditional, storage
 from pipeline.engine import integrity, stages
 from pipeline.errors import DamagedError, RegistryError
 from pipeline.redaction import public
+from pipeline.storage_errors import one_line
 from workflows.evaluation import encoders
 from workflows.evaluation.run import GRID, SCORES
 from workflows.evaluation.scores import UNTRAINED, Score, Summary, read_scores, summary
@@ -72,7 +74,14 @@ class Entry:
         return None if found is None else frozenset(found)
 
     def _rows(self, file: str) -> list[Row]:
-        return [json.loads(line) for line in gzip.decompress(self.fetch(file)).decode().split("\n") if line]
+        packed = self.fetch(file)
+        try:
+            rows = [json.loads(line) for line in gzip.decompress(packed).decode().split("\n") if line]
+        except (ValueError, OSError, EOFError, zlib.error) as error:
+            raise DamagedError(f"{self.name}, {file}: damaged ({one_line(error)}); score the model again") from error
+        if not all(isinstance(row, dict) for row in rows):
+            raise DamagedError(f"{self.name}, {file}: damaged; score the model again")
+        return rows
 
     def check_files(self, sizes_only: bool = False) -> None:
         """Compare the model's files with the entry; `sizes_only`: without reading them.
