@@ -9,12 +9,13 @@ of a local disk do not pass, so nothing is tried again there.
 import contextlib
 import io
 import logging
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
-from pipeline.errors import StoreAwayError
+from pipeline.errors import RecipeError, StoreAwayError
 from pipeline.redaction import redact, without_secrets
 from pipeline.storage_errors import is_temporary, reason
 
@@ -36,8 +37,20 @@ log = logging.getLogger(__name__)
 
 
 def timeout_seconds() -> float:
-    """Return for how long an operation is tried again."""
-    return _patience[-1] if _patience else float(os.environ.get(VARIABLE) or DEFAULT_SECONDS)
+    """Return for how long an operation is tried again.
+
+    Raises: RecipeError when the variable is no number.
+    """
+    if _patience:
+        return _patience[-1]
+    text = os.environ.get(VARIABLE) or str(DEFAULT_SECONDS)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:  # nan too
+        raise RecipeError(f"{VARIABLE}={text}: not a number of seconds; 0 tries once")
+    return seconds
 
 
 @contextlib.contextmanager

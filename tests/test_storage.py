@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import storage
-from pipeline.errors import StorageError
+from pipeline.errors import RecipeError, StorageError
 
 
 @pytest.fixture
@@ -110,6 +110,13 @@ def test_a_store_that_cannot_be_reached_may_come_back() -> None:
     for name in ("EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError", "ConnectionClosedError"):
         assert is_temporary(getattr(exceptions, name)(endpoint_url="http://b", proxy_url="http://p", error="none")), name
     assert not is_temporary(exceptions.NoCredentialsError())
+
+
+@pytest.mark.parametrize("text", ["abc", "nan", "-1"])
+def test_a_timeout_that_is_no_number_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("NEZHA_PIPE_STORE_TIMEOUT", text)
+    with pytest.raises(RecipeError, match=f"NEZHA_PIPE_STORE_TIMEOUT={text}: not a number of seconds; 0 tries once"):
+        storage.exists("memory://a/b")
 
 
 def test_errors_of_store_clients_are_told_in_one_line() -> None:
