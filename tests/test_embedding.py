@@ -1,5 +1,6 @@
 """Sentence vectors: what they are the mean of, their order, their input files; bad input is reported in one line."""
 
+import gc
 import gzip
 import json
 from collections.abc import Callable
@@ -158,6 +159,18 @@ def test_an_input_is_never_replaced(model: tuple[str, PretrainingModel], tmp_pat
     with pytest.raises(CorpusError, match="an input, which the vectors would replace"):
         embed(model[0], [str(tmp_path)], f"{tmp_path}/./a.txt", EmbedConfig())
     assert Path(place).read_text() == "今天"
+
+
+def test_an_error_after_the_first_chunk_is_all_that_is_said(
+    model: tuple[str, PretrainingModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("workflows.inference.text_inputs.CHUNK_SIZE", 1)
+    monkeypatch.setattr("sys.unraisablehook", lambda found: print(found.exc_value))  # what a destructor raises
+    place = bad("a.jsonl", b'{"text": "a"}\n{"text": 5}\n')(tmp_path)
+    with pytest.raises(CorpusError, match="line 2: 'text' is int"):
+        embed(model[0], [place], str(tmp_path / "out"), EmbedConfig())
+    gc.collect()
+    assert capsys.readouterr().out == "" and not list(tmp_path.glob("*out*"))
 
 
 @pytest.mark.parametrize("option", ["--input", "--output"])

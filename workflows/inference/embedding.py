@@ -12,6 +12,7 @@ whichever was tuned, if one was. By default it is scaled to length 1. Texts of a
 need little padding. The same inputs give the same bytes.
 """
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -85,13 +86,14 @@ def embed(model_url: str, inputs: Sequence[str], output: str, config: EmbedConfi
     settings = {name: str(getattr(config, name)) for name in ("pooling", "normalise", "precision", "max_length")}
     writer = schema = None
     done = 0
-    with storage.open_write(output) as target:
+    # The writer writes when it is closed, so it is closed before the file, whatever ends the block.
+    with storage.open_write(output) as target, contextlib.ExitStack() as closing:
         for chunk in read_chunks(files, config.text, config.id):
             if writer is None or schema is None:
                 fields = [(config.id or "id", chunk.ids.type), (VECTOR, pa.list_(pa.float32(), width))]
                 schema = pa.schema(fields, {"nezha-pipe": json.dumps(settings, sort_keys=True)})
                 try:
-                    writer = pq.ParquetWriter(target, schema, compression="zstd")
+                    writer = closing.enter_context(pq.ParquetWriter(target, schema, compression="zstd"))
                 except pa.ArrowNotImplementedError as error:  # objects without fields
                     raise CorpusError(
                         f"column {config.id!r} has type {chunk.ids.type}, which Parquet has not; use text"
@@ -107,7 +109,6 @@ def embed(model_url: str, inputs: Sequence[str], output: str, config: EmbedConfi
             report(done, 0, f"{done:,} texts")
         if writer is None:
             raise CorpusError(f"{', '.join(inputs)}: no text found in these files")
-        writer.close()
     return {"texts": done, "cut": encoder.cut, "width": width}
 
 
