@@ -76,6 +76,8 @@ def test_only_loopback_is_loopback_and_a_taken_port_is_one_line(tmp_path: Path) 
         taken.listen()
         with pytest.raises(RecipeError, match="in use; choose another --port"):
             serve(History(tmp_path / "history"), {}, "127.0.0.1", taken.getsockname()[1], print)
+    with pytest.raises(RecipeError, match=r"^192\.0\.2\.1: Cannot assign requested address; choose another --host"):
+        serve(History(tmp_path / "history"), {}, "192.0.2.1", 3000, print)
 
 
 def test_a_step_needs_only_earlier_steps(tmp_path: Path) -> None:

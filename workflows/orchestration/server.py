@@ -7,6 +7,7 @@ the page can load recipes anew. Runs are processes of their own, which outlive t
 """
 
 import contextlib
+import errno
 import importlib.util
 import ipaddress
 import logging
@@ -115,4 +116,6 @@ def _refuse_taken(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except OSError as error:
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise RecipeError(f"{host}: {error.strerror or error}; choose another --host") from error
         raise RecipeError(f"{host}:{port}: {error.strerror or error}; choose another --port") from error
