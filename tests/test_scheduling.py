@@ -140,8 +140,15 @@ def test_calendar_events_of_systemd() -> None:
     assert emitting.calendar("*/15 1-5/2 * jan,jul mon-fri") == ["Mon,Tue,Wed,Thu,Fri *-01,07-* 01..05/2:00/15:00"]
     assert emitting.calendar("0 3 1 * 7") == ["*-*-01 03:00:00", "Sun *-*-* 03:00:00"]
     assert emitting.calendar("@weekly") == ["Sun *-*-* 00:00:00"]
+    for weekend in ("5-0", "fri-sun", "5-7"):
+        assert emitting.calendar(f"0 3 * * {weekend}") == ["Fri,Sat,Sun *-*-* 03:00:00"]
+
+
+@pytest.mark.parametrize("cron", ["0 0 L * *", "0 22-2 * * *", "0 3 28-3 * *", "0 3 * * 1/2"])
+def test_what_systemd_cannot_say_is_refused(cron: str) -> None:
+    check_cron(cron, "UTC")
     with pytest.raises(RecipeError, match="systemd has no form"):
-        emitting.calendar("0 0 L * *")
+        emitting.calendar(cron)
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed here")

@@ -23,7 +23,7 @@ MACROS = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
@@ -107,7 +107,8 @@ def _field(part: str, cron: str, first: int = 0, names: tuple[str, ...] = ()) ->
         ends = span.split("-")
         if slash and span == "*":
             ends = [str(first)]  # every step-th from the first
-        if len(ends) > 2 or (span != "*" and not all(end.isdecimal() for end in ends)) or (slash and not step.isdecimal()):
+        known = len(ends) <= 2 and (span == "*" or all(end.isdecimal() for end in ends)) and (step.isdecimal() or not slash)
+        if not known or (len(ends) == 2 and int(ends[0]) > int(ends[1])):  # 22-2: for cron, 22 to 2
             raise RecipeError(f"--cron {cron!r}: systemd has no form for {part!r}; use numbers, ranges and steps")
         found.append("..".join(end if end == "*" else f"{int(end):02d}" for end in ends) + (f"/{step}" if slash else ""))
     return ",".join(found)
@@ -118,16 +119,19 @@ def _week(part: str, cron: str) -> str:
     if part == "*":
         return ""
     text = part.lower()
-    for number, name in enumerate(DAYS[:7]):
+    for number, name in enumerate(DAYS):
         text = text.replace(name.lower(), str(number))
     days: set[int] = set()
     for item in text.split(","):
-        span, _, step = item.partition("/")
-        low, _, high = ("0-6" if span == "*" else span).partition("-")
-        if not all(word.isdecimal() for word in (low, high or "0", step or "1")) or int(high or low) > 7:
+        span, slash, step = item.partition("/")
+        low, dash, high = ("0-6" if span == "*" else span).partition("-")
+        known = all(word.isdecimal() for word in (low, high or "0", step or "1")) and max(int(low), int(high or 0)) <= 7
+        if not known or (slash and not dash):  # 1/2: for cron, each second day from Monday on
             raise RecipeError(f"--cron {cron!r}: systemd has no form for {part!r}; use numbers, ranges and names of days")
-        days.update(range(int(low), int(high or low) + 1, int(step or 1)))
-    return ",".join(dict.fromkeys(DAYS[day] for day in sorted(days, key=lambda day: (day - 1) % 7)))
+        first, last = int(low), int(high or low)
+        last += 7 if last < first else 0  # 5-1: from Friday to Monday
+        days.update(day % 7 for day in range(first, last + 1, int(step or 1)))
+    return ",".join(DAYS[day] for day in sorted(days, key=lambda day: (day - 1) % 7))
 
 
 def _escaped(word: str) -> str:
