@@ -78,7 +78,7 @@ def test_a_command_gets_the_event_and_is_tried_again(tmp_path: Path) -> None:
     [
         (NotifyConfig(command=("false",), timeout_seconds=0.1), "command false: failed of tiny was not told: exit code 1"),
         (NotifyConfig(command=("/no/such",), timeout_seconds=0.1), "No such file"),
-        (NotifyConfig(url="$NOT_SET_ANYWHERE", timeout_seconds=0.1), "variable $NOT_SET_ANYWHERE is not set"),
+        (NotifyConfig(url="$NOT_SET_ANYWHERE", timeout_seconds=3_600), "variable $NOT_SET_ANYWHERE is not set"),
         (NotifyConfig(url="http://127.0.0.1:1/services/hidden-word", timeout_seconds=0.1), "url http://127.0.0.1:1/..."),
     ],
 )

@@ -85,10 +85,16 @@ def failures_told(config: NotifyConfig, recipe: str, output: str) -> Iterator[No
 
 
 def _tried_again(seconds: float, send: Callable[[], None]) -> None:
-    from tenacity import Retrying, stop_after_delay, wait_random_exponential
+    from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
     pause = wait_random_exponential(multiplier=0.5, max=min(LONGEST_PAUSE, seconds))
-    Retrying(stop=stop_after_delay(seconds), wait=pause, reraise=True)(send)
+    passing = retry_if_exception(_may_pass)
+    Retrying(retry=passing, stop=stop_after_delay(seconds), wait=pause, reraise=True)(send)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Return whether an error may be gone at the next try. A variable that is not set will not be set."""
+    return isinstance(error, Exception) and not isinstance(error, UserError)
 
 
 def _call(config: NotifyConfig, content: dict[str, str]) -> None:
