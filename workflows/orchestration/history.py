@@ -149,7 +149,7 @@ class History:
         path = self.folder / RUNNING / run_id
         with ExitStack() as stack:
             with self.locked():  # before it is locked, it looks like that of a dead process
-                lock = stack.enter_context(open(path, "w"))
+                lock = stack.enter_context(open(path, "w", encoding="utf-8"))
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 lock.write(f"{redact(output)}\n{os.getpid()}")
                 lock.flush()
