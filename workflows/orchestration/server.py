@@ -18,13 +18,13 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
 from pipeline.errors import RecipeError
 from workflows.orchestration.history import History
 
-LOOPBACK = "127.0.0.1"
 DEFINITIONS = "workflows.definitions"
 MODULES = str(Path(__file__).parents[2])
 """Where Dagster looks for our rooms. It puts this folder in place of the first one of sys.path, which with PYTHONSAFEPATH may
@@ -97,14 +97,14 @@ def serve(history: History, variables: Mapping[str, str], host: str, port: int, 
     return int(daemon_died)
 
 
-def _watch(controller: "object", server: "object", ended: threading.Event) -> None:
+def _watch(controller: Any, server: Any, ended: threading.Event) -> None:
     """End the page when the daemon has ended: otherwise nothing would be started any more, and nobody would know."""
     while not ended.wait(CHECK_SECONDS):
         try:
-            controller.check_daemon_threads()  # type: ignore[attr-defined]
-        except Exception:
+            controller.check_daemon_threads()
+        except Exception:  # Dagster has logged which of its threads has ended
             ended.set()
-            server.should_exit = True  # type: ignore[attr-defined]
+            server.should_exit = True
 
 
 def _refuse_taken(host: str, port: int) -> None:
