@@ -107,6 +107,15 @@ def test_a_page_that_the_parser_cannot_do_costs_itself(tmp_path: Path, monkeypat
     assert found[1] == Bad("zhwiki.xml#2", "the parser failed: IndexError", "乙: " + "坏" * 100)
 
 
+def test_a_page_is_not_bad_because_memory_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def render(text: str, **arguments: object) -> object:
+        raise MemoryError
+
+    monkeypatch.setattr(pages, "render", render)
+    with pytest.raises(MemoryError):
+        _read(written(tmp_path / "zhwiki.xml", xml([Draft("甲")])), tmp_path / "run")
+
+
 @pytest.mark.parametrize("opening", ["{{", "{{甲|", "[[", "-{", "{|\n|", "<ref>", "{{{", "<div><b>", "[[甲|{{乙|"])
 def test_what_is_never_closed_ends_in_bounded_time(tmp_path: Path, opening: str) -> None:
     """20,000 openings become a record or a bad page within the budget of steps."""

@@ -113,6 +113,8 @@ def _record(
         text, mended = mend(closed.text)
     except MarkupError as error:
         return Bad(origin, f"markup: {error}", _preview(page)), ()
+    except MemoryError:  # says nothing of the page: another machine reads it
+        raise
     except Exception as error:  # one bad page in a million must not end a long run; it is listed in bad.jsonl
         return Bad(origin, f"the parser failed: {type(error).__name__}", _preview(page)), ()
     _count(rendered, converted, closed, counts)
