@@ -16,9 +16,6 @@ from pipeline.engine.stages import Finished
 class DocumentsFacts:
     """The stage `documents_<source>`."""
 
-    source: str
-    parts: int
-    """Number of ranges of ids; a range without documents has no file."""
     read: int
     """Records."""
     skipped: int
@@ -30,8 +27,6 @@ class DocumentsFacts:
     def of(cls, stage: Finished) -> "DocumentsFacts":
         counts = stage.manifest["counts"]
         return cls(
-            source=stage.source,
-            parts=stage.manifest["parts"],
             read=counts["read"],
             skipped=sum(stage.manifest["skipped"].values()),
             bad=counts["bad"],
@@ -79,7 +74,6 @@ class VocabularyFacts:
 class TokensFacts:
     """The stage `tokens_<source>`."""
 
-    source: str
     sentences: int
     units: int
     """Words, or single tokens outside of words: what is masked as a whole."""
@@ -93,7 +87,6 @@ class TokensFacts:
     def of(cls, stage: Finished) -> "TokensFacts":
         counts = stage.manifest["counts"]
         return cls(
-            source=stage.source,
             sentences=counts["sentences"],
             units=counts["units"],
             tokens=counts["tokens"],
@@ -106,26 +99,15 @@ class TokensFacts:
 class ShardsFacts:
     """The stage `shards_<source>_<length>`."""
 
-    source: str
-    sequence_length: int
     rows: Mapping[str, int]
     """By split."""
     tokens: Mapping[str, int]
     """By split."""
-    static_draws: int
-    """Masks stored for each row; 0 = masks are drawn in training."""
-    pair_task: str
-    vocabulary_sha256: str
 
     @classmethod
     def of(cls, stage: Finished) -> "ShardsFacts":
-        manifest = stage.manifest
+        by_split = stage.manifest["counts"]
         return cls(
-            source=stage.source,
-            sequence_length=manifest["sequence_length"],
-            rows={split: counts["rows"] for split, counts in manifest["counts"].items()},
-            tokens={split: counts["tokens"] for split, counts in manifest["counts"].items()},
-            static_draws=manifest["masking"]["static_draws"],
-            pair_task=manifest["pairs"]["task"],
-            vocabulary_sha256=manifest["vocabulary"]["sha256"],
+            rows={split: counts["rows"] for split, counts in by_split.items()},
+            tokens={split: counts["tokens"] for split, counts in by_split.items()},
         )
