@@ -14,7 +14,6 @@ machine whether it answers.
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 from ray.train.v2._internal.execution.scaling_policy import NoopDecision, ResizeDecision, ScalingDecision, ScalingPolicy
@@ -40,13 +39,13 @@ log = logging.getLogger(__name__)
 class Steady:
     """A number that counts once it has been the same for a while."""
 
-    def __init__(self, seconds: float = SETTLE_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
-        self.seconds, self.clock = seconds, clock
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
         self._value, self._since = -1, 0.0
 
     def see(self, value: int) -> bool:
         """Note the number; returns whether it has been the same for long enough."""
-        now = self.clock()
+        now = time.monotonic()
         if value != self._value:
             self._value, self._since = value, now
         return now - self._since >= self.seconds

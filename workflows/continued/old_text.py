@@ -64,13 +64,6 @@ def found(url: str) -> tuple[OldText, ...]:
     return tuple(_old_text(name, by_source[name], known) for name in sorted(by_source))
 
 
-def imported_sources(url: str) -> list[str]:
-    """Return the sources of finished examples that a model was trained on: they have no text that could be used again."""
-    model = _model(storage.absolute(url))
-    chain = lineage.made_from(model) if model else []
-    return sorted({stage.source for stage in chain if stage.kind == "shards" and "tokens" not in stage.manifest["inputs"]})
-
-
 def _old_text(source: str, tokens: Sequence[Finished], known: Sequence[Finished]) -> OldText:
     """Return a source of old text. `known`: the stages of its model, and of the models before that are still there."""
     stages_once = {stage.url: stage for stage in known}.values()

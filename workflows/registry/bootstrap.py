@@ -46,8 +46,6 @@ class Difference:
     """Variance of the score between seeds, of the two models."""
     example_variance: float
     """What the examples add to the variance of the difference, whatever the number of seeds."""
-    flip_variance: float
-    """Of the variance of the difference, what one seed does to one example."""
     deviates: Floats
     """(resamples,) sorted: differences of resamples minus the difference, scaled to the estimated variance."""
 
@@ -116,7 +114,6 @@ def difference(
         examples=examples,
         spreads=spreads,
         example_variance=of_examples,
-        flip_variance=flips,
         deviates=np.sort(drawn * (deviation / spread if spread else 0.0)),
     )
 

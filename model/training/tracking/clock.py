@@ -25,15 +25,15 @@ class Clock:
         self._lock = threading.Lock()
         self.restart()
 
-    def restart(self, reached: int = 0, starting: bool = True) -> None:
-        """Begin anew, for another attempt. `reached`: the last step that earlier attempts have done."""
+    def restart(self, starting: bool = True) -> None:
+        """Begin anew, for another attempt."""
         with self._lock:
             self.opened, self._began = time.time(), time.perf_counter()
             self._last = self._began
             self._seconds = dict.fromkeys(KINDS, 0.0)
             self._usual = STARTING if starting else COMPUTING
             self._doing = ""
-            self.reached = self.step = reached
+            self.reached = self.step = 0
             self._repeats = False
 
     def resume(self, step: int, reached: int) -> None:
