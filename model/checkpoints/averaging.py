@@ -12,16 +12,16 @@ decay of the learning rate.
 """
 
 import contextlib
-import math
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from model.checkpoints import checkpoint, files
 from model.checkpoints.checkpoint import Checkpoint
+from model.checkpoints.listing import step_of
 from pipeline import storage
 from pipeline.errors import CheckpointError
 
@@ -35,16 +35,16 @@ def newest(output: str, most: int, every: int = 1) -> list[str]:
     Where an attempt repeated steps after a failure, its checkpoints count, not those of the attempt before. Except for the
     newest, only steps divisible by `every` count: a run that was stopped in between has the same average as one that was not.
     """
-    found = _lineage(output)
-    return [url for url in found if url == found[0] or _step(url) % every == 0][:most]
+    found = _whole(output)
+    return [url for url in found if url == found[0] or step_of(url) % every == 0][:most]
 
 
 def best(output: str, most: int) -> list[str]:
     """URLs of at most `most` whole checkpoints with a validation loss, lowest first."""
     rows = (row for row in checkpoint.read_metrics(output) if row.get("kind") == "validation" and row.get("source") == "all")
     losses = {row["step"]: row["loss"] for row in rows if row["loss"] is not None}
-    measured = [url for url in _lineage(output) if _step(url) in losses]
-    return sorted(measured, key=lambda url: float(losses[_step(url)]))[:most]
+    measured = [url for url in _whole(output) if step_of(url) in losses]
+    return sorted(measured, key=lambda url: float(losses[step_of(url)]))[:most]
 
 
 def choose(output: str, number: int, which: Which = "last") -> list[str]:
@@ -109,24 +109,6 @@ def _shapes(weights: dict[str, Tensor]) -> dict[str, torch.Size]:
     return {name: weight.shape for name, weight in weights.items()}
 
 
-def _lineage(output: str) -> list[str]:
-    """Whole checkpoints on the way to the newest one, newest first."""
-    result, limit = [], math.inf
-    for number in reversed(checkpoint.attempts(output)):
-        folder = storage.join(output, checkpoint.attempt_name(number))
-        here = [url for url in checkpoint.committed(output) if storage.parent(url) == folder and _step(url) <= limit]
-        result += [url for url in here if checkpoint.damage(url) is None]
-        limit = min(limit, _resumed_at(folder))
-    return result
-
-
-def _resumed_at(folder: str) -> float:
-    """The step that an attempt resumed at; infinite if it died before it could write that."""
-    facts: dict[str, Any] = {}
-    if storage.exists(url := storage.join(folder, "attempt.json")):
-        facts = storage.read_json(url)
-    return float(facts.get("step", math.inf))
-
-
-def _step(url: str) -> int:
-    return int(storage.base_name(url).removeprefix("checkpoint-"))
+def _whole(output: str) -> list[str]:
+    """Checkpoints on the way to the newest one that are as they were written, newest first."""
+    return [url for url in checkpoint.committed(output) if checkpoint.damage(url) is None]
