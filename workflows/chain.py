@@ -292,9 +292,9 @@ class Chain:
         """Run all data steps and write the pointer to their folders."""
         names = self.data_names()
         self.run_each(names, execution)
-        folders = {name: storage.base_name(self.run(name, execution).url) for name in names}
-        shards = {f"{source}/{length}": folders[f"shards_{source}_{length}"] for source, length in self.settings.shard_sets}
-        pointer = DataPointer(self.recipe.name, folders["vocabulary"], shards, folders.get("tasks"))
+        made = {name: storage.base_name(self.run(name, execution).url) for name in names}
+        shards = {f"{source}/{length}": made[f"shards_{source}_{length}"] for source, length in self.settings.shard_sets}
+        pointer = DataPointer(self.recipe.name, made["vocabulary"], shards, made.get("tasks"))
         pointer.write(self.root)
         return pointer
 

@@ -214,8 +214,8 @@ def _why_not(url: str) -> str:
 
 def load_all(root: str) -> list[Finished]:
     """Load every finished stage in an output folder, in the order of their names."""
-    folders = (storage.join(root, name) for name in storage.list_names(root))
-    return [load(folder) for folder in folders if storage.exists(storage.join(folder, MANIFEST))]
+    urls = (storage.join(root, name) for name in storage.list_names(root))
+    return [load(url) for url in urls if storage.exists(storage.join(url, MANIFEST))]
 
 
 def find(root: str, stage: Stage) -> Finished | None:
