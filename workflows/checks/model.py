@@ -32,8 +32,8 @@ def loss_fell(settings: "Settings", stage: Finished, inputs: "Inputs") -> Outcom
 
 def remembered(settings: "Settings") -> str:
     """Return what decides `no_forgetting` beside the checkpoint: the start, the old text and how its loss is measured."""
-    old = [tokens.digest for text in settings.old_text for tokens in text.tokens]
-    recipe, start = settings.recipe, settings.start.model.url if settings.start else ""
+    recipe, old = settings.recipe, [tokens.digest for text in settings.old_text for tokens in text.tokens]
+    start = settings.start.model.url if settings.start else ""
     measured = (recipe.validation_ratio, recipe.training.validation_sequences, recipe.seed, recipe.dedup.withdrawn)
     return f"{start} {old} {measured} {recipe.checks.max_forgetting_ratio:g}"
 
@@ -90,7 +90,8 @@ def export_is_equal(settings: "Settings", stage: Finished, inputs: "Inputs") -> 
     for batch, length in SHAPES:
         ids = torch.randint(len(tokens), (batch, length), generator=generator)
         mask = torch.ones(batch, length, dtype=torch.bool)
-        mask[-1, length - length // 3 :] = batch == 1  # the last row of several ends with padding
+        if batch > 1:  # the last row of several ends with padding
+            mask[-1, length - length // 3 :] = False
         segments = (torch.arange(length) > length // 2).long().expand(batch, length)
         at = mask.flatten().nonzero()[:, 0]
         with torch.no_grad():
