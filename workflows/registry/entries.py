@@ -8,6 +8,7 @@ The model itself stays where it is: the entry has the size and SHA-256 of its fi
 scores again gives the same entry.
 """
 
+import datetime
 import gzip
 import hashlib
 import json
@@ -264,6 +265,4 @@ def _name(content: Mapping[str, Any]) -> str:
 
 def now() -> str:
     """Return the time, UTC."""
-    import datetime
-
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -16,7 +16,7 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.engine import integrity, stages
-from pipeline.engine.stages import MANIFEST, RUN, Finished
+from pipeline.engine.stages import MANIFEST, Finished
 from pipeline.errors import StorageError
 
 PACKAGE = "nezha-pipe"
@@ -142,8 +142,8 @@ def _cost(chain: Sequence[Finished], recipe: Any) -> dict[str, Any]:
     """Return seconds by stage, as run.json has them, and the workers and GPUs of pretraining."""
     seconds = {}
     for stage in chain:
-        if storage.exists(stage.file(RUN)):
-            seconds[stage.name] = round(float(storage.read_json(stage.file(RUN)).get("seconds", 0.0)), 1)
+        if noted := stages.read_run(stage.url):
+            seconds[stage.name] = round(float(noted.get("seconds", 0.0)), 1)
     cluster = recipe.get("cluster", {}) if isinstance(recipe, dict) else {}
     workers = cluster.get("workers")
     gpus = workers * cluster.get("gpus_per_worker", 0) if workers else None

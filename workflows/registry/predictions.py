@@ -10,7 +10,7 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,16 +56,12 @@ class Scored:
 
     def at(self, places: Ints) -> "Scored":
         """Return the scores on some of the examples, in this order."""
-        return Scored(
-            self.task,
-            self.metric,
-            self.seeds,
-            tuple(self.keys[n] for n in places),
-            tuple(self.gold[n] for n in places),
-            tuple(self.starts[n] for n in places),
-            self.terms[:, places],
-            self.hyperparameters,
-            self.data,
+        return replace(
+            self,
+            keys=tuple(self.keys[n] for n in places),
+            gold=tuple(self.gold[n] for n in places),
+            starts=tuple(self.starts[n] for n in places),
+            terms=self.terms[:, places],
         )
 
     def has(self, found: frozenset[str]) -> Flags:
