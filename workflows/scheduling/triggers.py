@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline import storage
+from pipeline import folders, storage
 from pipeline.errors import StorageError
 
 Outcome = Literal["", "succeeded", "failed", "stopped", "out of time", "given up"]
@@ -106,7 +106,7 @@ def progress(output: str) -> tuple[int, int]:
     stages, step = 0, 0
     for name in storage.list_names(output):
         place = storage.join(output, name)
-        if storage.exists(storage.join(place, "manifest.json")):
+        if storage.exists(storage.join(place, folders.MANIFEST)):
             stages += 1
         elif name.startswith("checkpoint-"):
             attempts = [storage.join(place, each) for each in storage.list_names(place) if each.startswith("attempt-")]
