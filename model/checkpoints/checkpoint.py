@@ -36,12 +36,12 @@ from model.checkpoints.files import Checkpoint as Checkpoint
 from model.checkpoints.files import DamagedCheckpoint
 from model.checkpoints.files import damage as damage
 from model.checkpoints.files import load as load
+from model.checkpoints.listing import ATTEMPT, step_of
 from model.checkpoints.listing import MARKER as MARKER
 from model.checkpoints.listing import attempt_name as attempt_name
 from model.checkpoints.listing import attempts as attempts
 from model.checkpoints.listing import checkpoint_name as checkpoint_name
 from model.checkpoints.listing import committed as committed
-from model.checkpoints.listing import step_of
 from model.checkpoints.rows import read_metrics as read_metrics
 from pipeline import conditional, storage
 from pipeline.errors import CheckpointError, StorageError
@@ -200,7 +200,7 @@ class Attempt:
 
 
 def _facts_of(output: str, number: int) -> str:
-    return storage.join(output, attempt_name(number), "attempt.json")
+    return storage.join(output, attempt_name(number), ATTEMPT)
 
 
 def optimizer_tensors(network: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -9,6 +9,8 @@ from pipeline import storage
 
 MARKER = "checkpoint.json"
 """Name of the file that commits a checkpoint; written last."""
+ATTEMPT = "attempt.json"
+"""Name of the file in the folder of an attempt that says who began it, and at which step."""
 
 
 def committed(output: str) -> Iterator[str]:
@@ -28,7 +30,7 @@ def committed(output: str) -> Iterator[str]:
 
 def _resumed_at(attempt: str) -> float:
     """The step that an attempt resumed at; infinite if it died before it could write that down."""
-    facts = storage.join(attempt, "attempt.json")
+    facts = storage.join(attempt, ATTEMPT)
     if not storage.exists(facts):
         return math.inf
     try:

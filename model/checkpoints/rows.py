@@ -15,12 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from model.checkpoints.listing import MARKER, attempt_name, attempts
+from model.checkpoints.listing import ATTEMPT, MARKER, attempt_name, attempts
 from pipeline import storage
 
 LOST = "lost"
 """Kind of the row that stands for rows that cannot be read any more."""
-ATTEMPT = "attempt.json"
 _END = "end"
 
 Row = dict[str, Any]
