@@ -1,8 +1,8 @@
 """The kinds of stages, and what commands and pages know about each.
 
-    kind_of(stage)                    the row of `shards` for the stage shards_news_128-1b2d4e3f9a0c
-    summary(stage)                    "1,024 examples, 65,536 tokens"
-    kind_of(stage).function("verify") pipeline.checks.shard_invariants.problems
+    kind_of(stage)                       the row of `shards` for the stage shards_news_128-1b2d4e3f9a0c
+    summary(stage)                       "1,024 examples, 65,536 tokens"
+    kind_of(stage).function("verify")    pipeline.checks.invariants.shards
 
 Functions are named as "module:function" and imported when they are called, so that importing this table costs nothing. Only
 `name` is required: without the others a stage is summed up by its files, previewed by their names and verified by checksums.

@@ -2,8 +2,9 @@
 
 A file is taken when two looks found it with the same size and etag (or time), and it has not changed for a while.
 
-    seen = look_at("s3://bucket/dumps")                  size and etag of each file
-    settled(seen, earlier, now, 60)                      those that may be taken
+    found = look_at("s3://bucket/dumps")         size and etag of each file
+    seen = remembered(found, earlier, now)       and when a look first found it so
+    settled(seen[url], now, 60)                  whether it may be taken
 """
 
 from collections.abc import Mapping
