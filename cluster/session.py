@@ -344,7 +344,7 @@ def _without_native_log() -> Iterator[None]:
 
 
 def _own_node(address: str, seconds: float) -> str | None:
-    """Address of this machine's Ray in a cluster, which may take so many seconds to be there; None leaves it to Ray to find.
+    """Address of this machine's Ray in a cluster, which is waited for up to `seconds`; None leaves it to Ray to find.
 
     Raises: `ClusterError` if the cluster does not answer, or does not take this machine.
     """

@@ -186,7 +186,7 @@ class TrainingConfig:
     keep_checkpoints: int = 3
     """Number of newest checkpoints to keep; the best by validation loss is always kept."""
     keep_every: int = 0
-    """Keep every checkpoint whose step is a multiple of this for ever; a multiple of checkpoint_every. 0 = none."""
+    """Keep every checkpoint whose step is a multiple of this forever; a multiple of checkpoint_every. 0 = none."""
     average_checkpoints: int = 1
     """What to export: 1 = the best checkpoint; n > 1 = the mean of the n newest, so keep_checkpoints must be at least n."""
     log_every: int = 10

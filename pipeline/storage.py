@@ -112,7 +112,7 @@ def open_read(url: str, compression: Literal["infer"] | None = None) -> Iterator
 def _opened(url: str) -> IO[bytes]:
     if is_local(url):
         path = local_path(url)
-        if _is_device(path):  # would wait for ever, or never end
+        if _is_device(path):  # would wait forever, or never end
             raise StorageError(f"{url}: a pipe or a device; copy it into a file first")
         return path.open("rb")
     return steady(url, at_store(url, lambda file_system, path: file_system.open(path, "rb")))

@@ -55,7 +55,7 @@ def timeout_seconds() -> float:
 
 @contextlib.contextmanager
 def patience(seconds: float) -> Iterator[None]:
-    """Let every operation of this process be tried again for so many seconds."""
+    """Let every operation of this process be tried again for up to `seconds`."""
     _patience.append(seconds)
     try:
         yield

@@ -29,7 +29,7 @@ class Network:
     interfaces: dict[Node, str] = field(default_factory=dict)
     bytes: int = 0
     seconds: float = 0.0
-    """Time for an all-reduce of so many bytes."""
+    """Time for an all-reduce of `bytes`."""
     links: dict[Node, float] = field(default_factory=dict)
     """Bytes per second of each machine with its better neighbour."""
     problems: dict[Node, str] = field(default_factory=dict)

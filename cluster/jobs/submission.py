@@ -33,7 +33,7 @@ class Submission:
     name: str
     """Name of the recipe or the model."""
     arguments: Sequence[str]
-    """Of `nezha-pipe` there, the command included."""
+    """Arguments of `nezha-pipe` in the job, the command included."""
     output: str
     identity: Any
     """What makes it this job and no other, next to the command and the output: the recipe, as JSON."""

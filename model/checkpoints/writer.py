@@ -131,7 +131,7 @@ class Writer:
         return self.committed
 
     def close(self, seconds: float) -> None:
-        """End the thread; what is not written in so many seconds stays unfinished, as if the process had been killed.
+        """End the thread; what is not written within `seconds` stays unfinished, as if the process had been killed.
 
         A thread that frees tensors while Python ends takes the process with it (https://github.com/pytorch/pytorch/issues/38228):
         so it is waited for.

@@ -51,7 +51,7 @@ class _Labels:
     """One of some labels, for a text or for each of its items. Predictions: (1,) or (T,), -1 for an item without a token."""
 
     number: int
-    """Of labels."""
+    """Number of labels."""
 
     def loss(self, scores: Tensor, rows: Sequence[Window]) -> tuple[Tensor, int]:
         labels = torch.from_numpy(padded([row.labels for row in rows], IGNORED)).flatten()

@@ -26,9 +26,9 @@ class Measured(Text):
 
     value: float = 0.0
     mean: float = 0.0
-    """Of the numbers of training."""
+    """Mean of the numbers of training."""
     deviation: float = 1.0
-    """Of the numbers of training: the network learns how many of them a number is above the mean."""
+    """Their standard deviation: the network learns how many of these a number is above the mean."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Mark:
     """Yes or no to each label of a text: binary cross-entropy. Predictions: (labels,) logits, above 0 for yes."""
 
     number: int
-    """Of labels."""
+    """Number of labels."""
 
     def network(self, body: Body) -> nn.Module:
         return SequenceClassifier(body, self.number)

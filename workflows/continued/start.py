@@ -47,12 +47,11 @@ class Start:
     vocabulary: VocabularyConfig
     old: tuple[OldText, ...]
     """Sources of the text that it was trained on."""
-
     digest: str = ""
-    """Of a champion that is a stage of ours: that of its files, also when others are put beside them. Empty: of all files."""
-
+    """Digest of a champion that is a stage of ours, by its manifest: files that are put beside it do not count. Empty for all
+    others, whose files are digested."""
     licences: Mapping[str, str] = field(default_factory=dict)
-    """Of what it was made from, by source."""
+    """Licences of what it was made from, by source."""
 
     @property
     def facts(self) -> dict[str, str]:

@@ -181,7 +181,7 @@ class Published:
     """In percent, of several runs; None if only a single figure is reported."""
     mean: float | None
     single: float | None
-    """In percent: the only figure that is reported, of one run, or of so many as the source says."""
+    """In percent: the only figure that is reported, of one run or of several; the source says of how many."""
     source: str
     """Its key in SOURCES."""
 

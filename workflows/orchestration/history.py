@@ -42,7 +42,7 @@ _ONE_A_FOLDER = {
     "dequeue_interval_seconds": 10,
     "tag_concurrency_limits": [{"key": OUTPUT_TAG, "value": {"applyLimitPerUniqueValue": True}, "limit": 1}],
 }
-"""Of runs that the page starts in one output folder, the second waits for the first."""
+"""Runs that the page starts in one output folder wait for each other."""
 _ENDED = "the process of this run ended without a word: it was killed, or its machine stopped. Run again to resume"
 
 
@@ -185,7 +185,7 @@ class History:
             self._close(instance)
 
     def _close(self, instance: dg.DagsterInstance) -> None:
-        """Record runs of `running` as failed whose process is gone; Dagster would show them as running for ever."""
+        """Record runs of `running` as failed whose process is gone; Dagster would show them as running forever."""
         for path in (self.folder / RUNNING).iterdir():
             # Not found: it has ended by itself meanwhile. Blocked: it is alive.
             with contextlib.suppress(FileNotFoundError, BlockingIOError), open(path) as lock:

@@ -31,10 +31,10 @@ class Comparison:
     seeds: tuple[int, int]
     examples: tuple[int, int]
     intervals: tuple[tuple[float, float] | None, tuple[float, float] | None] = (None, None)
-    """Of the two scores, each by itself."""
+    """Intervals of the two scores, each by itself."""
     difference: Difference | None = None
     interval: tuple[float, float] | None = None
-    """Of the difference: first model minus second."""
+    """Interval of the difference: first model minus second."""
     clean: "Comparison | None" = None
     """The same without the examples that either model was trained on; None if there are none, or it is unknown."""
     contaminated: int | None = None

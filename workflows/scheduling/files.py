@@ -55,7 +55,7 @@ def remembered(found: Mapping[str, Seen], earlier: Mapping[str, Seen], now: floa
 
 
 def settled(seen: Seen, now: float, seconds: float) -> bool:
-    """Return whether a file is no longer written: found the same at an earlier look, and unchanged for so many seconds.
+    """Return whether a file is no longer written: found the same at an earlier look, and unchanged for `seconds`.
 
     A time of change in the future, by a clock that is wrong, is not believed.
     """

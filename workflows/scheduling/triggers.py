@@ -36,7 +36,7 @@ class Trigger:
     starts: int = 0
     """Processes that were started."""
     fruitless: int = 0
-    """Of these the last ones that died without a newly finished stage or checkpoint."""
+    """The last starts in a row that died without a newly finished stage or checkpoint."""
     progress: Sequence[int] = ()
     """Finished stages, and the step of the newest checkpoint, at the last start."""
     started_at: float = 0.0

@@ -58,7 +58,7 @@ class Table:
     delimiter: str
     quoted: bool
     names: tuple[str, ...]
-    """Of the columns: from the header, else their numbers from 1."""
+    """Names of the columns: those of the header, else numbers from 1."""
     preamble: int
     """Lines before the first row: a header, `sep=,`."""
     text: tuple[int, ...]

@@ -89,7 +89,7 @@ def _compared(source: str, kept: Row, now: Sequence[Finished], before: Sequence[
 def _fingerprints(documents: Finished | None, dedup: Finished | None) -> npt.NDArray[np.uint64]:
     """Return (documents,) the fingerprints of the kept documents of a source, sorted, each once.
 
-    Half of each is read: of a hundred million documents, one in a thousand million pairs would meet by chance.
+    Half of each is read: of a hundred million documents, one in a billion pairs would meet by chance.
     """
     if documents is None:
         return np.zeros(0, np.uint64)
