@@ -1,4 +1,4 @@
-"""Everything that a meeting asks, from the folders of stages, the registry and the run before. no words.
+"""Everything that a meeting asks, from the folders of stages, the registry and the run before: figures without words.
 
 gathered(finished, found, asked)  ->  {"verdict": {...}, "errors": [...], "before": {...}, "spent": Spent(...), ...}
 """
