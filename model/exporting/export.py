@@ -28,15 +28,7 @@ from model.exporting.replacement import UNFINISHED
 from model.heads import PretrainingModel
 from pipeline import folders, storage
 from pipeline.errors import CheckpointError, CorpusError
-from pipeline.tokenization.vocab import (
-    CLS,
-    MASK,
-    PAD,
-    SEP,
-    UNK,
-    Vocab,
-    punctuation_map,
-)
+from pipeline.tokenization.vocab import CLS, MASK, PAD, SEP, UNK, Vocab, punctuation_map
 
 CODE = ("configuration_nezha.py", "modeling_nezha.py", "attention_nezha.py")
 REQUIRED = ("config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors")

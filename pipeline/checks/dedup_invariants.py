@@ -15,12 +15,7 @@ from numpy.typing import NDArray
 from pipeline.arrays import Hashes
 from pipeline.checks.findings import Findings, differences
 from pipeline.dedup import decontamination
-from pipeline.dedup.signatures import (
-    PARAGRAPHS,
-    SignatureShape,
-    paragraph_file,
-    signature_schema,
-)
+from pipeline.dedup.signatures import PARAGRAPHS, SignatureShape, paragraph_file, signature_schema
 from pipeline.documents.table import read_part
 from pipeline.engine import stages
 from pipeline.engine.stages import Finished

@@ -26,12 +26,7 @@ from pipeline.engine.stages import FileEntry, Finished, Stage
 from pipeline.engine.stages import run as run_stage
 from pipeline.errors import CorpusError
 from pipeline.examples.masking import MaskingRules, Masks, static_masks
-from pipeline.examples.pairs import (
-    NO_LABEL,
-    Examples,
-    PairCounts,
-    build,
-)
+from pipeline.examples.pairs import NO_LABEL, Examples, PairCounts, build
 from pipeline.examples.shards import schema as shard_schema
 from pipeline.examples.shards import write_shard
 from pipeline.facts import TokensFacts, VocabularyFacts

@@ -24,15 +24,7 @@ from pipeline.errors import CorpusError
 from pipeline.examples.masking import Masks
 from pipeline.examples.pairs import Examples
 from pipeline.examples.shards import ShardSet
-from pipeline.examples.stage import (
-    SHARD_BYTES,
-    SPLITS,
-    WriteShard,
-    counts_of,
-    in_validation,
-    lengths_of,
-    rows_of,
-)
+from pipeline.examples.stage import SHARD_BYTES, SPLITS, WriteShard, counts_of, in_validation, lengths_of, rows_of
 from pipeline.facts import VocabularyFacts
 from pipeline.sources.inputs import InputFile, digests, unchanged, versions
 from pipeline.tfrecords.bert_examples import LABEL, Columns, read_examples, record, restore

@@ -23,12 +23,7 @@ from pipeline.engine.stages import FileEntry, Finished, Stage
 from pipeline.engine.stages import run as run_stage
 from pipeline.errors import CorpusError
 from pipeline.sources.formats import foreign
-from pipeline.tokenization.vocab import (
-    Vocab,
-    build,
-    find_words,
-    punctuation_map,
-)
+from pipeline.tokenization.vocab import Vocab, build, find_words, punctuation_map
 
 STAGE_VERSION = 1
 FILE = "vocab.txt"

@@ -24,13 +24,7 @@ from pipeline.wiki.dumps.dump import Page
 from pipeline.wiki.dumps.side_input import SideInput
 from pipeline.wiki.markup.broken_sentences import Closed
 from pipeline.wiki.markup.findings import without_holes
-from pipeline.wiki.rendering import (
-    MarkupError,
-    Rendered,
-    close_holes,
-    mend,
-    render,
-)
+from pipeline.wiki.rendering import MarkupError, Rendered, close_holes, mend, render
 
 ARTICLES = 0
 _DISAMBIGUATION_TITLE = re.compile(r"[(（]\s*(?:消歧义|消歧義|disambiguation)\s*[)）]\s*$", re.IGNORECASE)

@@ -14,12 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.engine.stages import Finished
-from workflows.report.funnel import (
-    DUPLICATES,
-    GROUPS,
-    Row,
-    group_of,
-)
+from workflows.report.funnel import DUPLICATES, GROUPS, Row, group_of
 
 MOST_SAMPLES = 5
 """Samples shown per reason or rule."""

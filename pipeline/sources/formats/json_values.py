@@ -17,20 +17,8 @@ from pipeline.config import SourceConfig
 from pipeline.errors import CorpusError
 from pipeline.sources.formats import encodings, fields
 from pipeline.sources.formats.encodings import Encoding, is_blank
-from pipeline.sources.formats.lines import (
-    MAX_RECORD_BYTES,
-    TOO_LONG,
-    Range,
-    numbered_lines,
-    too_long,
-)
-from pipeline.sources.records import (
-    EXCERPT,
-    Bad,
-    Record,
-    Skipped,
-    excerpt,
-)
+from pipeline.sources.formats.lines import MAX_RECORD_BYTES, TOO_LONG, Range, numbered_lines, too_long
+from pipeline.sources.records import EXCERPT, Bad, Record, Skipped, excerpt
 
 NOT_JSON = "not JSON"
 CUT = "cut short: the file ends in it"

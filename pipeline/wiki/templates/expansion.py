@@ -23,13 +23,7 @@ from pipeline.wiki.markup.opaque import NOTHING
 from pipeline.wiki.templates.countries import COUNTRIES
 from pipeline.wiki.templates.functions import UNKNOWN, find_function
 from pipeline.wiki.templates.quiet_templates import SHOWN, is_disambiguation, is_quiet, quiet_kind
-from pipeline.wiki.templates.text_templates import (
-    COMPUTED,
-    CONSTANTS,
-    TEXT,
-    Arguments,
-    first_of,
-)
+from pipeline.wiki.templates.text_templates import COMPUTED, CONSTANTS, TEXT, Arguments, first_of
 
 _NAMESPACE = re.compile(r"\s*+(?:(?:template|t|模板|样板|樣板|msg|raw|subst|safesubst)\s*+[:：]\s*+)*+", re.IGNORECASE)
 _SPACES = re.compile(r"[\s_]+")

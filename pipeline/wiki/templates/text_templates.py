@@ -17,13 +17,7 @@ from pipeline.wiki.markup.languages import language_name, protected
 from pipeline.wiki.markup.opaque import BREAK
 from pipeline.wiki.templates.countries import COUNTRIES
 from pipeline.wiki.templates.dates import as_of, birth_and_death, date, span
-from pipeline.wiki.templates.quantities import (
-    convert,
-    fraction,
-    grouped,
-    power_of_ten,
-    value,
-)
+from pipeline.wiki.templates.quantities import convert, fraction, grouped, power_of_ten, value
 
 Arguments = dict[str, str]
 Handler = Callable[[Arguments], str]
