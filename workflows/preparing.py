@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from pipeline.config import LONGEST_SEQUENCE
-from pipeline.engine.execution import SERIAL, Execution
+from pipeline.engine.execution import Execution, Report
 from pipeline.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ def _local_files(chain: "Chain") -> dict[str, int]:
     return {storage.absolute(url): storage.file_size(url) for url in urls}
 
 
-def write_tfrecords(chain: "Chain", execution: Execution = SERIAL) -> list[str]:
+def write_tfrecords(chain: "Chain", report: Report) -> list[str]:
     """Write the shards as TFRecord files of BERT, a folder for each stage, and return their URLs.
 
     Raises: CorpusError for shards without static masks.
@@ -283,11 +283,11 @@ def write_tfrecords(chain: "Chain", execution: Execution = SERIAL) -> list[str]:
     from pipeline.tfrecords.exchange import export_tfrecords
     from pipeline.tokenization import vocabulary
 
-    vocab = vocabulary.load(chain.run("vocabulary", execution))
+    vocab = vocabulary.load(chain.run("vocabulary"))
     urls = []
     for name in chain.data_names():
         if chain.steps[name].kind == "shards":
-            shards = chain.run(name, execution)
+            shards = chain.run(name)
             folder = storage.join(chain.root, f"tfrecord-{storage.base_name(shards.url)}")
-            urls += export_tfrecords(shards, vocab, folder, report=execution.report)
+            urls += export_tfrecords(shards, vocab, folder, report=report)
     return urls

@@ -58,6 +58,7 @@ def prepare(
     """
     from pipeline.sources import inputs
     from workflows.preparing import data_chain, running_on, write_tfrecords
+    from workflows.progress import Display
 
     chain = data_chain(recipe, settings, output, **corpus)
     names = chain.data_names()
@@ -71,7 +72,8 @@ def prepare(
         report = chain.run("data_report", execution).file("report.html")
     pointer |= {"output": chain.root, "report": report}
     if form == "tfrecord":
-        pointer["tfrecords"] = write_tfrecords(chain)
+        with Display(["tfrecords"]) as display:
+            pointer["tfrecords"] = write_tfrecords(chain, display.report)
     if as_json:
         echo_json(pointer)
     else:
