@@ -159,7 +159,8 @@ class _Server:
                     break
             came = part.stat().st_size if part.exists() else 0
             fruitless = 0 if came > size else fruitless + 1
-            time.sleep(min(self.pause * 2**fruitless, 60))
+            if fruitless < self.attempts:
+                time.sleep(min(self.pause * 2**fruitless, 60))
         raise CorpusError(_unreachable(url, error) + "; the partial download is kept, the next run resumes there") from error
 
     def _receive(self, url: str, part: Path, size: int, report: Report) -> bool:
