@@ -53,7 +53,7 @@ class Lease:
         self._token, self._renewed = uuid.uuid4().hex, 0
         self._version = ""
         self._lost: StorageError | None = None
-        self._renewing = threading.Lock()
+        self._renewing = threading.RLock()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._renew_now_and_then, daemon=True, name="lease")
 
@@ -110,14 +110,16 @@ class Lease:
         if self._done.is_set():
             return
         self.leave()
-        with contextlib.suppress(StorageError):
+        with contextlib.suppress(StorageError), self._renewing:
             self.confirm()
             conditional.remove(self.url, self._version)
 
     def _renew_now_and_then(self) -> None:
         while not self._done.wait(RENEW_SECONDS) and self._lost is None:
-            with contextlib.suppress(StorageError):  # a store that is away is away for others too
-                self.confirm()
+            # A store that is away is away for others too.
+            with contextlib.suppress(StorageError), self._renewing:
+                if not self._done.is_set():  # else it has just been given back
+                    self.confirm()
 
     def _content(self) -> bytes:
         facts = {"token": self._token, "renewed": self._renewed, "lease_seconds": LEASE_SECONDS}
