@@ -26,13 +26,9 @@ class Job:
     """`[cluster]` of the recipe, overrides applied."""
 
 
-def arguments(config: ManifestConfig, job: Job, bounds: "Bounds", recipe: str | None = None) -> list[str]:
-    """Return the command that runs the job on the cluster, as its head runs it.
-
-    Args:
-        recipe: where the recipe's file is there.
-    """
-    name = job.recipe if job.text is None else recipe or f"{FOLDER}/recipe.toml"
+def arguments(config: ManifestConfig, job: Job, bounds: "Bounds") -> list[str]:
+    """Return the command that runs the job on the cluster, as its head runs it."""
+    name = job.recipe if job.text is None else f"{FOLDER}/recipe.toml"
     command = ["nezha-pipe", config.job.command, name, "--output", config.job.output]
     if config.job.command == "pretrain":
         command += ["--data", config.job.data]
@@ -46,9 +42,9 @@ def arguments(config: ManifestConfig, job: Job, bounds: "Bounds", recipe: str | 
     return command + [word for setting in job.settings for word in ("--set", setting)]
 
 
-def shell_line(config: ManifestConfig, job: Job, bounds: "Bounds", recipe: str | None = None) -> str:
+def shell_line(config: ManifestConfig, job: Job, bounds: "Bounds") -> str:
     """Return the same as a line for a shell."""
-    return shlex.join(arguments(config, job, bounds, recipe))
+    return shlex.join(arguments(config, job, bounds))
 
 
 @dataclass(frozen=True)
