@@ -35,7 +35,7 @@ from cluster.counting import Failures
 from cluster.session import ROOT
 from cluster.stops import on_sigterm
 from model.checkpoints.listing import committed, step_of
-from model.training.stopping import SIGTERM_CODE, StopReason
+from model.training.stopping import SIGTERM_CODE
 from model.training.tracking.events import STOPPED, Command, EventLog
 from pipeline.engine.execution import News, Report, silent
 from pipeline.errors import ClusterError, RayLostError, UnavailableError
@@ -203,6 +203,8 @@ class Driver:
 
         assert self.process.stdout
         for line in self.process.stdout:
+            if not line.endswith(b"\n"):  # killed in the middle of it
+                break
             message: dict[str, Any] = json.loads(line)
             if "report" in message:
                 done, steps, what = message["report"]
@@ -210,9 +212,7 @@ class Driver:
             elif "error" in message:
                 raise driver.unpacked(message["error"])
             else:
-                facts = message["result"]
-                reason = facts["stopped_by"] and StopReason(facts["stopped_by"])
-                return TrainResult(**{**facts, "stopped_by": reason})
+                return TrainResult.from_json(message["result"])
         return None
 
     def __enter__(self) -> "Driver":

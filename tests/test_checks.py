@@ -1,5 +1,6 @@
 """Checks of `[checks]`: one that fails ends `nezha-pipe run` in one line, and is a failed asset check in the history."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,10 @@ def test_a_loss_that_does_not_fall(tmp_path: Path, losses: list[float], passed: 
 
 def test_what_failed_is_one_line_that_names_the_step() -> None:
     done = dedup(100, 1)
-    with pytest.raises(ChecksFailed, match=r"^dedup: 1 of 100 documents .* \(enough_kept\)$"):
+    with pytest.raises(ChecksFailed, match=r"^dedup: 1 of 100 documents .* \(enough_kept\)$") as caught:
         refuse(done, outcomes(settings(RECIPE), done, Inputs([])))
+    again = pickle.loads(pickle.dumps(caught.value))  # as a process sends it to another
+    assert (str(again), again.stage.name, again.found) == (str(caught.value), "dedup", caught.value.found)
 
 
 @pytest.mark.parametrize("change", ["checks.min_kept_ratio=2", "checks.max_unknown_ratio=-1", "checks.kept=1"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -13,9 +14,9 @@ import pytest
 
 from cluster.config import ClusterConfig
 from cluster.driver import packed, unpacked
-from cluster.supervisor import pretrain
+from cluster.supervisor import Driver, pretrain
 from model.checkpoints import checkpoint
-from model.training.stopping import TrainingStopped
+from model.training.stopping import StopReason, TrainingStopped
 from pipeline import storage
 from pipeline.engine import stages
 from pipeline.engine.stages import Finished
@@ -222,6 +223,21 @@ def test_an_error_that_cannot_be_sent_is_sent_as_text() -> None:
         assert "test_supervisor.py" in str(unpacked(packed(error)))
     sent = unpacked(packed(CorpusError("damaged")))
     assert isinstance(sent, CorpusError) and str(sent) == "damaged"
+
+
+def test_errors_with_facts_keep_them_on_their_way_from_a_process() -> None:
+    stopped = pickle.loads(pickle.dumps(TrainingStopped(StopReason.SIGTERM, 10, 100)))
+    assert (stopped.step, stopped.exit_code) == (10, 143) and "step 10 of 100 on SIGTERM" in str(stopped)
+
+
+def test_a_driver_that_was_killed_in_the_middle_of_a_line_has_no_result() -> None:
+    driver = object.__new__(Driver)
+    half = 'print(\'{"report": [1, 2, "a"]}\'); print(\'{"error": "gASV\', end=\'\')'
+    driver.process = subprocess.Popen([sys.executable, "-c", half], stdout=subprocess.PIPE)
+    seen: list[object] = []
+    with driver.process:
+        assert driver.result(lambda *news: seen.append(news)) is None
+    assert seen == [(1, 2, "a")]
 
 
 def test_the_supervisor_has_neither_torch_nor_ray_in_it() -> None:

@@ -22,7 +22,7 @@ from cluster.jobs.entry import FIXABLE, RESULT
 from cluster.jobs.following import RAY, follow
 from cluster.jobs.submission import Submission
 from cluster.jobs.supervising import supervise
-from model.training.stopping import StopReason, TrainingStopped
+from model.training.stopping import TrainingStopped
 from pipeline import storage
 from pipeline.credentials import hide_in_this_process
 from pipeline.engine.execution import News, Report, silent
@@ -83,7 +83,7 @@ class _Log:
     def line(self, text: str) -> None:
         """Pass on progress and news; keep the result and errors."""
         if text.startswith(RESULT):
-            self.result = _result(text.removeprefix(RESULT))
+            self.result = _result(json.loads(text.removeprefix(RESULT)))
         elif text.startswith(ERROR):
             self.errors.append(text.removeprefix(ERROR))
         elif progress := PROGRESS.fullmatch(text):
@@ -92,11 +92,10 @@ class _Log:
             self.note(text)
 
 
-def _result(text: str) -> "TrainResult":
+def _result(facts: dict[str, Any]) -> "TrainResult":
     from model.training.run import TrainResult
 
-    facts = json.loads(text)
-    return TrainResult(**{**facts, "stopped_by": facts["stopped_by"] and StopReason(facts["stopped_by"])})
+    return TrainResult.from_json(facts)
 
 
 def _refuse(job: Job, log: _Log) -> NoReturn:

@@ -85,6 +85,11 @@ class TrainResult:
     def finished(self) -> bool:
         return self.step >= self.steps
 
+    @staticmethod
+    def from_json(facts: Mapping[str, Any]) -> "TrainResult":
+        """The inverse of `dataclasses.asdict` and JSON."""
+        return TrainResult(**{**facts, "stopped_by": facts["stopped_by"] and StopReason(facts["stopped_by"])})
+
 
 @dataclass(frozen=True)
 class Inputs:

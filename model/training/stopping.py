@@ -55,6 +55,9 @@ class TrainingStopped(StoppedEarly):
         super().__init__(f"pretraining stopped at step {step:,} of {steps:,} {BECAUSE[reason]}; run again: it resumes there")
         self.exit_code = SIGTERM_CODE if reason is StopReason.SIGTERM else 0
 
+    def __reduce__(self) -> tuple[type["TrainingStopped"], tuple[StopReason, int, int]]:
+        return TrainingStopped, (self.reason, self.step, self.steps)
+
 
 BECAUSE = {
     StopReason.SIGTERM: "on SIGTERM",

@@ -61,6 +61,9 @@ class ChecksFailed(UserError):
         super().__init__(f"{stage.name}: {failed}")
         self.stage, self.found = stage, found
 
+    def __reduce__(self) -> tuple[type["ChecksFailed"], tuple[Finished, dict[str, Outcome]]]:
+        return ChecksFailed, (self.stage, dict(self.found))
+
 
 def checks_of(kind: str) -> list[Check]:
     """Return the checks of a kind of stages."""
