@@ -10,9 +10,10 @@ ARG PYTHON=3.11
 FROM python:${PYTHON}-slim AS build
 ARG TORCH_INDEX=
 WORKDIR /source
-# torch first and on its own: it is most of the image, and changes least.
+# torch first and on its own: it is most of the image, and changes least. TORCH_INDEX is searched beside the usual index: it
+# need not have the pinned versions of what torch needs; of equal versions pip prefers the one with a label, such as +cpu.
 COPY constraints.txt ./
-RUN pip install --no-cache-dir --prefix /install --constraint constraints.txt ${TORCH_INDEX:+-i "$TORCH_INDEX"} torch
+RUN pip install --no-cache-dir --prefix /install --constraint constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch
 COPY pyproject.toml README.md LICENSE ./
 COPY pipeline pipeline
 COPY model model
