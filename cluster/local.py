@@ -222,28 +222,31 @@ def _minimal() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _changed(processes: list[Any]) -> Iterator[None]:
-    """Change three functions of Ray while it starts; a later Ray that lacks one starts as it does without us.
+    """Change some functions of Ray while it starts; a later Ray that lacks one starts as it does without us.
 
     - It waits for its node for 30 s, a constant in ray/_private/node.py. Here, START_SECONDS.
     - It replaces 127.0.0.1 by the address of the machine, so that all its processes would listen there. Here, it does not.
+    - It starts and awaits a dashboard even where none is wanted, a log monitor and an autoscaler. Here, there are none.
     - Its processes are noted in `processes`.
     """
-    from ray._private import services
+    from ray._private import parameter, services
 
     deadline = time.monotonic() + START_SECONDS
-    changes: dict[str, Callable[[Any], Callable[..., Any]]] = {
-        "get_node": lambda before: functools.partial(_wait_for_node, before, processes, deadline),
-        "resolve_ip_for_localhost": lambda before: lambda address: address,
-        "start_ray_process": lambda before: functools.partial(_note_process, before, processes),
+    changes: dict[tuple[Any, str], Callable[[Any], Callable[..., Any]]] = {
+        (services, "get_node"): lambda before: functools.partial(_wait_for_node, before, processes, deadline),
+        (services, "resolve_ip_for_localhost"): lambda before: lambda address: address,
+        (services, "start_api_server"): lambda before: lambda *_, **more: ("", None),
+        (services, "start_ray_process"): lambda before: functools.partial(_note_process, before, processes),
+        (parameter, "RayParams"): lambda before: functools.partial(before, include_log_monitor=False, no_monitor=True),
     }
-    originals = {name: getattr(services, name) for name in changes if hasattr(services, name)}
-    for name, before in originals.items():
-        setattr(services, name, changes[name](before))
+    originals = {(module, name): getattr(module, name) for module, name in changes if hasattr(module, name)}
+    for (module, name), before in originals.items():
+        setattr(module, name, changes[module, name](before))
     try:
         yield
     finally:
-        for name, before in originals.items():
-            setattr(services, name, before)
+        for (module, name), before in originals.items():
+            setattr(module, name, before)
 
 
 def _note_process(start: Callable[..., Any], processes: list[Any], *arguments: Any, **more: Any) -> Any:

@@ -160,6 +160,7 @@ def test_nothing_of_a_run_can_be_reached_from_elsewhere(tmp_path: Path) -> None:
 
     with connected(TWO) as folder:
         assert folder and stat.S_IMODE(Path(folder).parent.stat().st_mode) == 0o700
+        assert {Path(process.args[0]).name for process in local._processes} == {"gcs_server", "raylet"}
         assert pretrain(run, TWO, look).step == 120
     assert any("RayTrainWorker" in name for names in seen.values() for name in names)
     assert seen.keys() <= LOOPBACK, seen

@@ -4,6 +4,7 @@ The Spark is a standalone master and a worker on loopback, with a secret. What s
 """
 
 import contextlib
+import gc
 import os
 import pickle
 import re
@@ -100,6 +101,15 @@ def test_an_executor_with_another_package_or_folder_does_nothing(tmp_path: Path)
             executing.check(pickle.dumps(other))
     with pytest.raises(ClusterError, match=r"does not see what this machine sees: .* use a disk that all machines share"):
         executing.check(pickle.dumps(Expected(versions(), mark, {"s3://bucket/news": 1})))
+
+
+def test_what_a_process_keeps_is_not_searched_for_garbage_after_each_task(tmp_path: Path) -> None:
+    with places.marked(str(tmp_path)) as mark:
+        try:
+            assert executing.run(*map(pickle.dumps, (Expected(versions(), mark, {}), len, [1, 2]))) == 2
+            assert gc.get_freeze_count() > 10_000
+        finally:
+            gc.unfreeze()
 
 
 @needs_spark

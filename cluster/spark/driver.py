@@ -5,6 +5,7 @@ Its arguments name only a file of settings, so that no secret is in `ps`, and wh
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import tempfile
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +88,7 @@ def _log(folder: Path) -> Path:
 
 
 def _start(folder: Path) -> subprocess.Popen[bytes]:
-    from pyspark.find_spark_home import _find_spark_home
-
-    submit = [os.path.join(_find_spark_home(), "bin", "spark-submit")]
+    submit = [os.path.join(_home(), "bin", "spark-submit")]
     environment = {
         "SPARK_LAUNCHER_OPTS": JAVA,
         "SPARK_LOCAL_DIRS": str(folder),
@@ -108,8 +108,16 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
         )
 
 
+def _home() -> str:
+    """Return the folder of Spark, by PySpark's module for that; the rest of PySpark is imported while Java starts."""
+    package = find_spec("pyspark")
+    assert package and package.origin
+    return str(runpy.run_path(os.path.join(os.path.dirname(package.origin), "find_spark_home.py"))["_find_spark_home"]())
+
+
 def _connected(process: subprocess.Popen[bytes], folder: Path) -> Any:
     """Wait for a driver to listen, and connect to it."""
+    from pyspark import SparkContext  # noqa: F401  # for session.py: imported while Java starts
     from pyspark.java_gateway import launch_gateway
     from pyspark.serializers import UTF8Deserializer, read_int
 

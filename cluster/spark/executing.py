@@ -4,6 +4,7 @@ Executors have these packages from the driver (session.py); everything that they
 """
 
 import functools
+import gc
 import pickle
 import socket
 from collections.abc import Mapping
@@ -46,6 +47,7 @@ def run(expected: bytes, step: bytes, element: bytes) -> Any:
 
     Raises: what the step raised; ClusterError when this executor may not work for the run.
     """
+    gc.freeze()  # PySpark collects garbage after each task: it shall not go through our modules and tables again
     check(expected)
     return pickle.loads(step)(pickle.loads(element))
 

@@ -53,6 +53,8 @@ class Session:
     """pyspark.SparkContext."""
     expected: bytes
     """What each executor must have and see: an `Expected`, pickled."""
+    packages: str
+    """Where executors find our packages: a name in Spark, or the folder that they are in on this machine."""
     _executors_seen: float = field(default_factory=time.monotonic)
     _looked: float = 0
 
@@ -130,9 +132,12 @@ def connected(config: SparkConfig, folder: str, files: Mapping[str, int]) -> Ite
     defaults = config.defaults()
     with on_sigterm(leave), _restored(), drivers.running(config) as driver, _application(config, defaults, driver) as context:
         context.pythonExec = context.getConf().get("spark.pyspark.python") or os.environ.get("PYSPARK_PYTHON", sys.executable)
-        context.addArchive(f"{_pack(driver.folder / ARCHIVE)}")
+        packages = str(ROOT)
+        if not config.local:
+            context.addArchive(f"{_pack(driver.folder / ARCHIVE)}")
+            packages = ARCHIVE
         with places.marked(folder) as mark:
-            yield Session(config, driver, context, pickle.dumps(Expected(versions(), mark, dict(files))))
+            yield Session(config, driver, context, pickle.dumps(Expected(versions(), mark, dict(files))), packages)
 
 
 @contextlib.contextmanager

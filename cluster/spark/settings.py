@@ -12,8 +12,9 @@ from pathlib import Path
 from cluster.session import check_reachable
 from pipeline.errors import RecipeError, UnavailableError
 
-JAVA = "-XX:TieredStopAtLevel=1"
-"""Options for Java: compiling less spares CPU while it starts, and it has little else to do."""
+JAVA = "-XX:TieredStopAtLevel=1 -XX:+NeverActAsServerClassMachine"
+"""Options for Java: compiling less, and the simplest collector where the user names no other, spare CPU while it starts, and it
+has little else to do."""
 ATTEMPTS = 4
 """Times that Spark tries a task whose process or machine died: its own default."""
 SECRET = re.compile(r"secret|password|token|access[.]?key", re.IGNORECASE)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.local import in_thread
-from cluster.spark.session import ARCHIVE, Session
+from cluster.spark.session import Session
 from pipeline.engine.steps import Job, distribute
 
 POLL_SECONDS = 0.1
@@ -42,7 +42,7 @@ class SparkTasks:
         errors = context.accumulator((), AddingAccumulatorParam(()))
         pickled = [pickle.dumps(element) for element in elements]
         tasks = context.parallelize(pickled, len(pickled))
-        call = _call(ARCHIVE, self.session.expected, pickle.dumps(step), errors)
+        call = _call(self.session.packages, self.session.expected, pickle.dumps(step), errors)
         self.session.begin()
         answer = in_thread("spark-job", lambda: tasks.mapPartitions(call).collect())
         try:
@@ -56,7 +56,7 @@ class SparkTasks:
                 self.session.cancel(answer, CANCEL_SECONDS)
 
 
-def _call(archive: str, expected: bytes, step: bytes, errors: Any) -> Callable[[Iterator[bytes]], Iterator[bytes]]:
+def _call(packages: str, expected: bytes, step: bytes, errors: Any) -> Callable[[Iterator[bytes]], Iterator[bytes]]:
     """Return the function that executors run. It is sent by value: they can import our packages only once it runs."""
 
     def call(elements: Iterator[bytes]) -> Iterator[bytes]:
@@ -65,7 +65,7 @@ def _call(archive: str, expected: bytes, step: bytes, errors: Any) -> Callable[[
 
         from pyspark import SparkFiles
 
-        ours = SparkFiles.get(archive)
+        ours = SparkFiles.get(packages)  # a folder is itself
         if ours not in sys.path:
             sys.path.insert(0, ours)
         for element in elements:
