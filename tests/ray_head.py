@@ -70,6 +70,8 @@ class Head:
 
     port: int
     """Of the dashboard."""
+    ray: str
+    """Address of Ray itself: `host:port`."""
     token: str
     home: Path
     process: "subprocess.Popen[bytes]"
@@ -165,7 +167,7 @@ def _started(cpus: int, folder: Path) -> Head:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    return Head(ports[1], token, home, process)
+    return Head(ports[1], f"127.0.0.1:{ports[0]}", token, home, process)
 
 
 def _end(process: "subprocess.Popen[bytes]", folder: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from pipeline.cleaning import cleaning
 from pipeline.config import DecontaminationConfig
 from pipeline.dedup.evaluation_texts import evaluation
-from pipeline.errors import CorpusError
+from pipeline.errors import TaskError
 from pipeline.sources.formats.evaluation import Text, answer_files, strings
 from tests.made_documents import REAL, needs_real_data
 from tests.test_decontamination import compare, rows_of
@@ -26,7 +26,15 @@ TAGS = [*"OOOOOOOOOO", "B-LOC", "I-LOC", "O", "B-LOC", "I-LOC", *"OOOOOOOOOOOOOO
 SCHEMA = {"span1_text": "海钓", "span1_index": 3, "span2_text": "共", "span2_index": 21}
 PASSAGE = f"{TEXT}其中有人#idiom000001#，一路领先。{OTHER}也有人#idiom000002#，最后放弃。{TEXT}"
 IDIOMS = ["随波逐流", "一马当先"]
+BEGINS = repr(TEXT[:12])
+FIRST_RELEASE = {
+    "content": PASSAGE.replace("#idiom000001#", "#idiom#").replace("#idiom000002#", "#idiom#"),
+    "realCount": 2,
+    "groundTruth": [IDIOMS[1], IDIOMS[0]],
+    "candidates": [["一马当先", "百尺竿头"], ["有的放矢", "通力合作", "随波逐流"]],
+}
 OWN: dict[str, Task] = {
+    "chid_first": Task(kind="choice", files="chid_first/{split}_data.txt", format="chid"),
     "own_conll": Task(kind="tagging", files="own_conll/{split}.txt", text=2, label=4),
     "own_spaced": Task(kind="tagging", files="own_spaced/{split}.json", text="characters", label="tags"),
     "own_lists": Task(kind="tagging", files="own_lists/{split}.json", text="tokens", label="tags"),
@@ -64,6 +72,7 @@ LAYOUTS: dict[str, dict[str, str]] = {
         "dev.json": json_lines({"content": [PASSAGE], "candidates": IDIOMS}),
         "dev_answer.json": json.dumps({"#idiom000001#": 1, "#idiom000002#": 0}),
     },
+    "chid_first": {"dev_data.txt": json_lines(FIRST_RELEASE)},
     "cmrc2018": {"cmrc2018_dev.json": question(TEXT)},
     "drcd": {"DRCD_dev.json": question(TEXT)},
     "cluewsc": {"dev.json": json_lines({"target": SCHEMA, "label": "true", "text": TEXT})},
@@ -108,21 +117,58 @@ def test_texts_are_found_and_known_in_the_layout_of(name: str, tmp_path: Path) -
     for example in examples:
         whole = [example.text] if task.kind == "tagging" else [one for one in example.items if len(one) >= MIN_START]
         assert whole and {start_digest(one) for one in whole} <= starts & {*example.starts}
-        if name != "chid":
+        if not name.startswith("chid"):
             assert {letters(one) for one in whole} <= searched
 
 
-def test_what_is_around_a_blank_is_searched_for_with_its_answer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["chid", "chid_first"])
+def test_what_is_around_a_blank_is_searched_for_with_its_answer(name: str, tmp_path: Path) -> None:
     filled = PASSAGE.replace("#idiom000001#", IDIOMS[1]).replace("#idiom000002#", IDIOMS[0])
-    written(tmp_path, LAYOUTS["chid"])
-    first, second = texts_of([str(tmp_path / name) for name in LAYOUTS["chid"]])
+    written(tmp_path, LAYOUTS[name])
+    first, second = texts_of([str(tmp_path / file) for file in LAYOUTS[name]])
     assert first.searched.replace("…", "") in filled and second.searched.replace("…", "") in filled
     assert IDIOMS[1] in first.searched and IDIOMS[0] in second.searched
     assert "____" in first.shown and "……" in first.shown and "……" in second.shown
-    # Without the answers, the text around is found all the same.
-    (tmp_path / "dev_answer.json").unlink()
-    rows = rows_of(compare(tmp_path / "out", [filled], tmp_path / "dev.json"))
+
+
+@pytest.mark.parametrize(("name", "left_out"), [("chid", "candidates"), ("chid_first", "groundTruth")])
+def test_without_answers_what_is_around_a_blank_is_found_all_the_same(name: str, left_out: str, tmp_path: Path) -> None:
+    filled = PASSAGE.replace("#idiom000001#", IDIOMS[1]).replace("#idiom000002#", IDIOMS[0])
+    (file, content), *_ = LAYOUTS[name].items()
+    record = json.loads(content)
+    del record[left_out]
+    written(tmp_path, {file: json_lines(record)})
+    rows = rows_of(compare(tmp_path / "out", [filled], tmp_path / file))
     assert len(rows) == 1 and rows[0]["share"] >= DecontaminationConfig().min_ngram_ratio
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "message"),
+    [
+        ("chid", {"dev_answer.json": '{"#idiom000001#": 1'}, "dev_answer.json: no number for each blank, as JSON or in two "),
+        ("chid", {"dev_answer.json": "#idiom000001#,1,2"}, "dev_answer.json: no number for each blank, as JSON or in two "),
+        ("chid", {"dev_answer.json": ""}, "dev_answer.json: no answers in it; fetch it again"),
+        ("chid", {"dev_answer.json": '{"#idiom000001#": "甲"}'}, "dev_answer.json: expected the number of a candidate for "),
+        ("chid", {"dev_answer.json": '{"#idiom000001#": 1}'}, "#idiom000002#: no answer in the file of answers"),
+        ("chid", {"dev_answer.json": "#idiom000001#,2\n"}, "#idiom000001#: the answer 2 is none of the 2 candidates, counted"),
+        ("chid_first", {"groundTruth": IDIOMS[:1]}, f"{BEGINS}: expected as many answers as blanks, got 1 for 2"),
+        ("chid_first", {"candidates": [IDIOMS]}, f"{BEGINS}: expected as many lists of candidates as blanks"),
+        ("chid_first", {"groundTruth": IDIOMS}, f"blank 1 of {BEGINS}: the answer '随波逐流' is none of the 2"),
+    ],
+)
+def test_answers_that_do_not_fit_are_the_same_line_for_both_who_read_them(
+    name: str, changed: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    task = tasks.find(name, OWN)
+    files = {**LAYOUTS["chid"], **changed} if name == "chid" else {"dev_data.txt": json_lines({**FIRST_RELEASE, **changed})}
+    written(tmp_path, files)
+    file = next(str(tmp_path / one) for one in files)
+    with pytest.raises(TaskError) as scored:
+        [*read(task, file)]
+    with pytest.raises(TaskError) as searched:
+        texts_of([str(tmp_path / one) for one in files])
+    assert message in str(scored.value) and message in str(searched.value)
+    assert str(scored.value).replace(", line 1", "") == str(searched.value)
 
 
 def test_a_file_of_answers_is_no_text_and_no_mistake(tmp_path: Path) -> None:
@@ -134,7 +180,7 @@ def test_a_file_of_answers_is_no_text_and_no_mistake(tmp_path: Path) -> None:
     assert f"{url}/chid/dev_answer.json" in leaks.inputs
     assert evaluation(leaks, str(tmp_path / "out")).manifest["counts"]["texts"] >= 2
     (tmp_path / "chid/dev_answer.json").write_text("1,2,3")
-    with pytest.raises(CorpusError, match=r"dev_answer.json: no number for each blank, .*; fetch it again$"):
+    with pytest.raises(TaskError, match=r"dev_answer.json: no number for each blank, .*; fetch it again$"):
         evaluation(leaks, str(tmp_path / "again"))
 
 

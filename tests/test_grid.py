@@ -19,6 +19,7 @@ from pipeline.engine import slots
 from pipeline.engine.execution import Report
 from pipeline.errors import ClusterError, RecipeError
 from tests.commands import refused
+from tests.ray_head import PATIENCE, Head, head, why_not
 from tests.slow_processes import descendants, wait_for
 from tests.test_evaluation import data, model  # noqa: F401
 from workflows import recipe as recipes
@@ -32,6 +33,8 @@ from workflows.evaluation.run import evaluate, file_entries, files_read
 from workflows.evaluation.scores import Score, read_scores
 
 GRID = GridConfig(learning_rate=(1e-9, 5e-3), batch_size=(16, 32))
+LONG_ENOUGH = 200
+"""Epochs of a run that takes seconds, so that it can be killed."""
 SMALL = EvaluationConfig(
     tasks=("sentiment",), seeds=2, epochs=2, max_length=16, train_examples=64, learning_rate=5e-3, baseline=False
 )
@@ -234,3 +237,47 @@ def test_a_cluster_gives_what_this_machine_gives(model: str, data: str, tmp_path
     assert json.loads((tmp_path / "there" / "summary.json").read_text()) == json.loads(
         (tmp_path / "here" / "summary.json").read_text()
     )
+
+
+def fine_tuning(cluster: Head) -> list[int]:
+    """Return the processes of a cluster that run a run."""
+    return [pid for pid, name in descendants(cluster.process.pid).items() if name.startswith("ray::_apply")]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * PATIENCE)
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
+def test_a_killed_worker_of_a_cluster_that_was_there_before_costs_its_own_run_alone(
+    model: str, data: str, tmp_path: Path
+) -> None:
+    changed = {"grid": GridConfig(learning_rate=(1e-3, 5e-3)), "seeds": 3, "epochs": LONG_ENOUGH}
+    config = EvaluationConfig(**{**vars(SMALL), **changed})
+    settings = ["--tasks", "sentiment", "--seeds", "3", "--epochs", LONG_ENOUGH, "--max-length", "16", "--train-examples", "64"]
+    work, predictions = tmp_path / "there" / "work", tmp_path / "there" / "predictions"
+
+    def finished() -> set[str]:
+        return {path.stem for path in work.glob("*.jsonl")}
+
+    def two_under_way() -> list[int]:
+        """Return the processes of two runs that have begun to learn, when another is finished."""
+        begun, processes = {path.stem for path in work.glob("*.steps")}, fine_tuning(cluster)
+        return processes if (over := finished()) and len(begun - over) == 2 == len(processes) else []
+
+    with head(cpus=2) as cluster:
+        process = cluster.start(
+            *("evaluate", model, "--data", data, *settings, "--grid", "learning_rate=1e-3,5e-3", "--no-baseline"),
+            *("--address", cluster.ray, "--output", tmp_path / "there"),
+        )
+        victim, other = wait_for(two_under_way, process, seconds=PATIENCE)
+        before = finished()
+        written = {path: path.stat().st_mtime_ns for path in predictions.glob("*.jsonl")}
+        os.kill(victim, signal.SIGKILL)
+        wait_for(lambda: finished() - before, process, seconds=PATIENCE)
+        assert is_running(other), "the other run goes on"
+        _, problem = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, problem
+    kept = [path for path in written if path.exists()]  # of the chosen point
+    assert all(path.stat().st_mtime_ns == written[path] for path in kept), "a run that is finished is not run again"
+    there = read_scores(str(tmp_path / "there" / "scores.jsonl"))
+    assert there == evaluate(model, data, config, str(tmp_path / "here"), threads=1)
+    assert {one.seed for one in there} == {0, 1, 2}

@@ -19,9 +19,12 @@ from tests.commands import refused
 from workflows.cli import main
 from workflows.evaluation.catalogue import C_MTEB
 from workflows.evaluation.config import EvaluationConfig
+from workflows.evaluation.examples import Example
+from workflows.evaluation.kinds.similarity import Similarity
 from workflows.evaluation.run import evaluate
 from workflows.evaluation.scores import Score, read_scores
 from workflows.inference.embedding import EmbedConfig, embed
+from workflows.registry.resampled import form
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ENCODER = EncoderConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24)
@@ -123,6 +126,16 @@ def test_the_command_scores_all_whose_files_are_there_and_names_the_others(model
     assert scores[1].value == pytest.approx(expected(model, tmp_path, GOLD, "cls"))
     nothing = run(model, "--tasks", "sts", "--data", tmp_path / "out", "--output", tmp_path / "none")
     assert "has files of none of sts-stsb, sts-afqmc, sts-atec, sts-lcqmc, sts-bq" in refused(nothing)
+
+
+def test_the_score_follows_from_predictions_that_lie_close_together(tmp_path: Path) -> None:
+    draw = np.random.default_rng(3)
+    gold, cosines = draw.integers(0, 2, 400), 0.9985 + 1e-4 * draw.random(400)
+    examples = [Example(("天气", "房间"), (str(number),)) for number in gold]
+    kind = Similarity()
+    rows = [kind.row(one, float(cosine)) for one, cosine in zip(examples, cosines, strict=True)]
+    how, expected = form("spearman"), kind.scores(examples, [*cosines])["spearman"]
+    assert how.combine(how.terms([[[row] for row in rows]]).mean(axis=1)) == pytest.approx(expected, abs=1e-6)
 
 
 def test_inference_is_similarity_too_without_what_is_neutral(model: str, tmp_path: Path) -> None:

@@ -283,6 +283,26 @@ def test_blanks_of_chid_are_questions_and_their_answers_are_in_another_file(tmp_
         tasks.load(tasks.find("chid"), written(tmp_path, {"chid/dev_answer.json": '{"#idiom000378#": 0, "#idiom000379#": 1}'}))
 
 
+def test_the_first_release_of_chid_has_candidates_and_answers_of_each_blank(tmp_path: Path) -> None:
+    row = {
+        "content": "需要密切配合、#idiom#，还得巧于用兵、#idiom#、灵活排阵。",
+        "realCount": 2,
+        "groundTruth": ["通力合作", "有的放矢"],
+        "candidates": [["凭空捏造", "通力合作"], ["有的放矢", "叫苦连天", "金榜题名"]],
+    }
+    rows = [{**row, "content": f"{n}{row['content']}"} for n in range(60)]
+    unlabelled = {name: value for name, value in row.items() if name != "groundTruth"}
+    files = {"train": json_lines(*rows), "dev": json_lines(rows[0], row), "test": json_lines(unlabelled)}
+    data = tasks.load(
+        tasks.find("chid"), written(tmp_path, {f"chid/{split}_data.txt": content for split, content in files.items()})
+    )
+    assert data.test[2:] == (
+        Example(("需要密切配合、____，还得巧于用兵、……、灵活排阵。", "", "凭空捏造", "通力合作"), ("1",), "2-1"),
+        Example(("需要密切配合、……，还得巧于用兵、____、灵活排阵。", "", "有的放矢", "叫苦连天", "金榜题名"), ("0",), "2-2"),
+    )
+    assert data.note == "test: dev_data.txt; dev: 10% of train_data.txt", "test has no answers"
+
+
 def test_candidates_of_a_question_have_its_number_and_stay_together(tmp_path: Path) -> None:
     rows = [f"{n}\t第{n}个问题？\t候选{k}\t{int(k == n % 4)}" for n in range(30) for k in range(4)]
     table = "\n".join(["qid\ttext_a\ttext_b\tlabel", *rows])

@@ -26,7 +26,7 @@ from pipeline.errors import CorpusError
 from pipeline.sources import inputs
 from pipeline.sources.formats.evaluation import Text, answer_files, strings
 
-STAGE_VERSION = 3
+STAGE_VERSION = 4
 MIN_NGRAMS = 4
 NGRAMS_FILE, TEXTS_FILE = "runs.arrow", "texts.parquet"
 TEXTS_AT_ONCE = 4_096
@@ -38,7 +38,7 @@ def evaluation(decontamination: DecontaminationConfig, root: str, *, execution: 
     """Hash the n-grams of all evaluation texts: 12 bytes per character.
 
     Raises: CorpusError for a file that is missing, damaged, not UTF-8 or without text, and for an input all of whose texts are
-        too short, because nothing of it could be found in documents.
+        too short, because nothing of it could be found in documents; TaskError for answers that do not fit their blanks.
     """
     files = inputs.expand(decontamination.inputs)
     settings = {"letters": decontamination.ngram_size}

@@ -185,7 +185,11 @@ TASKS: dict[str, Task] = {
         about="C3: questions of examinations on dialogues and texts",
     ),
     "chid": Task(
-        kind="choice", files="chid/{split}.json", format="chid", optional=("test",), about="CHID: which idiom belongs here?"
+        kind="choice",
+        files=("chid/{split}.json", "chid/{split}_data.txt", "chid/{split}.txt"),
+        format="chid",
+        optional=("test",),
+        about="CHID: which idiom belongs here?",
     ),
     "nlpcc_dbqa": Task(
         kind="ranking",

@@ -15,9 +15,9 @@ from fnmatch import fnmatchcase
 
 from pipeline import storage
 from pipeline.errors import TaskError
+from pipeline.sources.formats.marks import ENDINGS
 from workflows.evaluation.catalogue import C_MTEB, DEMO_TASKS, SIMILARITY, STS, TASKS
 from workflows.evaluation.examples import Example, text_digest
-from workflows.evaluation.formats.choices import ENDINGS
 from workflows.evaluation.formats.reading import check_labels, is_labelled, read_labelled, with_answers
 from workflows.evaluation.kinds import KINDS, Kind
 from workflows.evaluation.metrics import Metric

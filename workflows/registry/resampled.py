@@ -7,8 +7,8 @@
     pearson, spearman               1, x, y, xx, yy, xy (of numbers, or ranks)      correlation
     map, mrr                        what a question's ranking scores, 1             their ratio
 
-From all examples, this is the metric as workflows/evaluation/metrics.py has it. Two are so in part: the ranks of Spearman's
-correlation are those among all examples, not those in a resample; and predictions of numbers are kept with four digits.
+From all examples, this is the metric as workflows/evaluation/metrics.py has it. In a resample, the ranks of Spearman's
+correlation are those among all examples.
 """
 
 from collections import defaultdict
@@ -41,7 +41,7 @@ class Form:
     grouped: bool = False
     """Whether an example is all rows with the same `id`: the candidates of a question."""
     tolerance: float = 1e-6
-    """By how much the score may differ, as predictions are rounded, and then may tie."""
+    """By how much the score may differ, as numbers are rounded in predictions, and then may tie."""
 
 
 def form(metric: str) -> Form:

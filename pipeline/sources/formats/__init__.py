@@ -15,7 +15,7 @@ front_matter.py  facts at the top of Markdown, which are no text
 subtitles.py     subtitles and lyrics, without their times
 text_formats.py  a table of formats that their first characters identify, and their readers: <doc> files, WET
 evaluation.py    the texts of files that models are evaluated on, as the readers of tasks have them
-marks.py         marks in these texts: spans and blanks
+marks.py         marks in these texts: spans, and blanks with their candidates and answers
 fields.py        the fields of a record -> title, text, URL, for the formats of public Chinese corpora
 
 Compression is undone before (pipeline/compression.py).

@@ -5,16 +5,15 @@ passages, questions and answers), the sentences of tagged characters, the lines 
 
     科0 B-ORG / 技1 I-ORG                           科技: tagged characters with their positions (Weibo)
     [["男：早。", "女：你早！"], [...], "25-35"]      男：早。 / 女：你早！ / both together: a list is also one text (C3)
-    {"content": ["可谓#idiom000381#。"], ...}        可谓百尺竿头。: what is around a blank, with its answer (CHID)
+    {"content": ["可谓#idiom000381#。"], ...}        可谓百尺竿头。: what is around a blank, with its answer (CHID: marks.py)
 
 A text is shown as the readers of tasks have it (workflows/evaluation/formats), so that contaminated examples are known by it.
 """
 
-import csv
-import io
+import functools
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -23,7 +22,7 @@ import pyarrow.parquet as pq
 from pipeline import storage
 from pipeline.errors import CorpusError
 from pipeline.sources.formats import foreign, json_values, tables
-from pipeline.sources.formats.marks import BLANK_CONTEXT, SPAN_MARKS, with_marks
+from pipeline.sources.formats.marks import SPAN_MARKS, Passage, answers_of, passages, read_answers, with_marks
 
 MAX_HEAD = 4_096
 """Characters that show whether a file is what its name says."""
@@ -33,11 +32,11 @@ MIN_JOINED = 16
 """Characters of the shortest list that is also a text as a whole."""
 SAMPLE_LINES = 200
 """Lines that show which columns of a file have items and tags."""
+Passages = Callable[[Mapping[str, Any]], list[Passage]]
+"""What a record has around blanks (marks.py)."""
 _TAG = re.compile(r"[BIESMO]|[BIESM]-\S+")
-_BLANK = re.compile(r"#idiom\d*#")
 _POSITIONED = re.compile(r"\S\d+")
 _SPACED = re.compile(r"\S(?:[ \x02]\S)+")
-_ANSWERS = re.compile(r"(?P<stem>[^.]+)_answer\.(?:json|csv)(?:\.\w+)?")
 
 
 class Text(NamedTuple):
@@ -56,16 +55,9 @@ class Text(NamedTuple):
 
 def answer_files(urls: Iterable[str]) -> dict[str, str]:
     """Return the file with the answers to the blanks of a file, for those that have one: {"dev.json": "dev_answer.json"}."""
-    by_stem: dict[str, str] = {}
-    others: list[str] = []
-    for url in urls:
-        found = _ANSWERS.fullmatch(storage.base_name(url))
-        if found:
-            by_stem.setdefault(storage.join(storage.parent(url), found["stem"]), url)
-        else:
-            others.append(url)
-    stems = {url: storage.join(storage.parent(url), storage.base_name(url).partition(".")[0]) for url in others}
-    return {url: by_stem[stem] for url, stem in stems.items() if stem in by_stem}
+    there = {storage.join(storage.parent(url), storage.base_name(url)): url for url in urls}
+    found = {url: answers_of(name, there.__contains__) for name, url in there.items()}
+    return {url: there[answers] for url, answers in found.items() if answers}
 
 
 def strings(url: str, answers_url: str | None = None) -> Iterator[Text]:
@@ -74,18 +66,18 @@ def strings(url: str, answers_url: str | None = None) -> Iterator[Text]:
     Args:
         answers_url: a file with the answers to its blanks; None = blanks stay empty.
 
-    Raises: CorpusError for a file that is damaged or not UTF-8.
+    Raises: CorpusError for a file that is damaged or not UTF-8; TaskError for answers that do not fit.
     """
-    answers = _answers(answers_url) if answers_url else {}
+    around = functools.partial(passages, answers=_answers(answers_url) if answers_url else None, where=url)
     with storage.open_read(url, compression="infer") as file:
         data = file.read()
     if data.startswith(b"PAR1"):
-        return (yield from _texts_in(_parquet_rows(data, url), answers, root=True))
+        return (yield from _texts_in(_parquet_rows(data, url), around, root=True))
     content = _decoded(data, url)
     lines = content.split("\n")
     first = next((line for line in lines if line.strip()), "")
     if first.lstrip().startswith(("{", "[")):
-        yield from _json_texts(content, lines, answers)
+        yield from _json_texts(content, lines, around)
     elif columns := _columns(lines):
         yield from map(Text.of, _sentences(lines, *columns))
     elif (table := tables.detect(content[:MAX_SAMPLE], len(content) <= MAX_SAMPLE)) and len(table.delimiter) == 1:
@@ -103,19 +95,9 @@ def _decoded(data: bytes, url: str) -> str:
     return content
 
 
-def _answers(url: str) -> Mapping[str, Any]:
-    """Return the number of the right candidate for each blank, from JSON or two columns.
-
-    Raises: CorpusError for anything else.
-    """
+def _answers(url: str) -> dict[str, int]:
     with storage.open_read(url, compression="infer") as file:
-        content = _decoded(file.read(), url)
-    try:
-        values = [*json_values.all_values(content)] if content.lstrip().startswith("{") else []
-        found = dict(item for one in values for item in one.items()) if values else dict(csv.reader(io.StringIO(content)))
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise CorpusError(f"{url}: no number for each blank, as JSON or in two columns ({error}); fetch it again") from error
-    return found
+        return read_answers(_decoded(file.read(), url), url)
 
 
 def _parquet_rows(data: bytes, url: str) -> list[Any]:
@@ -126,21 +108,21 @@ def _parquet_rows(data: bytes, url: str) -> list[Any]:
     return rows
 
 
-def _json_texts(content: str, lines: Iterable[str], answers: Mapping[str, Any]) -> Iterator[Text]:
+def _json_texts(content: str, lines: Iterable[str], around: Passages) -> Iterator[Text]:
     """Yield the texts of JSON values, one or several. A line that is not JSON is a text itself."""
     try:
-        found = [text for value in json_values.all_values(content) for text in _texts_in(value, answers, root=True)]
+        found = [text for value in json_values.all_values(content) for text in _texts_in(value, around, root=True)]
     except (ValueError, RecursionError):
         found = []
         for line in lines:
             try:
-                found += (text for value in json_values.all_values(line) for text in _texts_in(value, answers, root=True))
+                found += (text for value in json_values.all_values(line) for text in _texts_in(value, around, root=True))
             except (ValueError, RecursionError):
                 found.append(Text.of(line))
     yield from found
 
 
-def _texts_in(value: Any, answers: Mapping[str, Any], root: bool = False, between: str = "\n") -> Iterator[Text]:
+def _texts_in(value: Any, around: Passages, root: bool = False, between: str = "\n") -> Iterator[Text]:
     """Yield the texts in a JSON value, keys left out.
 
     Args:
@@ -150,7 +132,7 @@ def _texts_in(value: Any, answers: Mapping[str, Any], root: bool = False, betwee
     if isinstance(value, str):
         yield Text.of(value)
     elif isinstance(value, dict):
-        yield from _texts_of_record(value, answers)
+        yield from _texts_of_record(value, around)
     elif isinstance(value, list):
         if len(value) > 1 and not root and all(isinstance(one, str) for one in value):
             if all(map(_TAG.fullmatch, value)):
@@ -159,16 +141,15 @@ def _texts_in(value: Any, answers: Mapping[str, Any], root: bool = False, betwee
             if len(joined) >= MIN_JOINED:
                 yield Text(joined, joined)
         for item in value:
-            yield from _texts_in(item, answers)
+            yield from _texts_in(item, around)
 
 
-def _texts_of_record(record: Mapping[str, Any], answers: Mapping[str, Any]) -> Iterator[Text]:
-    content = record.get("content")
-    passages = [content] if isinstance(content, str) else content if isinstance(content, list) else []
-    if any(isinstance(one, str) and _BLANK.search(one) for one in passages):
-        candidates = record.get("candidates")
-        for passage in passages:
-            yield from _around_blanks(str(passage), candidates if isinstance(candidates, list) else [], answers)
+def _texts_of_record(record: Mapping[str, Any], around: Passages) -> Iterator[Text]:
+    if found := around(record):
+        for passage in found:
+            yield from (Text(blank.searched, blank.shown) for blank in passage.blanks)
+            if not passage.blanks:
+                yield Text.of(passage.text)
         return
     if (marked := _marked(record)) is not None:
         yield Text(str(record["text"]), marked)
@@ -177,32 +158,7 @@ def _texts_of_record(record: Mapping[str, Any], answers: Mapping[str, Any]) -> I
         for one in record.values()
     )
     for one in record.values():
-        yield from _texts_in(one, answers, between="" if is_tagged else " ")
-
-
-def _around_blanks(passage: str, candidates: Sequence[Any], answers: Mapping[str, Any]) -> Iterator[Text]:
-    """Yield what is around each blank, with its answer and those of the blanks beside it; a passage without blanks as it is."""
-    units: list[tuple[str, str]] = []
-    """A character as it is shown, and what is searched for in its place."""
-    blanks: list[tuple[int, str]] = []
-    at = 0
-    for blank in _BLANK.finditer(passage):
-        number = str(answers.get(blank[0], ""))
-        answer = str(candidates[int(number)]) if number.isdecimal() and int(number) < len(candidates) else ""
-        units += ((one, one) for one in passage[at : blank.start()])
-        blanks.append((len(units), answer))
-        units += (("…", answer), ("…", ""))
-        at = blank.end()
-    units += ((one, one) for one in passage[at:])
-    if not blanks:
-        yield Text.of(passage)
-    for start, answer in blanks:
-        window = [
-            *units[max(0, start - BLANK_CONTEXT) : start],
-            ("____", answer),
-            *units[start + 2 : start + 2 + BLANK_CONTEXT],
-        ]
-        yield Text("".join(one for _, one in window), "".join(one for one, _ in window))
+        yield from _texts_in(one, around, between="" if is_tagged else " ")
 
 
 def _marked(record: Mapping[str, Any]) -> str | None:

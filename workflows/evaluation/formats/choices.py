@@ -3,29 +3,20 @@
     [[["男：你有时间吗?", "女：…"], [{"question": "她喜欢哪种?", "choice": ["恐怖片", "喜剧片"], "answer": "喜剧片"}], "25-35"]]
 
     {"content": ["虚拟货币的发展可谓#idiom000381#。…"], "candidates": ["百尺竿头", "随波逐流", …]}    CHID, one object a line
-    {"#idiom000381#": 4}                                                           its answers, in another file
 
 A blank of CHID is one example: the text around it, with ____ in the blank and …… in the others, and the idioms as choices.
+Its layouts, and where its answers are, are those of pipeline/sources/formats/marks.py.
 """
 
-import csv
-import io
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from pipeline import storage
 from pipeline.errors import TaskError
-from pipeline.sources.formats.marks import BLANK_CONTEXT
+from pipeline.sources.formats.marks import answers_of, passages, read_answers
 from workflows.evaluation.examples import Example, read_text
 from workflows.evaluation.formats.fields import json_rows
-from workflows.evaluation.formats.rows import chosen
 from workflows.evaluation.task import Task
-
-ENDINGS = ("", ".gz", ".xz", ".bz2")
-
-_BLANK = re.compile(r"#idiom\d+#")
 
 
 def read_c3(task: Task, url: str) -> Iterator[Example]:
@@ -56,52 +47,18 @@ def _c3_question(one: Any, passage: str, url: str, where: str, name: str) -> Exa
     return Example((passage, question, *choices), labels, name, place=where, has_label=bool(answer))
 
 
-def answers_of(url: str) -> str | None:
-    """Return the URL of the file with the answers to a file of CHID: dev.json -> dev_answer.json; None if there is none."""
-    folder, name = storage.parent(url), storage.base_name(url)
-    stem = name[: name.index(".")] if "." in name else name
-    names = (f"{stem}_answer{kind}{ending}" for kind in (".json", ".csv") for ending in ENDINGS)
-    return next((found for one in names if storage.exists(found := storage.join(folder, one))), None)
-
-
 def read_chid(task: Task, url: str) -> Iterator[Example]:
     """Yield the blanks of a file of CHID. Raises: TaskError naming file and line."""
-    answers = _chid_answers(answers_of(url))
+    other = answers_of(url)
+    answers = read_answers(read_text(other), other) if other else None
     for row in json_rows(read_text(url), url):
-        content, candidates = row.value("content"), row.value("candidates")
-        if not (_texts(content) and _texts(candidates)):
+        found = passages(row.content, answers, f"{url}, {row.place}")
+        blanks = [blank for passage in found for blank in passage.blanks]
+        if not (row.content.get("content") and row.content.get("candidates") and all(blank.candidates for blank in blanks)):
             raise TaskError(f"{url}, {row.place}: expected 'content' and 'candidates' as in CHID")
-        for text in content:
-            for blank in _BLANK.finditer(text):
-                yield _chid_blank(task, text, blank, candidates, answers, url, row.place)
-
-
-def _texts(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value)
-
-
-def _chid_blank(
-    task: Task, text: str, blank: re.Match[str], candidates: list[str], answers: Mapping[str, Any], url: str, where: str
-) -> Example:
-    before, after = (_BLANK.sub("……", part) for part in (text[: blank.start()], text[blank.end() :]))
-    items = (f"{before[-BLANK_CONTEXT:]}____{after[:BLANK_CONTEXT]}", "", *candidates)
-    where = f"{where}, {blank[0]}"
-    label = str(answers.get(blank[0], ""))
-    if answers and not label:
-        raise TaskError(f"{url}, {where}: no answer in the file of answers")
-    labels = (chosen(task, label, candidates, f"{url}, {where}"),) if label else ()
-    return Example(items, labels, blank[0].strip("#"), place=where, has_label=bool(label))
-
-
-def _chid_answers(url: str | None) -> Mapping[str, Any]:
-    """Return the number of the right candidate for each blank: JSON, or two columns."""
-    if url is None:
-        return {}
-    text = read_text(url)
-    try:
-        found = json.loads(text) if text.lstrip().startswith("{") else dict(csv.reader(io.StringIO(text)))
-    except ValueError as error:
-        raise TaskError(f"{url}: expected a number for each blank, as JSON or in two columns: {error}") from error
-    if not isinstance(found, dict):
-        raise TaskError(f"{url}: expected a number for each blank")
-    return found
+        for number, blank in enumerate(blanks, start=1):
+            own = blank.name.strip("#") if blank.name.startswith("#") else f"{row.place.rpartition(' ')[2]}-{number}"
+            labels = () if blank.answer is None else (str(blank.answer),)
+            yield Example(
+                (blank.shown, "", *blank.candidates), labels, own, place=f"{row.place}, {blank.name}", has_label=bool(labels)
+            )

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from pipeline.errors import TaskError
+from pipeline.sources.formats.marks import answers_of
 from workflows.evaluation.examples import Example
-from workflows.evaluation.formats.choices import answers_of, read_c3, read_chid
+from workflows.evaluation.formats.choices import read_c3, read_chid
 from workflows.evaluation.formats.fields import format_of
 from workflows.evaluation.formats.questions import read_questions
 from workflows.evaluation.formats.rows import read_rows

@@ -116,7 +116,12 @@ class Regression:
         return {"pearson": metrics.correlation(gold, answers), "spearman": spearman}
 
     def row(self, example: Example, answer: float) -> dict[str, Any]:
-        return {"gold": _number(example), "predicted": round(answer, 4)}
+        return {"gold": _number(example), "predicted": _exact(answer)}
+
+
+def _exact(answer: float) -> float:
+    """Return a number with all digits of float32. With fewer, close ones would tie, and the score not follow from them."""
+    return float(f"{answer:.9g}")
 
 
 def _number(example: Example) -> float:
@@ -159,4 +164,4 @@ class Ranking:
         return {"map": metrics.mean_average_precision(ranked), "mrr": metrics.mean_reciprocal_rank(ranked)}
 
     def row(self, example: Example, answer: float) -> dict[str, Any]:
-        return {"id": example.name, "gold": example.labels[0], "predicted": round(answer, 4)}
+        return {"id": example.name, "gold": example.labels[0], "predicted": _exact(answer)}
