@@ -1,5 +1,6 @@
 """Fine-tuning learns, is reproducible by seed, and tags every item of a long text."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from model.config import EncoderConfig
 from model.encoder import Encoder
 from model.finetuning.finetune import Finetuned, Splits, finetune
-from model.finetuning.learner import FinetuneConfig, scores
+from model.finetuning.learner import FinetuneConfig, Learner, scores
 from model.finetuning.objectives import Classify, Tag
 from model.finetuning.start import Nezha
 from model.finetuning.windows import (
@@ -105,6 +106,15 @@ def test_the_network_gets_the_segments_of_a_pair() -> None:
     scores(Watched(Encoder(TINY, VOCAB), 2), rows, CONFIG)
     width = max(6, len(rows[1].ids))
     assert seen == [[0, 0, 0, 0, 1, 1] + [0] * (width - 6), [0] * width]
+
+
+def test_the_longest_are_predicted_first_so_that_memory_stays() -> None:
+    objective = Classify(2)
+    windows = objective.windows(reviews(50, 4), START.frame(12))
+    batches = Learner([objective.network(START.body())], CONFIG, 1).predict(0, windows, lambda _: None)
+    lengths = [[len(row.ids) for row in rows] for rows, _ in batches]
+    assert sum(map(len, lengths)) == 50 and len(lengths) == 4
+    assert all(min(one) >= max(after) for one, after in itertools.pairwise(lengths)) and min(lengths[-1]) < max(lengths[0])
 
 
 def test_a_seed_is_reproducible_and_does_not_affect_the_caller() -> None:

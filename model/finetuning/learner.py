@@ -16,7 +16,10 @@ from torch import Tensor, nn
 from model.finetuning.windows import Readable, padded
 from model.optimization.lamb import parameter_groups
 from model.precision import resolve
+from pipeline.engine.startup import release_memory
 
+RELEASE_BATCHES = 16
+"""Predicted batches after which memory that they left in pieces goes back to the system."""
 BACKWARD = 2
 """What a backward pass costs beside a forward pass, for the time left."""
 
@@ -62,13 +65,21 @@ class Learner:
 
     @torch.no_grad()
     def predict(self, network: int, rows: Sequence[Any], done: Callable[[int], None]) -> Iterator[tuple[Sequence[Any], Tensor]]:
-        """Yield batches of windows of similar length with their scores. `done` is called with the tokens of each."""
+        """Yield batches of windows of similar length with their scores, the longest first.
+
+        What a batch leaves free then has room for the next. The other way round, memory grows with the number of lengths.
+
+        Args:
+            done: called with the tokens of each batch.
+        """
         by_length = sorted(rows, key=lambda window: len(window.ids))
-        for begin in range(0, len(by_length), self.config.batch_size):
+        for number, begin in enumerate(reversed(range(0, len(by_length), self.config.batch_size)), start=1):
             self.networks.eval()
             batch = by_length[begin : begin + self.config.batch_size]
             yield batch, self.scores(network, batch)
             done(tokens(batch))
+            if number % RELEASE_BATCHES == 0:
+                release_memory()
 
     def scores(self, network: int, rows: Sequence[Readable]) -> Tensor:
         """Return float32 scores of C labels: (B, C) of windows, (B, L, C) of tokens."""

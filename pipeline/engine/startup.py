@@ -121,9 +121,8 @@ def release_memory(keep: int = 0) -> None:
     """
     if is_plain() or resident_bytes() < keep:
         return
-    import pyarrow as pa
-
-    pa.default_memory_pool().release_unused()
+    if pa := sys.modules.get("pyarrow"):
+        pa.default_memory_pool().release_unused()
     if trim := _malloc_trim():
         trim(0)
 
