@@ -1,7 +1,7 @@
 """What is unchanged since an earlier run is neither cleaned nor tokenised again; the bytes are those of a run from nothing."""
 
 import bz2
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ from pipeline.documents import known
 from pipeline.documents import stage as module
 from pipeline.documents.stage import documents
 from pipeline.documents.table import document_id
-from pipeline.engine import stages
+from pipeline.engine import earlier, parquet, stages
 from pipeline.engine.execution import SERIAL, Execution, News
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
+from pipeline.wiki.dumps import bzip2
 from tests import corpus, wiki_dumps
 from tests.wiki_dumps import Draft
 from workflows import recipe
@@ -100,6 +101,7 @@ def check(source: SourceConfig, root: Path, reused: int, anew: int, execution: E
     nothing = documents(source, str(root / f"nothing-{found.manifest['key']}"))
     assert content([found]) == content([nothing])
     assert (work(found), work(nothing)) == ((reused, anew), (0, reused + anew))
+    assert not [*root.rglob("unpacked")], "text that was kept between the two passes over a dump"
     return found
 
 
@@ -203,6 +205,64 @@ def test_an_interrupted_run_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         documents(source, str(tmp_path / "run"))
     monkeypatch.undo()
     check(source, tmp_path, NEWS + 1 - NEWS // 10, NEWS // 10)
+
+
+def test_an_interrupted_run_over_a_dump_does_not_decompress_it_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    documents(dump(tmp_path / "in", pages()), str(tmp_path / "run"))
+    source = dump(tmp_path / "in", pages(some))
+    taken = known.Memory.taken
+
+    def killed(self: known.Memory) -> Iterator[pa.Table]:
+        yield next(taken(self))
+        raise CorpusError("killed")
+
+    monkeypatch.setattr(known.Memory, "taken", killed)
+    with pytest.raises(CorpusError, match="killed"):
+        documents(source, str(tmp_path / "run"))
+    monkeypatch.undo()
+    assert [*(tmp_path / "run").rglob("unpacked/*.parquet")]
+    decompressed: list[str] = []
+    blocks = bzip2.blocks
+
+    def counted(url: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
+        decompressed.append(url)
+        yield from blocks(url, start)
+
+    monkeypatch.setattr(bzip2, "blocks", counted)
+    documents(source, str(tmp_path / "run"))
+    assert len(decompressed) == 1, "the head, to know the format"
+    monkeypatch.undo()
+    check(source, tmp_path, PAGES - PAGES // 10, PAGES // 10)
+
+
+@pytest.mark.parametrize(("room", "times"), [(known.KEPT_BYTES, 1), (0, 4)])
+def test_a_process_reads_each_earlier_part_once_if_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, times: int
+) -> None:
+    monkeypatch.setattr(known, "KEPT_BYTES", room)
+    before = documents(paper(tmp_path / "in", a=news(range(NEWS))), str(tmp_path / "run"))
+    source = paper(tmp_path / "in", a=news(range(NEWS), some))
+    read: list[str] = []
+    whole = parquet.read
+
+    def noted(url: str, columns: Sequence[str] | None = None) -> pa.Table:
+        read.append(url)
+        return whole(url, columns)
+
+    monkeypatch.setattr(parquet, "read", noted)
+    size = (tmp_path / "in/a.jsonl").stat().st_size
+    found = documents(source, str(tmp_path / "run"), task_bytes=-(-size // 4))
+    assert content([found]) == content([documents(source, str(tmp_path / "nothing"))])
+    assert max(read.count(before.file(entry["name"])) for entry in before.files("part-")) == times
+
+
+def test_digests_are_found_many_at_a_time() -> None:
+    rows = [bytes(16), b"a" * 8 + b"c" * 8, b"z" * 16, b"a" * 16, b"z" * 16]
+    column = pa.chunked_array([pa.array(rows[:2], pa.binary(16)), pa.array(rows, pa.binary(16)).slice(2)])
+    known_rows = earlier.Digests([column])
+    assert known_rows.find(earlier.numbers([*rows, b"b" * 16])).tolist() == [0, -1, 2, 3, 2, -1]
+    assert known_rows.find(earlier.numbers([])).tolist() == []
+    assert earlier.Digests([]).find(earlier.numbers(rows)).tolist() == [-1] * 5
 
 
 def chain(sources: Sequence[SourceConfig], root: Path, vocab: Path, **settings: Any) -> Chain:

@@ -125,7 +125,7 @@ def test_keywords_that_boilerplate_takes_away_are_judged_and_not_kept() -> None:
     found = {}
     for shown in (text, f"{text}\n{keywords[0]}"):
         memory = Memory("a")
-        record = memory.found(Raw.of(Record(origin="x", title=title, text=shown)))
+        (record,) = memory.found([Raw.of(Record(origin="x", title=title, text=shown))])
         assert isinstance(record, Fresh)
         table = ReadDocuments(source, 1, "")._documents([record], {}, memory)
         assert table["text"].to_pylist() == [text]

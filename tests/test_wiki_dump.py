@@ -8,6 +8,7 @@ import random
 import re
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -17,7 +18,7 @@ import pytest
 from pipeline.errors import CorpusError, UserError
 from pipeline.sources.inputs import InputFile, expand
 from pipeline.sources.records import Bad, ReadTask
-from pipeline.wiki.dumps import bzip2, dump
+from pipeline.wiki.dumps import bzip2, dump, unpacked
 from pipeline.wiki.dumps.dump import Page
 from tests.wiki_dumps import CLOSING, HEAD, REAL, SINGLE, ZH, Draft, multistream, read, written, xml
 
@@ -215,6 +216,8 @@ def test_texts_of_other_namespaces_are_not_decoded(tmp_path: Path) -> None:
         Page("Template:Le", 10, 2, "Template:Link-en", "wikitext", "乙", WRITTEN),
     ]
 
+    assert [page.title for page in dump.pages(task, {10}, others=False) if isinstance(page, Page)] == ["Template:Le"]
+
 
 def test_dumps_are_read_from_any_file_system(tmp_path: Path) -> None:
     import fsspec
@@ -260,6 +263,31 @@ def test_blocks_of_any_range_follow_each_other(tmp_path: Path) -> None:
     assert all(first < second for first, second in itertools.pairwise(starts))
     for start in (0, starts[1], starts[1] + 1, starts[-1], starts[-1] + 1):
         assert list(bzip2.blocks(str(path), start)) == [block for block in whole if block[0] >= start]
+
+
+def test_text_that_is_kept_is_that_of_the_dump_however_it_is_split(tmp_path: Path) -> None:
+    data, folder = multistream(DRAFTS, 5)[0], str(tmp_path / "side")
+    file = written(tmp_path / "zhwiki.xml.bz2", data)
+    kept, tasks = (dump.split(file, 4 * (file.size // number)) for number in (4, 7))
+    expected = [list(bzip2.blocks(file.url, task.start)) for task in tasks]
+    found = [page for task in kept for page in dump.pages(task, blocks=partial(unpacked.keep, folder))]
+    assert found == EXPECTED
+
+    def blocks() -> list[list[tuple[int, bytes]]]:
+        return [list(unpacked.blocks(folder, task)) for task in tasks]
+
+    (tmp_path / file.name).write_bytes(bytes(file.size))
+    assert blocks() == expected, "the dump is not read"
+    (tmp_path / file.name).write_bytes(data)
+    copies = sorted((tmp_path / "side/unpacked").iterdir())
+    damaged = bytearray(copies[1].read_bytes())
+    damaged[len(damaged) // 3] ^= 1
+    copies[1].write_bytes(damaged)
+    assert blocks() == expected
+    copies[-1].unlink()
+    assert blocks() == expected
+    unpacked.remove(folder)
+    assert blocks() == expected
 
 
 OLD = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.4/" version="0.4" xml:lang="zh">

@@ -38,7 +38,7 @@ from pipeline.engine.counting import Counts
 from pipeline.engine.earlier import Earlier
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError
-from pipeline.sources.records import Bad, Raw, ReadTask, Record, Skipped
+from pipeline.sources.records import Bad, ReadTask, Record, Skipped
 from pipeline.wiki.conversion import variants
 
 BATCH_RECORDS = 512
@@ -129,10 +129,9 @@ class ReadDocuments:
         Raises: CorpusError when most of very many records are unreadable, so that the task need not be read to its end.
         """
         read = unreadable = 0
-        for found in reading.raw(self.source, task, counts, self.side_input):
+        for one in memory.found(reading.raw(self.source, task, counts, self.side_input)):
             read += 1
             counting.count(counts, "read")
-            one = memory.found(found) if isinstance(found, Raw) else found
             if isinstance(one, Skipped):
                 counting.count(counts, "skipped", one.reason)
                 continue

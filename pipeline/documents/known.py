@@ -10,17 +10,19 @@ A record is reused if its digest is there and the dump gives the same answers to
 that it uses has changed, and only such a page. Position, address and id of the document are those of the new input.
 """
 
+import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.arrays import Flags, Hashes, Ints
-from pipeline.documents.table import READ_SCHEMA, SCHEMA, document_id, part_name, part_of, read_part
+from pipeline import storage
+from pipeline.arrays import Flags, Hashes
+from pipeline.documents.table import READ_SCHEMA, SCHEMA, document_id, part_name, part_of
 from pipeline.engine import counting, earlier, parquet
 from pipeline.engine.counting import MOST_SAMPLES, Counts
 from pipeline.engine.earlier import Earlier
@@ -40,8 +42,12 @@ FILE = pa.schema(
 )
 KEPT_SAMPLES = 5 * MOST_SAMPLES
 """Samples of a kind that a task notes: more than the manifest shows, in case some of these records are gone the next time."""
+LOOKED_UP = 64
+"""Records that are looked up together. Each may be a page of megabytes."""
 MAX_PENDING = 100_000
 """Documents to take from earlier parts at once: a part is read once for all of them."""
+KEPT_BYTES = 128 << 20
+"""Earlier documents that a process holds in memory: all of a source of 100 MB, of which each part is then read once."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,21 @@ class Recalled:
     raw: Raw
     id: int | None
     """The earlier id of its document."""
-    counts: str
+    noted: str
+    """What it adds to the counts, as JSON."""
+    counts: Counts
     needs: Needs
     answers: bytes
+
+
+class _Pending(NamedTuple):
+    """A document to take from an earlier part: its id there, and what it is in the new input."""
+
+    earlier_id: int
+    id: int
+    origin: str
+    url: str
+    revision: int
 
 
 @dataclass(frozen=True)
@@ -81,8 +99,8 @@ class Memory:
     """What one task knows of earlier records, and notes of its own."""
 
     def __init__(self, source: str, before: Earlier | None = None, side_input: Finished | None = None) -> None:
-        self.pending: list[Recalled] = []
-        """Records whose documents are still to be taken from earlier parts."""
+        self.pending: list[_Pending] = []
+        """Documents that are still to be taken from earlier parts."""
         self._source = source
         self._before = before
         self._index = _index(before.known) if before else None
@@ -92,9 +110,15 @@ class Memory:
         self._sampled: dict[str, int] = {}
         self._kept_samples: dict[str, int] = {}
 
-    def found(self, raw: Raw) -> Recalled | Fresh | Bad | Skipped:
-        """Return a record: recalled, or else made."""
-        recalled, promised = self._recall(raw), frozenset[str]()
+    def found(self, records: Iterable[Raw | Bad | Skipped]) -> Iterator[Recalled | Fresh | Bad | Skipped]:
+        """Yield records: recalled, or else made. They are looked up some at a time, and made one by one."""
+        for some in _together(records):
+            recalled = self._recall([one for one in some if isinstance(one, Raw)])
+            for one in some:
+                yield self._found(one, next(recalled)) if isinstance(one, Raw) else one
+
+    def _found(self, raw: Raw, recalled: Recalled | None) -> Recalled | Fresh | Bad | Skipped:
+        promised = frozenset[str]()
         if recalled:
             kinds = self._kinds(recalled)
             if all(kinds.values()):
@@ -123,24 +147,23 @@ class Memory:
 
     def again(self, one: Recalled) -> Counts:
         """Note that a record is reused, and return its counts; its document follows from `taken`."""
-        document = None if one.id is None else self._id(one.raw)
-        self._noted.append((one.raw.digest, document, one.counts, one.needs, one.answers))
-        if one.id is not None:
-            self.pending.append(one)
-        counts: Counts = json.loads(one.counts)
-        return counts
+        raw, document = one.raw, None if one.id is None else self._id(one.raw)
+        self._noted.append((raw.digest, document, one.noted, one.needs, one.answers))
+        if one.id is not None and document is not None:
+            self.pending.append(_Pending(one.id, document, raw.origin, raw.url, raw.revision))
+        return one.counts
 
     def taken(self) -> Iterator[pa.Table]:
         """Yield the documents of the records that are reused, from one earlier part after the other."""
         if not self.pending or self._before is None:
             return
-        stage, pending = self._before.stage, self.pending
+        url, pending = self._before.stage.url, self.pending
         self.pending = []
-        ids = np.array([one.id for one in pending], np.uint64)
-        places = part_of(ids, int(stage.manifest["parts"]))
+        ids = np.array([one.earlier_id for one in pending], np.uint64)
+        places = part_of(ids, int(self._before.stage.manifest["parts"]))
         order = np.argsort(places, kind="stable")
         for some in np.split(order, np.flatnonzero(np.diff(places[order])) + 1):
-            yield self._of_part(stage, int(places[some[0]]), ids[some], [pending[one].raw for one in some.tolist()])
+            yield self._of_part(url, int(places[some[0]]), ids[some], [pending[one] for one in some.tolist()])
 
     def write(self, folder: str, task: str) -> Counts:
         """Write what was noted, for the next input of this source; return counts that list the file and what was reused."""
@@ -148,37 +171,41 @@ class Memory:
         arrays = [pa.array(list(column), field.type) for column, field in zip(columns, FILE, strict=True)]
         return {**earlier.write_known(folder, task, pa.table(arrays, schema=FILE)), "work": self._work}
 
-    def _recall(self, raw: Raw) -> Recalled | None:
-        """Return what is known of a record, if it is still true."""
-        found = self._index.find(raw.digest) if self._index else None
-        if found is None or (found[2] and self._answers(found[2]) != found[3]):
-            return None
-        return Recalled(raw, *found)
+    def _recall(self, raws: Sequence[Raw]) -> Iterator[Recalled | None]:
+        """Yield what is known of records, if it is still true."""
+        if self._index is None or not raws:
+            yield from [None] * len(raws)
+            return
+        for raw, known in zip(raws, self._index.find([raw.digest for raw in raws]), strict=True):
+            if known is None or (known[2] and self._answers(known[2]) != known[3]):
+                yield None
+            else:
+                document, noted, needs, answers = known
+                yield Recalled(raw, document, noted, json.loads(noted), needs, answers)
 
     def _kinds(self, one: Recalled) -> dict[str, bool]:
         """Return the kinds of samples that a record gives, and whether it can do without being made: it was kept, or is not
         among the first of its kind, which the manifest shows."""
-        counts = json.loads(one.counts)
-        samples = counts.get("samples", {})
-        kinds = (f"changed_{rule}" for rule in counts.get("changed", ()))
+        samples = one.counts.get("samples", {})
+        kinds = (f"changed_{rule}" for rule in one.counts.get("changed", ()))
         return {kind: kind in samples or self._sampled.get(kind, 0) >= MOST_SAMPLES for kind in kinds}
 
     def _count_samples(self, kinds: Iterable[str]) -> None:
         for kind in kinds:
             self._sampled[kind] = self._sampled.get(kind, 0) + 1
 
-    def _of_part(self, stage: Finished, part: int, ids: Hashes, raws: list[Raw]) -> pa.Table:
+    def _of_part(self, url: str, part: int, ids: Hashes, pending: Sequence[_Pending]) -> pa.Table:
         """Return the documents `ids` of an earlier part, with the positions, addresses and ids of the new input."""
-        table = read_part(stage, part_name(part), SCHEMA.names)
-        rows = np.searchsorted(table["id"].to_numpy(), ids).clip(max=max(len(table) - 1, 0))
-        if not len(table) or (table["id"].to_numpy()[rows] != ids).any():
-            raise DamagedError(f"{stage.url}: documents are missing that it knows; delete the folder and run again")
-        taken = pa.Table.from_batches([Rows(table).take(rows)])
+        there, documents = _documents(url).part(part)
+        rows = np.searchsorted(there, ids).clip(max=max(len(there) - 1, 0))
+        if not len(there) or (there[rows] != ids).any():
+            raise DamagedError(f"{url}: documents are missing that it knows; delete the folder and run again")
+        taken = pa.Table.from_batches([documents.take(rows)])
         own = {
-            "id": np.array([self._id(raw) for raw in raws], np.uint64),
-            "origin": [raw.origin for raw in raws],
-            "url": [raw.url for raw in raws],
-            "revision": [raw.revision for raw in raws],
+            "id": np.array([one.id for one in pending], np.uint64),
+            "origin": [one.origin for one in pending],
+            "url": [one.url for one in pending],
+            "revision": [one.revision for one in pending],
         }
         columns = [pa.array(own[field.name], field.type) if field.name in own else taken[field.name] for field in READ_SCHEMA]
         return pa.table(columns, schema=READ_SCHEMA)
@@ -205,20 +232,26 @@ class _Index:
     def __init__(self, table: pa.Table) -> None:
         ids = table["id"].fill_null(0).to_numpy()
         table = table.filter(pa.array(~_twice(ids) | (ids == 0)))
-        self._columns = [table[name].combine_chunks() for name in ("id", "counts", "needs", "answers")]
-        digests = earlier.digests([table["digest"]])
-        self._rows: Ints = np.lexsort((digests[:, 1], digests[:, 0]))
-        self._first, self._second = digests[self._rows].T
+        self._columns = table.select(["id", "counts", "needs", "answers"]).combine_chunks()
+        self._digests = earlier.Digests([table["digest"]])
 
-    def find(self, digest: bytes) -> tuple[int | None, str, Needs, bytes] | None:
-        """Return id, counts, needs and answers of a record."""
-        first, second = np.frombuffer(digest, np.uint64)
-        low, high = (int(np.searchsorted(self._first, first, side)) for side in ("left", "right"))
-        for place in range(low, high):
-            if self._second[place] == second:
-                document, counts, needs, answers = (column[int(self._rows[place])].as_py() for column in self._columns)
-                return document, counts, tuple(needs), answers
-        return None
+    def find(self, digests: Sequence[bytes]) -> Iterator[tuple[int | None, str, Needs, bytes] | None]:
+        """Yield id, counts, needs and answers of each record; None for unknown ones."""
+        rows = self._digests.find(earlier.numbers(digests))
+        known = zip(*(column.to_pylist() for column in self._columns.take(rows[rows >= 0]).columns), strict=True)
+        for row in rows.tolist():
+            if row < 0:
+                yield None
+            else:
+                document, counts, needs, answers = next(known)
+                yield document, counts, tuple(needs), answers
+
+
+def _together(records: Iterable[Raw | Bad | Skipped]) -> Iterator[list[Raw | Bad | Skipped]]:
+    """Yield records some at a time."""
+    records = iter(records)
+    while some := list(itertools.islice(records, LOOKED_UP)):
+        yield some
 
 
 def _twice(ids: Hashes) -> Flags:
@@ -226,6 +259,31 @@ def _twice(ids: Hashes) -> Flags:
     _, places, numbers = np.unique(ids, return_inverse=True, return_counts=True)
     twice: Flags = numbers[places] > 1
     return twice
+
+
+class _Documents:
+    """Documents of an earlier stage. The first parts that are read are kept for the next task, as far as there is room."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._kept: dict[int, tuple[Hashes, Rows]] = {}
+        self._room = KEPT_BYTES
+
+    def part(self, number: int) -> tuple[Hashes, Rows]:
+        """Return the ids (documents,) of a part, which rise, and its rows."""
+        if number in self._kept:
+            return self._kept[number]
+        table = parquet.read(storage.join(self._url, part_name(number)), SCHEMA.names)
+        part = table["id"].to_numpy(), Rows(table)
+        if table.nbytes <= self._room:
+            self._room -= table.nbytes
+            self._kept[number] = part
+        return part
+
+
+@lru_cache(maxsize=1)
+def _documents(url: str) -> _Documents:
+    return _Documents(url)
 
 
 @lru_cache(maxsize=2)

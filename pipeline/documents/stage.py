@@ -118,6 +118,8 @@ def documents(
                 made_of=inputs.versions(files),
             )
             entries, counts = job.run(work, execution)
+        if side:
+            _forget_text(side)
         ran = earlier.run_facts(counts, before)
         earlier.report(stage.name, ran, execution)
         facts = {"kind": source.kind, "licence": source.licence, "parts": parts}
@@ -175,6 +177,13 @@ def _side_input(source: SourceConfig, dumps: Sequence[inputs.InputFile], root: s
     from pipeline.wiki.dumps import side_input
 
     return side_input.side_input(source, dumps, root, execution=execution)
+
+
+def _forget_text(side: Finished) -> None:
+    """Remove the text of dumps that was kept for the documents alone."""
+    from pipeline.wiki.dumps import unpacked
+
+    unpacked.remove(side.url)
 
 
 def _demo_part(source: SourceConfig) -> str:

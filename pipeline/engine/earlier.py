@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import storage
-from pipeline.arrays import Hashes
+from pipeline.arrays import Hashes, Ints
 from pipeline.engine import integrity, stages
 from pipeline.engine.counting import Counts
 from pipeline.engine.execution import Execution, News
@@ -101,9 +101,27 @@ def write_known(folder: str, name: str, table: pa.Table) -> Counts:
     return {"known": {file: entry}}
 
 
-def digests(columns: Iterable[pa.ChunkedArray]) -> Hashes:
-    """Return columns of 16 bytes as two numbers for each row, (rows, 2)."""
-    return numbers(digest for column in columns for digest in column.to_pylist())
+class Digests:
+    """Rows by their digests of 16 bytes, to be found many at a time."""
+
+    def __init__(self, columns: Iterable[pa.ChunkedArray]) -> None:
+        chunks = [chunk for column in columns for chunk in column.chunks]
+        column = pa.concat_arrays([pa.array([], pa.binary(16)), *chunks])
+        digests = np.frombuffer(column.buffers()[1], np.uint64).reshape(-1, 2) if len(column) else np.empty((0, 2), np.uint64)
+        self._rows = np.lexsort((digests[:, 1], digests[:, 0]))
+        self._first, self._second = digests[self._rows].T
+
+    def find(self, digests: Hashes) -> Ints:
+        """Return the first row of each digest (n, 2): (n,), -1 for unknown ones.
+
+        A digest is unknown too if another one has the same first half, and comes before it.
+        """
+        rows = np.full(len(digests), -1)
+        if len(self._rows):
+            low = np.searchsorted(self._first, digests[:, 0]).clip(max=len(self._rows) - 1)
+            same = (self._first[low] == digests[:, 0]) & (self._second[low] == digests[:, 1])
+            rows[same] = self._rows[low[same]]
+        return rows
 
 
 def numbers(digests: Iterable[bytes]) -> Hashes:

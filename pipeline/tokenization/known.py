@@ -92,21 +92,14 @@ class _Index:
 
     def __init__(self, tables: Sequence[pa.Table]) -> None:
         self._unknown = [table["unknown"].combine_chunks() for table in tables]
-        digests = earlier.digests(table["digest"] for table in tables)
-        order = np.lexsort((digests[:, 1], digests[:, 0]))
-        self._first, self._second = digests[order].T
-        files = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
-        rows = np.concatenate([np.empty(0, np.int64), *(np.arange(len(table)) for table in tables)])
-        self._places = np.stack([files[order], rows[order]], axis=1)
+        self._digests = earlier.Digests(table["digest"] for table in tables)
+        self._starts = np.cumsum([0, *(len(table) for table in tables)])
 
     def find(self, digests: Hashes) -> Ints:
-        """Return file and row of each digest (n, 2); -1 for unknown ones. Digests whose first half is shared are unknown."""
-        places = np.full((len(digests), 2), -1)
-        if len(self._first):
-            low = np.searchsorted(self._first, digests[:, 0]).clip(max=len(self._first) - 1)
-            same = (self._first[low] == digests[:, 0]) & (self._second[low] == digests[:, 1])
-            places[same] = self._places[low[same]]
-        return places
+        """Return file and row of each digest (n, 2); -1 for unknown ones."""
+        rows = self._digests.find(digests)
+        files = np.searchsorted(self._starts, rows, side="right") - 1
+        return np.where(rows[:, None] < 0, -1, np.stack([files, rows - self._starts[files]], axis=1))
 
     def unknown(self, file: int, row: int) -> list[str]:
         """Return what was unknown in a document."""

@@ -19,7 +19,7 @@ from pipeline.engine.stages import Finished
 from pipeline.sources.records import Asked, Bad, Made, Needs, Raw, ReadTask, Record, Skipped, digest_of
 from pipeline.wiki.conversion.converter import Converted, Converter
 from pipeline.wiki.conversion.groups import Groups, collect
-from pipeline.wiki.dumps import dump, side_input
+from pipeline.wiki.dumps import dump, side_input, unpacked
 from pipeline.wiki.dumps.dump import Page
 from pipeline.wiki.dumps.side_input import SideInput
 from pipeline.wiki.markup.broken_sentences import Closed
@@ -48,7 +48,7 @@ def raw(source: SourceConfig, task: ReadTask, side_input: Finished | None) -> It
     """
     side_url = side_input.url if side_input else ""
     site = _load_side_input(side_url).sites.get(task.file, "")
-    for page in dump.pages(task, {ARTICLES}):
+    for page in dump.pages(task, {ARTICLES}, blocks=partial(unpacked.blocks, side_url)):
         if isinstance(page, Bad):
             yield page
         elif reason := _skip_reason(page):

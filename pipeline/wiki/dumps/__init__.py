@@ -4,6 +4,7 @@
 
 download.py     the stage that fetches the latest dump from Wikimedia, and resumes after broken connections
 bzip2.py        any byte range of a bzip2 file, without an index
+unpacked.py     text of a bzip2 file, kept from one pass to the next
 dump.py         a dump -> tasks; a task -> the pages that start in it
 namespaces.py   namespaces of pages by title, for dumps that do not number them
 side_input.py   the stage `wiki_side_input_<source>`: redirects of templates and conversion groups of a dump

@@ -12,7 +12,7 @@ with a `<page>` for each revision yield all of them; `Page.revision` says which 
 """
 
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, replace
 
 from pipeline import storage
@@ -89,12 +89,26 @@ def site(url: str) -> str:
     return found[1].decode(errors="replace") if found else ""
 
 
-def pages(task: ReadTask, wanted: Container[int] | None = None) -> Iterator[Page | Bad]:
-    """Yield the pages that start in the range of a task. Texts outside the `wanted` namespaces are left empty.
+Blocks = Callable[[ReadTask], Iterator[tuple[int, bytes]]]
+"""Yields (byte it starts in, text) of the blocks of a bzip2 file, from the start of a task on."""
+
+
+def _blocks(task: ReadTask) -> Iterator[tuple[int, bytes]]:
+    return bzip2.blocks(task.url, task.start)
+
+
+def pages(
+    task: ReadTask, wanted: Container[int] | None = None, *, others: bool = True, blocks: Blocks = _blocks
+) -> Iterator[Page | Bad]:
+    """Yield the pages that start in the range of a task.
+
+    Args:
+        wanted: namespaces; None = all. Texts outside them are left empty.
+        others: whether pages outside them are yielded at all.
 
     Raises: CorpusError for a file that is cut short or damaged.
     """
-    window = _Window(task.url, _chunks(task))
+    window = _Window(task.url, _chunks(task, blocks))
     names: dict[str, int] = {}
     while window.seek(b"<page>"):
         xml, whole = window.take(b"</page>", MAX_PAGE_BYTES)
@@ -104,9 +118,11 @@ def pages(task: ReadTask, wanted: Container[int] | None = None) -> Iterator[Page
             continue
         if head["ns"] is None and not names:
             names = namespaces.numbers(_head(task.url, _compression(task.url)))
-        title = _unescape(head["title"].decode(errors="replace"))
-        number = int(head["ns"]) if head["ns"] else namespaces.of_title(title, names)
-        yield _page(xml, head, whole, task.file, number, wanted is None or number in wanted)
+        title = head["title"].decode(errors="replace")
+        number = int(head["ns"]) if head["ns"] else namespaces.of_title(_unescape(title), names)
+        is_wanted = wanted is None or number in wanted
+        if is_wanted or others:
+            yield _page(xml, head, whole, task.file, number, is_wanted)
 
 
 def _compression(url: str) -> str:
@@ -133,11 +149,11 @@ def _check_head(url: str, compression: str) -> None:
         raise CorpusError(f"{url}: not a MediaWiki dump (it begins {begin!r}); give a pages-articles .xml or .xml.bz2")
 
 
-def _chunks(task: ReadTask) -> Iterator[tuple[bool, bytes]]:
+def _chunks(task: ReadTask, blocks: Blocks) -> Iterator[tuple[bool, bytes]]:
     """Yield (whether the chunk is inside the range, bytes) from the start of the range to the end of the file."""
     compression = _compression(task.url)
     if compression == "bz2":
-        for position, text in bzip2.blocks(task.url, task.start):
+        for position, text in blocks(task):
             yield task.end is None or position < task.end, text
     elif compression:
         for text in _stream(task.url, compression):

@@ -11,7 +11,7 @@ Namespaces are identified by number, and the name before a title's colon is igno
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +27,7 @@ from pipeline.sources import inputs
 from pipeline.sources.inputs import InputFile
 from pipeline.sources.records import Bad, ReadTask
 from pipeline.wiki.conversion import groups
-from pipeline.wiki.dumps import dump
+from pipeline.wiki.dumps import dump, unpacked
 
 STAGE_VERSION = 2
 TASK_BYTES = 64 << 20
@@ -73,28 +73,34 @@ def side_input(
             tasks += dump.split(file, task_bytes, first=len(tasks))
         name, made_of = f"templates and groups of {source.name}", inputs.versions(files)
         with inputs.unchanged(f"source {source.name!r}", [file.url for file in files], files, known, root, folder):
-            work = steps.Job(name, folder, tasks, find_rows, WriteSideInput(folder), made_of)
+            work = steps.Job(name, folder, tasks, FindRows(folder), WriteSideInput(folder), made_of)
             entries, counts = job.run(work, execution)
         return {"files": entries, "counts": counts}
 
     return run_stage(root, stage, body, execution)
 
 
-def find_rows(task: ReadTask) -> steps.Mapped:
+@dataclass(frozen=True)
+class FindRows:
     """Map: the rows of one task. Unreadable pages are counted by the stage `documents`, not here."""
-    rows = list(_rows(task))
-    return steps.Mapped(_table(rows, _READ), np.zeros(len(rows), np.int64), {})
+
+    folder: str
+    """The stage's: the text is kept there for the stage `documents`."""
+
+    def __call__(self, task: ReadTask) -> steps.Mapped:
+        rows = list(_rows(task, partial(unpacked.keep, self.folder)))
+        return steps.Mapped(_table(rows, _READ), np.zeros(len(rows), np.int64), {})
 
 
 def _table(rows: Sequence[tuple[str | int, ...]], schema: pa.Schema) -> pa.Table:
     return pa.table([[row[column] for row in rows] for column in range(len(schema))], schema=schema)
 
 
-def _rows(task: ReadTask) -> Iterator[tuple[str, str, int, str]]:
+def _rows(task: ReadTask, blocks: dump.Blocks) -> Iterator[tuple[str, str, int, str]]:
     if task.start == 0:
         yield "site", task.file, 0, dump.site(task.url)
-    for page in dump.pages(task, {_TEMPLATE, _MODULE}):
-        if isinstance(page, Bad) or page.namespace not in (_TEMPLATE, _MODULE):
+    for page in dump.pages(task, {_TEMPLATE, _MODULE}, others=False, blocks=blocks):
+        if isinstance(page, Bad):
             continue
         space, _, name = page.title.partition(":")
         if page.redirect:
