@@ -44,7 +44,7 @@ def compile_network(network: nn.Module, setting: Literal["auto", "on", "off"], d
         folder = os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
     for part in network.modules():
         if isinstance(part, Embeddings | Dense | Residual | Transform):
-            part.compile(dynamic=True)
+            part.compile(dynamic=True, options={"deterministic": True})
     log.info("torch.compile is on; its code is kept in %s", folder)
     return True
 

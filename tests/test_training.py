@@ -736,6 +736,20 @@ def test_the_loop_loads_nothing_that_a_bare_machine_lacks() -> None:
     assert out.stdout.strip() == "[]"
 
 
+def test_training_does_not_wait_for_the_compiler_to_load(corpus: tiny.Corpus, tmp_path: Path) -> None:
+    """Torch imports it for much that is not compiled, such as optimizers of its own: more than a second of each start."""
+    path = tmp_path / "run.json"
+    storage.write_json(str(path), tiny.pretrain_run(corpus, tmp_path / "out", (phase(steps=2, warmup_steps=1),)).to_json())
+    code = (
+        "import json, sys; from pathlib import Path; from model.training.loop import PretrainRun, train;"
+        " train(PretrainRun.from_json(json.loads(Path(sys.argv[1]).read_text())));"
+        " print({'torch._dynamo', 'torch._inductor', 'sympy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
 def loss_series(output: str) -> list[float]:
     return [row["loss"] for row in metrics(output) if row["kind"] in ("train", "validation")]
 

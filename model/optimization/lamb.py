@@ -22,6 +22,7 @@ Written out here because the ratio of `nezha2019` is neither in apex nor in timm
 Sources: Huawei's optimization.py, lines 97-108 and 223-309; apex's fused_lamb.py; LAMB is arXiv 1904.00962.
 """
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
@@ -44,6 +45,9 @@ class Lamb(torch.optim.Optimizer):
     `nezha2019`. `step` in each group counts the steps taken, so a saved and restored optimizer continues bit for bit.
     Parameters without a gradient (a head whose task is off) stay as they are.
     """
+
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    """Torch's own, without the decorator that imports the compiler at the first call: a second of each start."""
 
     def __init__(
         self,

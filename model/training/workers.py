@@ -117,16 +117,20 @@ def process_group() -> Iterator[None]:
 
 @contextlib.contextmanager
 def deterministic() -> Iterator[None]:
-    """Make torch compute the same bits from the same input; its settings are restored afterwards."""
-    enabled, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    """Make torch compute the same bits from the same input; its settings are restored afterwards.
+
+    Compiled parts of a network have a setting of their own (model/compiling.py).
+    """
+    mode = torch.get_deterministic_debug_mode()
     fills = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     if torch.cuda.is_available():
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS sums in a fixed order only with this
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    # `use_deterministic_algorithms` does the same, but imports the compiler to tell it too: more than a second of each start.
+    torch.set_deterministic_debug_mode("warn" if torch.cuda.is_available() else "error")
     # Would write all fresh memory a second time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(enabled, warn_only=warns)
+        torch.set_deterministic_debug_mode(mode)
         torch.utils.deterministic.fill_uninitialized_memory = fills  # type: ignore[attr-defined]
