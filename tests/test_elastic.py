@@ -111,6 +111,21 @@ def test_after_a_death_as_many_start_at_once_and_after_a_loss_those_that_are_lef
     assert size(made.make_decision_for_non_running_worker_group()) == 2
 
 
+def test_new_workers_are_placed_once_the_last_ones_have_given_their_places_back(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from cluster.policies import elastic
+
+    made, _ = policy(monkeypatch, tmp_path)
+    looks = iter([0, 1, 2])
+    monkeypatch.setattr(room, "machines", lambda: [machine("a", next(looks))])
+    made.on_controller_start_worker_group(scaling_config=None, num_workers=2)
+    assert not list(looks)
+    monkeypatch.setattr(room, "machines", lambda: [machine("a", 1)])
+    monkeypatch.setattr(elastic, "FREE_SECONDS", 0.1)
+    made.on_controller_start_worker_group(scaling_config=None, num_workers=2)  # Ray says what is wrong, or waits
+
+
 def test_workers_that_made_way_for_more_do_not_wait_again_until_the_room_settles(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

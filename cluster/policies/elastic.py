@@ -30,6 +30,8 @@ WAIT_SECONDS = 1.0
 """Interval of looks for room while there is too little."""
 LOOK_SECONDS = 2.0
 """Interval of looks for more room while workers train."""
+FREE_SECONDS, FREE_LOOK_SECONDS = 1.0, 0.05
+"""Longest wait until the places of the last workers are free, and interval of looks."""
 SETTLE_SECONDS = 3.0
 """How long the same room must be there before it counts: machines often come and go several at a time. Once, not again when
 workers have stopped for it."""
@@ -126,6 +128,15 @@ class RoomPolicy(ScalingPolicy):
     def _start(self, workers: int) -> ScalingDecision:
         self.size, self.held, self.before = workers, Counter({"": workers}), 0
         return ResizeDecision(workers, self.scaling_config._resources_per_worker_not_none)
+
+    def on_controller_start_worker_group(self, *, scaling_config: Any, num_workers: int) -> None:
+        """Wait until the last workers, which have just been ended, have given their places back.
+
+        A request for places that finds none is tried again by Ray only once a second.
+        """
+        deadline = time.monotonic() + FREE_SECONDS
+        while room.places(room.machines(), self.cluster, {}) < num_workers and time.monotonic() < deadline:
+            time.sleep(FREE_LOOK_SECONDS)
 
     def make_decision_for_running_worker_group(self, worker_group_state: Any, worker_group_status: Any) -> ScalingDecision:
         """Ask the workers to stop once there is room for more, and has been for a while."""
