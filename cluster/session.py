@@ -126,7 +126,7 @@ def _settings(cluster: ClusterConfig) -> dict[str, str]:
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(min(cluster.start_timeout_seconds, 15 if cluster.address else math.inf)),
         # Workers answer the controller from a thread of their own, whatever training does: one that does not is frozen.
         "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": str(cluster.step_timeout_seconds),
-        "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",  # looks for machines that will be taken away; the default is 5 s
+        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # ours is trainer.WatchDrains
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
         "RAY_TRAIN_METRICS_ENABLED": "0",  # Prometheus metrics; ours are files
     }
@@ -138,7 +138,6 @@ def _settings(cluster: ClusterConfig) -> dict[str, str]:
         # With the token in the environment, Ray writes none to ~/.ray, where it would change how later clusters start.
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": TOKEN,
-        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # our own machine is not preempted
         # Ray Train cannot use prestarted workers, as its own have another environment: saves 2 s and 120 MB.
         "RAY_enable_worker_prestart": "0",
         "RAY_prestart_worker_first_driver": "0",

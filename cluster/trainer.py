@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 # Imported from v2, which ray.train picks at run time: type checkers would see the classes of version 1.
 from ray.train.v2._internal.execution.callback import ControllerCallback, WorkerGroupCallback
 from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2._internal.execution.preemption import PreemptionWatcher
 from ray.train.v2._internal.execution.worker_group import WorkerGroup
 from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.v2.torch.torch_trainer import TorchTrainer
@@ -34,6 +35,8 @@ CLEANER = "PlacementGroupCleanerCallback"
 
 WAIT_SECONDS = 1.0
 """A shorter wait for machines is none."""
+DRAIN_SECONDS = 1.0
+"""Interval of looks for machines that will be taken away; Ray's is 5 s."""
 
 
 class Trainer(TorchTrainer):
@@ -78,6 +81,36 @@ class StartWholeGroups(ControllerCallback):
 
     def after_controller_start(self, train_run_context: Any) -> None:
         TrainController.worker_group_cls = WholeGroup
+
+
+class WatchDrains(WorkerGroupCallback):
+    """Tells the workers when Ray announces that a machine with some of them will be taken away.
+
+    Ray's own watch, but as a thread of the controller. In a process of its own, one more would load Ray Train at each start of
+    the workers, just when they do.
+    """
+
+    _watcher: PreemptionWatcher | None = None
+
+    def after_worker_group_start(self, worker_group: Any) -> None:
+        """Watch the machines of these workers."""
+        self._stop()  # of workers whose start failed after this
+        ranks: dict[str, list[int]] = {}
+        actors = {}
+        for worker in worker_group.get_workers():
+            rank = worker.distributed_context.world_rank
+            ranks.setdefault(worker.metadata.node_id, []).append(rank)
+            actors[rank] = worker.actor
+        self._watcher = PreemptionWatcher(ranks, DRAIN_SECONDS, actors)
+
+    def before_worker_group_shutdown(self, worker_group: Any) -> None:
+        """Watch no longer."""
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._watcher is not None:
+            self._watcher._stop_event.set()  # it has no method for this: Ray kills its process
+            self._watcher = None
 
 
 class StopBeforeDrain(WorkerGroupCallback):
@@ -135,6 +168,8 @@ def trainer(run: "PretrainRun", cluster: ClusterConfig, folder: str | None, mark
     path, file_system = _storage(run.output) if folder is None else (f"{folder}/results", None)
     backend = "nccl" if cluster.gpus_per_worker else "gloo"
     callbacks: list[Any] = [StartWholeGroups(), StopBeforeDrain(run.output), RecordWorkers(run.output)]
+    if folder is None:  # our own machine is not taken away
+        callbacks.append(WatchDrains())
     settings = {
         "run": run.to_json(),
         "threads": cluster.threads,
