@@ -320,6 +320,7 @@ ALLOWED = {
     ("cluster/driver.py", "pickle.loads"): "what its own child process sent through a pipe",
     ("cluster/spark/executing.py", "pickle.loads"): "what the command sends its own executors, with a secret",
     ("cluster/spark/tasks.py", "pickle.loads"): "what its own executors answer, with a secret",
+    ("cluster/spark/driver.py", "runpy.run_path"): "a module of PySpark, by its name",
     ("cluster/jobs/entry.py", "importlib.import_module"): "what the job, submitted with its code, names",
     ("model/conversion/files.py", "torch.load"): "with weights_only=True",
     ("benchmarks/chaos/peer_ray.py", "torch.load"): "with weights_only=True",
