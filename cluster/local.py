@@ -20,7 +20,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from pathlib import Path
 from threading import Thread
@@ -43,6 +43,8 @@ FROZEN_SECONDS = 60
 """Time for which a process of Ray may be stopped."""
 OBJECT_STORE_BYTES = 100 << 20
 """Size of Ray's object store. Nothing large goes through it; the default is a third of the memory."""
+_Changes = Mapping[tuple[Any, str], Callable[[Any], Callable[..., Any]]]
+"""Functions by module and name, each with what makes another of it."""
 _processes: dict[Any, float] = {}
 """The processes of our own Ray while it runs, and since when each is not seen running."""
 
@@ -129,7 +131,7 @@ def _start(cpus: int, folder: Path) -> Exception | None:
 
     processes: list[Any] = []
     try:
-        with _minimal(), _changed(processes), guarded() as job_config:
+        with _minimal(), slow_start(processes), _alone(), guarded() as job_config:
             ray.init(
                 address="local",
                 job_config=job_config,
@@ -221,24 +223,40 @@ def _minimal() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _changed(processes: list[Any]) -> Iterator[None]:
-    """Change some functions of Ray while it starts; a later Ray that lacks one starts as it does without us.
+def slow_start(processes: list[Any]) -> Iterator[None]:
+    """Have Ray wait START_SECONDS for its node, not 30 s, a constant in ray/_private/node.py; note its processes in `processes`."""
+    from ray._private import services
 
-    - It waits for its node for 30 s, a constant in ray/_private/node.py. Here, START_SECONDS.
+    deadline = time.monotonic() + START_SECONDS
+    changes: _Changes = {
+        (services, "get_node"): lambda before: functools.partial(_wait_for_node, before, processes, deadline),
+        (services, "start_ray_process"): lambda before: functools.partial(_note_process, before, processes),
+    }
+    with _changed(changes):
+        yield
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Have Ray start for this process alone.
+
     - It replaces 127.0.0.1 by the address of the machine, so that all its processes would listen there. Here, it does not.
     - It starts and awaits a dashboard even where none is wanted, a log monitor and an autoscaler. Here, there are none.
-    - Its processes are noted in `processes`.
     """
     from ray._private import parameter, services
 
-    deadline = time.monotonic() + START_SECONDS
-    changes: dict[tuple[Any, str], Callable[[Any], Callable[..., Any]]] = {
-        (services, "get_node"): lambda before: functools.partial(_wait_for_node, before, processes, deadline),
+    changes: _Changes = {
         (services, "resolve_ip_for_localhost"): lambda before: lambda address: address,
         (services, "start_api_server"): lambda before: lambda *_, **more: ("", None),
-        (services, "start_ray_process"): lambda before: functools.partial(_note_process, before, processes),
         (parameter, "RayParams"): lambda before: functools.partial(before, include_log_monitor=False, no_monitor=True),
     }
+    with _changed(changes):
+        yield
+
+
+@contextlib.contextmanager
+def _changed(changes: _Changes) -> Iterator[None]:
+    """Change functions of Ray while it starts; a later Ray that lacks one starts as it does without us."""
     originals = {(module, name): getattr(module, name) for module, name in changes if hasattr(module, name)}
     for (module, name), before in originals.items():
         setattr(module, name, changes[module, name](before))

@@ -50,10 +50,8 @@ def started(*words, **more):
     return start_raylet(*words, **more)
 
 
-resolve = services.resolve_ip_for_localhost
 services.start_raylet = started
-with local._changed([]):  # waits for its processes, on a busy machine too
-    services.resolve_ip_for_localhost = resolve  # its processes take 127.0.0.1 for the address of the machine
+with local.slow_start([]):  # waits for its processes, on a busy machine too
     main()
 """
 PATIENT = {"RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300", "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": "300"}
