@@ -224,7 +224,7 @@ def _minimal() -> Iterator[None]:
 
 @contextlib.contextmanager
 def slow_start(processes: list[Any]) -> Iterator[None]:
-    """Have Ray wait START_SECONDS for its node, not 30 s, a constant in ray/_private/node.py; note its processes in `processes`."""
+    """Have Ray wait START_SECONDS for its node, not 30 s, a constant of ray/_private/node.py. Its processes go into a list."""
     from ray._private import services
 
     deadline = time.monotonic() + START_SECONDS
