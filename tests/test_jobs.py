@@ -13,10 +13,10 @@ import threading
 import time
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner, Result
@@ -25,9 +25,10 @@ from cluster.config import ClusterConfig
 from cluster.counting import Failures
 from cluster.jobs import package as packages
 from cluster.jobs import training
-from cluster.jobs.connection import Job, token
+from cluster.jobs.connection import Connection, Job, token
 from cluster.jobs.entry import RESULT
 from cluster.jobs.folder import facts, newest_result
+from cluster.jobs.following import follow
 from cluster.jobs.package import LIMIT, package, room_files
 from cluster.stops import PassedOn, Stops
 from model.checkpoints import checkpoint
@@ -377,6 +378,26 @@ def test_a_log_is_shown_as_a_local_run(capsys: pytest.CaptureFixture[str]) -> No
     shown = [lines[2], lines[3], lines[4], "Error: \\u001b[2Jno room [in here]"]  # progress only now and then
     assert capsys.readouterr() == ("", "".join(f"{line}\n" for line in shown))
     assert display.results == ["s3://bucket/run/report.html"]
+
+
+def test_a_log_that_breaks_off_as_its_job_ends_is_read_once_more() -> None:
+    """What Ray passes on of a job that still runs may end before the last lines, and the job be over when it is asked for."""
+    log = ["[ 1/1] pretrain\n", f"{RESULT}here\n"]
+
+    class BreaksOff:
+        reads = 0
+
+        def info(self, job: str) -> Job:
+            return Job(job, "SUCCEEDED" if self.reads else "RUNNING", "", 0, None, None, {})
+
+        async def tail(self, job: str) -> AsyncIterator[str]:
+            self.reads += 1
+            for text in log[: self.reads]:
+                yield text
+
+    lines: list[str] = []
+    assert follow(cast(Connection, BreaksOff()), "a-1", lines.append, lines.append).status == "SUCCEEDED"
+    assert lines == ["[ 1/1] pretrain", f"{RESULT}here"]
 
 
 def test_the_log_of_a_training_is_reports_and_a_result() -> None:

@@ -75,8 +75,10 @@ class _Reader:
                     if job.running:
                         raise
                     return job  # the machine that has its log is gone
-                if not (job := self._info()).running:
+                if not job.running:
                     return job
+                if not self._info().running:
+                    continue  # Ray may end the log of a job that ends before its last lines: it is read once more
             except UnavailableError as error:
                 now = time.monotonic()
                 if self._away_since is None:
