@@ -70,12 +70,17 @@ def killed(
     started = time.monotonic()
     subprocess.run(command(corpus, folder / "whole", workers), cwd=ROOT, check=True, capture_output=True)
     seconds = time.monotonic() - started
-    whole, output, chance = digests(folder / "whole"), folder / "killed", random.Random(seed)
+    output = folder / "killed"
+    started = time.monotonic()
+    subprocess.run([*command(corpus, output, workers)[:3], "--version"], cwd=ROOT, check=True, capture_output=True)
+    loading = time.monotonic() - started
+    whole, chance = digests(folder / "whole"), random.Random(seed)
     outcome = Outcome()
     while (done := outcome.kills.total()) < number or output.exists():
         kind = chance.choice(kinds) if done < number else ""
         # A moment in the work that is left: nothing is done twice, so a run that is resumed is shorter.
-        moment = chance.uniform(0.02, 0.7) * seconds
+        # While the program is being loaded, Python itself answers Ctrl-C, with a traceback.
+        moment = max(chance.uniform(0.02, 0.7) * seconds, 2 * loading)
         run = Run(folder, command(corpus, output, workers))
         hit = kind and run.kill(kind, moment, chance.random())
         code = run.process.wait()
