@@ -13,7 +13,7 @@ WORKDIR /source
 # torch first and on its own: it is most of the image, and changes least. TORCH_INDEX is searched beside the usual index: it
 # need not have the pinned versions of what torch needs; of equal versions pip prefers the one with a label, such as +cpu.
 COPY constraints.txt ./
-RUN pip install --no-cache-dir --prefix /install --constraint constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch
+RUN PIP_EXTRA_INDEX_URL="$TORCH_INDEX" pip install --no-cache-dir --prefix /install --constraint constraints.txt torch
 COPY pyproject.toml README.md LICENSE ./
 COPY pipeline pipeline
 COPY model model

@@ -16,6 +16,7 @@ from pipeline.config import SourceConfig
 from pipeline.engine import counting
 from pipeline.engine.counting import Counts
 from pipeline.engine.stages import Finished
+from pipeline.errors import is_memory_full
 from pipeline.sources.records import Asked, Bad, Made, Needs, Raw, ReadTask, Record, Skipped, digest_of
 from pipeline.wiki.conversion.converter import Converted, Converter
 from pipeline.wiki.conversion.groups import Groups, collect
@@ -107,9 +108,9 @@ def _record(
         text, mended = mend(closed.text)
     except MarkupError as error:
         return Bad(origin, f"markup: {error}", _preview(page)), ()
-    except MemoryError:  # says nothing of the page: another machine reads it
-        raise
     except Exception as error:  # one bad page in a million must not end a long run; it is listed in bad.jsonl
+        if is_memory_full(error):  # says nothing of the page: another machine reads it
+            raise
         return Bad(origin, f"the parser failed: {type(error).__name__}", _preview(page)), ()
     _count(rendered, converted, closed, counts)
     counting.count(counts, "repairs", number=mended)
