@@ -16,6 +16,7 @@ numbers.py      labels, regression, ranking
 similarity.py   similarity
 choices.py      choice
 reading.py      reading
+unlabelled.py   what regression, ranking, choice and reading have in common
 
 How files become examples is in formats/. torch is imported when something is learned, not when a recipe is read.
 """

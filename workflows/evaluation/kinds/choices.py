@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from workflows.evaluation import metrics
 from workflows.evaluation.examples import Example
+from workflows.evaluation.kinds.unlabelled import Unlabelled
 from workflows.evaluation.metrics import Metric
 
 if TYPE_CHECKING:
@@ -19,20 +20,11 @@ if TYPE_CHECKING:
     from workflows.evaluation.encoders import Tokenizer
 
 
-class Choice:
+class Choice(Unlabelled):
     """A passage, a question and choices. An answer is the score of each choice."""
 
     metrics: tuple[Metric, ...] = ("accuracy",)
-    other_metrics: tuple[Metric, ...] = ()
     max_length = 512
-    labelled = False
-    whole_groups = False
-
-    def labels(self, examples: Sequence[Example]) -> tuple[str, ...]:
-        return ()
-
-    def group(self, example: Example) -> str:
-        return example.text
 
     def objective(self, labels: Sequence[str]) -> "Objective[Question, Window, Logits]":
         from model.finetuning.choices import Choose

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from workflows.evaluation import metrics
 from workflows.evaluation.examples import Example
 from workflows.evaluation.kinds.labelling import Answer, texts
+from workflows.evaluation.kinds.unlabelled import Unlabelled
 from workflows.evaluation.metrics import Metric
 
 if TYPE_CHECKING:
@@ -69,20 +70,11 @@ class Labels:
         return {"gold": example.labels, "predicted": answer}
 
 
-class Regression:
+class Regression(Unlabelled):
     """A text or a pair has a number. An answer is a number."""
 
     metrics: tuple[Metric, ...] = ("pearson", "spearman")
-    other_metrics: tuple[Metric, ...] = ()
     max_length = 128
-    labelled = False
-    whole_groups = False
-
-    def labels(self, examples: Sequence[Example]) -> tuple[str, ...]:
-        return ()
-
-    def group(self, example: Example) -> str:
-        return example.text
 
     def objective(self, labels: Sequence[str]) -> "Objective[Measured, MeasuredWindow, float]":
         from model.finetuning.values import Measure
@@ -128,17 +120,12 @@ def _number(example: Example) -> float:
     return float(example.labels[0])
 
 
-class Ranking:
+class Ranking(Unlabelled):
     """A question and a candidate, right or wrong; all candidates of a question are ranked. An answer is a candidate's score."""
 
     metrics: tuple[Metric, ...] = ("map", "mrr")
-    other_metrics: tuple[Metric, ...] = ()
     max_length = 128
-    labelled = False
     whole_groups = True
-
-    def labels(self, examples: Sequence[Example]) -> tuple[str, ...]:
-        return ()
 
     def group(self, example: Example) -> str:
         return example.name

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from workflows.evaluation import metrics
 from workflows.evaluation.examples import Example
+from workflows.evaluation.kinds.unlabelled import Unlabelled
 from workflows.evaluation.metrics import Metric
 
 if TYPE_CHECKING:
@@ -28,20 +29,11 @@ class Guess:
     """A log-probability."""
 
 
-class Reading:
+class Reading(Unlabelled):
     """A question about a passage. An answer is the guesses of a question, best first."""
 
     metrics: tuple[Metric, ...] = ("exact_match", "f1")
-    other_metrics: tuple[Metric, ...] = ()
     max_length = 384
-    labelled = False
-    whole_groups = False
-
-    def labels(self, examples: Sequence[Example]) -> tuple[str, ...]:
-        return ()
-
-    def group(self, example: Example) -> str:
-        return example.text
 
     def objective(self, labels: Sequence[str]) -> "Objective[Question, Window, tuple[Span, ...]]":
         from model.finetuning.reading import Read
