@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from model.finetuning.windows import Frame, padded, segments
 from model.heads import Body, SpanReader
-from pipeline.arrays import Flags, Ints
+from pipeline.arrays import Flags, Ints, Ints32
 
 Scores = NDArray[np.float32]
 
@@ -44,13 +44,13 @@ class Question:
     """(Q,) of the question."""
     passage: Ints
     """(P,) token ids."""
-    offsets: Ints
+    offsets: Ints32
     """(P, 2) first character of each token of the passage, and the end; not used by the network."""
     answer: tuple[int, int] | None = None
     """First and last token of the answer in the passage; None: not known, so there is nothing to learn."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Span:
     """An answer: tokens of the passage."""
 
@@ -111,13 +111,14 @@ class Read:
     def predictions(
         self, texts: Sequence[Question], batches: Iterable[tuple[Sequence[Window], Tensor]]
     ) -> list[tuple[Span, ...]]:
-        found: list[list[Span]] = [[] for _ in texts]
+        found: list[tuple[Span, ...]] = [() for _ in texts]
         for rows, scores in batches:
             logs = _allowed(scores, rows).log_softmax(1).cpu().numpy()
             for row, log in zip(rows, logs, strict=True):
                 begin, end = row.passage
-                found[row.text] += _spans(log[begin:end, 0], log[begin:end, 1], row)
-        return [tuple(nlargest(BEST, spans, key=lambda span: span.score)) for spans in found]
+                spans = _spans(log[begin:end, 0], log[begin:end, 1], row)
+                found[row.text] = tuple(nlargest(BEST, (*found[row.text], *spans), key=lambda span: span.score))
+        return found
 
 
 def _allowed(scores: Tensor, rows: Sequence[Window]) -> Tensor:

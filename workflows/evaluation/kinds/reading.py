@@ -88,7 +88,7 @@ def _questions(split: Sequence[Example], tokenizer: "Tokenizer") -> "list[Questi
         passage, question = (encoded[item] for item in example.items)
         answer = None if example.start is None else _tokens(passage, example.start, len(example.labels[0]))
         tokens, ids = question.ids.astype(np.int64), passage.ids.astype(np.int64)
-        questions.append(Question(tokens, ids, passage.offsets.astype(np.int64), answer))
+        questions.append(Question(tokens, ids, passage.offsets, answer))
     return questions
 
 
