@@ -285,8 +285,8 @@ def test_another_secret_is_one_line(spark: SparkCluster, tmp_path: Path) -> None
     (tmp_path / "secret").write_text("another")
     options = [f"master={spark.url}", f"spark.authenticate.secret.file={tmp_path / 'secret'}"]
     message = r"does not take us: it asks for another secret .*; Spark's log: \S+\.log$"
-    with pytest.raises(UnavailableError, match=message) as error, connected(parse(options, 1), str(tmp_path), {}):
-        pass
+    with connected(parse(options, 1), str(tmp_path), {}) as running, pytest.raises(UnavailableError, match=message) as error:
+        job.run(number_jobs.job(tmp_path), Execution(executor=SparkTasks(running)))
     remove_log(error.value)
 
 

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,8 +24,13 @@ from pipeline.errors import ClusterError, UnavailableError
 PREFIX = "nezha-spark-"
 """Beginning of the names of our temporary folders and of logs that are kept."""
 SETTINGS = "settings.conf"
+LONGEST_SOCKET = 107
+"""Bytes in the name of a Unix domain socket."""
+CONNECTION = "connection"
+"""Port and secret of a driver: a file that it writes when it listens."""
 START_SECONDS = 300
 """Longest wait for Java to start: a busy machine may take a while."""
+POLL_SECONDS = 0.02
 END_SECONDS = 30
 """Longest wait for Java to take leave of the cluster and end; then it is killed."""
 NEEDS_JAVA = "Spark needs Java 17 or newer: install one (apt-get install openjdk-17-jre-headless), or set JAVA_HOME"
@@ -34,17 +40,45 @@ OTHER_JAVA = "UnsupportedClassVersionError"
 
 @dataclass
 class Driver:
-    """A driver that runs."""
+    """A driver that runs, or still starts."""
 
     process: subprocess.Popen[bytes]
     folder: Path
-    gateway: Any
-    """Py4J's connection to it."""
+    gateway: Any = None
+    """Py4J's connection to it, once there is one."""
 
     @property
     def log(self) -> Path:
         """What it writes while it runs."""
         return _log(self.folder)
+
+    def connect(self) -> Any:
+        """Wait for it to listen, and return Py4J's connection to it.
+
+        Raises: UnavailableError for a Java that is too old; ClusterError when it does not start.
+        """
+        from pyspark import SparkContext  # noqa: F401  # for session.py: imported while Java starts
+        from pyspark.java_gateway import launch_gateway
+        from pyspark.serializers import UTF8Deserializer, read_int
+
+        deadline = time.monotonic() + START_SECONDS
+        information = self.folder / CONNECTION
+        while not information.exists():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise _not_started(self.log)
+            time.sleep(POLL_SECONDS)
+        with information.open("rb") as file:
+            port, secret = read_int(file), UTF8Deserializer().loads(file)
+        for read in (information, self.folder / SETTINGS):  # secrets that nobody needs on disk any more
+            read.unlink()
+        # PySpark's way to connect to a driver that runs already; only this user can read the environment of a process.
+        os.environ |= {"PYSPARK_GATEWAY_PORT": str(port), "PYSPARK_GATEWAY_SECRET": secret}
+        try:
+            self.gateway = launch_gateway()
+        finally:
+            for name in ("PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET"):
+                del os.environ[name]
+        return self.gateway
 
 
 def keep(log: Path) -> str:
@@ -64,23 +98,31 @@ def check_java() -> None:
 
 @contextmanager
 def running(config: SparkConfig) -> Iterator[Driver]:
-    """Run a driver; yields it when it listens to this process.
+    """Run a driver; yields it while it still starts, so that this process has the time for something else.
 
-    Raises: UnavailableError when there is no Java, or one that is too old; ClusterError when it does not start.
+    Raises: UnavailableError when there is no Java.
     """
     check_java()
     with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
         folder = Path(name)
         write_properties(config, folder / SETTINGS)
-        process = _start(folder)
+        driver = Driver(_start(folder), folder)
         try:
-            gateway = _connected(process, folder)
-            try:
-                yield Driver(process, folder, gateway)
-            finally:
-                gateway.shutdown()
+            yield driver
         finally:
-            _end(process)
+            if driver.gateway:
+                driver.gateway.shutdown()
+            _end(driver.process)
+
+
+def sockets_in(folder: Path) -> dict[str, str]:
+    """Return settings for an application on this machine: Java and Python talk through files in a folder that is ours alone.
+
+    A task then takes 2 ms beside its work, not 24 as through TCP. Where the names would be too long, it is TCP.
+    """
+    if len(bytes(folder)) + len(f"/.{uuid.uuid4()}.sock") > LONGEST_SOCKET:
+        return {}
+    return {"spark.python.unix.domain.socket.enabled": "true", "spark.python.unix.domain.socket.dir": str(folder)}
 
 
 def _log(folder: Path) -> Path:
@@ -95,7 +137,7 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
         "SPARK_SUBMIT_OPTS": JAVA,
         **os.environ,
         "SPARK_CONNECT_MODE": "0",
-        "_PYSPARK_DRIVER_CONN_INFO_PATH": str(folder / "connection"),
+        "_PYSPARK_DRIVER_CONN_INFO_PATH": str(folder / CONNECTION),
     }
     with _log(folder).open("wb") as log:
         return subprocess.Popen(
@@ -113,31 +155,6 @@ def _home() -> str:
     package = find_spec("pyspark")
     assert package and package.origin
     return str(runpy.run_path(os.path.join(os.path.dirname(package.origin), "find_spark_home.py"))["_find_spark_home"]())
-
-
-def _connected(process: subprocess.Popen[bytes], folder: Path) -> Any:
-    """Wait for a driver to listen, and connect to it."""
-    from pyspark import SparkContext  # noqa: F401  # for session.py: imported while Java starts
-    from pyspark.java_gateway import launch_gateway
-    from pyspark.serializers import UTF8Deserializer, read_int
-
-    deadline = time.monotonic() + START_SECONDS
-    information = folder / "connection"
-    while not information.exists():
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise _not_started(_log(folder))
-        time.sleep(0.1)
-    with information.open("rb") as file:
-        port, secret = read_int(file), UTF8Deserializer().loads(file)
-    for read in (information, folder / SETTINGS):  # secrets that nobody needs on disk any more
-        read.unlink()
-    # PySpark's way to connect to a driver that runs already; only this user can read the environment of a process.
-    os.environ |= {"PYSPARK_GATEWAY_PORT": str(port), "PYSPARK_GATEWAY_SECRET": secret}
-    try:
-        return launch_gateway()
-    finally:
-        for name in ("PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET"):
-            del os.environ[name]
 
 
 def _not_started(log: Path) -> ClusterError:

@@ -31,7 +31,7 @@ from cluster.spark.explaining import cause, explain, refusal
 from cluster.spark.settings import SparkConfig
 from cluster.stops import leave, on_sigterm
 from pipeline.engine import places
-from pipeline.errors import ClusterError, UnavailableError
+from pipeline.errors import ClusterError, UnavailableError, UserError
 
 SHIPPED = ("pipeline", "model", "cluster")
 """Our packages, which executors fetch."""
@@ -49,14 +49,31 @@ class Session:
 
     config: SparkConfig
     driver: Driver
-    context: Any
-    """pyspark.SparkContext."""
+    start: "Future[Any]"
+    """pyspark.SparkContext, once the master has taken the application: until then there is other work for this process."""
     expected: bytes
     """What each executor must have and see: an `Expected`, pickled."""
     packages: str
     """Where executors find our packages: a name in Spark, or the folder that they are in on this machine."""
     _executors_seen: float = field(default_factory=time.monotonic)
     _looked: float = 0
+
+    @property
+    def context(self) -> Any:
+        """pyspark.SparkContext.
+
+        Raises: UnavailableError when the master does not take the application; ClusterError when the driver does not start.
+        """
+        while not wait([self.start], timeout=0.2).done:
+            if reason := refusal(self.driver.log, self.config.master):
+                raise UnavailableError(f"{reason}; {keep(self.driver.log)}")
+        try:
+            return self.start.result()
+        except UserError:
+            raise
+        except Exception as error:
+            reason = refusal(self.driver.log, self.config.master) or f"Spark did not start: {cause(str(error))}"
+            raise UnavailableError(f"{reason}; {keep(self.driver.log)}") from error
 
     def await_(self, answer: "Future[Any]", seconds: float) -> bool:
         """Wait a moment for an answer of Spark; returns whether it is there.
@@ -119,61 +136,43 @@ class Session:
 
 @contextlib.contextmanager
 def connected(config: SparkConfig, folder: str, files: Mapping[str, int]) -> Iterator[Session]:
-    """Run an application on a Spark.
+    """Run an application on a Spark. It starts in the background; what is wrong with it is raised when it is used.
 
     Args:
         folder: URL of the output. Every executor must see it as this process does, and `files` too: URL -> size.
 
-    Raises: UnavailableError when there is no Spark, or it does not take us.
+    Raises: UnavailableError when there is no pyspark, no Java, or no master.
     """
     if find_spec("pyspark") is None:
         raise UnavailableError("--runner spark needs pyspark, in the version of the cluster: pip install 'nezha-pipe[spark]'")
     drivers.check_java()
     defaults = config.defaults()
-    with on_sigterm(leave), _restored(), drivers.running(config) as driver, _application(config, defaults, driver) as context:
-        context.pythonExec = context.getConf().get("spark.pyspark.python") or os.environ.get("PYSPARK_PYTHON", sys.executable)
-        packages = str(ROOT)
-        if not config.local:
-            context.addArchive(f"{_pack(driver.folder / ARCHIVE)}")
-            packages = ARCHIVE
-        with places.marked(folder) as mark:
-            yield Session(config, driver, context, pickle.dumps(Expected(versions(), mark, dict(files))), packages)
-
-
-@contextlib.contextmanager
-def _application(config: SparkConfig, defaults: Mapping[str, str], driver: Driver) -> Iterator[Any]:
-    """Run a new application; yields its context once the master has taken it.
-
-    Raises: UnavailableError when the master does not.
-    """
-    start = in_thread("spark-start", lambda: _context(driver, defaults))
-    try:
-        while not wait([start], timeout=0.2).done:
-            reason = refusal(driver.log, config.master)
-            if reason or driver.process.poll() is not None:
-                raise UnavailableError(f"{reason or 'Spark has ended'}; {keep(driver.log)}")
+    with on_sigterm(leave), _restored(), drivers.running(config) as driver, places.marked(folder) as mark:
+        if config.local:
+            defaults |= drivers.sockets_in(driver.folder)
+        start = in_thread("spark-start", lambda: _context(config, defaults, driver))
+        packages = str(ROOT) if config.local else ARCHIVE
         try:
-            context = start.result()
-        except Exception as error:
-            reason = refusal(driver.log, config.master) or f"Spark did not start: {cause(str(error))}"
-            raise UnavailableError(f"{reason}; {keep(driver.log)}") from error
-        try:
-            yield context
+            yield Session(config, driver, start, pickle.dumps(Expected(versions(), mark, dict(files))), packages)
         finally:
-            _stop(context, driver)
-    finally:
-        _forget()
+            if start.done() and not start.exception():
+                _stop(start.result(), driver)
+            _forget()
 
 
-def _context(driver: Driver, defaults: Mapping[str, str]) -> Any:
-    """Not in the main thread, where PySpark would handle Ctrl-C."""
+def _context(config: SparkConfig, defaults: Mapping[str, str], driver: Driver) -> Any:
+    """Return the context of a new application. Not in the main thread, where PySpark would handle Ctrl-C."""
+    gateway = driver.connect()
     from pyspark import SparkConf, SparkContext
 
-    configuration: Any = SparkConf(_jvm=driver.gateway.jvm)
+    configuration: Any = SparkConf(_jvm=gateway.jvm)
     for name, value in defaults.items():
         configuration.setIfMissing(name, value)
-    context: Any = SparkContext(conf=configuration, gateway=driver.gateway)
+    context: Any = SparkContext(conf=configuration, gateway=gateway)
     context._accumulatorServer.handle_error = lambda *_: None  # a driver that was killed is reported in a line
+    context.pythonExec = configuration.get("spark.pyspark.python") or os.environ.get("PYSPARK_PYTHON", sys.executable)
+    if not config.local:
+        context.addArchive(f"{_pack(driver.folder / ARCHIVE)}")
     return context
 
 
@@ -189,11 +188,11 @@ def _pack(archive: Path) -> Path:
 
 def _stop(context: Any, driver: Driver) -> None:
     """End the application. Where Java hangs, it is killed, and the master ends the application when it misses it."""
-    if driver.process.poll() is None:
-        wait([in_thread("spark-stop", context.stop)], timeout=drivers.END_SECONDS)
     server, context._accumulatorServer = context._accumulatorServer, None
     if server:
-        server.shutdown()
+        in_thread("spark-accumulators", server.shutdown)  # takes a second, which nothing waits for
+    if driver.process.poll() is None:
+        wait([in_thread("spark-stop", context.stop)], timeout=drivers.END_SECONDS)
 
 
 def _forget() -> None:
