@@ -146,7 +146,7 @@ def test_a_truncated_file_is_named(tmp_path: Path) -> None:
 
 
 def question(length: int, answer: tuple[int, int] | None = None, tokens: int = 4) -> Question:
-    offsets = np.stack((np.arange(length), np.arange(length) + 1), axis=1)
+    offsets = np.stack((np.arange(length), np.arange(length) + 1), axis=1).astype(np.int32)
     return Question(np.arange(100, 100 + tokens), np.arange(200, 200 + length), offsets, answer)
 
 
