@@ -40,15 +40,16 @@ def run_each(
         done: called here with each piece that is finished, and its result.
         killed: called here when the process of a piece was killed.
 
-    Raises: what `work` raised, after the pieces that others work on are finished; WorkersKilled.
+    Raises: what `work` raised first, or WorkersKilled, after the pieces under way are finished and given to `done`.
     """
     waiting = deque(pieces)
     idle: list[ProcessPoolExecutor] = []
     running: dict[Future[Result], tuple[Piece, ProcessPoolExecutor]] = {}
     deaths = 0
+    failed: Exception | None = None
     try:
-        while waiting or running:
-            while waiting and len(running) < workers:
+        while running or (waiting and failed is None):
+            while waiting and failed is None and len(running) < workers:
                 slot = idle.pop() if idle else _slot()
                 try:
                     running[slot.submit(work, waiting[0])] = (waiting[0], slot)
@@ -58,22 +59,26 @@ def run_each(
                 waiting.popleft()
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 piece, slot = running.pop(future)
-                try:
-                    result = future.result()
-                except BrokenProcessPool:
+                error = future.exception()
+                if isinstance(error, BrokenProcessPool):
                     slot.shutdown()
                     deaths += 1
                     if deaths == ATTEMPTS:
-                        raise WorkersKilled from None
-                    waiting.appendleft(piece)
-                    killed(piece)
+                        failed = failed or WorkersKilled()
+                    if failed is None:
+                        waiting.appendleft(piece)
+                        killed(piece)
                     continue
-                except BaseException:
-                    idle.append(slot)
-                    raise
-                deaths = 0
                 idle.append(slot)
-                done(piece, result)
+                if error is None:
+                    deaths = 0
+                    done(piece, future.result())
+                elif isinstance(error, Exception):
+                    failed = failed or error
+                else:  # Ctrl-C in the process of a piece
+                    raise error
+        if failed is not None:
+            raise failed
     except KeyboardInterrupt:  # also where it is for this process alone
         for _, slot in running.values():
             for process in slot._processes.values():
