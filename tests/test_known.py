@@ -1,11 +1,13 @@
 """What is unchanged since an earlier run is neither cleaned nor tokenised again; the bytes are those of a run from nothing."""
 
 import bz2
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline import storage
@@ -17,7 +19,7 @@ from pipeline.documents.table import document_id
 from pipeline.engine import earlier, parquet, stages
 from pipeline.engine.execution import SERIAL, Execution, News
 from pipeline.engine.stages import Finished
-from pipeline.errors import CorpusError
+from pipeline.errors import CorpusError, NoSpaceError
 from pipeline.wiki.dumps import bzip2
 from tests import corpus, wiki_dumps
 from tests.wiki_dumps import Draft
@@ -233,6 +235,42 @@ def test_an_interrupted_run_over_a_dump_does_not_decompress_it_again(tmp_path: P
     assert len(decompressed) == 1, "the head, to know the format"
     monkeypatch.undo()
     check(source, tmp_path, PAGES - PAGES // 10, PAGES // 10)
+
+
+@pytest.mark.parametrize("full", ["while it is kept", "while it is read"])
+def test_a_full_disk_costs_the_kept_text_of_a_dump_and_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    source = dump(tmp_path / "in", pages())
+    where, name = (pq.ParquetWriter, "write_table") if full == "while it is kept" else (module.WritePart, "__call__")
+    whole, times = getattr(where, name), 0
+
+    def fill(*arguments: Any, **more: Any) -> Any:
+        """Fail as long as there are copies, or one is being written."""
+        nonlocal times
+        if [*(tmp_path / "run").rglob("unpacked/*.parquet"), *(tmp_path / "run").rglob("unpacked/.*.parquet.*")]:
+            times += 1
+            with storage.translate_error("part"):
+                raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(*arguments, **more)
+
+    monkeypatch.setattr(where, name, fill)
+    told: list[str] = []
+    report = Execution(report=lambda done, total, what: told.append(what) if isinstance(what, News) else None)
+    found = documents(source, str(tmp_path / "run"), execution=report)
+    monkeypatch.undo()
+    assert (times, [line.partition(" of the dump")[0] for line in told]) == (1, ["no space left: the unpacked text"])
+    assert content([found]) == content([documents(source, str(tmp_path / "undisturbed"))])
+    assert not [*tmp_path.rglob("unpacked")]
+
+
+def test_a_disk_that_is_full_without_the_kept_text_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(*_: object) -> None:
+        raise NoSpaceError("full")
+
+    monkeypatch.setattr(module.WritePart, "__call__", fill)
+    with pytest.raises(NoSpaceError, match="full"):
+        documents(dump(tmp_path / "in", pages()), str(tmp_path / "run"))
 
 
 @pytest.mark.parametrize(("room", "times"), [(known.KEPT_BYTES, 1), (0, 4)])

@@ -11,9 +11,9 @@ pipeline/dedup/stage.py, so that a changed threshold does not read the input aga
 import importlib.metadata
 import json
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +34,8 @@ from pipeline.engine.stages import run as run_stage
 from pipeline.errors import CorpusError
 from pipeline.sources import demo, inputs
 from pipeline.wiki.conversion import variants
+
+Made = TypeVar("Made")
 
 STAGE_VERSION = 5
 PART_BYTES = 16 << 20
@@ -117,9 +119,7 @@ def documents(
                 reduce=WritePart(folder, parts),
                 made_of=inputs.versions(files),
             )
-            entries, counts = job.run(work, execution)
-        if side:
-            _forget_text(side)
+            entries, counts = _with_room(side, execution, lambda: job.run(work, execution))
         ran = earlier.run_facts(counts, before)
         earlier.report(stage.name, ran, execution)
         facts = {"kind": source.kind, "licence": source.licence, "parts": parts}
@@ -179,11 +179,15 @@ def _side_input(source: SourceConfig, dumps: Sequence[inputs.InputFile], root: s
     return side_input.side_input(source, dumps, root, execution=execution)
 
 
-def _forget_text(side: Finished) -> None:
-    """Remove the text of dumps that was kept for the documents alone."""
+def _with_room(side: Finished | None, execution: Execution, work: Callable[[], Made]) -> Made:
+    """Return what `work` makes, without the text of dumps that is kept for it: removed when it is done, or the disk is full."""
+    if side is None:
+        return work()
     from pipeline.wiki.dumps import unpacked
 
+    made = unpacked.with_room(side.url, execution.report, work)
     unpacked.remove(side.url)
+    return made
 
 
 def _demo_part(source: SourceConfig) -> str:

@@ -74,7 +74,7 @@ def side_input(
         name, made_of = f"templates and groups of {source.name}", inputs.versions(files)
         with inputs.unchanged(f"source {source.name!r}", [file.url for file in files], files, known, root, folder):
             work = steps.Job(name, folder, tasks, FindRows(folder), WriteSideInput(folder), made_of)
-            entries, counts = job.run(work, execution)
+            entries, counts = unpacked.with_room(folder, execution.report, lambda: job.run(work, execution))
         return {"files": entries, "counts": counts}
 
     return run_stage(root, stage, body, execution)

@@ -6,22 +6,29 @@
 
 Decompressing bzip2 takes longer than anything else that is done to a page that did not change. The copies, in zstd, are up
 to twice as large as the dump; they are on local disks only, and the stage of documents removes them once it has read them. They
-decide nothing: what is missing or damaged is read from the dump.
+decide nothing: what is missing or damaged is read from the dump, and a disk that gets full is rid of them first.
+
+        given-up                                    in place of the copies: there was no room for them
 """
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import storage
-from pipeline.errors import StorageError
+from pipeline.engine.execution import News, Report
+from pipeline.errors import NoSpaceError, StorageError
 from pipeline.sources.records import ReadTask
 from pipeline.wiki.dumps import bzip2
 
+T = TypeVar("T")
+
 _FOLDER = "unpacked"
+_GIVEN_UP = "given-up"
 _SCHEMA = pa.schema([pa.field("position", pa.int64(), nullable=False), pa.field("text", pa.binary(), nullable=False)])
 
 
@@ -29,10 +36,10 @@ def keep(folder: str, task: ReadTask) -> Iterator[tuple[int, bytes]]:
     """Yield the blocks of a dump from the start of a task on, and keep those in its range for `blocks`.
 
     folder: of the stage of the side input.
-    Raises: CorpusError for a file that is cut short or damaged.
+    Raises: CorpusError for a file that is cut short or damaged; NoSpaceError, see `with_room`.
     """
     found = bzip2.blocks(task.url, task.start)
-    if not storage.is_local(folder):
+    if not storage.is_local(folder) or _is_given_up(folder):
         yield from found
         return
     end = storage.file_size(task.url) if task.end is None else task.end
@@ -70,6 +77,39 @@ def blocks(folder: str, task: ReadTask) -> Iterator[tuple[int, bytes]]:
         yield from bzip2.blocks(task.url, at)
 
 
+def with_room(folder: str, report: Report, work: Callable[[], T]) -> T:
+    """Return what `work` returns. Where it finds the disk full, what is kept in a folder is given up, and it is called again.
+
+    Args:
+        folder: of the stage of the side input.
+        work: resumes when it is called again.
+
+    Raises: NoSpaceError when the disk is full without what was kept.
+    """
+    try:
+        return work()
+    except NoSpaceError:
+        if not _is_kept(folder):
+            raise
+    remove(folder)
+    storage.write_bytes(_mark(folder), b"")
+    report(0, 0, News("no space left: the unpacked text of the dump is given up, and its pages take longer to read"))
+    return work()
+
+
+def _mark(folder: str) -> str:
+    return storage.join(folder, _FOLDER, _GIVEN_UP)
+
+
+def _is_given_up(folder: str) -> bool:
+    return storage.exists(_mark(folder))
+
+
+def _is_kept(folder: str) -> bool:
+    """Return whether text is kept in a folder, or was about to be."""
+    return storage.is_local(folder) and storage.is_folder(storage.join(folder, _FOLDER)) and not _is_given_up(folder)
+
+
 def remove(folder: str) -> None:
     """Remove what is kept in a folder."""
     storage.remove(storage.join(folder, _FOLDER))
@@ -86,6 +126,8 @@ def _copies(folder: str, file: str) -> list[tuple[int, int, str]]:
     kept = storage.join(folder, _FOLDER)
     found = []
     for name in storage.list_names(kept):
+        if name == _GIVEN_UP:
+            continue
         key, first, end = name.partition(".")[0].split("-")
         if key == _key(file):
             found.append((int(first, 16), int(end, 16), storage.join(kept, name)))
