@@ -7,10 +7,13 @@ tried again for a while (storage_retries.py).
 """
 
 import contextlib
+import errno
+import glob
 import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -32,6 +35,23 @@ T = TypeVar("T")
 def is_local(url: str) -> bool:
     """Return whether `url` is a path on this machine: `runs/a`, `/data/a` or `file:///data/a`."""
     return "://" not in url or url.startswith("file://")
+
+
+def check_protocol(url: str) -> None:
+    """Refuse a URL of a protocol that does not exist, such as `s4://bucket`. Connects to nothing.
+
+    Raises: StorageError.
+    """
+    if is_local(url):
+        return
+    import fsspec
+
+    for part in url.split("::"):  # simplecache::s3://bucket/file
+        protocol = part.partition("://")[0]
+        if protocol not in fsspec.available_protocols() and protocol not in fsspec.registry:
+            raise StorageError(
+                f"{redact(url)}: unknown protocol {protocol!r}; give a path, or a URL such as s3://bucket/folder"
+            )
 
 
 def local_path(url: str) -> Path:
@@ -302,6 +322,17 @@ def is_folder(url: str) -> bool:
     return found is not None and found["type"] == "directory"
 
 
+def refuse_file(url: str) -> None:
+    """Refuse a local file, or a place below one, where a folder is needed; there need be none yet.
+
+    Raises: StorageError. For folders that are only read: a file has no names in it, and would pass for an empty folder.
+    """
+    if is_local(url):
+        with translate_error(url), contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISDIR(local_path(url).stat().st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
+
 def file_size(url: str) -> int:
     """Return the size of a file in bytes."""
     if is_local(url):
@@ -354,6 +385,15 @@ def remove_unfinished(url: str) -> None:
         with translate_error(url):
             for path in local_path(url).glob(".*.tmp"):
                 path.unlink(missing_ok=True)
+
+
+def remove_unfinished_file(url: str) -> None:
+    """Remove the temporary files that killed writers of a local file left. Nobody may be writing it: see pipeline/locks.py."""
+    if is_local(url):
+        with translate_error(url):
+            path = local_path(url)
+            for temporary in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}.tmp"):
+                temporary.unlink(missing_ok=True)
 
 
 def sha256(url: str) -> str:

@@ -4,7 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
+
+from tests.commands import refused
+from workflows.cli import commands, main
+from workflows.preparing import Url
+from workflows.stopping import RESUMES, STARTS_ANEW
 
 ROOT = Path(__file__).parent.parent
 
@@ -81,6 +88,54 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[s
     assert done.stdout == ""
 
 
+PLACES = [
+    (name, parameter)
+    for name, command in commands().items()
+    for parameter in command.params
+    if isinstance(parameter, click.Option) and isinstance(parameter.type, Url)
+]
+
+
+@pytest.mark.parametrize(("name", "option"), PLACES, ids=[f"{name} {option.opts[0]}" for name, option in PLACES])
+def test_a_protocol_that_does_not_exist_is_refused_by_every_option(name: str, option: click.Option) -> None:
+    done = CliRunner().invoke(main, [*name.split(), option.opts[0], "nowhere://bucket/x"])
+    assert refused(done) == "nowhere://bucket/x: unknown protocol 'nowhere'; give a path, or a URL such as s3://bucket/folder"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["models", *more, "--registry", "FILE"] for more in ([], ["--champion"], ["--history"], ["tiny"])),
+        *(["compare", "a", "champion", "--registry", "FILE"], ["promote", "a", "--registry", "FILE"]),
+        *(["rollback", "--registry", "FILE"], ["models", "--registry", "FILE/below"]),
+        *(["plan", "tiny", "--output", "FILE"], ["run", "tiny", "--output", "FILE/below"], ["verify", "FILE"]),
+        *(["schedule", "tiny", "--list", "--output", "FILE"], ["schedule", "tiny", "--cron", "0 3 1 * *", "--output", "FILE"]),
+    ],
+    ids=" ".join,
+)
+def test_a_file_where_a_folder_is_needed_is_said(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    given = [word.replace("FILE", str(tmp_path / "file")) for word in arguments]
+    message = refused(CliRunner().invoke(main, given))
+    assert message.startswith(str(tmp_path / "file"))
+    assert message.endswith(": there is a file where a folder is needed; choose another place")
+
+
+def test_an_empty_address_starts_no_cluster() -> None:
+    message = refused(CliRunner().invoke(main, ["cluster", "check", "--address", ""]))
+    assert message == "the address is empty: give that of a running Ray, such as head:6379"
+
+
+def test_every_option_that_takes_a_url_is_one_of_these() -> None:
+    others = {
+        f"{name} {option.opts[0]}"
+        for name, command in commands().items()
+        for option in command.params
+        if isinstance(option, click.Option) and option.metavar == "URL"
+    }
+    assert len(PLACES) > 20 and all(other.endswith(" --address") for other in others), "those are of servers"
+
+
 def test_a_broken_corpus_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text('{"content": "这是一篇新闻。"}\n{"content": "这是\n' * 40)
     done = nezha_pipe(
@@ -92,13 +147,58 @@ def test_a_broken_corpus_leaves_nothing_that_looks_whole(tmp_path: Path) -> None
     assert not (tmp_path / "out" / "data.json").exists()
 
 
-def test_a_full_standard_output_is_one_line(tmp_path: Path) -> None:
+PROGRAM = "from workflows.cli import main; main()"
+
+
+@pytest.mark.parametrize("arguments", [["plan", "tiny"], ["--help"], ["--version"], ["cluster", "check", "--help"]])
+def test_a_full_standard_output_is_one_line(arguments: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
-        command = [sys.executable, "-c", "from workflows.cli import main; main()", "plan", "tiny"]
+        command = [sys.executable, "-c", PROGRAM, *arguments]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     assert done.returncode == 2 and done.stderr.splitlines() == [
         "Error: standard output: no space left; the work is done: run again, with room for the result"
     ]
+
+
+@pytest.mark.parametrize("arguments", [["plan", "tiny"], ["--help"], ["run", "--help"]])
+def test_a_closed_standard_output_is_one_line(arguments: list[str]) -> None:
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-c", PROGRAM, *arguments]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "Error: standard output is closed, and the result goes there; leave it open, or send it to /dev/null\n",
+    )
+
+
+def test_no_file_takes_the_place_of_a_closed_stream() -> None:
+    program = f"{PROGRAM.partition(';')[0]}\ntry: main(['--version'])\nexcept SystemExit: print(open('/dev/zero').fileno())"
+    command = ["sh", "-c", 'exec "$@" <&- 2>&-', "sh", sys.executable, "-c", program]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert int(done.stdout.splitlines()[-1]) > 2
+
+
+@pytest.mark.parametrize(
+    ("module", "command", "says"),
+    [
+        ("click", "plan", STARTS_ANEW),
+        ("workflows.cli.jobs", "run", RESUMES),
+        ("workflows.planning", "plan", STARTS_ANEW),
+        ("workflows.assets", "run", RESUMES),
+    ],
+)
+def test_ctrl_c_while_modules_load_is_one_line(module: str, command: str, says: str) -> None:
+    program = f"""
+import os, signal, sys
+class CtrlC:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it
+sys.meta_path.insert(0, CtrlC())
+{PROGRAM}
+"""
+    done = subprocess.run([sys.executable, "-c", program, command, "tiny"], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", says)
 
 
 @pytest.mark.parametrize("megabytes", [200, 700])

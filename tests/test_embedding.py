@@ -16,12 +16,13 @@ from click.testing import CliRunner
 
 from model.config import EncoderConfig
 from model.heads import PretrainingModel
-from pipeline import storage
-from pipeline.errors import CorpusError
+from pipeline import locks, storage
+from pipeline.errors import CorpusError, StorageError
 from pipeline.tokenization.vocab import SPECIALS, Vocab
 from tests import tiny
 from workflows.cli import main
-from workflows.inference.embedding import EmbedConfig, batches, embed
+from workflows.inference.embedding import EmbedConfig, Embedder, batches, embed
+from workflows.stopping import STARTS_ANEW
 
 VOCAB = Vocab((*SPECIALS, *"今天气北京大学很好房间物流快"))
 ENCODER = EncoderConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24)
@@ -186,3 +187,27 @@ def test_the_command_reports_how_many(model: tuple[str, PretrainingModel], tmp_p
     done = CliRunner().invoke(main, arguments)
     assert json.loads(done.stdout) == {"texts": 6, "cut": 1, "width": 16, "output": output}
     assert "6 vectors of 16 numbers; texts cut at 10 tokens: 1" in done.stderr
+
+
+def test_what_a_killed_call_left_is_removed_and_no_other_file(model: tuple[str, PretrainingModel], tmp_path: Path) -> None:
+    source = parquet(tmp_path / "in.parquet", text=TEXTS)
+    left, others = ".v.parquet.0a1b2c3d.tmp", [".v.0a1b2c3d.tmp", ".w.parquet.0a1b2c3d.tmp"]
+    for name in (left, *others):
+        (tmp_path / name).touch()
+    embed(model[0], [source], str(tmp_path / "v.parquet"), EmbedConfig())
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*others, "in.parquet", "v.parquet"]
+    with locks.locked(str(tmp_path / ".v.parquet.lock")), pytest.raises(StorageError, match="another run is working here"):
+        embed(model[0], [source], str(tmp_path / "v.parquet"), EmbedConfig())
+
+
+def test_ctrl_c_promises_nothing_and_leaves_nothing(
+    model: tuple[str, PretrainingModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Embedder, "vectors", stop)
+    source = parquet(tmp_path / "in.parquet", text=TEXTS)
+    result = CliRunner().invoke(main, ["embed", model[0], "--input", source, "--output", str(tmp_path / "out/v.parquet")])
+    assert (result.exit_code, result.output.splitlines()[-1]) == (130, STARTS_ANEW)
+    assert not [*(tmp_path / "out").iterdir()]

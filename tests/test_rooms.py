@@ -31,8 +31,8 @@ ORDER = {
     ),
     "workflows": (
         "toml_settings kinds notifications inference evaluation registry continued checks exporting converting progress "
-        "finetuning inspection report recipe pretraining steps chain planning preparing orchestration scheduling assets "
-        "ablation definitions cli manual"
+        "finetuning inspection report recipe pretraining steps chain planning stopping preparing orchestration scheduling "
+        "assets ablation definitions cli manual"
     ),
 }
 """Modules and folders of a package; each imports only from those before it."""

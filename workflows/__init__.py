@@ -21,6 +21,7 @@ assets.py          the steps as Dagster assets
 definitions.py     the assets of one or several recipes, for the page
 ablation/          a recipe and variants of it, side by side
 preparing.py       the options of `prepare`, and where it runs
+stopping.py        what Ctrl-C does and says
 progress.py        the progress display
 planning.py        hours, memory and disk from a recipe's numbers
 converting.py      weights between our format, TensorFlow and Hugging Face

@@ -128,6 +128,7 @@ class Chain:
         start_model: "Model | None" = None,
     ) -> None:
         self._settings = Settings(recipe, storage.absolute(root), sequence_lengths, pretraining_seed, start_model)
+        storage.refuse_file(self.root)
         self.checked = checked
         self._is_noted = False
         self.outcomes: dict[str, dict[str, Outcome]] = {}

@@ -8,17 +8,16 @@ Options named as in BERT's create_pretraining_data.py have the same meaning.
 
 import contextlib
 import json
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pipeline import storage
 from pipeline.config import LONGEST_SEQUENCE
 from pipeline.engine.execution import Execution, Report
 from pipeline.errors import RecipeError
+from workflows.stopping import ended_by_ctrl_c
 
 if TYPE_CHECKING:
     from workflows.chain import Chain
@@ -38,9 +37,6 @@ BERT_SETTINGS = {
 SOURCE_SETTINGS = ("max_bad_ratio", "text_field", "encoding", "variant", "variant_tables", "personal_data")
 """Options that are settings of the source of --corpus."""
 CORPORA = ("demo", "wiki", "baike", "news", "web", "text", "tfrecord")
-STOPPED = "Stopped. Run the same command again to resume: finished parts are kept."
-STOPPED_CODE = 130
-"""Exit code after Ctrl-C, as shells report it."""
 RUNNERS = ("direct", "ray", "spark", "portable", "flink", "dataflow", "dask")
 
 
@@ -60,6 +56,19 @@ class Ratio(click.ParamType[float]):
         return ratio
 
 
+class Url(click.ParamType[str]):
+    """A path, or a URL of a protocol that is known: asked before anything is done, and without asking the store."""
+
+    name = "url"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> str:
+        storage.check_protocol(value)
+        return str(value)
+
+
+URL = Url()
+
+
 def corpus_options(command: Command) -> Command:
     """Add the options that name a corpus and say how it becomes examples."""
     options = [
@@ -67,7 +76,7 @@ def corpus_options(command: Command) -> Command:
             "--corpus", type=click.Choice(CORPORA), help="Kind of corpus, instead of RECIPE."
         ),
         click.option(
-            "--input", "inputs", multiple=True, metavar="URL",
+            "--input", "inputs", multiple=True, type=URL,
             help="With --corpus: files, folders or globs; repeatable. Default for wiki: download the latest dump.",
         ),
         click.option("--text-field", multiple=True, metavar="NAME", help="Field that holds text; repeatable."),
@@ -85,7 +94,7 @@ def corpus_options(command: Command) -> Command:
             help="Email addresses, phone and card numbers, accounts and the like; auto masks them in kind text only.",
         ),
         click.option("--max-bad-ratio", type=Ratio(), metavar="RATIO", help="Ratio of records that may be bad: 1% or 0.01."),
-        click.option("--vocab", default="", metavar="URL", help="vocab.txt to use. Default: build one."),
+        click.option("--vocab", default="", type=URL, help="vocab.txt to use. Default: build one."),
         click.option(
             "--sequence-length", "--max-seq-length", "lengths", type=click.IntRange(8, LONGEST_SEQUENCE), multiple=True,
             metavar="N", help="Longest example, in tokens; repeatable.",
@@ -188,7 +197,7 @@ def running_on(runner: str, options: Sequence[str], chain: "Chain", workers: int
     if runner == "direct":
         if options:
             raise RecipeError("--runner-option needs a --runner other than direct")
-        with ended_by_ctrl_c():
+        with ended_by_ctrl_c("prepare"):
             yield Execution(workers or 1)
     elif runner == "ray":
         with _ray(options, workers, chain) as execution:
@@ -210,28 +219,6 @@ def _read(chain: "Chain") -> list[str]:
     recipe = chain.recipe
     inputs = [url for source in recipe.source if source.kind != "demo" for url in source.input]
     return [*inputs, *recipe.words.user_dictionary, *filter(None, [recipe.masking.phrases])]
-
-
-@contextlib.contextmanager
-def ended_by_ctrl_c() -> Iterator[None]:
-    """End the program, and with it its workers, at once on Ctrl-C. Stages survive being killed.
-
-    As an exception, Ctrl-C would be raised in the middle of Beam, which prints pages about it or swallows it.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(*_: object) -> NoReturn:
-        show_cursor = "\x1b[?25h" if os.isatty(2) else ""
-        os.write(2, f"{show_cursor}\n{STOPPED}\n".encode())
-        os._exit(STOPPED_CODE)
-
-    before = signal.signal(signal.SIGINT, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

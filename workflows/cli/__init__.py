@@ -19,21 +19,26 @@
 Heavy packages are imported inside the commands, so that help is instant.
 """
 
-import click
+import sys
 
-from workflows.cli import (
-    clusters,
-    data,
-    evaluating,
-    finetuning,
-    jobs,
-    models,
-    recipes,
-    registry,
-    scheduling,
-    weights,
-)
-from workflows.cli.errors import Commands
+from workflows.stopping import ended_by_ctrl_c
+
+with ended_by_ctrl_c(*sys.argv[1:2] or [""]):
+    import click
+
+    from workflows.cli import (
+        clusters,
+        data,
+        evaluating,
+        finetuning,
+        jobs,
+        models,
+        recipes,
+        registry,
+        scheduling,
+        weights,
+    )
+    from workflows.cli.errors import Commands
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -9,6 +9,7 @@ import click
 from pipeline.errors import RecipeError
 from workflows.cli.console import echo, echo_json
 from workflows.cli.options import FiniteRange, json_option, recipe_options
+from workflows.preparing import URL
 
 KINDS = ("kuberay", "kuberay-job", "kuberay-cron", "onprem", "aws", "systemd")
 
@@ -88,7 +89,7 @@ def render(
 
 @cluster.command()
 @click.option("--address", required=True, metavar="HOST:PORT", help="Address of a running Ray: head:6379.")
-@click.option("--output", default="", metavar="URL", help="Folder for the results of a run, which all machines must see.")
+@click.option("--output", default="", type=URL, help="Folder for the results of a run, which all machines must see.")
 @click.option(
     "--timeout",
     type=FiniteRange(0, min_open=True),

@@ -12,7 +12,7 @@ from pipeline import storage
 from workflows.cli.chains import run_steps
 from workflows.cli.console import echo, echo_json, echo_url
 from workflows.cli.options import json_option, output_option, recheck_option, reuse_option, workers_option
-from workflows.preparing import corpus_options, runner_options
+from workflows.preparing import URL, corpus_options, runner_options
 
 
 @click.command()
@@ -81,7 +81,7 @@ def prepare(
 
 
 @click.command()
-@click.argument("url")
+@click.argument("url", type=URL)
 @click.option("--rows", type=click.IntRange(0), metavar="N", default=3, show_default=True, help="Number of rows to show.")
 @click.option("--draw", type=click.IntRange(0), metavar="N", help="Which static mask to show, for shards with several.")
 @click.option(
@@ -105,7 +105,7 @@ def inspect(url: str, rows: int, draw: int | None, document: str | None, as_json
 
 
 @click.command()
-@click.argument("url")
+@click.argument("url", type=URL)
 def verify(url: str) -> None:
     """Check a stage, a checkpoint, or every stage and checkpoint in an output folder.
 

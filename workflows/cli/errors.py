@@ -1,8 +1,10 @@
 """Errors of the command. What a user can fix becomes one line and exit code 2; a bug keeps its traceback."""
 
+import contextlib
 import errno
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -10,7 +12,9 @@ import click
 from pipeline.credentials import hide_in_this_process
 from pipeline.engine import startup
 from pipeline.errors import NO_MEMORY, StoppedEarly, UserError, is_memory_full
-from workflows.preparing import STOPPED, STOPPED_CODE
+from workflows.stopping import STOPPED_CODE, stopped
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UserMistake(click.ClickException):
@@ -24,8 +28,8 @@ class Stopped(click.ClickException):
 
     exit_code = STOPPED_CODE
 
-    def __init__(self) -> None:
-        super().__init__(STOPPED)
+    def __init__(self, command: str) -> None:
+        super().__init__(stopped(command))
 
     def show(self, file: Any = None) -> None:
         click.echo(self.message, err=True)
@@ -35,9 +39,16 @@ class Commands(click.Group):
     """A group of commands that reports Ctrl-C, and errors a user can fix, in one line."""
 
     def main(self, *arguments: Any, **more: Any) -> Any:
+        _open_streams()
         hide_in_this_process()
         startup.sleep_while_waiting()
         return super().main(*arguments, **more)
+
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        if sys.stdout is None:
+            raise UserMistake("standard output is closed, and the result goes there; leave it open, or send it to /dev/null")
+        with _in_one_line():  # --help is printed here
+            return super().make_context(*arguments, **more)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         for word in args:
@@ -46,26 +57,42 @@ class Commands(click.Group):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _in_one_line(ctx):
             return super().invoke(ctx)
-        except UserError as error:
-            *others, last = error.lines
-            for line in others:
-                UserMistake(line).show()
-            raise UserMistake(last) from error
-        except StoppedEarly as stopped:
-            click.echo(str(stopped), err=True)
-            raise click.exceptions.Exit(stopped.exit_code) from stopped
-        except KeyboardInterrupt as error:
-            raise Stopped() from error
-        except (MemoryError, ImportError, OSError) as error:
-            if is_memory_full(error):
-                raise UserMistake(NO_MEMORY) from error
-            if not isinstance(error, OSError) or error.errno != errno.ENOSPC or error.filename is not None:
-                raise
-            raise _output_is_full() from error  # files are written by pipeline/storage.py, which raises UserErrors
-        except EOFError as error:  # click would print "Aborted!" and hide a bug
-            raise RuntimeError("unexpected end of file") from error
+
+
+@contextlib.contextmanager
+def _in_one_line(ctx: click.Context | None = None) -> Iterator[None]:
+    """Turn Ctrl-C, and errors that a user can fix, into what click shows in one line."""
+    try:
+        yield
+    except UserError as error:
+        *others, last = error.lines
+        for line in others:
+            UserMistake(line).show()
+        raise UserMistake(last) from error
+    except StoppedEarly as early:
+        click.echo(str(early), err=True)
+        raise click.exceptions.Exit(early.exit_code) from early
+    except KeyboardInterrupt as error:
+        raise Stopped(ctx.invoked_subcommand or "" if ctx else "") from error
+    except (MemoryError, ImportError, OSError) as error:
+        if is_memory_full(error):
+            raise UserMistake(NO_MEMORY) from error
+        if not isinstance(error, OSError) or error.errno not in _FULL or error.filename is not None:
+            raise
+        raise _output_is_full() from error  # files are written by pipeline/storage.py, which raises UserErrors
+    except EOFError as error:  # click would print "Aborted!" and hide a bug
+        raise RuntimeError("unexpected end of file") from error
+
+
+def _open_streams() -> None:
+    """Open what is closed of standard input, output and error: else a file would be given its number, and what is printed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free
 
 
 def _output_is_full() -> UserMistake:

@@ -11,6 +11,7 @@ from pipeline.validation import LARGEST_SEED
 from workflows.cli.console import echo, echo_json, echo_url
 from workflows.cli.errors import UserMistake
 from workflows.cli.options import FiniteRange, json_option, not_empty, output_option
+from workflows.preparing import URL
 
 OF_TASKS = ("data", "train_examples", "test_examples", "mixing")
 OF_CONTRASTIVE = ("inputs", "pairs", "text", "sentences", "steps", "temperature", "dropout", "pooling", "precision")
@@ -18,13 +19,13 @@ OF_CONTRASTIVE = ("inputs", "pairs", "text", "sentences", "steps", "temperature"
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", type=URL, metavar="MODEL")
 @click.option("--contrastive", is_flag=True, help="Tune vectors of texts, as `embed` computes them, by SimCSE.")
 @click.option(
     "--input",
     "inputs",
     multiple=True,
-    metavar="URL",
+    type=URL,
     help="Raw texts: Parquet, JSON lines, or one text per line.",
     callback=not_empty,
 )
@@ -35,7 +36,7 @@ OF_CONTRASTIVE = ("inputs", "pairs", "text", "sentences", "steps", "temperature"
 @click.option(
     "--pairs",
     multiple=True,
-    metavar="URL",
+    type=URL,
     help="Instead of --input: pairs with labels, or anchors with positives and negatives.",
 )
 @click.option("--epochs", type=click.IntRange(1), metavar="N", show_default="1; 3 with --tasks", help="Passes over the texts.")
@@ -81,7 +82,7 @@ OF_CONTRASTIVE = ("inputs", "pairs", "text", "sentences", "steps", "temperature"
     help="Seed of the order of texts and of dropout.",
 )
 @click.option("--tasks", metavar="A,B", help="Instead of --contrastive: learn several tasks with one encoder; as `evaluate`.")
-@click.option("--data", metavar="URL", help="--tasks: folder with their files.")
+@click.option("--data", type=URL, help="--tasks: folder with their files.")
 @click.option(
     "--train-examples", type=click.IntRange(0), metavar="N", default=0, help="--tasks: most training examples of each; 0 = all."
 )

@@ -11,10 +11,11 @@ from pipeline import storage
 from workflows.cli.console import echo, echo_json, echo_url
 from workflows.cli.errors import UserMistake
 from workflows.cli.options import json_option, not_empty
+from workflows.preparing import URL
 
 
 @click.command("fill-mask")
-@click.argument("model")
+@click.argument("model", type=URL, metavar="MODEL")
 @click.argument("text")
 @click.option("--top", type=click.IntRange(1), metavar="N", default=5, show_default=True, help="Number of guesses per word.")
 @json_option
@@ -62,17 +63,17 @@ def _standard_input() -> list[str]:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", type=URL, metavar="MODEL")
 @click.option(
     "--input",
     "inputs",
     multiple=True,
     required=True,
-    metavar="URL",
+    type=URL,
     help="Parquet, JSON lines, or one text per line.",
     callback=not_empty,
 )
-@click.option("--output", required=True, metavar="URL", help="Parquet file to write.", callback=not_empty)
+@click.option("--output", required=True, type=URL, help="Parquet file to write.", callback=not_empty)
 @click.option("--text", default="text", show_default=True, metavar="NAME", help="Column or field that holds the text.")
 @click.option("--id", metavar="NAME", help="Column or field to keep as the id of each vector. Default: texts are numbered.")
 @click.option(

@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import click
 
+from workflows.preparing import URL
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -45,7 +47,7 @@ def output_option(default: str | None = None) -> Callable[[Command], Command]:
         "--output",
         default=default,
         show_default=True,
-        metavar="URL",
+        type=URL,
         help=text,
         required=default is None,
         callback=not_empty,

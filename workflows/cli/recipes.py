@@ -22,13 +22,14 @@ from workflows.cli.options import (
     reuse_option,
     workers_option,
 )
+from workflows.preparing import URL
 
 
 @click.command()
 @recipe_options
-@click.option("--output", default=None, metavar="URL", help="Folder for the results; default: runs/<name of the recipe>.")
+@click.option("--output", default=None, type=URL, help="Folder for the results; default: runs/<name of the recipe>.")
 @workers_option
-@click.option("--from", "start", metavar="URL", help="Start from these weights: short for --set training.start_from=URL.")
+@click.option("--from", "start", type=URL, help="Start from these weights: short for --set training.start_from=URL.")
 @click.option(
     "--from-champion", is_flag=True, help="Start from the champion of the registry, with a share of the text it was trained on."
 )
@@ -103,7 +104,7 @@ def run(
 
 @click.command()
 @recipe_options
-@click.option("--output", default=None, metavar="URL", help="Folder of the run; default: runs/<name of the recipe>.")
+@click.option("--output", default=None, type=URL, help="Folder of the run; default: runs/<name of the recipe>.")
 @click.option("--gpus", type=click.IntRange(1), default=8, show_default=True, metavar="N", help="Number of GPUs to train on.")
 @click.option(
     "--gpu",

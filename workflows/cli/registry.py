@@ -9,6 +9,7 @@ from pipeline import storage
 from workflows.cli.console import echo, echo_json, echo_url
 from workflows.cli.errors import UserMistake
 from workflows.cli.options import json_option
+from workflows.preparing import URL
 
 if TYPE_CHECKING:
     from workflows.registry.config import GateConfig
@@ -22,13 +23,13 @@ registry_option = click.option(
     envvar="NEZHA_PIPE_REGISTRY",
     default="registry",
     show_default=True,
-    metavar="URL",
+    type=URL,
     help="Folder of the registry: a path or any fsspec URL; default also by the variable NEZHA_PIPE_REGISTRY.",
 )
 scores_option = click.option(
     "--scores",
     default="",
-    metavar="URL",
+    type=URL,
     help="Folder that `nezha-pipe evaluate` wrote for the model. Default: the scores beside an export of `nezha-pipe run`.",
 )
 name_option = click.option(
@@ -44,7 +45,7 @@ set_option = click.option(
 
 @click.command()
 @click.argument("model", required=False, default="")
-@click.option("--add", default="", metavar="URL", help="Register an exported model with its scores, and print its name.")
+@click.option("--add", default="", type=URL, help="Register an exported model with its scores, and print its name.")
 @scores_option
 @name_option
 @click.option("--champion", is_flag=True, help="Print the folder of the champion only.")

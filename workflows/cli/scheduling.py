@@ -12,6 +12,7 @@ from pipeline.redaction import redact
 from workflows.cli.console import echo, echo_json
 from workflows.cli.errors import UserMistake
 from workflows.cli.options import FiniteRange, json_option, workers_option
+from workflows.preparing import URL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("recipes", nargs=-1, metavar="[RECIPE]...")
-@click.option("--output", metavar="URL", help="Folder of the run, with one recipe; default: runs/<name of the recipe>.")
+@click.option("--output", type=URL, help="Folder of the run, with one recipe; default: runs/<name of the recipe>.")
 @click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port of the page.")
 @click.option(
     "--host",
@@ -83,7 +84,7 @@ def ui(recipes: Sequence[str], output: str | None, port: int, host: str, max_par
 @click.option(
     "--cron", metavar="TIMES", help="Run at these times: minute, hour, day of month, month, day of week; or @monthly."
 )
-@click.option("--watch", metavar="URL", help="Run when there is a new or changed file here: a file, a folder or a glob.")
+@click.option("--watch", type=URL, help="Run when there is a new or changed file here: a file, a folder or a glob.")
 @click.option("--timezone", metavar="ZONE", help="Zone of --cron, such as Asia/Shanghai; default: this machine's.")
 @click.option(
     "--settle",
@@ -94,7 +95,7 @@ def ui(recipes: Sequence[str], output: str | None, port: int, host: str, max_par
     help="With --watch: seconds for which no new file may have changed, so that none is read while it is written.",
 )
 @click.option("--name", metavar="NAME", help="Name of the schedule; default: the recipe's.")
-@click.option("--output", default=None, metavar="URL", help="Folder for the results; default: runs/<name of the recipe>.")
+@click.option("--output", default=None, type=URL, help="Folder for the results; default: runs/<name of the recipe>.")
 @workers_option
 @click.option(
     "--emit",

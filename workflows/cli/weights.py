@@ -15,11 +15,12 @@ from workflows.cli.console import echo, echo_json, echo_url
 from workflows.cli.errors import UserMistake
 from workflows.cli.options import FiniteRange, json_option, output_option, recipe_options
 from workflows.converting import FORMATS
+from workflows.preparing import URL
 
 
 @click.command()
 @recipe_options
-@click.option("--data", required=True, metavar="URL", help="Output folder of `nezha-pipe prepare` with the same recipe.")
+@click.option("--data", required=True, type=URL, help="Output folder of `nezha-pipe prepare` with the same recipe.")
 @output_option()
 @click.option(
     "--workers",
@@ -91,12 +92,12 @@ def pretrain(
 
 
 @click.command()
-@click.argument("checkpoint")
+@click.argument("checkpoint", type=URL, metavar="CHECKPOINT")
 @output_option()
 @click.option("--name", default="nezha", show_default=True, help="Name of the model in its model card.")
 @click.option(
     "--data",
-    metavar="URL",
+    type=URL,
     help="Output folder of `nezha-pipe prepare`, for the model card's sources; default: the parent of the training folder.",
 )
 @click.option(
@@ -167,11 +168,11 @@ def _export_weights(place: str, folder: str, name: str, data: str | None, averag
 
 
 @click.command()
-@click.argument("source", metavar="IN")
-@click.argument("folder", metavar="OUT")
+@click.argument("source", type=URL, metavar="IN")
+@click.argument("folder", type=URL, metavar="OUT")
 @click.option("--to", type=click.Choice(FORMATS), default="ours", show_default=True, help="Format of OUT; see docs/weights.md.")
-@click.option("--config", metavar="URL", help="Configuration of IN, if it is not next to the weights.")
-@click.option("--vocab", metavar="URL", help="vocab.txt of IN, if it is not next to the weights.")
+@click.option("--config", type=URL, help="Configuration of IN, if it is not next to the weights.")
+@click.option("--vocab", type=URL, help="vocab.txt of IN, if it is not next to the weights.")
 @click.option(
     "--positions",
     type=click.Choice(["keep", "functional"]),
@@ -180,9 +181,7 @@ def _export_weights(place: str, folder: str, name: str, data: str | None, averag
     help="functional: treat IN as NEZHA even if its configuration does not; BERT's position embeddings are dropped.",
 )
 @click.option("--hidden-act", type=click.Choice(["gelu", "gelu_tanh"]), help="Activation, if the configuration of IN is wrong.")
-@click.option(
-    "--extend-vocab", metavar="URL", help="File of tokens to add, one per line; each starts as the mean of its parts."
-)
+@click.option("--extend-vocab", type=URL, help="File of tokens to add, one per line; each starts as the mean of its parts.")
 @click.option(
     "--seed",
     type=click.IntRange(0, LARGEST_SEED),

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from pipeline import storage
+from pipeline import locks, storage
 from pipeline.engine.execution import Report, silent
 from pipeline.errors import CorpusError
 from pipeline.sources.inputs import expand
@@ -62,7 +62,7 @@ def embed(model_url: str, inputs: Sequence[str], output: str, config: EmbedConfi
     """Write the vectors; return the number of texts, the number that were cut off, and the width of a vector.
 
     Raises: CorpusError for an input that cannot be read or lacks the column, or that the output would replace; CheckpointError
-    if `model_url` is not a model.
+    if `model_url` is not a model; StorageError if another call is writing the output.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -87,7 +87,7 @@ def embed(model_url: str, inputs: Sequence[str], output: str, config: EmbedConfi
     writer = schema = None
     done = 0
     # The writer writes when it is closed, so it is closed before the file, whatever ends the block.
-    with storage.open_write(output) as target, contextlib.ExitStack() as closing:
+    with _alone(output), storage.open_write(output) as target, contextlib.ExitStack() as closing:
         for chunk in read_chunks(files, config.text, config.id):
             if writer is None or schema is None:
                 fields = [(config.id or "id", chunk.ids.type), (VECTOR, pa.list_(pa.float32(), width))]
@@ -110,6 +110,17 @@ def embed(model_url: str, inputs: Sequence[str], output: str, config: EmbedConfi
         if writer is None:
             raise CorpusError(f"{', '.join(inputs)}: no text found in these files")
     return {"texts": done, "cut": encoder.cut, "width": width}
+
+
+@contextlib.contextmanager
+def _alone(output: str) -> Iterator[None]:
+    """Keep other calls from writing the same local file, and remove what a killed one left of it."""
+    if not storage.is_local(output):
+        yield
+        return
+    with locks.locked(storage.join(storage.parent(storage.absolute(output)), f".{storage.base_name(output)}.lock")):
+        storage.remove_unfinished_file(output)
+        yield
 
 
 def pooling_of(model_url: str, wanted: Literal["auto", "mean", "cls"] = "auto") -> "Pooling":

@@ -107,6 +107,7 @@ def verify(url: str) -> tuple[int, list[str]]:
     from model.checkpoints import ledger
     from model.checkpoints.checkpoint import MARKER, committed, damage
 
+    storage.refuse_file(url)
     folders = _stage_folders(url)
     # The content of damaged files is not checked.
     problems = [problem for folder in folders for problem in stages.verify(folder) or content_problems(stages.load(folder))]

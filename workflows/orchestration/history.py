@@ -61,13 +61,15 @@ class History:
     def of(output: str) -> "History":
         """Return the history of runs in an output folder, or the one that NEZHA_PIPE_HISTORY names.
 
-        Raises: RecipeError for a setting that is neither a folder nor a PostgreSQL database.
+        Raises: RecipeError for a setting that is neither a folder nor a PostgreSQL database; StorageError for a file.
         """
         named = os.environ.get(SETTING, "")
         if named and storage.is_local(named):
+            storage.refuse_file(named)
             return History(storage.local_path(storage.absolute(named)))
         # A store has no databases: the history of what runs there is kept here.
         local = output if storage.is_local(output) else f"runs/{storage.base_name(output)}"
+        storage.refuse_file(local)
         folder = storage.local_path(storage.absolute(local)) / FOLDER
         if not named:
             return History(folder)

@@ -59,6 +59,7 @@ def add(registry: str, number: int, content: Mapping[str, Any]) -> bool:
 
 
 def _numbers(registry: str) -> list[int]:
+    storage.refuse_file(registry)
     found = (_NAME.fullmatch(name) for name in storage.list_names(storage.join(registry, HISTORY)))
     return sorted(int(match[1]) for match in found if match)
 

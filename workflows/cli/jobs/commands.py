@@ -15,7 +15,7 @@ from pipeline.redaction import redact
 from workflows.cli.console import echo, echo_json
 from workflows.cli.errors import UserMistake
 from workflows.cli.options import json_option, output_option
-from workflows.preparing import STOPPED_CODE
+from workflows.stopping import STOPPED_CODE
 
 if TYPE_CHECKING:
     from cluster.jobs.connection import Connection, Job
