@@ -336,6 +336,10 @@ def test_tables_show_what_was_found() -> None:
     content = {
         "evaluation": {"train_examples": 50, "epochs": 2},
         "scores": compared(scores, "b"),
+        "values": [
+            {"variant": "b", "task": "ocnli", "pretraining": 0, "seed": 0},
+            {"variant": "c", "task": "ocnli", "pretraining": 0, "seed": 1, "diverged": 2},
+        ],
         "variants": [
             {"variant": "b", "settings": [], "parameters": 1234, "steps": 40, "best": None},
             {"variant": "c", "settings": ["seed=3"], "parameters": 1234, "steps": 40, "best": None},
@@ -349,6 +353,8 @@ def test_tables_show_what_was_found() -> None:
     assert "| 5 | 8.500 | 8.500 | - |" in document and "| 40 | 5.000 | 5.000 | 1.000 |" in document
     assert len(re.findall(r"^\| [\d,]+ \|", document, re.M)) == comparison.CURVE_ROWS
     assert "standard error of up to 0.050" in document and "at most 50 training examples per task" in document
+    diverged = "c on ocnli: fine-tuning diverged (the loss or a weight was no longer a number) in 1 of its runs"
+    assert diverged in document and comparison.table(content).split("\n")[-1].startswith(diverged)
     assert comparison.table(content).split("\n")[3].split() == [
         "ocnli",
         "c",

@@ -16,6 +16,7 @@ from model.exporting.export import export_model
 from model.heads import PretrainingModel
 from pipeline import locks, storage
 from pipeline.dedup.evaluation_texts import PREVIEW_CHARACTERS
+from pipeline.engine.execution import News, Report
 from pipeline.errors import DamagedError, StorageError, TaskError
 from pipeline.tokenization.vocab import SPECIALS, Vocab
 from pipeline.tokenization.wordpiece import WordPieceEncoder
@@ -28,6 +29,7 @@ from workflows.evaluation.run import _scored_before, evaluate, file_entries
 from workflows.evaluation.scores import (
     UNTRAINED,
     Score,
+    diverged,
     read_scores,
     summary,
     table,
@@ -306,6 +308,32 @@ def test_a_summary_has_mean_and_sample_deviation_over_seeds() -> None:
     lines = table(rows).split("\n")
     assert lines[0].split() == ["model", "task", "metric", "split", "seeds", "best", "mean", "deviation"]
     assert [lines[2].split()[-4:], lines[3].split()[-4:]] == [["3", "1.000", "0.900", "0.100"], ["1", "0.500", "0.500", "-"]]
+
+
+def test_a_run_that_diverged_is_counted_and_never_the_best() -> None:
+    def score(seed: int, value: float, diverged: int = 0) -> Score:
+        return Score("m", "t", "accuracy", "test", seed, {"learning_rate": 0.1}, 9, value, "p", diverged=diverged)
+
+    scores = [score(0, 0.6), score(1, 0.9, diverged=1), score(2, 0.6, diverged=3)]
+    (row,) = summary(scores)
+    assert (row.seeds, row.diverged, row.best) == (3, 2, 0.6) and row.mean == pytest.approx(0.7)
+    assert "3 (2 diverged)" in table([row])
+    (line,) = diverged([*scores, score(3, 0.5)])
+    assert line.startswith("m, t, learning rate 0.1, seeds 1, 2: diverged, the loss or a weight was no longer a number;")
+    assert summary(scores[1:2])[0].best == 0.9, "there is no other"
+    assert "diverged" not in scores[0].to_json() + json.dumps(summary(scores[:1])[0].to_dict()), "as before there was the field"
+
+
+def test_fine_tuning_that_diverges_is_said_and_saved(model: str, data: str, tmp_path: Path) -> None:
+    config = replace(CONFIG, tasks=("sentiment",), epochs=1, learning_rate=1e30, baseline=False, train_examples=32)
+    told: list[str] = []
+    report: Report = lambda done, total, what: told.append(what) if isinstance(what, News) else None  # noqa: E731
+    scores = evaluate(model, data, config, str(tmp_path), threads=1, report=report)
+    assert [score.diverged for score in scores] == [1] * 4 and read_scores(str(tmp_path / "scores.jsonl")) == scores
+    assert [line.partition(": ")[0] for line in told] == [
+        f"export-1, sentiment, learning rate 1e+30, seed {seed}" for seed in (0, 1)
+    ]
+    assert {row["diverged"] for row in json.loads((tmp_path / "summary.json").read_text())["scores"]} == {2}
 
 
 def test_predictions_name_their_examples_and_scores_the_data(model: str, data: str, tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """Fine-tuning learns, is reproducible by seed, and tags every item of a long text."""
 
 import itertools
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from model.config import EncoderConfig
 from model.encoder import Encoder
@@ -17,6 +20,7 @@ from model.finetuning.windows import (
     IGNORED,
     Frame,
     Text,
+    Window,
     longest_first,
     shuffled,
     truncated,
@@ -84,6 +88,26 @@ def test_a_classifier_learns_a_separable_problem() -> None:
     result = classify()
     assert accuracy(reviews(64, 3), result.test) > 0.9
     assert result.losses[-1] < result.losses[0] / 2
+
+
+class Breaks(Classify):
+    """Its loss is no number after some batches."""
+
+    batches = itertools.count()
+
+    def loss(self, scores: Tensor, rows: Sequence[Window]) -> tuple[Tensor, int]:
+        mean, count = super().loss(scores, rows)
+        return mean * (1.0 if next(self.batches) < 4 else math.nan), count
+
+
+@pytest.mark.parametrize(("objective", "rate", "epoch"), [(Breaks(2), 5e-3, 2), (Classify(2), 1e30, 1)])
+def test_fine_tuning_that_diverges_ends_with_what_was_before(objective: Classify, rate: float, epoch: int) -> None:
+    splits = Splits(reviews(64, 1), reviews(64, 2), reviews(64, 2))
+    config = FinetuneConfig(epochs=3, batch_size=16, learning_rate=rate, max_length=12)
+    result = finetune(START, objective, splits, config, score=lambda predicted: accuracy(list(splits.dev), predicted))
+    assert (result.diverged, result.best_epoch, len(result.losses), len(result.dev_scores)) == (epoch, 1, epoch, 1)
+    assert np.array_equal(result.test, result.dev), "the weights of that epoch predict both, which are the same texts"
+    assert classify().diverged == 0
 
 
 def test_a_classifier_of_pairs_tells_the_first_text_from_the_second() -> None:

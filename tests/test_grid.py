@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,6 @@ from click.testing import CliRunner
 from cluster.config import ClusterConfig
 from cluster.session import connected
 from pipeline import storage
-from pipeline.engine import slots
 from pipeline.engine.execution import Report
 from pipeline.errors import ClusterError, RecipeError
 from tests.commands import refused
@@ -133,6 +133,15 @@ def test_dev_chooses_and_test_does_not() -> None:
     ]
 
 
+def test_a_point_of_which_runs_diverged_is_not_chosen_beside_another() -> None:
+    points = {rate: ({"learning_rate": rate}, [score(rate, "dev", 0, 1 - rate)]) for rate in (0.1, 0.2, 0.3)}
+    points[0.1][1][0] = replace(points[0.1][1][0], diverged=1)
+    tried = choice.choose({("m", "t", f"-{rate}"): found for rate, found in points.items()})
+    assert [one.chosen for one in tried] == [False, True, False]
+    assert choice.lines(tried)[0] == "m, t: learning rate 0.1: 1 of 1 seeds diverged"
+    assert ["diverged" in one.to_json() for one in tried] == [True, False, False]
+
+
 def test_a_grid_keeps_the_scores_of_the_point_that_is_best_on_dev(model: str, data: str, tmp_path: Path) -> None:
     config = EvaluationConfig(**{**vars(SMALL), "seeds": 1, "epochs": 4, "train_examples": 0, "grid": GRID})
     scores = evaluate(model, data, config, str(tmp_path), threads=1)
@@ -147,36 +156,6 @@ def test_a_grid_keeps_the_scores_of_the_point_that_is_best_on_dev(model: str, da
     # The same task without a grid leaves no grid of before.
     evaluate(model, data, EvaluationConfig(**{**vars(SMALL), "seeds": 1}), str(tmp_path), threads=1)
     assert choice.read(str(tmp_path)) == []
-
-
-def killed_once(path: str) -> list[str]:
-    """Kill this process at the first call for a path; the second returns."""
-    if not os.path.exists(path):
-        Path(path).touch()
-        if path.endswith("kill"):
-            os.kill(os.getpid(), signal.SIGKILL)
-    return [path]
-
-
-@pytest.mark.timeout(300)
-def test_a_killed_process_costs_its_own_piece_alone(tmp_path: Path) -> None:
-    pieces = [str(tmp_path / name) for name in ("a", "b.kill", "c", "d")]
-    done: dict[str, list[str]] = {}
-    killed: list[str] = []
-    slots.run_each(pieces, killed_once, 2, done.__setitem__, killed.append)
-    assert done == {piece: [piece] for piece in pieces} and killed == [pieces[1]]
-
-
-def _always_killed(_: str) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-@pytest.mark.timeout(300)
-def test_processes_that_are_killed_again_and_again_are_given_up() -> None:
-    killed: list[str] = []
-    with pytest.raises(slots.WorkersKilled):
-        slots.run_each(["a"], _always_killed, 2, lambda *_: pytest.fail("done"), killed.append)
-    assert killed == ["a"] * (slots.ATTEMPTS - 1)
 
 
 def is_running(pid: int) -> bool:

@@ -179,6 +179,16 @@ def test_examples_are_paired_whatever_their_order(tmp_path: Path) -> None:
     assert rows[0].interval == rows[1].interval and not rows[1].differs
 
 
+def test_a_model_whose_fine_tuning_diverged_is_not_judged(tmp_path: Path) -> None:
+    base, other = entry(tmp_path, "base", 0.86), entry(tmp_path, "other", 0.95)
+    scores = other.content["scores"]
+    lines = [{**line, "diverged": 1} if line["seed"] == 0 else line for line in scores["lines"]]
+    marked = Entry(other.name, {**other.content, "scores": {**scores, "lines": lines}}, other.fetch)
+    (row,) = compared(marked, base, QUICK)
+    assert row.differs == ("first model: its fine-tuning diverged (seed 0); score it again with a smaller learning rate",)
+    assert gate.judge(marked, base, QUICK).verdict == "cannot tell" and gate.judge(other, base, QUICK).passes
+
+
 def test_other_files_and_settings_are_said_and_pass_nothing(tmp_path: Path) -> None:
     base = entry(tmp_path, "base", 0.86)
     other = entry(tmp_path, "rate", 0.95, settings={**SETTINGS, "learning_rate": 5e-5})

@@ -2,12 +2,14 @@
 
     finetune(start, Classify(2), splits, config, score=accuracy).test     [array([1]), array([0]), ...]
 
-How it learns is in learner.py. The epoch with the best dev score is kept, and predicts the test split once.
+How it learns is in learner.py. The epoch with the best dev score is kept, and predicts the test split once. An epoch that
+diverges ends it: the best of those before is kept, or without one what diverged.
 
 Texts are given as token ids, so this module needs no tokenizer.
 """
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -42,13 +44,15 @@ class Finetuned(Generic[Prediction]):
     best_epoch: int
     """Counted from 1; the first of equal ones."""
     dev_scores: list[float]
-    """Dev score after each epoch."""
+    """Dev score after each epoch, except one that diverged after others."""
     losses: list[float]
     """Mean training loss of each epoch."""
     dev: list[Prediction]
     """Predictions for each dev text, by the best epoch."""
     test: list[Prediction]
     """Predictions for each test text, by the best epoch."""
+    diverged: int = 0
+    """The epoch in which the loss or a weight was no longer a number; 0 = none."""
 
 
 Progress = Callable[[int, int, str], None]
@@ -81,20 +85,26 @@ def finetune(
         best: tuple[int, list[Prediction], dict[str, Tensor]] | None = None
         scores: list[float] = []
         losses: list[float] = []
+        diverged = 0
         for epoch in range(1, config.epochs + 1):
             clock.what = f"epoch {epoch} of {config.epochs}{f', dev {scores[-1]:.3f}' if scores else ''}"
             losses.append(_train_epoch(learner, objective, train, epoch, clock))
+            if not (math.isfinite(losses[-1]) and learner.is_finite()):
+                diverged = epoch
+                if best is not None:
+                    break
             predicted = objective.predictions(splits.dev, learner.predict(0, dev, clock.tick))
             scores.append(score(predicted))
             if best is None or scores[-1] > scores[best[0] - 1]:
                 best = epoch, predicted, learner.weights() if epoch < config.epochs else {}
+            if diverged:
+                break
         assert best is not None, "there is at least one epoch"
         if best[0] < config.epochs:
             learner.restore(best[2])
         clock.what = f"test, dev {scores[best[0] - 1]:.3f}"
-        return Finetuned(
-            best[0], scores, losses, best[1], objective.predictions(splits.test, learner.predict(0, test, clock.tick))
-        )
+        tested = objective.predictions(splits.test, learner.predict(0, test, clock.tick))
+        return Finetuned(best[0], scores, losses, best[1], tested, diverged)
 
 
 @contextlib.contextmanager

@@ -85,6 +85,10 @@ class Learner:
         """Return float32 scores of C labels: (B, C) of windows, (B, L, C) of tokens."""
         return scores(self.networks[network], rows, self.config)
 
+    def is_finite(self) -> bool:
+        """Return whether all weights are numbers. After a loss that is none, they are none either."""
+        return all(bool(weight.isfinite().all()) for weight in self.networks.parameters())
+
     def weights(self) -> dict[str, Tensor]:
         """Return a copy of all weights, those of a shared encoder once."""
         return {name: value.detach().clone() for name, value in self._tensors()}

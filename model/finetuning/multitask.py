@@ -65,7 +65,7 @@ def finetune_together(
 ) -> Together:
     """Learn several tasks. `config.max_length` is not used: each task has its own. Reproducible as `finetune` is.
 
-    Raises: CheckpointError if a loss is no longer a number.
+    Raises: CheckpointError if a loss or a weight is no longer a number.
     """
     frames = [start.frame(task.max_length) for task in tasks]
     train, dev, test = (
@@ -87,6 +87,8 @@ def finetune_together(
             losses.append(_train_epoch(learner, tasks, train, batches, clock))
             if not np.isfinite(losses[-1]).all():
                 raise CheckpointError(f"the loss of epoch {number} is not a number; use a smaller learning rate")
+            if not learner.is_finite():  # no later loss would show what the last step did
+                raise CheckpointError(f"weights are no longer numbers after epoch {number}; use a smaller learning rate")
             predicted = _predictions(learner, tasks, "dev", dev, clock)
             scores.append([task.score(found) for task, found in zip(tasks, predicted, strict=True)])
             if best is None or np.mean(scores[-1]) > np.mean(scores[best[0] - 1]):

@@ -38,6 +38,7 @@ def results(chains: Sequence[tuple[Cell, Chain]]) -> dict[str, Any]:
             {
                 **{"variant": one.score.model_id, "task": one.score.task, "metric": one.score.metric, "split": one.score.split},
                 **{"seed": one.score.seed, "pretraining": one.pretraining, "n": one.score.n, "value": one.score.value},
+                **({"diverged": one.score.diverged} if one.score.diverged else {}),
             }
             for one in scores
         ],

@@ -12,6 +12,7 @@ from pipeline.redaction import redact
 from workflows.cli.console import echo
 from workflows.cli.errors import UserMistake
 from workflows.cli.options import json_option, output_option
+from workflows.preparing import URL
 
 if TYPE_CHECKING:
     from workflows.evaluation.config import EvaluationConfig
@@ -23,7 +24,7 @@ DEFAULT_TASKS = ("sentiment", "entities")
 
 @click.command()
 @click.argument("model")
-@click.option("--data", metavar="URL", help="Folder with the files of the tasks. Default: that of the TOML file in --tasks.")
+@click.option("--data", type=URL, help="Folder with the files of the tasks. Default: that of the TOML file in --tasks.")
 @click.option(
     "--tasks",
     metavar="A,B",
@@ -202,9 +203,9 @@ def _text(scores: "Sequence[Score]", output: str, size: str) -> str:
     """Return what is printed: the scores, the chosen points of a grid, and published figures of a size."""
     from workflows.evaluation import beside
     from workflows.evaluation.grid import choice
-    from workflows.evaluation.scores import summary, table
+    from workflows.evaluation.scores import diverged, summary, table
 
-    parts = [table(summary(scores)), "\n".join(choice.lines(choice.read(output)))]
+    parts = [table(summary(scores)), "\n".join(diverged(scores)), "\n".join(choice.lines(choice.read(output)))]
     if size != "none":
         parts.append(beside.table(beside.beside(scores), size))
     return "\n\n".join(part for part in parts if part)

@@ -32,7 +32,7 @@ from workflows.evaluation.grid.executors import Executor, Processes
 from workflows.evaluation.grid.settings import point_name, points
 from workflows.evaluation.grid.together import Together, steps_written
 from workflows.evaluation.kinds.similarity import Similarity, cosines
-from workflows.evaluation.scores import UNTRAINED, Score, read_scores, summary
+from workflows.evaluation.scores import UNTRAINED, Score, diverged, read_scores, summary
 from workflows.evaluation.tasks import Split, TaskData
 from workflows.inference.embedding import pooling_of
 
@@ -108,6 +108,8 @@ def evaluate(
         threads = max(1, cpus() // workers)  # with more threads than cores, runs are many times slower
     runs = _runs(model_url, data_url, config, output, model_id, threads)
     with locks.locked(storage.join(output, locks.LOCK)):
+        for folder in (output, *(storage.join(output, name) for name in ("predictions", "work"))):
+            storage.remove_unfinished(folder)
         finished = _scored_before(output, runs)
         finished |= {run: read_scores(run.part) for run in runs if storage.exists(run.part)}
         remaining = [run for run in runs if run not in finished]
@@ -158,7 +160,7 @@ def _write_all(output: str, runs: Sequence[Run], finished: Mapping[Run, list[Sco
     scores = [score for key, (_, found) in by_point.items() if key in chosen for score in found]
     _write_lines(storage.join(output, SCORES), (score.to_json() for score in scores))
     of_runs = {run.name: run.inputs for run in runs if (run.model_id, run.task, point_name(dict(run.point))) in chosen}
-    content = {"scores": [vars(row) for row in summary(scores)], "published": beside(scores), "runs": of_runs}
+    content = {"scores": [row.to_dict() for row in summary(scores)], "published": beside(scores), "runs": of_runs}
     storage.write_json(storage.join(output, SUMMARY), content)
     if several:
         _write_lines(storage.join(output, GRID), (one.to_json() for one in tried))
@@ -247,6 +249,8 @@ def _run_here(runs: Sequence[Run], finished: dict[Run, list[Score]], report: Rep
         if run not in finished:
             done = sum(one.cost for one in finished)
             finished[run] = run_one(run, functools.partial(_report_batch, report, done, total, run))
+            for line in diverged(finished[run]):
+                report(done + run.cost, total, News(line))
 
 
 def _report_batch(report: Report, before: int, all_runs: int, run: Run, done: int, total: int, what: str) -> None:
@@ -264,6 +268,8 @@ def _run_elsewhere(
 
     def done(run: Run, scores: list[Score]) -> None:
         finished[run] = scores
+        for line in diverged(scores):
+            shown.report(News(line))
         shown.report(run.name)
 
     def killed(run: Run) -> None:
@@ -316,10 +322,11 @@ def run_one(run: Run, progress: Report | None = None) -> list[Score]:
     finally:
         torch.set_num_threads(threads_before)
     settings = {**run.config.hyperparameters, "max_length": max_length}
-    scores = [
+    scored = [
         *_scored(run, data, "dev", data.dev, kind.answers(data.dev, splits.dev, result.dev, data.labels), settings),
         *_scored(run, data, "test", data.test, kind.answers(data.test, splits.test, result.test, data.labels), settings),
     ]
+    scores = [replace(score, diverged=result.diverged) for score in scored]
     _write_lines(run.part, (score.to_json() for score in scores))
     return scores
 

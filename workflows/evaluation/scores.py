@@ -5,6 +5,9 @@
 model        task       metric    split  seeds   best   mean  deviation
 export-5d0c  sentiment  accuracy  test       3  0.875  0.871      0.004
 untrained    sentiment  accuracy  test       3  0.812  0.803      0.010
+
+A run whose fine-tuning diverged counts as any other in mean and deviation, so that leaving it out flatters nobody, but is never
+the best; a line below the table names it.
 """
 
 import io
@@ -43,9 +46,14 @@ class Score:
     """Digests of the examples of train, dev and test: scores of other examples are not comparable."""
     weights: str = ""
     """Digest of the weights of the model; those of the baseline have its shape."""
+    diverged: int = 0
+    """The epoch in which the loss or a weight was no longer a number; 0, and not written down, if there was none."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return written(self)
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True)
+        return json.dumps(self.to_dict(), ensure_ascii=False, sort_keys=True)
 
 
 @dataclass(frozen=True)
@@ -58,31 +66,59 @@ class Summary:
     split: str
     seeds: int
     best: float
-    """The highest of the seeds on this split, as published figures report it."""
+    """The highest of the seeds on this split, as published figures report it; of those that diverged only if all did."""
     mean: float
     deviation: float | None
     """None for a single seed."""
     splits: str = ""
     """What replaces a split of the task, and what is left out of it; see `TaskData.note`."""
+    diverged: int = 0
+    """How many of the seeds diverged."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return written(self)
+
+
+def written(row: Any) -> dict[str, Any]:
+    """Return a dataclass as JSON types, without `diverged` where nothing did, as rows were before there was this field."""
+    return {name: value for name, value in asdict(row).items() if name != "diverged" or value}
 
 
 def summary(scores: Sequence[Score]) -> list[Summary]:
     """Return one row per model, task and split, in the order of the scores."""
-    groups: dict[Summary, list[float]] = {}
+    groups: dict[Summary, list[Score]] = {}
     for score in scores:
         row = Summary(
             score.model_id, score.task, score.metric, score.split, 0, 0.0, 0.0, None, score.hyperparameters.get("splits", "")
         )
-        groups.setdefault(row, []).append(score.value)
+        groups.setdefault(row, []).append(score)
+    return [_filled(row, of_row) for row, of_row in groups.items()]
+
+
+def _filled(row: Summary, scores: Sequence[Score]) -> Summary:
+    values = [score.value for score in scores]
+    return replace(
+        row,
+        seeds=len(values),
+        best=max([score.value for score in scores if not score.diverged] or values),
+        mean=statistics.fmean(values),
+        deviation=statistics.stdev(values) if len(values) > 1 else None,
+        diverged=sum(score.diverged > 0 for score in scores),
+    )
+
+
+def diverged(scores: Sequence[Score]) -> list[str]:
+    """Return a line for each model, task and learning rate of which runs diverged."""
+    runs: dict[tuple[str, str, float], list[int]] = {}
+    for score in scores:
+        seeds = runs.setdefault((score.model_id, score.task, score.hyperparameters.get("learning_rate", 0.0)), [])
+        if score.diverged and score.seed not in seeds:
+            seeds.append(score.seed)
     return [
-        replace(
-            row,
-            seeds=len(values),
-            best=max(values),
-            mean=statistics.fmean(values),
-            deviation=statistics.stdev(values) if len(values) > 1 else None,
-        )
-        for row, values in groups.items()
+        f"{model}, {task}, learning rate {rate:g}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}: diverged, the"
+        " loss or a weight was no longer a number; counted in the mean, but not as the best; use a smaller learning rate"
+        for (model, task, rate), seeds in runs.items()
+        if seeds
     ]
 
 
@@ -97,7 +133,8 @@ def table(rows: Sequence[Summary]) -> str:
         view.add_column(column, justify="right")
     for row in rows:
         deviation = "-" if row.deviation is None else f"{row.deviation:.3f}"
-        figures = (str(row.seeds), f"{row.best:.3f}", f"{row.mean:.3f}", deviation)
+        seeds = f"{row.seeds} ({row.diverged} diverged)" if row.diverged else str(row.seeds)
+        figures = (seeds, f"{row.best:.3f}", f"{row.mean:.3f}", deviation)
         split = f"{row.split}*" if row.splits else row.split
         view.add_row(row.model_id, row.task, row.metric, split, *figures)
     page = io.StringIO()

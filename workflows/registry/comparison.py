@@ -131,7 +131,7 @@ def score_interval_of(scored: Scored | None, config: GateConfig) -> tuple[float,
 
 
 def _differences(first: Scored, second: Scored, same_examples: bool, chosen: Set[str]) -> Iterator[str]:
-    """Say what was not the same: files, then settings."""
+    """Say what was not the same: files, then settings; and of what no score tells how good the model is."""
     if not same_examples:
         common = len({key[0] for key in first.keys} & {key[0] for key in second.keys})
         yield f"other test examples: {len(first.keys):,} and {len(second.keys):,}, {common:,} texts in common"
@@ -142,3 +142,7 @@ def _differences(first: Scored, second: Scored, same_examples: bool, chosen: Set
         one, other = first.hyperparameters.get(name), second.hyperparameters.get(name)
         if one != other:
             yield f"other settings: {name} {'none' if one is None else one} and {'none' if other is None else other}"
+    for which, scored in (("first", first), ("second", second)):
+        if scored.diverged:
+            seeds = ", ".join(map(str, scored.diverged))
+            yield f"{which} model: its fine-tuning diverged (seed {seeds}); score it again with a smaller learning rate"

@@ -137,7 +137,7 @@ def collect(model_url: str, scores_url: str = "", name: str = "") -> tuple[Entry
         },
         **lineage.facts(folder, chain),
         "scores": {
-            "lines": [asdict(score) for score in scores],
+            "lines": [score.to_dict() for score in scores],
             "files": {uri: f"{storage.bytes_digest(data)}.jsonl.gz" for uri, data in packed.items()},
             "grid": grid(scores_url, scores[0].model_id),
         },
@@ -160,7 +160,11 @@ def register(registry: str, entry: Entry, files: Mapping[str, bytes]) -> Entry:
 
 
 def names(registry: str) -> list[str]:
-    """Return the names of all entries."""
+    """Return the names of all entries.
+
+    Raises: StorageError for a file in place of a registry.
+    """
+    storage.refuse_file(registry)
     return [name.removesuffix(".json") for name in storage.list_names(storage.join(registry, MODELS)) if name.endswith(".json")]
 
 

@@ -44,6 +44,8 @@ class Scored:
     hyperparameters: Mapping[str, Any]
     data: Mapping[str, str]
     """Digests of the examples of train, dev and test."""
+    diverged: tuple[int, ...] = ()
+    """The seeds whose fine-tuning diverged."""
 
     @property
     def values(self) -> Floats:
@@ -115,6 +117,7 @@ def _scored(scores: Sequence[Score], rows: Mapping[str, Rows]) -> Scored:
         how.terms(seeds),
         first.hyperparameters,
         first.data,
+        tuple(score.seed for score in scores if score.diverged),
     )
     for score, value in zip(scores, found.values, strict=True):
         if not math.isclose(value, score.value, abs_tol=how.tolerance):

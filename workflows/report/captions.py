@@ -109,6 +109,9 @@ def _compared(t: Texts, rows: Sequence[Summary]) -> Iterable[str]:
             untrained=_spread(baseline),
             difference=row.mean - baseline.mean,
         )
+    for row in {(row.model_id, row.task): row for row in rows if row.diverged}.values():
+        names = {"model": t(row.model_id), "task": t(row.task)}
+        yield t("{model}, {task}: {n} of {seeds} fine-tuning runs diverged.", **names, n=row.diverged, seeds=row.seeds)
 
 
 def _scored(t: Texts, row: Summary, several: bool) -> str:

@@ -86,6 +86,7 @@ def notes(content: Mapping[str, Any]) -> list[str]:
         sentences += [
             f"Fine-tuning: {content['evaluation']['epochs']} epochs, {trained_on}. Test examples: {', '.join(examples)}.",
             *_variances(content),
+            *_diverged(content),
             f"The test examples are a sample too: an accuracy on them has a standard error of up to {largest:.3f}.",
         ]
     if masks:
@@ -120,7 +121,21 @@ def table(content: Mapping[str, Any]) -> str:
         view.add_row(*row)
     page = io.StringIO()
     Console(file=page, width=160, color_system=None, markup=False, highlight=False).print(view)
-    return "\n".join(line.rstrip() for line in page.getvalue().split("\n") if line.strip())
+    return "\n".join([*(line.rstrip() for line in page.getvalue().split("\n") if line.strip()), *_diverged(content)])
+
+
+def _diverged(content: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each variant and task of which fine-tuning diverged."""
+    runs: dict[tuple[str, str], list[str]] = {}
+    for one in content["values"]:
+        if one.get("diverged"):
+            of = runs.setdefault((one["variant"], one["task"]), [])
+            of += {f"{one['pretraining']}/{one['seed']}"} - {*of}
+    return [
+        f"{variant} on {task}: fine-tuning diverged (the loss or a weight was no longer a number) in {len(of)} of its runs"
+        f" (pretraining/seed {', '.join(of)}); they count in the mean."
+        for (variant, task), of in runs.items()
+    ]
 
 
 TRAINED = ("variant", "changes", "parameters", "steps", "best validation loss", "masked accuracy", "at step")

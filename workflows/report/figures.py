@@ -10,7 +10,7 @@ funnel.py, data_figures.py, kept_figures.py, shard_figures.py and timings.py; th
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.engine.stages import Finished
@@ -66,7 +66,7 @@ def figures(inputs: ReportInputs) -> dict[str, Any]:
         "settings": [list(pair) for pair in _flat(inputs.recipe)],
         **_data(inputs),
         "training": training(inputs.metrics),
-        "scores": [asdict(row) for row in summary(inputs.scores)],
+        "scores": [row.to_dict() for row in summary(inputs.scores)],
         "score_values": [
             {
                 **{"model_id": s.model_id, "task": s.task, "metric": s.metric, "split": s.split},

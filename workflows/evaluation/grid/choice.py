@@ -3,17 +3,18 @@
     grid.jsonl      {"model_id": "export-5d0c", "task": "ocnli", "point": {"learning_rate": 3e-05}, "seeds": 5,
                      "dev": {"accuracy": 0.731}, "mean": 0.731, "deviation": 0.004, "chosen": true} per line
 
-Scores of test never choose. Those of points that are not chosen are not kept, nor are their predictions on test.
+A point of which runs diverged is chosen only if no other has fewer. Scores of test never choose. Those of points that are not
+chosen are not kept, nor are their predictions on test.
 """
 
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline import storage
-from workflows.evaluation.scores import Score
+from workflows.evaluation.scores import Score, written
 
 GRID = "grid.jsonl"
 
@@ -34,9 +35,16 @@ class Point:
     deviation: float | None
     """Over seeds, of the mean over metrics; None for one seed."""
     chosen: bool
+    diverged: int = 0
+    """How many of the seeds diverged; not written down if none did."""
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """The highest is chosen."""
+        return -self.diverged, self.mean
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), ensure_ascii=False)
+        return json.dumps(written(self), ensure_ascii=False)
 
 
 def choose(scores: Mapping[tuple[str, str, str], tuple[Mapping[str, Any], Sequence[Score]]]) -> list[Point]:
@@ -49,7 +57,7 @@ def choose(scores: Mapping[tuple[str, str, str], tuple[Mapping[str, Any], Sequen
     best: dict[tuple[str, str], Point] = {}
     for one in found:
         key = (one.model_id, one.task)
-        if key not in best or one.mean > best[key].mean:
+        if key not in best or one.rank > best[key].rank:
             best[key] = one
     return [Point(**{**vars(one), "chosen": best[one.model_id, one.task] is one}) for one in found]
 
@@ -63,7 +71,9 @@ def _point(model: str, task: str, point: Mapping[str, Any], scores: Sequence[Sco
     }
     by_seed = [statistics.fmean(score.value for score in dev if score.seed == seed) for seed in seeds]
     deviation = statistics.stdev(by_seed) if len(by_seed) > 1 else None
-    return Point(model, task, point, len(seeds), by_metric, statistics.fmean(by_seed or [0.0]), deviation, chosen=False)
+    diverged = len({score.seed for score in dev if score.diverged})
+    mean = statistics.fmean(by_seed or [0.0])
+    return Point(model, task, point, len(seeds), by_metric, mean, deviation, chosen=False, diverged=diverged)
 
 
 def read(output: str) -> list[Point]:
@@ -75,12 +85,17 @@ def read(output: str) -> list[Point]:
 
 
 def lines(points: Sequence[Point]) -> list[str]:
-    """Return a line for each model and task whose grid has several points: which was chosen, and how the others did."""
+    """Return a line for each model and task whose grid has several points: which was chosen, and how the others did.
+
+    Another for each point of which runs diverged.
+    """
     found = []
     for one in points:
         others = [other for other in points if (other.model_id, other.task) == (one.model_id, one.task)]
+        settings = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in one.point.items())
+        if one.diverged:
+            found.append(f"{one.model_id}, {one.task}: {settings}: {one.diverged} of {one.seeds} seeds diverged")
         if one.chosen and len(others) > 1:
-            settings = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in one.point.items())
             lowest = min(other.mean for other in others)
             found.append(
                 f"{one.model_id}, {one.task}: {settings} is the best of {len(others)} points on dev"

@@ -49,7 +49,7 @@ class Scored:
             "model": {"url": export.url, "files": []},
             "licences": dict(export.manifest.get("licences", {})),
             "scores": {
-                "lines": [vars(score) for score in own],
+                "lines": [score.to_dict() for score in own],
                 "files": uris,
                 "grid": entries.grid(stage.url, own[0].model_id),
             },
