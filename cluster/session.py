@@ -86,6 +86,8 @@ def attached(address: str) -> Iterator[None]:
 
     Raises: `ClusterError` when there is none at the address, or it refuses this machine.
     """
+    if not address:  # Ray would start one of its own
+        raise ClusterError("the address is empty: give that of a running Ray, such as head:6379")
     cluster = ClusterConfig(address=address)
     with _environment(_settings(cluster)):
         _configure(_mode())
@@ -377,7 +379,7 @@ def check_reachable(address: str) -> None:
             socket.create_connection((host, int(port)), timeout=10).close()
         except OSError as error:
             raise UnavailableError(
-                f"nothing answers at {address} ({error}): start Ray there, or leave `address` empty to start one for the run"
+                f"nothing answers at {address} ({error}): start Ray there, or give another address (a run may have none)"
             ) from error
 
 

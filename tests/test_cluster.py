@@ -272,7 +272,7 @@ def test_an_address_where_no_cluster_is_is_refused_at_once() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # ours, and nobody listens
         address = f"127.0.0.1:{unused.getsockname()[1]}"
-        with pytest.raises(ClusterError, match=f"nothing answers at {address} .*: start Ray there, or leave `address` empty"):
+        with pytest.raises(ClusterError, match=f"nothing answers at {address} .*: start Ray there, or give another address"):
             check_reachable(address)
 
 
