@@ -81,6 +81,6 @@ def vocabulary_of(found: Iterable[str]) -> bytes:
     characters: Counter[str] = Counter()
     words: Counter[str] = Counter()
     for text in found:
-        for counted, more in zip((characters, words), vocab.count(text), strict=True):
-            counted.update(more)
+        characters.update(text)
+        words.update(vocab.find_words(text))
     return vocab.build(characters, words, size=21_128, min_count=2).to_bytes()

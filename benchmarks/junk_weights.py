@@ -27,7 +27,7 @@ from pipeline.cleaning.web import junk, measures
 from pipeline.config import FilterConfig, SourceConfig
 from pipeline.documents import reading
 from pipeline.sources import inputs
-from pipeline.sources.records import Record
+from pipeline.sources.records import Raw, Record
 
 PENALTY, WEIGHT_OF_TEXTS = 10.0, 0.4
 """The L2 penalty; and how much a good text counts beside a labelled page."""
@@ -77,7 +77,9 @@ def good_texts(path: str) -> Iterator[tuple[str, str]]:
     """Yield up to TEXTS titles and texts of a file or folder, from all over it."""
     source = SourceConfig(name="good", kind="text", input=(path,)).resolved()
     tasks = reading.plan(source, inputs.expand(source.input), TASK_BYTES)
-    records = [one for task in tasks for one in reading.records(source, task, {}) if isinstance(one, Record)]
+    found = [one for task in tasks for one in reading.raw(source, task, {})]
+    made = (one.make({}).record for one in found if isinstance(one, Raw))
+    records = [one for one in made if isinstance(one, Record)]
     some = records[:: max(1, len(records) // (2 * TEXTS))]
     pages = ((cleaning.clean(one.title, True)[0], cleaning.clean(one.text, True)[0]) for one in some)
     yield from itertools.islice((page for page in pages if len(page[1]) >= MIN_CHARACTERS), TEXTS)

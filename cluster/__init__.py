@@ -30,7 +30,7 @@ What happens when a worker dies, say rank 1 at step 260, with checkpoints every 
     checkpoint between them. That takes some seconds: processes start, torch is imported, the process group is built.
 4.  Every new worker calls `train` as the first ones did. Rank 0 takes the next number, `attempt-0002`; if a worker of attempt 1
     is still alive, it sees that folder before its next write and stops.
-5.  `newest_valid` (model/checkpoints) finds `attempt-0001/checkpoint-00000200`, the newest with valid checksums.
+5.  `load_newest` (model/checkpoints) finds `attempt-0001/checkpoint-00000200`, the newest with valid checksums.
     Ray's own memory is not used. Steps 201 to 260 are repeated with the same samples, masks and dropout.
 
 What is known before it happens costs no step: SIGTERM to the driver, the end of `max_hours`, Ray's notice that a machine will

@@ -29,8 +29,8 @@ def vocabulary() -> Vocab:
     characters: Counter[str] = Counter()
     words: Counter[str] = Counter()
     for text in (*articles(), *reviews()):
-        for total, counts in zip((characters, words), vocab.count(text), strict=True):
-            total.update(counts)
+        characters.update(text)
+        words.update(vocab.find_words(text))
     return vocab.build(characters, words, size=6_000, min_count=1)
 
 

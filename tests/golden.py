@@ -18,6 +18,7 @@ from pipeline.examples.sequences import Sequences
 from pipeline.tokenization import vocab
 from pipeline.tokenization.vocab import Vocab
 from tests import golden_corpus, golden_training, parts
+from tests.characters import count
 from tests.parts import Example
 
 FOLDER = Path(__file__).parent / "golden"
@@ -37,7 +38,7 @@ DOCUMENTS = (
 
 def examples() -> list[dict[str, Any]]:
     """Return all examples of DOCUMENTS, for all tasks, each with two masks, in readable form."""
-    tokens = vocab.build(*vocab.count("".join(DOCUMENTS).replace("龘", "")), size=400, min_count=1)
+    tokens = vocab.build(*count("".join(DOCUMENTS).replace("龘", "")), size=400, min_count=1)
     documents = parts.encode(list(DOCUMENTS), tokens)
     rules = MaskingRules.of(tokens, MaskingConfig(), PairsConfig())
     return [

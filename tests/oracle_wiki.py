@@ -25,6 +25,7 @@ from pipeline.wiki.conversion.variants import to_variant
 from pipeline.wiki.dumps import dump
 from pipeline.wiki.dumps.dump import Page
 from pipeline.wiki.dumps.side_input import side_input
+from tests.reading import made
 from tests.test_conversion_tables import INSTALLED
 from tests.wiki_dumps import ZH, Draft, read, source, written, xml
 
@@ -207,7 +208,7 @@ def _prose(wiki: Wiki, tmp_path: Path, title: str) -> str:
     [record] = [
         record
         for task in dump.split(file, 1 << 30)
-        for record in pages.records(source(), task, side, {})
+        for record in made(pages.raw(source(), task, side), {})
         if isinstance(record, Record) and record.origin == f"wiki.xml.bz2#{page_id}"
     ]
     return record.text

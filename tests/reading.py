@@ -1,6 +1,6 @@
 """Reading files as `prepare` does, for tests: what is planned, and the records of all tasks of a plan."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,15 @@ from pipeline.config import Kind, SourceConfig
 from pipeline.documents import reading
 from pipeline.engine.counting import Counts
 from pipeline.sources import inputs
-from pipeline.sources.records import Bad, ReadTask, Record
+from pipeline.sources.records import Bad, Raw, ReadTask, Record, Skipped
 
 Found = list[Record | Bad]
+
+
+def made(found: Iterable[Raw | Bad | Skipped], counts: Counts) -> Iterator[Record | Bad | Skipped]:
+    """Make what was read: the records of `raw` of pipeline/documents/reading.py and of pipeline/wiki/pages.py."""
+    for one in found:
+        yield one.make(counts).record if isinstance(one, Raw) else one
 
 
 def config(*paths: Path | str, kind: Kind = "text", **more: Any) -> SourceConfig:
@@ -30,7 +36,8 @@ def read(
     """The records of some files and folders, task by task."""
     source, counted = config(*paths, kind=kind, **more), {} if counts is None else counts
     tasks = planned(*paths, task_bytes=task_bytes, kind=kind, **more)
-    return [record for task in tasks for record in reading.records(source, task, counted) if isinstance(record, Record | Bad)]
+    found = [record for task in tasks for record in made(reading.raw(source, task, counted), counted)]
+    return [record for record in found if isinstance(record, Record | Bad)]
 
 
 def read_data(path: Path, data: bytes, *cuts: int, kind: Kind = "text", **more: Any) -> Found:
@@ -39,7 +46,7 @@ def read_data(path: Path, data: bytes, *cuts: int, kind: Kind = "text", **more: 
     edges = [0, *cuts, None]
     tasks = [ReadTask(str(path), "f", start or 0, end, n) for n, (start, end) in enumerate(pairwise(edges))]
     source = config(path, kind=kind, **more)
-    found = [record for task in tasks for record in reading.records(source, task, {})]
+    found = [record for task in tasks for record in made(reading.raw(source, task, {}), {})]
     return [record for record in found if isinstance(record, Record | Bad)]
 
 

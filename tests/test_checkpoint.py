@@ -20,6 +20,7 @@ from model.checkpoints.checkpoint import Attempt, Checkpoint
 from model.optimization.lamb import Lamb, parameter_groups
 from pipeline import storage
 from pipeline.errors import CheckpointError, StorageError
+from tests.training_folders import newest_of
 from workflows.report.figures import ReportInputs, figures
 
 
@@ -42,7 +43,7 @@ def output(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def test_what_is_saved_comes_back(output: str) -> None:
     url = Attempt.begin(output, 0).commit(example(200), [row(200, loss=1.5)])
     assert url == f"{output}/attempt-0001/checkpoint-00000200"
-    assert checkpoint.newest_valid(output) == url
+    assert newest_of(output) == url
     loaded, saved = checkpoint.load(url), example(200)
     assert loaded.state == saved.state and (loaded.config, loaded.vocabulary) == (saved.config, saved.vocabulary)
     for mine, theirs in ((loaded.model, saved.model), (loaded.optimizer, saved.optimizer)):
@@ -88,7 +89,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     else:
         file.write_bytes(data[: len(data) // 2] if how == "truncated" else data[:-3] + bytes([data[-3] ^ 1]) + data[-2:])
     with caplog.at_level(logging.WARNING):
-        assert checkpoint.newest_valid(str(tmp_path)) == good
+        assert newest_of(str(tmp_path)) == good
     with pytest.raises(CheckpointError, match="take an older one"):
         checkpoint.load(newest)
     if (name, how) != (checkpoint.MARKER, "missing"):  # that one was never committed: nothing to warn of
@@ -103,7 +104,7 @@ def test_when_all_are_damaged_nothing_is_begun_again(tmp_path: Path) -> None:
     with pytest.raises(
         CheckpointError, match=r"every checkpoint is damaged \(attempt-0001/checkpoint-00000200: state.json has 1 b"
     ):
-        checkpoint.newest_valid(str(tmp_path))
+        newest_of(str(tmp_path))
 
 
 class Unsteady(MemoryFileSystem):  # type: ignore[misc]
@@ -130,9 +131,9 @@ def test_what_cannot_be_read_now_is_not_damaged(name: str, monkeypatch: pytest.M
     newest = [attempt.commit(example(step), []) for step in (100, 200)][-1]
     monkeypatch.setattr(Unsteady, "failing", name)
     with pytest.raises(StorageError, match="Input/output error"):
-        checkpoint.newest_valid(output)
+        newest_of(output)
     monkeypatch.setattr(Unsteady, "failing", "")
-    assert checkpoint.newest_valid(output) == newest
+    assert newest_of(output) == newest
 
 
 def test_killed_at_any_write_there_is_a_whole_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +169,7 @@ def test_killed_at_any_write_there_is_a_whole_checkpoint(tmp_path: Path, monkeyp
             attempt.retain(1, None)
             break
         except Killed:
-            found = checkpoint.newest_valid(output)
+            found = newest_of(output)
             assert found is not None and checkpoint.load(found).state["step"] in (2, 3)
             assert found != second or not storage.exists(f"{attempt.url}/checkpoint-00000003/{checkpoint.MARKER}")
         finally:
@@ -182,7 +183,7 @@ def test_a_half_written_checkpoint_is_passed_by_and_removed_by_the_next_attempt(
     good = old.commit(example(100), [])
     half = old.commit(example(200), [])
     storage.remove(storage.join(half, checkpoint.MARKER))
-    assert checkpoint.newest_valid(output) == good
+    assert newest_of(output) == good
     new = Attempt.begin(output, 100)
     new.commit(example(200), [])
     new.retain(5, None)
@@ -221,7 +222,7 @@ def test_overtaken_in_the_middle_of_a_commit_no_marker_is_set(tmp_path: Path, mo
     monkeypatch.setattr(storage, "open_write", overtaken)
     with pytest.raises(CheckpointError, match="attempt-0002"):
         old.commit(example(1), [])
-    assert checkpoint.newest_valid(str(tmp_path)) is None
+    assert newest_of(str(tmp_path)) is None
 
 
 def test_two_attempts_that_took_one_number_do_not_both_write() -> None:
@@ -286,7 +287,7 @@ def test_lost_metrics_are_said(
     assert f"attempt-{name}.jsonl" in caplog.text and f"steps {steps[0]} to {steps[1]} are lost" in caplog.text
     shown = figures(ReportInputs(recipe_name="", key="", recipe={}, metrics=found))["captions"]["loss"]
     assert f"Metrics are lost: those of steps {steps[0]} to {steps[1]} (attempt-{name}.jsonl" in shown
-    assert checkpoint.newest_valid(output) == f"{output}/attempt-0002/checkpoint-00000040"
+    assert newest_of(output) == f"{output}/attempt-0002/checkpoint-00000040"
 
 
 @pytest.mark.parametrize("content", [None, "{"])

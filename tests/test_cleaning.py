@@ -13,16 +13,15 @@ from selectolax.lexbor import LexborHTMLParser
 
 from pipeline.cleaning.boilerplate import without_boilerplate
 from pipeline.cleaning.cleaning import (
-    chinese,
     clean,
     fingerprint,
     fingerprints,
     folded,
-    visible,
 )
 from pipeline.cleaning.furniture import EDGE_FORMS, FORMS
 from pipeline.cleaning.markup import holds_html, strip_markup
 from tests import corpus
+from tests.characters import chinese, visible
 
 
 @pytest.mark.parametrize(

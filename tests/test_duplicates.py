@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.cleaning import cleaning
 from pipeline.config import DedupConfig, FilterConfig, SourceConfig
 from pipeline.dedup.decisions import levels
 from pipeline.dedup.kept import decision_files
 from pipeline.dedup.stage import dedup
 from pipeline.errors import CorpusError
 from tests import corpus
+from tests.characters import visible
 from tests.deciding import GOOD, LINE, Texts, changed, decide, kept_texts, reasons, rows
 from tests.made_documents import generated, identity, made, needs_real_data, real_news
 
@@ -89,7 +89,7 @@ def test_counts_of_the_manifest_are_those_of_the_rows(tmp_path: Path, which: str
         assert Counter(gone.values()) == counts["dropped"]
         assert counts["documents"] == len(texts[name]) == counts["kept"] + len(gone)
         assert len(left) == counts["kept"]
-        assert sum(map(cleaning.visible, left.values())) == counts["characters_kept"]
+        assert sum(map(visible, left.values())) == counts["characters_kept"]
         assert not gone.keys() & left.keys()
         assert list(gone) == sorted(gone)
         assert len(rows(done, name, "paragraphs")) == counts["paragraphs"]

@@ -24,6 +24,7 @@ from pipeline import storage
 from tests import machines, tiny
 from tests.machines import Machines
 from tests.slow_processes import PATIENCE
+from tests.training_folders import listed
 
 cluster = machines.fixture(workers=4, store=False)
 
@@ -285,8 +286,8 @@ def check_the_ledger(run: Any, alone: Any) -> None:
     asked = itertools.count(1)
     train(alone, should_stop=lambda: next(asked) == last)
     assert listing.step_of(next(listing.committed(alone.output))) == last
-    assert ledger.listed(run.output) == ledger.listed(alone.output)
-    assert sorted(ledger.listed(run.output)) == list(range(1, last + 1))
+    assert listed(run.output) == listed(alone.output)
+    assert sorted(listed(run.output)) == list(range(1, last + 1))
     assert ledger.problems(run.output) == ledger.problems(alone.output) == []
     rows, others = ([row for row in checkpoint.read_metrics(one.output) if row["kind"] == "train"] for one in (run, alone))
     assert [row["examples"] for row in rows] == [row["examples"] for row in others]

@@ -20,7 +20,7 @@ import zstandard
 from pipeline import compression, storage
 from pipeline.errors import CorpusError, StorageError
 from pipeline.sources.formats import json_values, lines
-from pipeline.sources.formats.detection import FileFormat, detect_format, format_name
+from pipeline.sources.formats.detection import FileFormat, classify, detect_format
 from pipeline.sources.records import Bad, Record
 from tests import corpus
 from tests.reading import bad, read, read_data, texts
@@ -148,7 +148,7 @@ FORMATS = [
 
 @pytest.mark.parametrize(("text", "expected"), FORMATS)
 def test_formats_are_recognised_by_content(text: str, expected: str) -> None:
-    assert format_name(text, True) == expected
+    assert classify(text, True)[0] == expected
 
 
 def test_what_is_between_records_is_bad_and_makes_no_prose_of_them(tmp_path: Path) -> None:
@@ -160,8 +160,8 @@ def test_what_is_between_records_is_bad_and_makes_no_prose_of_them(tmp_path: Pat
 
 
 def test_a_large_text_is_never_one_document() -> None:
-    assert format_name("# 标题\n\n正文。\n", False) == "documents"
-    assert format_name("标题\n正文。\n", False) == "lines"
+    assert classify("# 标题\n\n正文。\n", False)[0] == "documents"
+    assert classify("标题\n正文。\n", False)[0] == "lines"
 
 
 def test_a_file_in_one_piece_has_its_first_line_as_title(tmp_path: Path) -> None:

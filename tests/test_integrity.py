@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from model.checkpoints import checkpoint
 from model.training.loop import train
 from pipeline import storage
 from pipeline.engine import integrity, stages
@@ -15,6 +14,7 @@ from pipeline.engine.stages import FileEntry, Finished, Stage
 from pipeline.errors import CorpusError, DamagedError, StorageError
 from pipeline.examples.shards import ShardSet
 from tests import corpus, tiny
+from tests.training_folders import newest_of
 
 READ_LATER = [
     pytest.param("documents_news", "part-00003.parquet", marks=pytest.mark.slow),
@@ -179,7 +179,7 @@ def test_training_goes_on_while_shards_are_compared_and_stops_at_the_first_damag
     with pytest.raises(DamagedError, match="damaged"):
         train(run, on_commit=commit)
     # Not progress.json, which is written once a second: a fast machine is at the damage before that.
-    assert storage.read_json(f"{checkpoint.newest_valid(run.output)}/state.json")["step"] >= 1
+    assert storage.read_json(f"{newest_of(run.output)}/state.json")["step"] >= 1
 
 
 def test_a_damaged_copy_in_the_cache_is_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from pipeline.engine import integrity, stages
 from pipeline.engine.stages import FileEntry, Finished
 from pipeline.errors import StorageError
 from pipeline.examples import shards
-from pipeline.examples.shards import pack_units, unpack_units
+from pipeline.examples.shards import unpack_units
 from pipeline.examples.stage import in_validation, order_keys
 from pipeline.examples.stage import shards as make_shards
 from pipeline.sources.inputs import expand
@@ -30,6 +30,7 @@ from pipeline.wiki.dumps.side_input import side_input
 from tests import corpus, wiki_dumps
 from tests.deciding import GOOD, LINE, decide
 from tests.made_documents import IN_LOOPS, generated, identity
+from tests.tiny import pack_units
 from tests.wiki_dumps import Draft
 from workflows.chain import DataPointer
 from workflows.cli import main

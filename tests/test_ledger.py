@@ -23,6 +23,7 @@ from model.training.run import PretrainRun
 from pipeline import storage
 from pipeline.engine import stages
 from tests import tiny
+from tests.training_folders import listed
 from workflows.inspection.inspect import verify
 
 ROOT = Path(__file__).parent.parent
@@ -108,21 +109,21 @@ def test_a_run_that_was_killed_has_the_ledger_of_one_that_was_not(
             train(run, should_stop=killed_after(step))
     train(run)
     assert len(checkpoint.attempts(run.output)) == 4
-    assert ledger.listed(run.output) == ledger.listed(whole.output)
+    assert listed(run.output) == listed(whole.output)
     assert digests(run.output) == digests(whole.output) and len(digests(whole.output)) == 6
     assert ledger.problems(run.output) == ledger.problems(whole.output) == []
     assert verify(whole.output) == (len(list(checkpoint.committed(whole.output))), [])
 
 
 def test_the_ledger_is_what_order_and_batch_sizes_say(whole: PretrainRun) -> None:
-    listed = ledger.listed(whole.output)
-    assert [len(listed[step]) for step in range(1, 25)] == [4] * 3 + [8] * 3 + [12] * 2 + [16] * 4 + [8] * 12
+    examples = listed(whole.output)
+    assert [len(examples[step]) for step in range(1, 25)] == [4] * 3 + [8] * 3 + [12] * 2 + [16] * 4 + [8] * 12
     found = [row for row in checkpoint.read_metrics(whole.output) if row["kind"] == "samples"]
     assert [(row["phase"], row["after"], row["step"]) for row in found] == [
         *((0, 0, 5), (0, 5, 10), (0, 10, 12), (1, 12, 15), (1, 15, 20), (1, 20, 24))
     ]
     assert [row["skipped"] for row in found] == [[[20, 32]], [], [], [[8, 16]], [], []]
-    (summed,) = {taken.add([taken.digest(step - 1, np.array(ids, np.uint64)) for step, ids in listed.items()])}
+    (summed,) = {taken.add([taken.digest(step - 1, np.array(ids, np.uint64)) for step, ids in examples.items()])}
     assert found[-1]["examples"] == summed == digests(whole.output)[24]
     assert all(before["end"] == after["start"] for before, after in itertools.pairwise(found) if after["phase"] == 0)
 
@@ -179,7 +180,7 @@ def test_five_workers_three_of_them_idle_have_the_ledger_and_the_losses_of_one(c
     torchrun = [*("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=5", "-m", "model.training")]
     done = subprocess.run([sys.executable, *torchrun, str(tmp_path / "run.json")], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert ledger.listed(many.output) == ledger.listed(alone.output)
+    assert listed(many.output) == listed(alone.output)
     assert digests(many.output) == digests(alone.output)
     one, five = ([row["loss"] for row in checkpoint.read_metrics(run.output) if "mlm_loss" in row] for run in (alone, many))
     np.testing.assert_allclose(one, five, rtol=1e-3)

@@ -14,10 +14,10 @@ from pipeline.examples import pairs
 from pipeline.examples.pairs import PairCounts
 from pipeline.examples.random_streams import PAIRS, generator
 from pipeline.examples.segments import _endless
-from pipeline.examples.shards import pack_units
 from pipeline.tokenization.vocab import SPECIALS, Vocab
 from tests import demo_text, parts
 from tests.parts import Document, Example
+from tests.tiny import pack_units
 
 VOCAB = Vocab((*SPECIALS, "中"))
 CLS, SEP = VOCAB.cls_id, VOCAB.sep_id

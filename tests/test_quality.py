@@ -20,7 +20,7 @@ from pipeline.cleaning.characters import (
     Class,
     classes,
 )
-from pipeline.cleaning.cleaning import chinese, clean, visible
+from pipeline.cleaning.cleaning import clean
 from pipeline.cleaning.forms import FORMS
 from pipeline.cleaning.quality import (
     BULLETS,
@@ -40,6 +40,7 @@ from pipeline.cleaning.web import junk, measures
 from pipeline.config import FilterConfig, SourceConfig
 from pipeline.errors import RecipeError
 from tests import corpus
+from tests.characters import chinese, visible
 
 NEWS = "国务院总理在北京会见外宾，双方就经贸合作和人文交流交换了意见，并共同见证了有关协议的签署。"
 PROSE = (

@@ -22,7 +22,7 @@ from pipeline.sources import demo, inputs
 from pipeline.sources.formats import lines
 from pipeline.sources.records import Bad, Record, Skipped
 from tests import corpus
-from tests.reading import bad, config, planned, read, read_data, texts
+from tests.reading import bad, config, made, planned, read, read_data, texts
 
 BOM = b"\xef\xbb\xbf"
 FILES: dict[str, bytes] = {
@@ -176,7 +176,7 @@ def test_what_files_are_is_counted_once_each(tmp_path: Path) -> None:
 def test_the_demo_is_read_and_tells_what_is_split_off() -> None:
     source = config("news", kind="demo")
     (task,) = reading.plan(source, [], 1)
-    found = list(reading.records(source, task, {}))
+    found = list(made(reading.raw(source, task, {}), {}))
     assert len(found) == len(demo.read_news())
     assert sum(isinstance(record, Record) for record in found) > 2_000
     assert {record.reason for record in found if isinstance(record, Skipped)} == {"split_off"}

@@ -16,7 +16,7 @@ from pipeline.errors import CorpusError, DamagedError
 from pipeline.examples import shards
 from pipeline.examples.shards import ShardSet
 from pipeline.tokenization import encoded
-from tests.tiny import list_array
+from tests.tiny import list_array, pack_units
 
 
 def table(first: int, number: int, vocabulary_size: int = 21_128, draws: int = 2) -> pa.Table:
@@ -29,7 +29,7 @@ def table(first: int, number: int, vocabulary_size: int = 21_128, draws: int = 2
         "example_id": pa.array([(1 << 64) - 1 - n for n in numbers], pa.uint64()),
         "document_id": pa.array([n // 3 for n in numbers], pa.uint64()),
         "input_ids": list_array(ids, token),
-        "unit_starts": pa.array([shards.pack_units(row % 3 != 1) for row in ids], pa.binary()),
+        "unit_starts": pa.array([pack_units(row % 3 != 1) for row in ids], pa.binary()),
         "second_start": pa.array([n % 5 for n in numbers], pa.uint16()),
         "pair_label": pa.array([None if n % 3 == 0 else n % 2 for n in numbers], pa.uint8()),
         "mask_positions": list_array([np.concatenate([*m, []]) for m in masks], pa.uint16()),
@@ -166,5 +166,5 @@ def test_another_schema_version_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("length", [1, 7, 8, 9, 512])
 def test_units_are_packed_as_little_endian_bits(length: int) -> None:
     starts = np.random.default_rng(length).random(length) < 0.5
-    assert (shards.unpack_units(shards.pack_units(starts), length) == starts).all()
-    assert shards.pack_units(np.array([True, False, False, True])) == b"\x09"
+    assert (shards.unpack_units(pack_units(starts), length) == starts).all()
+    assert pack_units(np.array([True, False, False, True])) == b"\x09"

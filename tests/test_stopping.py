@@ -13,6 +13,7 @@ from model.training.run import PretrainRun
 from model.training.stopping import STOP, StopReason, StopRequests, request_stop
 from pipeline import storage
 from tests import tiny
+from tests.training_folders import newest_of
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_a_file_in_the_folder_stops_a_training_with_a_checkpoint_of_that_step(
     result = train(run, should_stop=count)
     assert (result.stopped_by, result.finished) == (reason, False)
     assert result.step == steps + 1, "the step that was not asked any more is the last"
-    assert checkpoint.newest_valid(run.output) == result.last_checkpoint
+    assert newest_of(run.output) == result.last_checkpoint
     assert checkpoint.read_metrics(run.output)[-1]["step"] == result.step
     assert not storage.exists(storage.join(run.output, STOP)), "it would stop the next run"
 

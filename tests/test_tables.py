@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import CorpusError
-from pipeline.sources.formats.detection import detect_format, format_name
+from pipeline.sources.formats.detection import classify, detect_format
 from pipeline.sources.records import Bad, Record
 from tests.corpus import sentences
 from tests.reading import bad, read, read_data, texts
@@ -150,7 +150,7 @@ def test_tabs_in_the_last_column_are_part_of_the_text(tmp_path: Path) -> None:
 
 def test_a_header_alone_is_a_table_without_rows(tmp_path: Path) -> None:
     assert read_data(tmp_path / "f", b"id,title,content\n") == []
-    assert format_name("一句话,没有别的。\n", True) == "a document"
+    assert classify("一句话,没有别的。\n", True)[0] == "a document"
 
 
 PROSE = {
@@ -165,8 +165,8 @@ PROSE = {
 
 @pytest.mark.parametrize("name", PROSE)
 def test_prose_is_no_table(name: str) -> None:
-    assert format_name(PROSE[name], True) == "a document"
-    assert format_name(PROSE[name] * 99, False) == "lines"
+    assert classify(PROSE[name], True)[0] == "a document"
+    assert classify(PROSE[name] * 99, False)[0] == "lines"
 
 
 def test_a_large_table_in_tasks_of_any_size(tmp_path: Path) -> None:

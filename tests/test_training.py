@@ -33,6 +33,7 @@ from pipeline import storage
 from pipeline.errors import CheckpointError, ClusterError, CorpusError, RecipeError
 from tests import tiny
 from tests.slow_processes import wait_for
+from tests.training_folders import newest_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -160,7 +161,7 @@ def test_a_truncated_newest_checkpoint_costs_the_steps_since_the_one_before(
     run = replace(whole[0], output=str(tmp_path))
     with pytest.raises(Killed):
         train(run, should_stop=killed_at(80))
-    weights = Path(checkpoint.newest_valid(run.output) or "", "model.safetensors")
+    weights = Path(newest_of(run.output) or "", "model.safetensors")
     assert "checkpoint-00000075" in str(weights)
     weights.write_bytes(weights.read_bytes()[:-10])
     caplog.clear()
@@ -440,7 +441,7 @@ def test_a_state_of_an_older_version_goes_on(
     run = replace(whole[0], output=str(tmp_path))
     with pytest.raises(Killed):
         train(run, should_stop=killed_at(60))
-    last = checkpoint.newest_valid(run.output) or ""
+    last = newest_of(run.output) or ""
     known = ("phase", "step", "consumed_samples", "skipped_ranges", "best")
     old = {name: value for name, value in state_of(last).items() if name in known}
     storage.write_json(f"{last}/state.json", old)
@@ -701,7 +702,7 @@ def test_sigterm_ends_in_order_after_the_step(corpus: tiny.Corpus, tmp_path: Pat
     out, err = process.communicate()
     watchdog.cancel()
     assert process.returncode == SIGTERM_CODE, err
-    last = checkpoint.newest_valid(run.output)
+    last = newest_of(run.output)
     assert last is not None
     step = storage.read_json(f"{last}/state.json")["step"]
     assert f"stopped at step {step} of 100000: {last}" in out
@@ -818,7 +819,7 @@ def test_two_workers_resume_bit_for_bit_and_one_goes_on_from_them(corpus: tiny.C
     shutil.copytree(two.output, one.output)
     subprocess.run(command(two, tmp_path, *TORCHRUN), cwd=ROOT, env=environment(), capture_output=True, check=True)
     assert 20 <= storage.read_json(f"{two.output}/attempt-0002/attempt.json")["step"] < 60
-    whole, resumed = checkpoint.newest_valid(run.output), checkpoint.newest_valid(two.output)
+    whole, resumed = newest_of(run.output), newest_of(two.output)
     assert whole and resumed and content(resumed) == content(whole)
     assert metrics(two.output) == metrics(run.output)
     assert train(one).attempt == 2

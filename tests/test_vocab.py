@@ -15,10 +15,10 @@ from pipeline.tokenization.vocab import (
     SPECIALS,
     Vocab,
     build,
-    count,
     punctuation_map,
 )
 from pipeline.tokenization.wordpiece import WordPieceEncoder
+from tests.characters import count
 
 GOOGLE = Path(__file__).parents[2] / "shared/data/vocab/vocab.txt"
 GOOGLE_SHA256 = "45bbac6b341c319adc98a532532882e91a9cefc0329aa57bac9ae761c27b291c"

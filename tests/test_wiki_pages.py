@@ -16,6 +16,7 @@ from pipeline.sources.records import Bad, Record, Skipped
 from pipeline.wiki import pages, rendering
 from pipeline.wiki.dumps import dump
 from pipeline.wiki.dumps.side_input import side_input
+from tests.reading import made
 from tests.wiki_dumps import CLOSING, HEAD, REAL, ZH, Draft, multistream, source, written, xml
 
 SIDE = [
@@ -31,7 +32,7 @@ def _read(
     side = side_input(settings, [file], str(root))
     found: list[Record | Bad | Skipped] = []
     for task in dump.split(file, task_bytes):
-        found += pages.records(settings, task, side, {} if counts is None else counts)
+        found += made(pages.raw(settings, task, side), {} if counts is None else counts)
     return found
 
 

@@ -10,9 +10,9 @@ from types import FrameType
 import pytest
 from click.testing import CliRunner
 
-from model.checkpoints import checkpoint
 from model.training.loop import train
 from tests import corpus, tiny
+from tests.training_folders import newest_of
 from workflows.cli import main
 
 pytestmark = pytest.mark.slow
@@ -31,7 +31,7 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     root = tmp_path_factory.mktemp("things")
     made = tiny.prepare(root / "shards")
     train(tiny.pretrain_run(made, root / "training"))
-    newest = checkpoint.newest_valid(str(root / "training"))
+    checkpoint = newest_of(str(root / "training"))
     corpus.write_news(root / "news", 80)
     for arguments in (
         ["export", str(root / "training"), "--output", str(root / "export")],
@@ -63,7 +63,7 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "a device": Path("/dev/zero"),
         "a file of the kernel": Path("/proc/self/mem"),
         "a training folder": root / "training",
-        "a checkpoint": Path(newest or ""),
+        "a checkpoint": Path(checkpoint or ""),
         "an export": root / "export",
         "an output of prepare": root / "prepared",
         "a stage": next((root / "prepared").glob("tokens_news-*")),

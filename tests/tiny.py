@@ -19,6 +19,7 @@ from model.exporting.export import export_model
 from model.heads import PretrainingModel
 from model.training.run import PretrainRun
 from pipeline import storage
+from pipeline.arrays import Flags
 from pipeline.config import MaskingConfig, PairsConfig
 from pipeline.engine import stages
 from pipeline.examples import shards
@@ -27,6 +28,11 @@ from pipeline.tokenization.vocab import SPECIALS, Vocab
 VOCAB = Vocab((*SPECIALS, *(f"p{number}" for number in range(59))))
 FIRST = len(SPECIALS)
 """Id of the first ordinary token."""
+
+
+def pack_units(unit_starts: Flags) -> bytes:
+    """Pack flags (tokens,) as shards have them: the reverse of `shards.unpack_units`."""
+    return np.packbits(unit_starts, bitorder="little").tobytes()
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,7 @@ def table(
         columns["example_id"].append(int(rng.integers(1 << 63)))
         columns["document_id"].append(int(rng.integers(1 << 63)))
         columns["input_ids"].append(input_ids)
-        columns["unit_starts"].append(shards.pack_units(units))
+        columns["unit_starts"].append(pack_units(units))
         columns["second_start"].append(second_start)
         columns["pair_label"].append(label)
         columns["mask_positions"].append(np.concatenate([[], *(positions for positions, _ in draws)]))

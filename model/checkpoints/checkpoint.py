@@ -72,12 +72,6 @@ def load_newest(output: str) -> tuple[str, Checkpoint] | None:
     return None
 
 
-def newest_valid(output: str) -> str | None:
-    """URL of the checkpoint to resume from, as `load_newest` finds it."""
-    found = load_newest(output)
-    return found and found[0]
-
-
 @dataclass(frozen=True)
 class Staged:
     """A checkpoint whose files are written, but not committed."""

@@ -12,14 +12,12 @@ and over any number of attempts. With `log_examples` the examples themselves are
 
 import itertools
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from model.checkpoints.checkpoint import Attempt, read_metrics
 from model.checkpoints.listing import committed
-from model.checkpoints.rows import read_beside
 from model.config import PhaseConfig, PretrainConfig
 from model.optimization.schedule import batch_size
 from model.samples import taken
@@ -126,14 +124,3 @@ def write_listed(attempt: Attempt, step: int, rank: int, rows: Sequence[Mapping[
     """Write the examples that a worker was trained on since the last checkpoint."""
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     storage.write_bytes(storage.join(attempt.url, f"examples-{step:08d}-{rank:03d}.jsonl"), lines.encode())
-
-
-def listed(output: str) -> dict[int, list[int]]:
-    """Return the sorted ids of the examples of each step, as the workers of all attempts have listed them.
-
-    A step that a later attempt repeated counts once, as the later attempt did it.
-    """
-    found: dict[int, list[int]] = defaultdict(list)
-    for row in read_beside(output, "examples-"):
-        found[row["step"]] += row["examples"]
-    return {step: sorted(ids) for step, ids in found.items()}

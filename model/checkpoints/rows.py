@@ -67,21 +67,6 @@ def read_metrics(output: str) -> list[Row]:
     return sorted(rows, key=lambda row: int(row["step"]))
 
 
-def read_beside(output: str, prefix: str) -> list[Row]:
-    """Rows of other files of each checkpoint, by their names; a later attempt replaces rows as in `read_metrics`."""
-    rows: list[Row] = []
-    for number in attempts(output):
-        folder = storage.join(output, attempt_name(number))
-        if ATTEMPT not in (names := storage.list_names(folder)):
-            continue
-        resumed = storage.read_json(storage.join(folder, ATTEMPT))["step"]
-        rows = [row for row in rows if row["step"] <= resumed]
-        for name in names:
-            if name.startswith(prefix):
-                rows += [json.loads(line) for line in storage.read_bytes(storage.join(folder, name)).splitlines()]
-    return rows
-
-
 @dataclass(frozen=True)
 class _File:
     """What one file has."""

@@ -19,12 +19,11 @@ import numpy as np
 
 from pipeline.arrays import CodePoints, from_code_points
 from pipeline.cleaning.boilerplate import without_boilerplate, without_separators
-from pipeline.cleaning.characters import IDEOGRAPHS, Batch
+from pipeline.cleaning.characters import Batch
 from pipeline.cleaning.escapes import unescape
 from pipeline.cleaning.markup import strip_markup
 from pipeline.cleaning.normalization import tidy
 
-_CHINESE = re.compile(f"[{IDEOGRAPHS}]+")
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 
 
@@ -65,16 +64,6 @@ def clean(text: str, markup: bool = False, on_change: OnChange | None = None) ->
     if lines:
         text = changed_by("separators", text, left)
     return text, changed
-
-
-def visible(text: str) -> int:
-    """Return the number of characters that are not white space."""
-    return len(text) - text.count(" ") - text.count("\n")
-
-
-def chinese(text: str) -> int:
-    """Return the number of Chinese characters (unified ideographs with extensions and compatibility forms)."""
-    return len(text) - len(_CHINESE.sub("", text))
 
 
 def folded(text: str) -> str:

@@ -28,7 +28,7 @@ from pipeline.sources.formats.text_formats import TEXT_FORMATS
 from pipeline.sources.inputs import InputFile
 from pipeline.sources.records import Bad, Raw, ReadTask, Record, Skipped
 
-__all__ = ["Bad", "ReadTask", "Record", "Skipped", "plan", "raw", "records"]
+__all__ = ["Bad", "ReadTask", "Record", "Skipped", "plan", "raw"]
 
 _NOT_WIKI = {
     "documents": "plain text",
@@ -150,14 +150,6 @@ def _ranges(file: InputFile, file_format: FileFormat | None, task_bytes: int) ->
         return [(0, None)]
     starts = range(0, file.size, task_bytes)
     return [(start, start + task_bytes if start != starts[-1] else None) for start in starts]
-
-
-def records(
-    source: SourceConfig, task: ReadTask, counts: Counts, side_input: Finished | None = None
-) -> Iterator[Record | Bad | Skipped]:
-    """Yield the records of one task, each made; see `raw`."""
-    for one in raw(source, task, counts, side_input):
-        yield one.make(counts).record if isinstance(one, Raw) else one
 
 
 def raw(

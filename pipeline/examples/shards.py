@@ -67,13 +67,8 @@ def write_shard(file: IO[bytes], table: pa.Table, metadata: Mapping[str, str], o
             writer.write_batch(rows.take(order[start : start + BATCH_ROWS]))
 
 
-def pack_units(unit_starts: Flags) -> bytes:
-    """Pack flags (tokens,) into little-endian bits: bit i = token i starts a unit."""
-    return np.packbits(unit_starts, bitorder="little").tobytes()
-
-
 def unpack_units(bits: bytes, length: int) -> Flags:
-    """Unpack the flags of `length` tokens: the reverse of `pack_units`."""
+    """Unpack the flags (tokens,) of `length` tokens from little-endian bits: bit i = token i starts a unit."""
     return np.unpackbits(np.frombuffer(bits, np.uint8), count=length, bitorder="little").astype(np.bool_)
 
 

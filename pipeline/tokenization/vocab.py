@@ -143,11 +143,6 @@ def punctuation_map(vocab: Vocab) -> dict[str, str]:
     return {mark: sign for mark, sign in found.items() if sign}
 
 
-def count(text: str) -> tuple[Counter[str], Counter[str]]:
-    """Count the characters, and the Latin and digit words, of a text. `build` takes these counts, summed over all documents."""
-    return Counter(text), Counter(find_words(text))
-
-
 def find_words(text: str) -> list[str]:
     """Return the Latin and digit words of a text."""
     return _LATIN_WORD.findall(text)

@@ -32,14 +32,6 @@ _DISAMBIGUATION_TITLE = re.compile(r"[(（]\s*(?:消歧义|消歧義|disambiguat
 _DISAMBIGUATION_CATEGORY = re.compile(r"\[\[\s*(?:category|cat|分类|分類)\s*:\s*(?:全部)?(?:消歧义|消歧義)", re.IGNORECASE)
 
 
-def records(
-    source: SourceConfig, task: ReadTask, side_input: Finished | None, counts: Counts
-) -> Iterator[Record | Bad | Skipped]:
-    """Yield the articles that start in the range of a task; see `raw`."""
-    for page in raw(source, task, side_input):
-        yield page.make(counts).record if isinstance(page, Raw) else page
-
-
 def raw(source: SourceConfig, task: ReadTask, side_input: Finished | None) -> Iterator[Raw | Bad | Skipped]:
     """Yield the articles that start in the range of a task, before they are rendered.
 

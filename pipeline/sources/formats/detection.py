@@ -120,7 +120,7 @@ def detect_format(url: str, encoding: str = "auto") -> FileFormat:
     encoded = encodings.detect(head, complete, encoding, url)
     text = head.decode(encoded, errors="replace")
     foreign.refuse_text(text.lstrip(TEXT_BEGINS), url)
-    kind, table = _classify(text, complete)
+    kind, table = classify(text, complete)
     return FileFormat(kind, packed, encoded, table, _first_fields(text, kind))
 
 
@@ -152,12 +152,8 @@ def _bytes_are_text(file_format: FileFormat) -> bool:
     return file_format.encoding in ("utf-8", "gb18030") and file_format.kind != "JSON values"
 
 
-def format_name(head: str, complete: bool) -> str:
-    """Return the format of a text that starts with `head`; `complete`: `head` is the whole text."""
-    return _classify(head, complete)[0]
-
-
-def _classify(head: str, complete: bool) -> tuple[str, Table | None]:
+def classify(head: str, complete: bool) -> tuple[str, Table | None]:
+    """Return the format of a text that starts with `head`, and its table if it is one; `complete`: `head` is the whole text."""
     text = head.lstrip(TEXT_BEGINS)
     if not text.strip():
         return "empty" if complete else "documents", None
