@@ -1,7 +1,7 @@
 """The site of these pages, by Sphinx: `make site` writes build/site/README.html; a warning is an error.
 
-The sources are the Markdown files as they are in the repository: the README is the front page, and what groups the pages is here
-alone. Nothing is fetched, neither when the site is built nor when it is read, from a disk or a server.
+The sources are the Markdown files as they are in the repository: the README is the front page, and only here are the pages
+grouped. Nothing is fetched, neither when the site is built nor when it is read, from a disk or a server.
 """
 
 import re

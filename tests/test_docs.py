@@ -37,6 +37,7 @@ from workflows.report.funnel import DUPLICATES, WITHHELD
 ROOT = Path(__file__).parent.parent
 
 
+ROOMS = ("pipeline", "model", "cluster", "workflows", "tests", "benchmarks")
 PAGES = [ROOT / "README.md", ROOT / "README.zh.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CORPORA_PAGE = (ROOT / "docs" / "corpora.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -144,6 +145,14 @@ def test_documents_name_only_files_and_commands_that_exist() -> None:
             assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE), f"{page.name}: there is no `make {target}`: correct it"
         for path in re.findall(r"`?\b((?:pipeline|model|cluster|workflows|tests|benchmarks|docs)/[\w/.-]+\.\w+)", text):
             assert (ROOT / path).exists() or path in new, f"{page.name} names {path}, which is gone: correct the path"
+
+
+def test_code_refers_only_to_modules_that_exist() -> None:
+    """As in `(see overview.py)`."""
+    files = {str(path.relative_to(ROOT)): path for room in ROOMS for path in (ROOT / room).rglob("*.py")}
+    for name, path in files.items():
+        for module in re.findall(r"\((?:see )?([\w/]+\.py)\)", path.read_text(encoding="utf-8")):
+            assert any(f"/{one}".endswith(f"/{module}") for one in files), f"{name} names {module}, which is gone: correct it"
 
 
 def named(text: str) -> list[tuple[str, str]]:

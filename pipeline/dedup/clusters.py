@@ -95,7 +95,7 @@ class FindPairs:
 
     folder: str
     limits: tuple[Limits, ...]
-    """What counts as a pair; and others, at which the pairs are only counted (see thresholds.py)."""
+    """What counts as a pair; and others, at which the pairs are only counted (see overview.py)."""
     buckets: int
     """Buckets of bands and fingerprints; those after them have the anchors of short documents."""
 
