@@ -1,29 +1,25 @@
-"""What tests of the report need: every text of the page, its outline and tables, and a browser."""
+"""What tests of pages need: every text of them, and what keeps one from being read out."""
 
 import ast
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 from workflows.evaluation import beside
 from workflows.evaluation.scores import UNTRAINED
 from workflows.kinds import KINDS
-from workflows.report import page
+from workflows.report import comparison, page
 from workflows.report.display_names import DISPLAY_NAMES
-from workflows.report.languages.texts import PHRASES
+from workflows.report.languages.texts import PHRASES, TAGS
 
 ROOT = Path(__file__).parent.parent / "workflows"
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 LINE = r'"((?:[^"\\]|\\.)*)"'
 
 
 def said() -> set[str]:
     """Return every English text that a table must have: of templates and modules, and the names that are shown."""
-    found: set[str] = set()
+    found: set[str] = {*comparison.HEADER, *comparison.HEADER_OF_SEVERAL, *comparison.TRAINED, *comparison.TITLES.values()}
     for template in (ROOT / "report").glob("*.jinja"):
         text = template.read_text(encoding="utf-8")
         found.update(re.findall(rf"\bt\({LINE}", text))
@@ -45,73 +41,81 @@ def _in(tree: ast.AST) -> Iterator[str]:
             yield str(arguments[1])
 
 
-class Outline(HTMLParser):
-    """The headings and landmarks of a page, and what its tables and pictures say of themselves."""
+class _Page(HTMLParser):
+    """What a screen reader goes by, and what is missing of it."""
 
     def __init__(self, document: str) -> None:
         super().__init__()
+        self.faults: list[str] = []
         self.levels: list[int] = []
         self.landmarks: list[str] = []
         self.language = ""
-        self.tables: list[dict[str, int]] = []
-        self.silent: list[str] = []
-        """Pictures without words."""
-        self.cells_without_scope = 0
+        self.tables = 0
+        self._ids: set[str] = set()
+        self._targets: list[str] = []
+        self._open: list[tuple[str, list[str]]] = []
+        """Elements whose text is needed, and their texts."""
+        self._table: list[str] = []
+        """Tags of the table that is open."""
         self.feed(document)
+        self.faults += [f"#{target} leads nowhere" for target in self._targets if target not in self._ids]
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        named = dict(attributes)
+        named = {name: value or "" for name, value in attributes}
+        shown = f"<{tag} {' '.join(f'{name}={value!r}' for name, value in named.items())}>"
+        if (name := named.get("id")) is not None:
+            self._fault(name in self._ids or not name, f"{shown}: its id is not the only one")
+            self._ids.add(name)
         if re.fullmatch("h[1-6]", tag):
+            self._fault(int(tag[1]) > (self.levels[-1] if self.levels else 0) + 1, f"{shown}: a level is skipped")
             self.levels.append(int(tag[1]))
         elif tag in ("header", "nav", "main"):
             self.landmarks.append(tag)
         elif tag == "html":
-            self.language = named.get("lang") or ""
+            self.language = named.get("lang", "")
         elif tag == "table":
-            self.tables.append({"caption": 0, "th": 0})
-        elif tag in ("caption", "th") and self.tables:
-            self.tables[-1][tag] += 1
-        if tag == "th" and not named.get("scope"):
-            self.cells_without_scope += 1
-        if (tag == "svg" or named.get("role") == "img") and not named.get("aria-label"):
-            self.silent.append(tag)
+            self._table, self.tables = [], self.tables + 1
+        if tag in ("caption", "th", "td"):
+            self._table.append(tag)
+        self._fault(tag == "th" and named.get("scope") not in ("col", "row"), f"{shown}: no scope")
+        labelled = named.get("aria-label", "").strip() or named.get("aria-labelledby")
+        wanted = tag in ("svg", "figure", "nav", "section", "input") or named.get("role") in ("img", "search")
+        in_label = tag == "input" and any(open_ == "label" for open_, _ in self._open)
+        self._fault(wanted and not labelled and not in_label, f"{shown}: says nothing")
+        if tag == "a":
+            self._fault(not named.get("href"), f"{shown}: leads nowhere")
+            self._targets += [named["href"][1:]] if named.get("href", "").startswith("#") else []
+        if tag in ("a", "button", "caption", "summary", "label", "h1", "h2", "h3", "th", "title"):
+            self._open.append((tag, []))
+
+    def handle_data(self, data: str) -> None:
+        for _, texts in self._open:
+            texts.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._open and self._open[-1][0] == tag:
+            text = "".join(self._open.pop()[1]).strip()
+            self._fault(not text, f"<{tag}> without a text")
+            self._fault(tag == "a" and not re.search(r"[^\W\d_]", text), f"a link that only says {text!r}")
+        elif tag == "table":
+            self._fault(self._table.count("caption") != 1 or self._table[:1] != ["caption"], "a table without a caption")
+            self._fault("th" not in self._table, "a table without headers")
+
+    def _fault(self, found: bool, what: str) -> None:
+        if found:
+            self.faults.append(what)
 
 
-MEASURE = """<script>addEventListener("load", () => {
-  const wide = [...document.querySelectorAll("table, figure, pre")].filter(one => {
-    const box = one.getBoundingClientRect(), room = one.parentElement.getBoundingClientRect();
-    const inside = one.tagName != "TABLE" && one.scrollWidth > one.clientWidth + 1;
-    return inside || box.right > innerWidth + 1 || box.width > room.width + 1;
-  }).map(one => (one.caption || one).textContent.trim().slice(0, 60));
-  document.body.innerHTML = ""; document.title = JSON.stringify({
-    wide, page: [wide0, innerWidth], requests: performance.getEntriesByType("resource").length, });
-}); let wide0 = 0; addEventListener("DOMContentLoaded", () => { wide0 = document.documentElement.scrollWidth; });</script>"""
-
-
-def measured(document: str, folder: Path, width: int, *, printed: bool = False) -> dict[str, Any]:
-    """Open a page in headless Chromium and return its width, what is wider than its place, and the requests it made.
-
-    Args:
-        width: of the window.
-        printed: with the rules of print instead of those of the screen.
-    """
-    import html
-    import json
-
-    assert BROWSER
-    document = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", document)
-    if printed:
-        document = document.replace("@media print", "@media all")
-    (path := folder / f"measured-{width}.html").write_text(document.replace("</head>", f"{MEASURE}</head>"), encoding="utf-8")
-    result = browser(folder, f"--window-size={width},1000", "--dump-dom", path.as_uri())
-    title = re.search(r"<title>(\{.*?\})</title>", result)
-    assert title, result[:500]
-    return dict(json.loads(html.unescape(title[1])))
-
-
-def browser(folder: Path, *arguments: str) -> str:
-    """Run headless Chromium with a profile of its own and return what it prints."""
-    options = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder / 'profile'}")
-    assert BROWSER
-    done = subprocess.run([BROWSER, *options, *arguments], capture_output=True, text=True, timeout=240, check=True)
-    return done.stdout
+def faults(document: str, language: str) -> list[str]:
+    """Return what would keep a page from being read out well: its outline, landmarks, tables, pictures, links, language."""
+    read = _Page(document)
+    found = list(read.faults)
+    if read.levels[:1] != [1] or read.levels.count(1) != 1:
+        found.append(f"levels of headings: {read.levels}")
+    if [name for name in read.landmarks if name != "nav"] != ["header", "main"] or len(read.levels) > 1 > read.landmarks.count(
+        "nav"
+    ):
+        found.append(f"landmarks: {read.landmarks}")
+    if read.language != TAGS[language]:
+        found.append(f"lang={read.language!r}")
+    return found

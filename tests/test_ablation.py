@@ -324,7 +324,8 @@ def test_cells_run_at_a_time_and_one_that_is_killed_is_repeated_alone(recipe: st
     html = (output / "results.html").read_text(encoding="utf-8")
     for row in found["variants"]:
         first, second = row["reports"]
-        assert f'<a href="{first}">{row["variant"]}</a> <a href="{second}">2</a>' in html and (output / second).exists()
+        name = row["variant"]
+        assert f'<a href="{first}">{name}</a>, <a href="{second}">{name} (2)</a>' in html and (output / second).exists()
     assert "| ocnli | token | accuracy | 2 × 1 |" in page and "Intervals are over pretrainings" in page
     before = {path: path.stat().st_mtime_ns for path in output.glob("*/manifest.json")}
     assert CliRunner().invoke(main, command).stdout == result.stdout

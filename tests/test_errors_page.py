@@ -131,7 +131,7 @@ def test_evaluate_writes_a_page_beside_the_untrained_network_or_another(model: s
         json.loads(line) for line in (tmp_path / "first/predictions/export-1-sentiment-0-test.jsonl").read_text().splitlines()
     ]
     wrong = sum(row["gold"] != row["predicted"] for row in rows)
-    assert f"<b>{wrong}</b><span>of 32 wrong" in html and html.count("<section>") == 2 and "wrong by untrained" in html
+    assert f"<b>{wrong}</b><span>of 32 wrong" in html and html.count("<section ") == 2 and "wrong by untrained" in html
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "first" / "predictions").iterdir()}
 
     result = evaluated(first, "--errors", "--beside", first, "--seeds", "2")

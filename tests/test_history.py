@@ -25,6 +25,14 @@ from workflows.orchestration import sqlite
 from workflows.orchestration.history import SETTING, History, opened_or_empty
 
 ROOT = Path(__file__).parent.parent
+KILLED = (
+    "import os, sys, time; from tests.histories import trivial; from workflows.orchestration.history import History\n"
+    "h = History.of(sys.argv[1])\n"
+    "with h.opened() as instance, h.running() as run_id:\n"
+    "    instance.create_run_for_job(trivial(), run_id=run_id, status=__import__('dagster').DagsterRunStatus.STARTED)\n"
+    "    print('started', flush=True); time.sleep(3600)\n"
+)
+"""A run that does not end by itself."""
 
 
 @pytest.fixture(autouse=True)
@@ -101,14 +109,7 @@ def test_it_waits_for_another_writer_longer_than_sqlite_does_by_default(tmp_path
 
 
 def test_a_run_whose_process_was_killed_has_failed_at_the_next_look(tmp_path: Path) -> None:
-    program = (
-        "import os, sys, time; from tests.histories import trivial; from workflows.orchestration.history import History\n"
-        "h = History.of(sys.argv[1])\n"
-        "with h.opened() as instance, h.running() as run_id:\n"
-        "    instance.create_run_for_job(trivial(), run_id=run_id, status=__import__('dagster').DagsterRunStatus.STARTED)\n"
-        "    print('started', flush=True); time.sleep(3600)\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout and process.stdout.readline() == "started\n"
     try:
         assert [run.status for run in runs(tmp_path)] == [dg.DagsterRunStatus.STARTED]
@@ -156,7 +157,7 @@ def test_one_setting_says_where_it_is(tmp_path: Path, monkeypatch: pytest.Monkey
         History.of("runs/a")
     assert "secret" not in str(refused.value)
     content = json.dumps(History(tmp_path, on_server=True).settings)
-    assert json.loads(content)["storage"] == {"postgres": {"postgres_url": {"env": SETTING}}}
+    assert json.loads(content)["storage"]["custom"]["config"] == {"postgres_url": {"env": SETTING}}
 
 
 def test_what_is_recorded_are_all_steps_of_each_run(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ def results(chains: Sequence[tuple[Cell, Chain]]) -> dict[str, Any]:
     base = chains[0][0].variant
     return {
         "recipe": base.recipe.name,
+        "language": base.recipe.report.language,
         "evaluation": asdict(replace(base.recipe.evaluation, data="")),
         "pretrainings": max(len(found) for found in figures.values()),
         "variants": [_row(cell, chain, chains, figures) for cell, chain in chains if not cell.pretraining],

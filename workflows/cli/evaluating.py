@@ -82,6 +82,13 @@ DEFAULT_TASKS = ("sentiment", "entities")
 @click.option(
     "--beside", metavar="FOLDER", help="With --errors: an earlier output, whose model's guesses to show.  [default: untrained]"
 )
+@click.option(
+    "--language",
+    type=click.Choice(["en", "zh"]),
+    default="en",
+    show_default=True,
+    help="With --errors: language of the page.",
+)
 @output_option("scores")
 @click.option(
     "--workers",
@@ -103,6 +110,7 @@ def evaluate(
     size: str,
     errors: bool,
     beside: str | None,
+    language: str,
     workers: int | None,
     address: str,
     as_json: bool,
@@ -145,7 +153,7 @@ def evaluate(
         from workflows.report.errors import page
 
         other = storage.absolute(beside) if beside else None
-        echo(f"errors: {redact(page.write(scores, output, data, config, beside=other))}", err=True)
+        echo(f"errors: {redact(page.write(scores, output, data, config, beside=other, language=language))}", err=True)
     echo("\n".join(one.to_json() for one in scores) if as_json else _text(scores, output, size))
 
 

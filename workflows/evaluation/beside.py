@@ -115,7 +115,7 @@ def cells(
     for row in rows:
         if row["source"] != HERE and size not in ("all", row["size"]):
             continue
-        names = (row["task"], row["metric"].replace("_", " "))
+        names = (say(row["task"]), say(row["metric"].replace("_", " ")))
         model = row["model"] + (" *" if row["note"] else "")
         runs = say("several") if row["runs"] is None else str(row["runs"])
         shown = names if names != before else ("", "")

@@ -2,6 +2,7 @@
 
 history.py    the history of runs: where it is, how a process opens it, runs whose process died
 sqlite.py     its databases on disk, with patience for several processes
+postgres.py   its databases on a server, with patience while that is away
 metadata.py   what the page of an asset shows of a finished stage
 logs.py       what a step reports, in the log of its run
 detached.py   processes that outlive who starts them, with a lock

@@ -77,21 +77,28 @@ class History:
             raise RecipeError(f"{SETTING} {redact(named)}: neither a folder here nor postgresql://...")
         if importlib.util.find_spec("dagster_postgres") is None:
             raise RecipeError(f"{SETTING} {redact(named)}: needs a package: pip install 'nezha-pipe[postgres]'")
-        return History(folder, on_server=True)
+        from sqlalchemy.engine import make_url
+        from sqlalchemy.exc import ArgumentError
+
+        with contextlib.suppress(ValueError, ArgumentError):  # whose text may have a part of the password
+            if "@" not in (make_url(named).host or ""):
+                return History(folder, on_server=True)
+        raise RecipeError(f"{SETTING}: no URL of a database; a password has its special characters as %40, %2F, ...")
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """Content of dagster.yaml."""
         if self.on_server:
-            database: dict[str, Any] = {"postgres": {"postgres_url": {"env": SETTING}}}
+            place = {"module": "workflows.orchestration.postgres", "class": "PatientPostgresStorage"}
+            config: dict[str, Any] = {"postgres_url": {"env": SETTING}}
         else:
             place = {"module": "workflows.orchestration.sqlite", "class": "PatientSqliteStorage"}
-            database = {"custom": {**place, "config": {"base_dir": str(self.folder)}}}
+            config = {"base_dir": str(self.folder)}
         launcher = {"module": "workflows.orchestration.launching", "class": "DetachedRunLauncher"}
         return {
             **_QUIET,
             **_UNUSED,
-            "storage": database,
+            "storage": {"custom": {**place, "config": config}},
             # Only of runs whose process died; launching.py says how often.
             "run_retries": {"enabled": True, "max_retries": 0, "retry_on_asset_or_op_failure": False},
             "run_launcher": {**launcher, "config": {"folder": str(self.folder)}},
@@ -137,12 +144,23 @@ class History:
                 try:
                     reference = InstanceRef.from_dir(str(self.folder), overrides={"compute_logs": _NO_LOGS})
                     instance = stack.enter_context(dg.DagsterInstance.from_ref(reference))
+                    if self.on_server:
+                        self._refuse_other_tables(instance)
                     self._close(instance)
                 except SQLAlchemyError as error:
                     where = redact(os.environ[SETTING]) if self.on_server else str(self.folder)
                     reason = " ".join(str(getattr(error, "orig", None) or error).split())
                     raise StorageError(f"{where}: the history of runs cannot be opened: {redact(reason)}") from error
             yield instance
+
+    def _refuse_other_tables(self, instance: dg.DagsterInstance) -> None:
+        """Raises: StorageError for tables of another version of Dagster, or of another program: a run would end in it."""
+        revision, ours = instance.event_log_storage.alembic_version() or (None, None)
+        if revision != ours:
+            raise StorageError(
+                f"{redact(os.environ[SETTING])}: the history of runs has tables of another version of Dagster ({revision}, not"
+                f" {ours}); if they are older: DAGSTER_HOME={self.folder} dagster instance migrate"
+            )
 
     @contextmanager
     def running(self, output: str = "") -> Iterator[str]:

@@ -19,6 +19,7 @@
     languages/            the same page in English and Chinese
     meeting/              what to decide, what is new, what failed, what it cost
 
-Templates: report.html.jinja includes meeting (with training and scores), data, kept and shards; charts draws bars in HTML and
-CSS; comparison is the page of an ablation; errors that of errors; style is shared, and has the rules for print.
+Templates: base is the frame of every page. report.html.jinja includes meeting (with training and scores), data, kept and
+shards; comparison is the page of an ablation; errors that of errors. charts has tables, and bars in HTML and CSS; style is
+shared, and has the rules for print.
 """

@@ -50,7 +50,7 @@ def _lost(t: Texts, lost: Iterable[Mapping[str, Any]]) -> str:
         )
         for row in lost
     ]
-    return " " + t("Metrics are lost: those {parts}.", parts=", ".join(parts)) if parts else ""
+    return " " + t("Metrics are lost: those {parts}.", parts=t.listed(parts)) if parts else ""
 
 
 def _ends(t: Texts, what: str, points: Points, form: str) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline import storage
+from workflows.report.languages.texts import ENGLISH, Texts, texts
 
 RESULTS = "results"
 TEMPLATE = "comparison.html.jinja"
@@ -28,6 +29,7 @@ HEADER_OF_SEVERAL = (
 )
 CURVES = {"loss": ("loss", "{:g}"), "validation": ("validation_loss", "{:g}"), "accuracy": ("validation_accuracy", "{:.0%}")}
 """Plots by name: the curve of each variant, and the format of its numbers."""
+TITLES = {"loss": "Training loss", "validation": "Validation loss", "accuracy": "Masked accuracy in validation"}
 
 
 def several(content: Mapping[str, Any]) -> bool:
@@ -39,17 +41,17 @@ def header(content: Mapping[str, Any]) -> tuple[str, ...]:
     return HEADER_OF_SEVERAL if several(content) else HEADER
 
 
-def cells(content: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+def cells(content: Mapping[str, Any], t: Texts = ENGLISH) -> Iterator[tuple[str, ...]]:
     """Yield the rows of the table of scores, below its header."""
     for row in content["scores"]:
-        names = (row["task"], row["variant"], row["metric"].replace("_", " "))
+        names = (t(row["task"]), t(row["variant"]), t.name(row["metric"]))
         mean, deviation, difference = _number(row["mean"]), _number(row["deviation"]), _number(row["difference"], "+.3f")
         if not several(content):
             yield (*names, str(row["seeds"]), mean, deviation, difference, _number(row["difference_deviation"]))
             continue
         low_high = row["interval"]
-        interval = "-" if low_high is None else f"{low_high[0]:+.3f} to {low_high[1]:+.3f}"
-        holds = {True: "yes", False: "no", None: "-"}[row["holds"]]
+        interval = "-" if low_high is None else t("{low:+.3f} to {high:+.3f}", low=low_high[0], high=low_high[1])
+        holds = {True: t("yes"), False: t("no"), None: "-"}[row["holds"]]
         runs = f"{row['pretrainings']} × {row['seeds']}"
         yield (*names, runs, mean, deviation, _number(row["pretraining_deviation"]), difference, interval, holds)
 
@@ -72,7 +74,7 @@ def points(content: Mapping[str, Any], kind: str) -> Iterator[tuple[str, ...]]:
         yield (f"{step:,}", *(_number(curve.get(step), form) for curve in curves))
 
 
-def notes(content: Mapping[str, Any]) -> list[str]:
+def notes(content: Mapping[str, Any], t: Texts = ENGLISH) -> list[str]:
     """Return sentences that a reader needs to interpret the numbers."""
     sizes = {row["task"]: row["n"] for row in content["scores"]}
     examples = [f"{name} {size:,}" for name, size in sizes.items()]
@@ -81,28 +83,42 @@ def notes(content: Mapping[str, Any]) -> list[str]:
     limit = content["evaluation"]["train_examples"]
     sentences = []
     if sizes:
-        trained_on = f"at most {limit:,} training examples per task" if limit else "all training examples"
-        largest = max(0.5 / row["n"] ** 0.5 for row in content["scores"])
+        trained_on = t("at most {n:,} training examples per task", n=limit) if limit else t("all training examples")
         sentences += [
-            f"Fine-tuning: {content['evaluation']['epochs']} epochs, {trained_on}. Test examples: {', '.join(examples)}.",
-            *_variances(content),
-            *_diverged(content),
-            f"The test examples are a sample too: an accuracy on them has a standard error of up to {largest:.3f}.",
+            t(
+                "Fine-tuning: {epochs} epochs, {trained_on}. Test examples: {examples}.",
+                epochs=content["evaluation"]["epochs"],
+                trained_on=trained_on,
+                examples=t.listed(examples),
+            ),
+            *_variances(content, t),
+            *_diverged(content, t),
+            t(
+                "The test examples are a sample too: an accuracy on them has a standard error of up to {error:.3f}.",
+                error=max(0.5 / row["n"] ** 0.5 for row in content["scores"]),
+            ),
         ]
     if masks:
-        sentences.append(f"Masks of {', '.join(masks)} differ, in validation too: losses are not comparable.")
+        differing = t.listed(masks)
+        sentences.append(t("Masks of {names} differ, in validation too: losses are not comparable.", names=differing))
     return sentences
 
 
-def _variances(content: Mapping[str, Any]) -> list[str]:
+def _variances(content: Mapping[str, Any], t: Texts) -> list[str]:
     """Return what the deviations and intervals of the table are of."""
     if not several(content):
-        return ["Deviations are over fine-tuning seeds (n - 1), with one pretraining each; differences are paired by seed."]
+        return [t("Deviations are over fine-tuning seeds (n - 1), with one pretraining each; differences are paired by seed.")]
     return [
-        "Runs: pretrainings × fine-tuning seeds. The deviation of fine-tuning is that of seeds within a pretraining, that of"
-        f" pretraining that of the means of {content['pretrainings']} pretrainings on the same data (n - 1).",
-        "Intervals are over pretrainings, which are paired by their seeds (Student's t); that of a network without pretraining"
-        " is Welch's. A difference holds if its interval does not contain 0; of 20 differences that are none, about one will.",
+        t(
+            "Runs: pretrainings × fine-tuning seeds. The deviation of fine-tuning is that of seeds within a pretraining, that"
+            " of pretraining that of the means of {n} pretrainings on the same data (n - 1).",
+            n=content["pretrainings"],
+        ),
+        t(
+            "Intervals are over pretrainings, which are paired by their seeds (Student's t); that of a network without"
+            " pretraining is Welch's. A difference holds if its interval does not contain 0; of 20 differences that are none,"
+            " about one will."
+        ),
     ]
 
 
@@ -124,7 +140,7 @@ def table(content: Mapping[str, Any]) -> str:
     return "\n".join([*(line.rstrip() for line in page.getvalue().split("\n") if line.strip()), *_diverged(content)])
 
 
-def _diverged(content: Mapping[str, Any]) -> list[str]:
+def _diverged(content: Mapping[str, Any], t: Texts = ENGLISH) -> list[str]:
     """Return a sentence for each variant and task of which fine-tuning diverged."""
     runs: dict[tuple[str, str], list[str]] = {}
     for one in content["values"]:
@@ -132,12 +148,19 @@ def _diverged(content: Mapping[str, Any]) -> list[str]:
             of = runs.setdefault((one["variant"], one["task"]), [])
             of += {f"{one['pretraining']}/{one['seed']}"} - {*of}
     return [
-        f"{variant} on {task}: fine-tuning diverged (the loss or a weight was no longer a number) in {len(of)} of its runs"
-        f" (pretraining/seed {', '.join(of)}); they count in the mean."
+        t(
+            "{variant} on {task}: fine-tuning diverged (the loss or a weight was no longer a number) in {n} of its runs"
+            " (pretraining/seed {runs}); they count in the mean.",
+            variant=variant,
+            task=t(task),
+            n=len(of),
+            runs=t.listed(of),
+        )
         for (variant, task), of in runs.items()
     ]
 
 
+Points = Sequence[tuple[float, float]]
 TRAINED = ("variant", "changes", "parameters", "steps", "best validation loss", "masked accuracy", "at step")
 
 
@@ -168,13 +191,20 @@ def write(content: Mapping[str, Any], root: str) -> str:
     """Write results.json, .md, .html and the plots to `root`; return the URL of the page."""
     from workflows.report import plots
 
-    drawn = {
-        name: plots.curves({variant: curves[kind] for variant, curves in content["curves"].items()}, name, form=form)
-        for name, (kind, form) in CURVES.items()
-    }
+    t = texts(content.get("language", "en"))
+    drawn = {}
+    for name, (kind, form) in CURVES.items():
+        curves = {variant: curves[kind] for variant, curves in content["curves"].items()}
+        drawn[name] = plots.curves(curves, name, form=form, step=t("step"), label=_ends(t, t(TITLES[name]), curves, form))
     rows = [{**row, "model_id": row["variant"], "split": "test"} for row in content["scores"]]
     values = [{**value, "model_id": value["variant"]} for value in content["values"]]
-    drawn["scores"] = plots.scores(rows, values, {row["variant"] for row in content["scores"]} - set(content["curves"]))
+    drawn["scores"] = plots.scores(
+        rows,
+        values,
+        {row["variant"] for row in content["scores"]} - set(content["curves"]),
+        label=t("The figures of the table below as bars, with their deviations and single runs."),
+        words=t.name,
+    )
     storage.write_json(storage.join(root, f"{RESULTS}.json"), content)
     storage.write_bytes(storage.join(root, f"{RESULTS}.md"), markdown(content).encode())
     for name, plot in (("loss", drawn["validation"]), ("accuracy", drawn["accuracy"])):
@@ -191,9 +221,21 @@ def page(content: Mapping[str, Any], plots_by_name: Mapping[str, str]) -> str:
 
     from workflows.report.page import environment
 
-    tables = {"scores": (header(content), list(cells(content)), 3), "pretraining": (TRAINED, list(trained(content)), 2)}
+    t = texts(content.get("language", "en"))
     plots = {name: markupsafe.Markup(svg) for name, svg in plots_by_name.items()}
-    return str(environment().get_template(TEMPLATE).render(content, tables=tables, plots=plots, notes=notes(content)))
+    tables = {"header": header(content), "rows": cells(content, t), "trained_header": TRAINED, "trained": trained(content)}
+    template = environment(t.language).get_template(TEMPLATE)
+    return str(template.render(content, **tables, titles=TITLES, plots=plots, notes=notes(content, t)))
+
+
+def _ends(t: Texts, what: str, curves: Mapping[str, Points], form: str) -> str:
+    """Return the last value of each curve: what is read out instead of the plot."""
+    ends = (
+        t("{name} {value} at step {step:,}", name=name, value=form.format(points[-1][1]), step=points[-1][0])
+        for name, points in curves.items()
+        if points
+    )
+    return t("{what}: {ends}.", what=what, ends=t("; ").join(ends))
 
 
 def _number(value: float | None, form: str = ".3f") -> str:

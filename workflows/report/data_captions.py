@@ -55,7 +55,7 @@ def _funnel(t: Texts, total: Mapping[str, Any], ledger: Sequence[Mapping[str, An
     else:
         caption = t("{kept:,} of {read:,} records are kept ({ratio:.1%}).", **records)
     losses = sorted((row for row in ledger if row["kind"] == "loss"), key=lambda row: -row["all"])
-    most = ", ".join(f"{t.name(row['name'])} {row['all']:,}" for row in losses[:MOST_REASONS])
+    most = t.listed(f"{t.name(row['name'])} {row['all']:,}" for row in losses[:MOST_REASONS])
     return f"{caption} " + (t("Most often dropped: {most}.", most=most) if most else t("Nothing was dropped."))
 
 
@@ -85,7 +85,7 @@ def _changed(t: Texts, changes: Mapping[str, Any], documents: int) -> str:
 
 
 def _duplicates(t: Texts, duplicates: Mapping[str, Any], total: Mapping[str, Any]) -> str:
-    dropped = ", ".join(f"{t.name(reason)} {number:,}" for reason, number in duplicates["dropped"].items())
+    dropped = t.listed(f"{t.name(reason)} {number:,}" for reason, number in duplicates["dropped"].items())
     parts = [t("No duplicates were found.")]
     if dropped:
         parts = [t("Dropped out of {documents:,} documents: {dropped}.", documents=total["documents"], dropped=dropped)]
@@ -189,7 +189,7 @@ def _parts(t: Texts, table: Mapping[str, Any]) -> str:
         t("{fraction:.1%} {name}", fraction=number / sum(sums), name=t.name(name))
         for name, number in zip(table["names"], sums, strict=True)
     ]
-    return t("Documents as read: {parts}.", parts=", ".join(parts)) if parts else ""
+    return t("Documents as read: {parts}.", parts=t.listed(parts)) if parts else ""
 
 
 def _unknown(t: Texts, tokens: Sequence[Mapping[str, Any]]) -> str:

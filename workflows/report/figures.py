@@ -216,7 +216,7 @@ def _hyperparameters(scores: Sequence[Score], t: Texts) -> dict[str, list[str]]:
     """Return the hyperparameters of the scores, each with the tasks that used them."""
     used_by: dict[str, list[str]] = {}
     for score in scores:
-        settings = ", ".join(f"{t.name(name)} {value}" for name, value in sorted(score.hyperparameters.items()))
+        settings = t.listed(f"{t.name(name)} {value}" for name, value in sorted(score.hyperparameters.items()))
         tasks = used_by.setdefault(settings, [])
         if score.task not in tasks:
             tasks.append(score.task)

@@ -5,12 +5,12 @@
     model_card.md    the card of the export with the same figures (workflows/report/meeting/card.py)
 
 The same inputs give the same bytes: the page needs no network and no script. Charts of data are HTML and CSS, which fit any
-screen (charts.html.jinja); training curves are drawn by plots.py.
+screen (charts.html.jinja); training curves are drawn by plots.py. All pages have the frame of base.html.jinja.
 """
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +77,8 @@ def environment(language: str = "en") -> "jinja2.Environment":
         "short": short,
         "signed": signed,
     }
-    environment.filters |= {"width": width, "display_name": t.name, "visible": visible, "headings": headings}
+    environment.filters |= {"width": width, "display_name": t.name, "phrase": t.phrase, "visible": visible}
+    environment.filters |= {"headings": headings, "spoken": functools.partial(spoken, t=t)}
     environment.filters |= {
         "beside_cells": functools.partial(beside.cells, say=t),
         "beside_notes": functools.partial(beside.notes, say=t),
@@ -119,7 +120,13 @@ def headings(body: str) -> list[tuple[str, str]]:
     """Return the ids and titles of a page's sections; titles are already escaped."""
     from markupsafe import Markup
 
-    return [(name, Markup(title)) for name, title in re.findall(r'<h2 id="([\w-]+)">(.*?)</h2>', str(body))]
+    return [(name, Markup(title)) for name, title in re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', str(body))]
+
+
+def spoken(labels: Iterable[str], fractions: Iterable[float], t: Texts = ENGLISH) -> str:
+    """Return what is read out instead of a chart: `news 80.0%; laws 20.0%`. Parts that are empty are left out."""
+    parts = (f"{label} {percent(fraction)}" for label, fraction in zip(labels, fractions, strict=True) if fraction)
+    return t("; ").join(parts)
 
 
 def number(value: float | None, digits: int = 0) -> str:

@@ -21,10 +21,17 @@ from workflows.evaluation.scores import UNTRAINED
 from workflows.report.display_names import display_name
 
 Points = Sequence[tuple[float, float]]
-TEXT, GRID = "#000001", "#000002"
+TEXT, GRID, GAP = "#000001", "#000002", "#000003"
 SERIES = tuple(f"#0001{number:02x}" for number in range(1, 9))
-_CSS = {TEXT: "currentColor", GRID: "var(--grid)", **{c: f"var(--series-{n})" for n, c in enumerate(SERIES, start=1)}}
-_LIGHT = {TEXT: "#23272b", GRID: "#dcdfe3"} | dict(
+MARKERS, HATCHES = "osD^vPX*", ("", "///", "...", "|||", "\\\\\\", "---", "xxx", "ooo")
+"""Of each series, so that they can be told apart without colours."""
+_CSS = {
+    TEXT: "currentColor",
+    GRID: "var(--grid)",
+    GAP: "var(--card)",
+    **{c: f"var(--series-{n})" for n, c in enumerate(SERIES, start=1)},
+}
+_LIGHT = {TEXT: "#23272b", GRID: "#dcdfe3", GAP: "#ffffff"} | dict(
     zip(SERIES, ("#31688e", "#a9601f", "#3c7a51", "#a65a8a", "#7a6f2a", "#b4544c", "#4f70b3", "#6c7178"), strict=True)
 )
 """The colours of the light page (style.html.jinja)."""
@@ -49,6 +56,8 @@ STYLE: Any = {
     "xtick.labelcolor": TEXT,
     "ytick.labelcolor": TEXT,
     "lines.linewidth": 1.5,
+    "lines.markersize": 4.5,
+    "hatch.linewidth": 0.8,
     "legend.frameon": False,
     "legend.fontsize": 9,
 }
@@ -60,28 +69,30 @@ WIDTH, HEIGHT = 7.6, 2.9
 
 def curves(
     lines: Mapping[str, Points],
-    name: str,
+    prefix: str,
     *,
     phase_starts: Sequence[int] = (),
     form: str = "{:g}",
     step: str = "step",
     label: str = "",
 ) -> str:
-    """Plot lines over steps. Curves of few points also get dots, so that a single point is visible.
+    """Plot lines over steps. The first is plain if it has many points; the others have marks.
 
     Args:
+        prefix: of the ids in the SVG.
         step: the word below the axis.
         label: what is read out instead of the picture.
     """
-    lines = {label: points for label, points in lines.items() if points}
+    lines = {name: points for name, points in lines.items() if points}
     if not lines:
         return ""
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes()
-        for number, (label, points) in enumerate(lines.items()):
+        for number, (name, points) in enumerate(lines.items()):
             xs, ys = zip(*points, strict=True)
-            few = len(points) <= 30
-            axes.plot(xs, ys, color=SERIES[number % len(SERIES)], label=label, marker="o" if few else None, markersize=3.5)
+            place = number % len(SERIES)
+            marker = MARKERS[place] if number or len(points) <= 30 else None
+            axes.plot(xs, ys, color=SERIES[place], label=name, marker=marker, markevery=-(-len(points) // 30))
         for start in phase_starts:
             axes.axvline(start, color=TEXT, linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.6)
         axes.set_xlabel(step)
@@ -90,7 +101,7 @@ def curves(
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: form.format(value)))
         if len(lines) > 1:
             _legend(axes)
-        return _svg(figure, name, label)
+        return _svg(figure, prefix, label)
 
 
 def scores(
@@ -118,14 +129,15 @@ def scores(
             shown = [row for row in rows if row["model_id"] == model]
             places = [scored.index((row["task"], row["metric"])) + (number - (len(models) - 1) / 2) * width for row in shown]
             heights, spread = [row["mean"] for row in shown], [row["deviation"] or 0.0 for row in shown]
-            color = SERIES[trained.index(model) % len(SERIES)] if model in trained else SERIES[-1]
-            axes.bar(places, heights, width * 0.88, color=color, label=words(model) if model in untrained else model)
+            place = trained.index(model) % len(SERIES) if model in trained else len(SERIES) - 1
+            name, look = words(model) if model in untrained else model, {"color": SERIES[place], "hatch": HATCHES[place]}
+            axes.bar(places, heights, width * 0.88, label=name, edgecolor=GAP, linewidth=0, **look)
             axes.errorbar(places, heights, spread, fmt="none", ecolor=TEXT, elinewidth=1.1, capsize=4)
-            for place, row in zip(places, shown, strict=True):
+            for middle, row in zip(places, shown, strict=True):
                 seeds = [v["value"] for v in values if all(v[name] == row[name] for name in SCORED)]
-                axes.plot([place + width * 0.27] * len(seeds), seeds, ".", color=TEXT, markersize=4, alpha=0.7)
+                axes.plot([middle + width * 0.27] * len(seeds), seeds, ".", color=TEXT, markersize=4, alpha=0.7)
                 top = row["mean"] + (row["deviation"] or 0.0)
-                axes.annotate(f"{row['mean']:.3f}", (place, top), (0, 5), textcoords="offset points", ha="center")
+                axes.annotate(f"{row['mean']:.3f}", (middle, top), (0, 5), textcoords="offset points", ha="center")
         axes.set_xticks(range(len(scored)), [f"{words(task)}\n{words(metric)}" for task, metric in scored])
         axes.set_xlim(-0.6, len(scored) - 0.4)
         axes.set_ylim(0, 1.1)

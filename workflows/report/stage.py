@@ -10,7 +10,7 @@ from pipeline.redaction import public
 from workflows.report.meeting.gathering import UNASKED, Asked
 from workflows.report.meeting.references import references
 
-STAGE_VERSION = 4
+STAGE_VERSION = 5
 _SECTIONS = ("documents", "dedup", "vocabulary", "tokens", "shards")
 """Kinds of stages that have figures of their own; of the others only the time is shown."""
 _UNTIMED = ("tasks",)

@@ -39,12 +39,21 @@ class Predictions:
         return min(self.by_seed)
 
 
-def write(scores: Sequence[Score], output: str, data_url: str, config: EvaluationConfig, *, beside: str | None = None) -> str:
+def write(
+    scores: Sequence[Score],
+    output: str,
+    data_url: str,
+    config: EvaluationConfig,
+    *,
+    beside: str | None = None,
+    language: str = "en",
+) -> str:
     """Write the page to the folder of `scores`, `output`; return its URL.
 
     Args:
         data_url: folder of the tasks, whose texts are shown.
         beside: folder of another model's scores.
+        language: of the page.
 
     Raises: TaskError if that is not one, or if the texts are no longer those that were scored.
     """
@@ -59,15 +68,15 @@ def write(scores: Sequence[Score], output: str, data_url: str, config: Evaluatio
         first += len(one["kinds"])
         found.append(one)
     url = storage.join(output, PAGE)
-    storage.write_bytes(url, page(found, ours[0].model_id).encode())
+    storage.write_bytes(url, page(found, ours[0].model_id, language).encode())
     return url
 
 
-def page(tasks: Sequence[dict[str, Any]], model: str) -> str:
+def page(tasks: Sequence[dict[str, Any]], model: str, language: str = "en") -> str:
     """Render the page. All text is escaped."""
     from workflows.report.page import environment
 
-    return str(environment().get_template(TEMPLATE).render(tasks=tasks, model=model))
+    return str(environment(language).get_template(TEMPLATE).render(tasks=tasks, model=model))
 
 
 def read_others(folder: str) -> list[Score]:

@@ -14,7 +14,7 @@ import datetime
 import functools
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any, Literal, get_args
 
@@ -32,9 +32,10 @@ _LARGE = {"en": ((1e9, " billion"), (1e6, " million")), "zh": ((1e8, " 亿"), (1
 PHRASES = (
     *("up to {n} characters", "{low} to {high} characters", "more than {n} characters"),
     *("up to {n} candidates", "{low} to {high} candidates", "about {n}", "too high by {size}", "too low by {size}"),
+    "phase {n}",
     *("{kind} missed", "{kind} made up", "{kind} with other ends", "{kind} → {other}, with other ends"),
 )
-"""Kinds of errors (workflows/report/errors/cases.py) that contain values."""
+"""Names that contain values: phases, and kinds of errors (workflows/report/errors/cases.py)."""
 
 
 @functools.cache
@@ -66,6 +67,10 @@ class Texts:
     def name(self, name: str) -> str:
         """Return the words for a name of the manifests: `too_short` -> `too short`, 过短."""
         return self(display_name(name))
+
+    def listed(self, parts: Iterable[str]) -> str:
+        """`a, b`, `a、b`."""
+        return ("、" if self.language == "zh" else ", ").join(parts)
 
     def joined(self, value: Any) -> Any:
         """Return sentences, or a list or dict of them, without the space between two: Chinese has none."""

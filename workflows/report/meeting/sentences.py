@@ -144,7 +144,7 @@ def _data(changes: Row | None, content: Row, t: Texts) -> str:
             return f"{kept} " + t("They are those of {other}.", **values)
         return f"{kept} " + t("Since {other}: {new:,} documents are new, {gone:,} are gone.", **values, new=new, gone=gone)
     before = sum(row["before"] for row in changes["sources"])
-    return f"{kept} " + t("{other} had {before:,} documents.", **values, before=before)
+    return f"{kept} " + t("There were {before:,} in {other}.", **values, before=before)
 
 
 def _sizes(total: Row, t: Texts) -> dict[str, str]:
@@ -199,7 +199,7 @@ def _licences(meeting: Row, t: Texts) -> str:
     rows, use = meeting["licences"], meeting["use"]
     forbidden = [row["source"] for row in rows if row["forbids"]]
     if forbidden:
-        return t("{sources}: the licence forbids {use} use.", sources=", ".join(forbidden), use=t.name(use))
+        return t("{sources}: the licence forbids {use} use.", sources=t.listed(forbidden), use=t.name(use))
     if not use:
         return t("What the model is for is not stated (gate.use), so licences are listed and not judged.")
     return t("No licence was found to forbid {use} use. A program reads only words: a person has to judge.", use=t.name(use))
