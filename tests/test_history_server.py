@@ -39,7 +39,8 @@ def setting(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def started(*command: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, *command], cwd=ROOT, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True)
 
 
 def recorders(*folders: Path, times: int) -> list["subprocess.Popen[str]"]:
@@ -95,11 +96,8 @@ def test_a_run_waits_while_the_server_is_away(server: Server, tmp_path: Path) ->
         "with h.opened() as instance, h.running() as run_id:\n"
         "    assert job.execute_in_process(instance=instance, run_id=run_id, run_config=QUIET).success\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path)],
-        **{"cwd": ROOT, "stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True},
-    )
-    assert process.stdin and process.stdout and process.stdout.readline() == "away\n"
+    process = started("-c", program, str(tmp_path))
+    assert process.stdin and process.stdout and any(line == "away\n" for line in process.stdout)
     server.stop()
     process.stdin.write("\n")
     process.stdin.flush()

@@ -43,11 +43,11 @@ def waited_for(connect: Callable[[], Answer], seconds: float) -> Answer:
         pause = min(2 * pause, 5.0)
 
 
-class PatientPostgresStorage(DagsterPostgresStorage):
+class PatientPostgresStorage(DagsterPostgresStorage):  # type: ignore[misc]  # of a package that need not be installed
     """Dagster's storage in the same tables: it can be opened by Dagster's own class too."""
 
     @classmethod
-    def from_config_value(cls, inst_data: Any, config_value: Any) -> "PatientPostgresStorage":  # type: ignore[override]
+    def from_config_value(cls, inst_data: Any, config_value: Any) -> "PatientPostgresStorage":
         url = make_url(config_value["postgres_url"]).set(drivername="postgresql+psycopg2")  # what Dagster installs
         url = url.update_query_dict({name: value for name, value in NOTICED.items() if name not in url.query})
         waited_for(create_engine(url, poolclass=NullPool).connect, OPENING_SECONDS).close()

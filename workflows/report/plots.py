@@ -130,8 +130,8 @@ def scores(
             places = [scored.index((row["task"], row["metric"])) + (number - (len(models) - 1) / 2) * width for row in shown]
             heights, spread = [row["mean"] for row in shown], [row["deviation"] or 0.0 for row in shown]
             place = trained.index(model) % len(SERIES) if model in trained else len(SERIES) - 1
-            name, look = words(model) if model in untrained else model, {"color": SERIES[place], "hatch": HATCHES[place]}
-            axes.bar(places, heights, width * 0.88, label=name, edgecolor=GAP, linewidth=0, **look)
+            name, colour, hatch = words(model) if model in untrained else model, SERIES[place], HATCHES[place]
+            axes.bar(places, heights, width * 0.88, label=name, color=colour, hatch=hatch, edgecolor=GAP, linewidth=0)
             axes.errorbar(places, heights, spread, fmt="none", ecolor=TEXT, elinewidth=1.1, capsize=4)
             for middle, row in zip(places, shown, strict=True):
                 seeds = [v["value"] for v in values if all(v[name] == row[name] for name in SCORED)]
