@@ -78,6 +78,7 @@ DISPLAY_NAMES = {
     "ja": "Japanese",
     "ko": "Korean",
     "en": "English",
+    "other": "other languages",
     "hans": "simplified",
     "hant": "traditional",
     "mixed": "both scripts",
