@@ -116,7 +116,7 @@ def test_every_page_can_be_read_out(pages: Pages, whole: ReportInputs, language:
     assert {name: found for name, document in made.items() if (found := faults(document, language))} == {}
     assert made["report"].count("<table") > 12
     if language == "zh":
-        assert {name: found for name, document in made.items() if (found := english(document))} == {}
+        assert {name: left for name, document in made.items() if (left := english(document))} == {}
     else:
         captions = figures(whole)["captions"]
         spoken = re.findall(r'<svg [^>]*aria-label="([^"]*)"', made["report"])
