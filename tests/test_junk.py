@@ -38,17 +38,17 @@ def wrong(pages: list[Page]) -> tuple[float, float, list[str]]:
 
 
 def test_of_half_of_all_labelled_pages_few_kept_ones_are_junk() -> None:
-    """Without the score, 29 % of the kept pages were junk. Those of the hard file were not trained on, the others were."""
+    """Without the score, it is more than a quarter. Those of the hard file were not trained on, the others were."""
     pages = [page for page in labelled(HARD) if page.held_out] + labelled(DATA / "web_pages.txt")[1::2]
     assert len(pages) > 120
     bad, lost, titles = wrong(pages)
-    assert bad <= 0.18 and lost <= 0.05, titles
+    assert bad <= 0.15 and lost <= 0.03, titles
 
 
 def test_hard_pages_that_were_not_trained_on() -> None:
-    """Readable advertising and nonsense without any sales word; the rules alone keep 40 %."""
+    """Readable advertising and nonsense without any sales word: 10 of the 46 kept are junk."""
     bad, lost, titles = wrong([page for page in labelled(HARD) if page.held_out])
-    assert bad <= 0.26 and lost <= 0.03, titles
+    assert bad <= 0.22 and lost <= 0.03, titles
 
 
 GOOD = {
@@ -83,7 +83,7 @@ def test_the_measures_that_condemn_a_page_are_named() -> None:
     title, text = page.title, page.text
     probability, signs = judged(title, text)
     assert probability > 0.45 and reasons([(title, text)]) == ["junk"]
-    assert signs == "no dates or quotations, no people, title repeated in the text"
+    assert signs == "title repeated in the text, no dates or quotations, no people"
     # In both scripts, and not for other sources.
     traditional = "鋁單板具有重量輕、強度高的優點，鋁單板的表面美觀，深受廣大用戶的喜愛。鋁單板安裝方便，可以提高建築的品位。"
     simplified = "铝单板具有重量轻、强度高的优点，铝单板的表面美观，深受广大用户的喜爱。铝单板安装方便，可以提高建筑的品位。"

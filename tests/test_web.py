@@ -2,12 +2,13 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from benchmarks.junk_weights import labelled
-from pipeline.cleaning import forms, language, quality
+from pipeline.cleaning import forms, language, quality, web
 from pipeline.cleaning.cleaning import clean
 from pipeline.cleaning.web import lines, measures, phrases
 from pipeline.config import FilterConfig, SourceConfig
@@ -57,6 +58,11 @@ def test_labelled_pages(held_out: bool) -> None:
         ("失眠吃什么好得快", "失眠吃什么好得快？很多人问失眠吃什么好得快。其实失眠吃什么好得快要看原因，医生说失眠吃什么好得快"
              "不能一概而论，晚上少喝咖啡，睡觉以前不要看手机，白天多去运动，心情放松，慢慢就会好起来的，"
              "不要着急，也不要乱吃药。", "spun"),
+        ("", "社区的老人们周末去植物园春游ag真人。大家沿着湖边散步，看了盛开的樱花，中午在草坪上野餐mg电子。", "spam"),
+        ("", "拿到两届联赛冠军的ag电竞俱乐部昨天公布了新赛季的名单，一位从青训营升上来的选手顶替了退役的队长。", ""),
+        ("", "针对初次接触运动的大家而言，假如可以依据自身的状况开展挑选，实际效果十分显著。许多人早已习惯每日跑步，因而"
+             "碰见难题的情况下，十分容易舍弃。随后大伙儿必须针对自身的身体开展训练，乃至能够挑选游泳，那样全是有益的，"
+             "愈来愈多的人早已因而获益。", "spun"),
     ],
 )  # fmt: skip
 def test_what_gives_pages_away(title: str, text: str, reason: str) -> None:
@@ -141,6 +147,19 @@ def test_phrases_come_from_the_recipe_and_from_files(tmp_path: Path) -> None:
     (tmp_path / "more.txt").write_text("某某娱乐\n", encoding="gb18030")
     with pytest.raises(RecipeError, match=r"more\.txt: not UTF-8 at byte"):
         phrases.load([str(tmp_path / "more.txt")])
+
+
+def test_other_rules_for_pages_read_sources_of_pages_again_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("秋粮收购会议召开，各地代表参加了会议。", encoding="utf-8")
+
+    def read(kind: Literal["web", "news"]) -> str:
+        return documents(SourceConfig(name="a", kind=kind, input=(str(tmp_path / "a.txt"),)), str(tmp_path / "runs")).url
+
+    web_before, news_before = read("web"), read("news")
+    monkeypatch.setattr(web, "VERSION", web.VERSION + 1)
+    assert read("web") != web_before and read("news") == news_before
 
 
 def test_other_phrases_are_another_stage_even_if_they_differ_in_what_is_redacted(tmp_path: Path) -> None:

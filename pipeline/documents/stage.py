@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import storage
+from pipeline.cleaning import web
 from pipeline.cleaning.web import phrases
 from pipeline.config import SourceConfig
 from pipeline.documents import reading
@@ -133,11 +134,13 @@ def documents(
 
 
 def _tools(source: SourceConfig) -> dict[str, str]:
-    """Return the versions of libraries that decide what is written: character tables and the HTML parser.
+    """Return the versions of what decides what is written: character tables, the HTML parser, the rules for web pages.
 
     Raises: CorpusError when the source needs an optional one that is not installed.
     """
     versions = {name: importlib.metadata.version(name) for name in ("opencc", "selectolax")}
+    if source.preset == "web":
+        versions["web"] = str(web.VERSION)
     return {**versions, **variants.tool(source.variant_tables), "unicode": unicodedata.unidata_version}
 
 

@@ -10,3 +10,6 @@ lines.py        names of sites in titles, lines of keywords
 measures.py     spam, spun, advertising, listing: numbers that rules of quality.py judge
 junk.py         the probability that a page is junk, from several measures at once; its weights: junk.json
 """
+
+VERSION = 2
+"""Of the measures: one more when pages get other numbers. It is part of the keys of sources with this preset, not of others."""

@@ -27,7 +27,10 @@ COLUMNS: list[tuple[str, pa.DataType]] = [("junk", pa.float32()), ("junk_signs",
 SIGNS: Mapping[str, tuple[int, str, str]] = {
     "advertising": (1, "advertising", ""),
     "firm": (1, "firm in the title", ""),
-    "repeated_title": (1, "title repeated in the text", ""),
+    "stuffed": (1, "title repeated in the text", ""),
+    "advice": (1, "advice that sells", ""),
+    "searched": (1, "words for search engines", ""),
+    "contact": (1, "whom to contact", ""),
     "praise": (1, "praise", ""),
     "reader": (1, "talk to the reader", ""),
     "spam": (1, "phrases of spam", ""),
@@ -35,6 +38,7 @@ SIGNS: Mapping[str, tuple[int, str, str]] = {
     "people": (-1, "", "no people"),
     "facts": (-1, "", "no dates or quotations"),
     "grammar": (-1, "", "no words of a story"),
+    "reasons": (-1, "", ""),
     "latin": (-1, "", ""),
 }
 """The measures: 1 speaks for junk, -1 against it; what is said of a page where much of it, or its absence, speaks for junk."""
@@ -45,9 +49,12 @@ _READ = 3_000
 """Characters of a text that are looked at."""
 _SMOOTHING = 150
 """Characters added to a text's length, so that one word does not condemn a short text."""
-_HEAD = 20
+_HEAD, _PHRASE = 20, 3
 _BY_CHANCE = 2
-"""Characters of a title that are looked for in the text, three at a time, and how often three may be there by chance."""
+"""Characters of a title that are looked for in the text, those of its shortest phrases, and how often one may be there by
+chance."""
+_MAX_STUFFED = 0.25
+"""Ratio of a text's characters in one phrase above which a page is not worse."""
 _DOUBTFUL, _SHOWN, _NAMED = 0.2, 3, 0.15
 """Probability from which a page's measures are named, how many, and the least that one must have added to the score."""
 _PEOPLE = """
@@ -61,10 +68,20 @@ _PRAISE = """
     打造 享受 提升 值得 首选 承接 承诺 秉承 坚持 致力 共赢 携手 未来 不断 广大 多样 适用 适合
 """
 _READER = "您 你 大家 我们 朋友 消费 用户 客户 患者 顾客 家长 业主 企业 人们 小伙 亲 业内 孕妇 投资 创业 生活 小编 网友"
+_SEARCHED = "下载 大全 官网 最新 查询 高清 入口 全集 排行 攻略 报名 在线 完整 哪家 本站"
+_REASONS = "例如 比如 譬如 因为 如果 假设 否则 反之 所谓 相等 大于 小于 叫做 称为 证明 计算"
 _GRAMMAR = "了 着 过 吧 啊 呀 嘛 却 才 又 就 还 都 没 把 被 只 那"
 _FACTS = "“ 「 《"
 _NUMERALS, _UNITS = "0123456789０１２３４５６７８９一二三四五六七八九十百", "年月日号时点岁条%％℃"
-_COUNTED = {"people": _PEOPLE, "praise": _PRAISE, "reader": _READER, "grammar": _GRAMMAR, "facts": _FACTS}
+_COUNTED = {
+    "people": _PEOPLE,
+    "praise": _PRAISE,
+    "reader": _READER,
+    "searched": _SEARCHED,
+    "grammar": _GRAMMAR,
+    "reasons": _REASONS,
+    "facts": _FACTS,
+}
 _NO_TABLE = len(_COUNTED)
 
 
@@ -94,10 +111,13 @@ def features(pages: Sequence[tuple[str, str]], scripts: Strings, measures: Mappi
     both = [in_simplified(title, text, script) for (title, text), script in zip(pages, scripts.tolist(), strict=True)]
     texts = [text[:_READ] for _, text in both]
     counts = _counts(texts)
-    counts["repeated_title"] = np.array([_repeated(title, text) for (title, _), text in zip(both, texts, strict=True)])
+    counts["advice"] = np.array([len(phrases.ADVICE.findall(text)) for text in texts])
+    contacts = np.array([len(phrases.CONTACT.findall(text)) for _, text in both])
     per_thousand = 1_000 / (np.array([len(text) for text in texts]) + _SMOOTHING)
     columns = {name: np.log1p(number * per_thousand) for name, number in counts.items()}
     columns["firm"] = np.array([phrases.FIRM_SITE.search(title) is not None for title, _ in both])
+    columns["contact"] = np.minimum(contacts, 2)
+    columns["stuffed"] = np.array([_stuffed(title, text) for (title, _), text in zip(both, texts, strict=True)])
     titles = np.array([title_points(title) for title, _ in both])
     columns["advertising"] = np.clip(measures["advertising"] - titles, 0, 15) / 5
     columns["spam"] = np.minimum(measures["spam"], 3)
@@ -160,11 +180,16 @@ def _words() -> _Words:
     return _Words(of_character, is_first, np.array(known), np.array([pairs[key] for key in known]), is_numeral, is_unit)
 
 
-def _repeated(title: str, text: str) -> int:
-    """Return how often three characters of a title come back in the text, beyond chance."""
+def _stuffed(title: str, text: str) -> float:
+    """Return the ratio of a text's characters in the phrase of its title that comes back most; 0 if none does beyond chance."""
     head = TITLE_PARTS.split(title)[0].strip()[:_HEAD]
-    again = max((text.count(head[start : start + 3]) for start in range(len(head) - 2)), default=0)
-    return max(0, again - _BY_CHANCE)
+    most = 0
+    for start in range(len(head) - _PHRASE + 1):
+        end = start + _PHRASE
+        while end <= len(head) and (again := text.count(head[start:end])) > _BY_CHANCE:
+            most = max(most, again * (end - start))
+            end += 1
+    return min(most / max(1, len(text)), _MAX_STUFFED)
 
 
 def _named(parts: Floats) -> str:

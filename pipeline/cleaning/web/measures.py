@@ -31,6 +31,7 @@ COLUMNS: list[tuple[str, pa.DataType]] = [(name, pa.float32()) for name in ("spa
 
 _SPAM = phrases.pattern(phrases.SPAM)
 _SPUN = phrases.pattern(phrases.SPUN)
+_SWAPPED, _PLAIN = phrases.pattern(phrases.SWAPPED), phrases.pattern(phrases.PLAIN)
 _ADVERTISING = tuple(
     (phrases.pattern(table), weight) for table, weight in ((phrases.CALL, 3.0), (phrases.TALK, 2.0), (phrases.PRAISE, 0.5))
 )
@@ -48,6 +49,8 @@ _LONG = 3_000
 _COPIED = 0.12
 """Ratio of characters in clauses that were there before, from which a page is put together from copies."""
 _MIN_COPIED = 60
+_MIN_SWAPPED, _SWAPPED_TO_PLAIN = 4, 2.5
+"""Different words of phrases.SWAPPED that a program leaves, and how many for each word of phrases.PLAIN."""
 _ARTICLE = re.compile("^第[一二三四五六七八九十百0-9]{1,6}条", re.M)
 _MIN_ARTICLES = 3
 _STUFFED_CLAUSE = 0.04
@@ -154,7 +157,7 @@ def _spam(title: str, text: str, spam: re.Pattern[str]) -> float:
 def _spun(title: str, text: str, form: str) -> float:
     points = len(set(_SPUN.findall(text))) / (1 + len(text) // _LONG)
     points += 2 * phrases.has_summary(text) + 2 * any(map(_IS_RANDOM.match, _CODE.findall("\n" + text)))
-    points += 2 * (len(_PINYIN.findall(text)) >= _MIN_PINYIN)
+    points += 2 * (len(_PINYIN.findall(text)) >= _MIN_PINYIN) + 2 * _is_swapped(text[:_LONG])
     for line in KEYWORDS.finditer(text) if may_have_keywords(text) else ():
         if _CUT_WORDS & set(re.split("[,，、 ]", line[1])):
             points += 3
@@ -164,6 +167,12 @@ def _spun(title: str, text: str, form: str) -> float:
     if len(head) >= _MIN_HEAD and phrases.QUERY.search(head) and text.count(head) > _AGAIN:
         points += 3
     return points + (2 * _is_copied(text) if form == "prose" else 0)
+
+
+def _is_swapped(text: str) -> bool:
+    """Return whether a text has 假如, 全是, 早已 and the like, but hardly any 如果, 都是, 已经."""
+    swapped = _SWAPPED.findall(text)
+    return len(set(swapped)) >= _MIN_SWAPPED and len(swapped) >= _SWAPPED_TO_PLAIN * len(_PLAIN.findall(text))
 
 
 def _has_searched_words(text: str) -> bool:

@@ -27,6 +27,7 @@ SPAM = _words(
     足彩推荐 杀号 倍投 体育(中国) 代开发票 开发票电话 先验后付 先做后付 办理学历 办理证件 高仿一比一 精仿 股票配资
     配资平台 配资公司 实盘配资 杠杆炒股 号交易平台 号出售 号购买 账号购买 买抖音号 千粉号 刷粉 刷赞 刷播放量 自助下单 卡盟
     侦探公司 婚外情调查 婚外情取证 商务调查 秒下款 黑户贷款 网贷口子 资质转让 包成功 不成功不收费 无效退款 隐私发货
+    电竞外围 足球外围 外围投注 外围平台 外围网站 电子试玩
     延时喷剂 增大增粗 壮阳 伟哥 印度神油 成人影院 自拍偷拍 偷拍自拍 国产自拍 久久精品 国产精品 一区二区三区 无码中文
     无码高清 色婷婷 婷婷五月 丁香五月 人妻熟女 午夜福利 激情小说 日韩av 稳赚 加导师 导师微信 带单
     """
@@ -49,6 +50,12 @@ _AFTER_CODE = re.compile(
     "(?:(?<=手)机版|(?<=手)机下载|(?<=体)育|(?<=娱)乐|(?<=金)沙|(?<=线)路|(?<=贵)宾|(?<=国)际)"
 )
 _CODE = re.compile(r"[a-z]{2,4}\d{2,4}\Z")
+_AFTER_PROVIDER = re.compile(
+    r"[真电视棋捕老模](?<=[A-Za-z9].)"
+    "(?:(?<=真)人|(?<=电)[子游]|(?<=视)讯|(?<=棋)牌|(?<=捕)鱼|(?<=老)虎机|(?<=模)拟器)"
+)
+_PROVIDER = re.compile(r"(?<![A-Za-z])(?:ag|bb|bbin|cq9|dg|fg|jdb|ky|mg|mw|og|pg|pt|sg)\Z", re.I)
+"""Makers of games of chance, by whose names sites call what they offer: ag真人, mg电子, pt老虎机."""
 _PORTALS = frozenset("浪讯易狐凰视国")
 """How the portals end that have a section on sports or entertainment: 新浪体育, 腾讯娱乐."""
 SPAM_SITE = re.compile(
@@ -67,6 +74,25 @@ SPUN = _words(
 )
 """Words that spun text has in place of common ones: 更进一步 for 进一步, 沦为 for 成为, 引见 for 介绍, 置信 for 相信."""
 
+SWAPPED = _words("假如 早已 全是 挑选 难题 因而 伴随着 愈来愈 碰见 事儿 仅有 维护保养 大伙儿 随后 乃至")
+"""What programs of about 2020 put in place of the words of PLAIN. Some writers use a few of them, but these besides."""
+PLAIN = _words("如果 已经 都是 选择 问题 因此 所以 随着 越来越 遇到 事情 只有 然后 甚至")
+
+ADVICE = re.compile(
+    r"[选找到去交咨购厂司心院构家师编业店](?:"
+    r"(?:(?<=选)择?|(?<=交)给|(?<=咨)询|(?<=购)买|(?<=[找到去]))[^，。！？；：\n]{0,8}?"
+    r"(?:正规|专业|有资质|靠谱|有实力|值得信赖|大品牌|口碑好)"
+    r"|(?<=[厂司心院构家师编业店])(?:还|也|特别|温馨)?(?:建议|提醒|告诉|认为|教|为)(?:大家|您|你|我们|广大))"
+)
+"""Advice that sells: 一定要找有资质的施工单位, 北京搬家公司还建议大家."""
+
+CONTACT = re.compile(
+    r"[微威薇QqＱ扣热手电联vV](?:"
+    r"(?<=[微威薇])[信❤]|(?<=[QqＱ])[QqＱ]|(?<=扣)扣|(?<=热)线|(?<=手)机|(?<=电)话|(?<=联)系|(?<=[vV])(?= ?[:：]))"
+    r"[^。\n公]{0,8}?(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{6,}"
+)
+"""Whom to contact: 加微信 abc123456, QQ群 474000000. Not whom to follow: 微信公众号."""
+
 _SUMMARY = re.compile(r"^(?:本文摘要|文章摘要|简要描述|内容摘要)[:：]", re.M)
 
 CALL = _words(
@@ -80,7 +106,10 @@ CALL = _words(
     名额有限 限时优惠 立减 立省 第二件半价 买一送一 到店有礼 火热招生 货到付款 多少钱一 哪家好 哪里好 哪家医院 哪家强
     哪家比较好 哪家较好 专科医院 卫生部门批准 卫生主管部门 特色专科 特色疗法 医院怎么样 医院有哪些 网站建设 网站优化
     网站推广 网站制作 SEO优化 百度推广 厂家电话 洽询 新老客户 广大客户 客户朋友 患者朋友 用户朋友 质优价廉 物美价廉
-    性价比高 值得信赖 客户至上 诚信为本 实力雄厚 远销 标本兼治 不反弹 不易复发 治愈率
+    性价比高 值得信赖 客户至上 诚信为本 实力雄厚 远销 标本兼治 不反弹 不易复发 治愈率 数量有限 名额不多
+    错过再等 现在拍下 立即拍下 立即抢购 立即报名 立即预约 预约体验 免费领取 免费体验 先到先得 欲购从速 欲报从速
+    全额退款 先上首页 送货上门 诚招代理 招商热线 现货供应 大量现货 长期供应 承接各类 工程案例 案例遍布 共创美好
+    各界同仁 竭诚服务
     """
 )
 """What only an advertiser says: calls to ring up, to buy, to join."""
@@ -93,7 +122,9 @@ TALK = _words(
     希望对大家 想要了解更多 想了解更多 大家可以放心 有需要的 如有需要 如果您需要 专家指出 医院专家 专家提醒您 疗法
     整理编辑 温馨提示 主要从事 主营 定做 洽谈 让您 赚钱 利润可观 收回成本 回本 一站式 一条龙 量身定制 量身打造 售后服务
     售后完善 完善的售后 性价比 高品质 优质的 品质保证 质量保证 质量可靠 质量稳定 规格齐全 品种齐全 经久耐用 经验丰富 师资
-    名师 一对一 手把手 小班 零基础
+    名师 一对一 手把手 小班 零基础 以质取胜 经营方针 企业精神 营销网络 产品遍布 遍布全国 遍布省内 携手并进 一如既往地为
+    一如既往的为 保驾护航 专业的团队 专业团队 理想之选 不二之选 首选品牌 国内知名 省时省力 省心省力
+    正规的厂家 正规厂家 网友上传 网友整理 永久域名 免费观看 在线观看 最新章节 全文阅读
     """
 )
 """How a firm speaks of itself, its goods and to its readers. Prose has some of these words; advertising has a crowd of them."""
@@ -129,7 +160,7 @@ def has_summary(text: str) -> bool:
 
 
 def site_names(page: str) -> list[str]:
-    """Return the names of gambling sites by their form: 体育app of 万鼎体育app, 国际登录 of 星辉国际登录, ab365手机下载.
+    """Return the names of gambling sites by their form: 体育app of 万鼎体育app, ab365手机下载, ag真人.
 
     Brands change weekly, the form stays.
     """
@@ -137,6 +168,9 @@ def site_names(page: str) -> list[str]:
     for found in _AFTER_CODE.finditer(page):
         if code := _CODE.search(page, max(0, found.start() - 8), found.start()):
             names.append(code[0] + found[0])
+    for found in _AFTER_PROVIDER.finditer(page):
+        if provider := _PROVIDER.search(page, max(0, found.start() - 5), found.start()):
+            names.append(provider[0].lower() + found[0])
     return names
 
 
