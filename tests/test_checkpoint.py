@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import logging
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -223,6 +224,19 @@ def test_overtaken_in_the_middle_of_a_commit_no_marker_is_set(tmp_path: Path, mo
     with pytest.raises(CheckpointError, match="attempt-0002"):
         old.commit(example(1), [])
     assert newest_of(str(tmp_path)) is None
+
+
+def test_what_a_user_put_beside_the_checkpoints_is_left_alone(tmp_path: Path) -> None:
+    attempt = Attempt.begin(str(tmp_path), 0)
+    url = Path(attempt.commit(example(100), [row(100)]))
+    copy, unfinished = url.with_name("checkpoint-00000100.bak"), url.with_name("checkpoint-mine")
+    shutil.copytree(url, copy)
+    unfinished.mkdir()
+    shutil.copy(tmp_path / "attempt-0001/metrics-00000100.jsonl", tmp_path / "attempt-0001/metrics-00000100.jsonl.bak")
+    assert list(checkpoint.committed(str(tmp_path))) == [str(url)] and checkpoint.newest_valid(str(tmp_path)) == str(url)
+    assert checkpoint.read_metrics(str(tmp_path)) == [row(100)]
+    Attempt.begin(str(tmp_path), 100).retain(1, None)
+    assert url.exists() and copy.exists() and unfinished.exists()
 
 
 def test_two_attempts_that_took_one_number_do_not_both_write() -> None:

@@ -36,7 +36,7 @@ from model.checkpoints.files import Checkpoint as Checkpoint
 from model.checkpoints.files import DamagedCheckpoint
 from model.checkpoints.files import damage as damage
 from model.checkpoints.files import load as load
-from model.checkpoints.listing import ATTEMPT, step_of
+from model.checkpoints.listing import ATTEMPT, is_checkpoint, step_of
 from model.checkpoints.listing import MARKER as MARKER
 from model.checkpoints.listing import attempt_name as attempt_name
 from model.checkpoints.listing import attempts as attempts
@@ -189,7 +189,7 @@ class Attempt:
             folder = storage.join(self.output, attempt_name(number))
             for name in storage.list_names(folder) if number < self.number else ():
                 url = storage.join(folder, name)
-                if name.startswith("checkpoint-") and not storage.exists(storage.join(url, MARKER)):
+                if is_checkpoint(name) and not storage.exists(storage.join(url, MARKER)):
                     storage.remove(url)
 
 

@@ -23,7 +23,7 @@ def committed(output: str) -> Iterator[str]:
     for attempt in reversed(attempts(output)):
         folder = storage.join(output, attempt_name(attempt))
         for name in reversed(storage.list_names(folder)):
-            if name.startswith("checkpoint-") and storage.exists(storage.join(folder, name, MARKER)) and step_of(name) <= last:
+            if is_checkpoint(name) and storage.exists(storage.join(folder, name, MARKER)) and step_of(name) <= last:
                 yield storage.join(folder, name)
         last = min(last, _resumed_at(folder))
 
@@ -47,6 +47,11 @@ def attempt_name(number: int) -> str:
 def checkpoint_name(step: int) -> str:
     """Folder name of a checkpoint."""
     return f"checkpoint-{step:08d}"
+
+
+def is_checkpoint(name: str) -> bool:
+    """Whether a folder of an attempt is named as a checkpoint is; `checkpoint-00000300.bak`, which a user made, is not."""
+    return re.fullmatch(r"checkpoint-\d{8,}", name) is not None
 
 
 def attempts(output: str) -> list[int]:

@@ -11,16 +11,18 @@ Rows that are lost stop nothing: a row of kind "lost" takes their place, which t
 
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from model.checkpoints.listing import ATTEMPT, MARKER, attempt_name, attempts
+from model.checkpoints.listing import ATTEMPT, MARKER, attempt_name, attempts, is_checkpoint, step_of
 from pipeline import storage
 
 LOST = "lost"
 """Kind of the row that stands for rows that cannot be read any more."""
 _END = "end"
+_FILE = re.compile(r"metrics-(\d{8,})\.jsonl")
 
 Row = dict[str, Any]
 log = logging.getLogger(__name__)
@@ -48,7 +50,8 @@ def read_metrics(output: str) -> list[Row]:
     for number in attempts(output):
         folder = attempt_name(number)
         names = storage.list_names(storage.join(output, folder))
-        files = {_step(name): _read(output, f"{folder}/{name}") for name in names if name.startswith("metrics-")}
+        numbers = {name: int(m[1]) for name in names if (m := _FILE.fullmatch(name))}
+        files = {step: _read(output, f"{folder}/{name}") for name, step in numbers.items()}
         files |= {step: _File(problem="is missing") for step in _checkpoints(output, folder, names) if step not in files}
         if ATTEMPT not in names and not files:
             continue  # died as it began
@@ -108,15 +111,11 @@ def _resumed(output: str, folder: str, files: Mapping[int, _File]) -> tuple[int,
 def _checkpoints(output: str, folder: str, names: Sequence[str]) -> Iterator[int]:
     """Steps of the whole checkpoints of an attempt that have no rows: each was written together with some."""
     for name in names:
-        alone = name.startswith("checkpoint-") and file_name(_step(name)) not in names
+        alone = is_checkpoint(name) and file_name(step_of(name)) not in names
         if alone and storage.exists(storage.join(output, folder, name, MARKER)):
-            yield _step(name)
+            yield step_of(name)
 
 
 def _lost(file: str, start: int, step: int, problem: str) -> Row:
     log.warning("%s %s: metrics of steps %d to %d are lost", file, problem, start + 1, step)
     return {"kind": LOST, "step": step, "from": start, "file": file, "problem": problem}
-
-
-def _step(name: str) -> int:
-    return int(name.partition("-")[2].partition(".")[0])
