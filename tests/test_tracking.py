@@ -162,6 +162,22 @@ def test_a_worker_that_was_replaced_shows_nothing_more(tmp_path: Path) -> None:
     assert shown(output) == []
 
 
+def test_lines_that_a_disk_damaged_end_no_run(tmp_path: Path) -> None:
+    output = str(tmp_path)
+    first = Live(output, TrainingConfig(), first=True)
+    first.begin(Attempt.begin(output, 0), 0, rolled_back=False, workers=1)
+    for step in (1, 2):
+        first.add(row(step))
+    first.end("killed")
+    (file,) = (tmp_path / "live").glob("metrics-*")
+    file.write_bytes(b"\0\0\0\n[]\n{}\n" + file.read_bytes())
+    second = Live(output, TrainingConfig(), first=True)
+    second.begin(Attempt.begin(output, 1), 1, rolled_back=False, workers=1)
+    second.add(row(2))
+    second.end("finished")
+    assert [one["step"] for one in shown(output)] == [1, 2]
+
+
 def test_what_a_full_disk_cut_short_is_written_again(tmp_path: Path) -> None:
     file = GrowingFile(GrowingFolder(str(tmp_path)), "metrics", "jsonl", head=b"head\n")
     file.append(b"one\n")

@@ -82,7 +82,11 @@ def _bytes(rows: Iterable[Row]) -> bytes:
 
 
 def _rows(data: bytes) -> Iterator[Row]:
-    """Yield the whole lines: the last one may be cut short."""
+    """Yield the rows of whole lines: the last line may be cut short, and what a disk has damaged is passed over."""
     for line in data.splitlines(keepends=True):
-        if line.endswith(b"\n"):
-            yield json.loads(line)
+        try:
+            row = json.loads(line) if line.endswith(b"\n") else None
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(row, dict) and isinstance(row.get("step"), int) and "kind" in row:
+            yield row
