@@ -15,6 +15,10 @@ MOST_UNITS = 1 << 20
 """Largest width and longest distance of a network that is taken for a real one."""
 MOST_LAYERS = 1_000
 """Most layers of one."""
+ABOVE_ZERO = 1e-30
+"""Least value of a setting that must not be 0."""
+BELOW_ONE = 0.999_999
+"""Largest decay rate of a moment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +60,7 @@ class EncoderConfig:
         sizes = ("hidden_size", "num_attention_heads", "intermediate_size", "type_vocab_size")
         lengths = ("max_relative_position", "max_position_embeddings")
         check_ranges(self, **dict.fromkeys((*sizes, *lengths), (1, MOST_UNITS)), num_hidden_layers=(1, MOST_LAYERS))
-        check_ranges(self, initializer_range=(0, 1), layer_norm_eps=(0, 1))
+        check_ranges(self, initializer_range=(ABOVE_ZERO, 1), layer_norm_eps=(0, 1))
         check_ranges(self, hidden_dropout_prob=(0, 0.99), attention_probs_dropout_prob=(0, 0.99))
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
@@ -89,7 +93,8 @@ class OptimizerConfig:
     """Global norm to which gradients are clipped."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, beta1=(0, 1), beta2=(0, 1), epsilon=(0, 1), weight_decay=(0, math.inf), max_grad_norm=(0, math.inf))
+        check_ranges(self, beta1=(0, BELOW_ONE), beta2=(0, BELOW_ONE), epsilon=(ABOVE_ZERO, 1))
+        check_ranges(self, weight_decay=(0, math.inf), max_grad_norm=(ABOVE_ZERO, math.inf))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,8 +135,8 @@ class PhaseConfig:
             raise ValueError(f"warmup_steps {self.warmup_steps} is not between 0 and steps {self.steps}")
         self._check_decay()
         self._check_ramp()
-        if any(weight < 0 for weight in self.weights.values()):
-            raise ValueError(f"weights {self.weights} must not be negative")
+        if not all(0 <= weight < math.inf for weight in self.weights.values()):
+            raise ValueError(f"weights {self.weights} must be finite numbers, none negative")
         if self.weights and not any(self.weights.values()):
             raise ValueError("weights are all zero: nothing to train on")
 
@@ -216,10 +221,7 @@ class TrainingConfig:
         check_ranges(self, **dict.fromkeys(positive, (1, math.inf)), validation_sequences=(0, math.inf))
         if self.mlflow and not self.mlflow.startswith(("sqlite:////", "http://", "https://")):
             raise ValueError(f"mlflow {self.mlflow!r} is neither sqlite:////absolute/path.db nor the URL of a server")
-        if self.spike_sigma < 0 or self.spike_window < 2:
-            raise ValueError(
-                f"spike_sigma {self.spike_sigma} must not be negative, spike_window {self.spike_window} at least 2"
-            )
+        check_ranges(self, spike_sigma=(0, math.inf), spike_window=(2, math.inf))
         ranges = tuple(tuple(part) for part in self.skipped_ranges)  # JSON has lists
         if any(len(part) != 3 or not 0 <= part[1] < part[2] for part in ranges):
             raise ValueError(f"skipped_ranges {list(ranges)} must each be [phase, first sample, end]")

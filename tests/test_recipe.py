@@ -161,6 +161,24 @@ def test_names_that_leave_the_folder_and_seeds_that_no_generator_takes_are_refus
     assert len(str(caught.value)) < 400
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("optimizer.beta1=1.0", "beta1 1.0 is not between 0 and 0.999999"),
+        ("optimizer.beta2=1.0", "beta2 1.0 is not between 0 and 0.999999"),
+        ("optimizer.epsilon=0.0", "epsilon 0.0 is not between 1e-30 and 1"),
+        ("optimizer.max_grad_norm=0.0", "max_grad_norm 0.0 is below 1e-30"),
+        ("encoder.initializer_range=0.0", "initializer_range 0.0 is not between 1e-30 and 1"),
+        ("training.spike_sigma=nan", "spike_sigma nan is not between 0 and inf"),
+        ("phase.0.weights.a=inf", "weights .* must be finite numbers"),
+        ("phase.0.weights.a=nan", "weights .* must be finite numbers"),
+    ],
+)
+def test_settings_of_which_no_training_comes_are_refused(tmp_path: Path, setting: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        load(tmp_path, MINIMAL, setting)
+
+
 def test_a_recipe_that_is_no_file_is_one_line(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.toml")
     (tmp_path / "folder.toml").mkdir()
