@@ -133,6 +133,11 @@ def test_a_table_that_is_wrong_is_named(text: str, message: str, tmp_path: Path)
             '{"t": "好", "c": ["甲", "乙"], "label": "C"}',
             "line 1: 'C' is none of the 2 choices",
         ),
+        (
+            Task(kind="choice", files="a/{split}.json", text="t", choices="c"),
+            '{"t": "好", "c": ["甲", "乙"], "label": "AB"}',
+            "line 1: 'AB' is none of the 2 choices",
+        ),
         (Task(kind="tagging", files="a/{split}.txt", text=1, label=3), "海 x\n", "line 1: no label in 3"),
         (Task(kind="tagging", files="a/{split}.json", text="t"), '{"t": "海 钓", "label": "O"}', "line 1: 2 items, but 1 tags"),
         (

@@ -19,7 +19,7 @@ from workflows.evaluation.formats.fields import MISSING, Row, find, rows, text_o
 from workflows.evaluation.formats.tags import tagged_row
 from workflows.evaluation.task import Task, fields
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 RIGHT = {"1": "1", "0": "0", "true": "1", "false": "0", "1.0": "1", "0.0": "0"}
 """How files say that a candidate is right."""
 
