@@ -12,7 +12,7 @@ from pipeline import storage
 from pipeline.errors import TaskError, UserError
 from workflows.evaluation import tasks
 from workflows.evaluation.examples import Example
-from workflows.evaluation.formats.tags import columns
+from workflows.evaluation.formats.tags import columns, read_conll
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "tasks"
 REVIEWS = 'label\ttext_a\n1\t房间很干净，服务也好。\n0\t太吵了，一夜没睡。\n1\t"好"书\u2028值得一读\n'
@@ -111,6 +111,14 @@ def test_a_malformed_tagging_file_is_reported_by_file_and_line(tmp_path: Path, c
     url = write(tmp_path, {"entities/train.txt": NEWS, "entities/dev.txt": content, "entities/test.txt": NEWS})
     with pytest.raises(TaskError, match=rf"dev.txt.*{message}"):
         tasks.load(tasks.find("entities"), url)
+
+
+def test_whether_a_file_has_tags_is_what_its_first_item_says(tmp_path: Path) -> None:
+    url = write(tmp_path, {"test.txt": "\n海\n钓\n\n厦\n"})
+    found = list(read_conll(tasks.find("entities"), f"{url}/test.txt"))
+    assert [(one.items, one.place, one.has_label) for one in found] == [
+        *((("海", "钓"), "line 2", False), (("厦",), "line 5", False)),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,8 @@ def read_conll(task: Task, url: str) -> Iterator[Example]:
     """
     items: list[str] = []
     tags: list[str] = []
-    first, has_tags = 1, True
+    first = 1
+    has_tags: bool | None = None
     for number, line in enumerate([*lines(read_text(url)), ""], start=1):
         if not line.strip():
             if items:
@@ -70,7 +71,7 @@ def read_conll(task: Task, url: str) -> Iterator[Example]:
             items, tags, first = [], [], number + 1
             continue
         parts = columns(task, line)
-        if number == 1 and parts:
+        if has_tags is None and parts:
             has_tags = parts[1] is not None
         if parts is None or (parts[1] is not None) != has_tags:
             raise TaskError(f"{url}, line {number}: expected a character, a space and a BIO tag, got {line[:40]!r}")
