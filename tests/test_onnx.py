@@ -1,6 +1,7 @@
 """ONNX: one graph for any batch and length equals torch, 8-bit weights nearly; a graph that differs is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,9 @@ ENCODER = EncoderConfig(
 )
 
 
-def make(folder: Path) -> PretrainingModel:
+def make(folder: Path, encoder: EncoderConfig = ENCODER) -> PretrainingModel:
     torch.manual_seed(7)
-    network = PretrainingModel(ENCODER, len(TOKENS)).eval()
+    network = PretrainingModel(encoder, len(TOKENS)).eval()
     with torch.no_grad():
         for weight in network.parameters():
             weight.add_(0.1 * torch.randn_like(weight))
@@ -56,6 +57,12 @@ def test_a_graph_takes_any_batch_and_length(exported: tuple[Path, PretrainingMod
     seen = mask.bool()
     torch.testing.assert_close(torch.from_numpy(hidden)[seen], expected[seen], rtol=0, atol=onnx.TOLERANCE)
     torch.testing.assert_close(torch.from_numpy(pooled), network.nezha.pool(expected).detach(), rtol=0, atol=onnx.TOLERANCE)
+
+
+def test_a_graph_with_few_absolute_positions_is_checked_up_to_them(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    network = make(tmp_path, replace(ENCODER, positions="absolute", max_position_embeddings=40))
+    assert onnx.write_graph(network, "mlm", tmp_path / "model.onnx") <= onnx.TOLERANCE
 
 
 def test_8_bit_weights_are_close_and_their_difference_is_recorded(exported: tuple[Path, PretrainingModel]) -> None:
