@@ -21,7 +21,7 @@ from botocore.validate import ParamValidator
 from click.testing import CliRunner, Result
 
 from cluster.config import ClusterConfig
-from cluster.manifests.config import ManifestConfig
+from cluster.manifests.config import ManifestConfig, check_schedule
 from cluster.manifests.job import Bounds, Job, bounds
 from cluster.manifests.render import KINDS, Kind, render
 from cluster.manifests.starting import STOP
@@ -214,6 +214,11 @@ BROKEN = [
     ("kubernetes.volcano_queue=training", "volcano_queue"),
     ("kubernetes.schedule=at noon", "schedule"),
     ("kubernetes.schedule=61 3 * * *", "schedule"),
+    ("kubernetes.schedule=90,*/90 3 * * *", "schedule"),
+    ("kubernetes.schedule=*/0 3 * * *", "schedule"),
+    ("kubernetes.schedule=0 5-2 * * *", "schedule"),
+    ("kubernetes.schedule=0 3 - * *", "schedule"),
+    ("kubernetes.schedule=0 3 * * jan", "schedule"),
     ("kubernetes.schedule=", "kubernetes.schedule"),
     ("kubernetes.time_zone=Shanghai time", "time_zone"),
     ("kubernetes.gpu_resource=huawei.com/Ascend910", "gpu_resource"),
@@ -237,6 +242,11 @@ def test_a_broken_setting_is_refused_by_its_name(option: str, field: str) -> Non
     assert re.search(rf"(^|[\s'.\[:]){re.escape(field)}\b", done.stderr.removeprefix("Error: ")), done.stderr
     assert done.stderr.count("\n") == 1 and not done.stdout
     assert "pass@" not in done.stderr and "secret@" not in done.stderr
+
+
+@pytest.mark.parametrize("schedule", ["*/15 2,14 1-15/2 jan-Jun,12 Mon-Fri", "@daily"])
+def test_lines_of_cron_are_taken(schedule: str) -> None:
+    check_schedule(schedule)
 
 
 def rendered(kind: str, *arguments: str) -> Result:

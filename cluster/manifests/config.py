@@ -11,7 +11,7 @@ A wrong value is refused by the name of its field. No setting holds a secret: se
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import PurePosixPath
 from typing import Literal
@@ -28,7 +28,12 @@ QUANTITY = re.compile(r"[1-9]\d*(\.\d+)?([kMGTP]i?)?")
 SELECTOR = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-\w.]*[A-Za-z0-9])?")
 HOST = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|[0-9a-fA-F:]+")
 USER = re.compile(r"[a-z_][-a-z0-9_]{0,31}")
-CRON_FIELD = re.compile(r"[\d*,/-]+|[A-Za-z]{3}([,-][A-Za-z]{3})*")
+CRON_ITEM = re.compile(r"(?:\*|([0-9]+|[a-z]{3})(?:-([0-9]+|[a-z]{3}))?)(?:/0*[1-9][0-9]*)?")
+"""What commas separate in a field of cron: all, a number or a name, or a range of them; with a step, each nth of these."""
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+CRON_FIELDS = ((0, 59, ()), (0, 23, ()), (1, 31, ()), (1, 12, MONTHS), (0, 6, DAYS))
+"""Least and largest number of minute, hour, day, month and day of week, and what their numbers are called."""
 TOKEN = re.compile(r"[0-9a-fA-F]{32,}")
 """What Ray's tokens look like."""
 
@@ -233,11 +238,16 @@ def check_schedule(schedule: str) -> None:
     parts = schedule.split()
     if len(parts) != 5:
         raise ValueError(f"schedule {schedule!r} has {len(parts)} parts, not 5: minute, hour, day, month, day of week")
-    for part, (low, high) in zip(parts, ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6)), strict=True):
-        steps = {number for step in re.findall(r"/(\d+)", part) for number in [step]}
-        numbers = [int(number) for number in re.findall(r"\d+", part) if number not in steps]
-        if not CRON_FIELD.fullmatch(part) or any(not low <= number <= high for number in numbers):
+    for part, (low, high, names) in zip(parts, CRON_FIELDS, strict=True):
+        if not all(_is_cron_item(item, low, high, names) for item in part.lower().split(",")):
             raise ValueError(f"schedule {schedule!r}: {part} is not between {low} and {high}, a range or a list of them")
+
+
+def _is_cron_item(item: str, low: int, high: int, names: Sequence[str]) -> bool:
+    found = CRON_ITEM.fullmatch(item)
+    ends = [end for end in (found.groups() if found else ()) if end]
+    numbers = [int(end) if end.isdecimal() else low + names.index(end) if end in names else -1 for end in ends]
+    return found is not None and numbers == sorted(numbers) and all(low <= number <= high for number in numbers)
 
 
 @dataclass(frozen=True, kw_only=True)
