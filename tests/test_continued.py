@@ -33,6 +33,7 @@ from workflows.checks.table import ChecksFailed
 from workflows.cli import main
 from workflows.continued import old_text
 from workflows.continued.start import RECORD
+from workflows.pretraining import with_old_text
 from workflows.registry import contaminated, entries, history, lineage
 
 RECIPE = """
@@ -141,6 +142,14 @@ def test_a_fifth_of_the_examples_is_old_text(continued: Chain) -> None:
     files = Path(trained.url).glob("attempt-*/examples-*.jsonl")
     steps = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     assert [sum(one in there for one in step["examples"]) for step in steps] == [4] * 20
+
+
+def test_new_text_needs_rows_at_each_length_and_old_text_does_not() -> None:
+    weights = with_old_text({"a": 30, "b": 10}, {"old": 7, "older": 7}, 0.2)
+    assert weights == pytest.approx({"a": 0.6, "b": 0.2, "old": 0.1, "older": 0.1})
+    assert with_old_text({"a": 30, "b": 10}, {"old": 0}, 0.2) == {"a": 30, "b": 10}
+    with pytest.raises(RecipeError, match="no source has a row to train on"):
+        with_old_text({"a": 0}, {"old": 7}, 0.2)
 
 
 def test_vocabulary_start_and_licences_are_those_of_the_champion(quarters: Quarters, continued: Chain) -> None:

@@ -16,7 +16,7 @@ from pipeline import storage
 from pipeline.engine import stages
 from pipeline.engine.execution import SERIAL, Execution, News, Report
 from pipeline.engine.stages import FileEntry, Finished, Stage
-from pipeline.errors import StorageError
+from pipeline.errors import RecipeError, StorageError
 from workflows.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -91,10 +91,21 @@ def _continued(
         }
         new = {name: float(phase.weights[name] if phase.weights else rows[name]) for name in recipe.uses(phase)}
         before = {name: float(rows[name]) for name in sorted(old)}
-        weights = {name: weight / sum(new.values()) * (1 - ratio) for name, weight in new.items()}
-        weights |= {name: weight / sum(before.values()) * ratio for name, weight in before.items()}
-        phases.append(replace(phase, weights=weights))
+        phases.append(replace(phase, weights=with_old_text(new, before, ratio)))
     return replace(config, phases=tuple(phases)), list(shards)
+
+
+def with_old_text(new: Mapping[str, float], old: Mapping[str, float], ratio: float) -> dict[str, float]:
+    """Return weights of sources, from their rows or weights: old text gets `ratio` of the examples, if it has any rows.
+
+    Raises: RecipeError if the new text has no row.
+    """
+    if not any(new.values()):
+        raise RecipeError("no source has a row to train on: loosen [filters] or give more input")
+    if not any(old.values()):
+        return dict(new)
+    weights = {name: weight / sum(new.values()) * (1 - ratio) for name, weight in new.items()}
+    return weights | {name: weight / sum(old.values()) * ratio for name, weight in old.items()}
 
 
 def pretrain_run(config: "PretrainConfig", shards: Mapping[str, str], vocabulary_url: str, output: str) -> "PretrainRun":
