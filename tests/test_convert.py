@@ -213,6 +213,8 @@ def test_a_checkpoint_of_ours_becomes_any_form_and_all_start_a_pretraining(tmp_p
     trained, config, vocab = load_weights(result.last_checkpoint)
     assert (config, vocab) == (tiny.ENCODER, tiny.VOCAB)
     assert same(load_weights(str(tmp_path / "run"))[0], trained)  # the best of the folder is its only one
+    with pytest.raises(CheckpointError, match="has its own configuration and vocabulary: leave out --config"):
+        read(result.last_checkpoint, positions="functional")
     for form in FORMATS:
         if form == "huawei-tensorflow":
             with pytest.raises(CheckpointError, match="max_relative_position 64, but these weights have 16"):

@@ -108,10 +108,17 @@ def read(
     """Read weights: our checkpoints, training folders and exports, or a folder, file or prefix of another program.
 
     `positions="functional"` treats an encoder as NEZHA even if its configuration does not say so, and drops absolute position
-    embeddings. `hidden_act` overrides the configuration. Raises: CheckpointError for weights that are missing, damaged or
-    contradict their configuration; CorpusError for an invalid vocabulary.
+    embeddings. `hidden_act` overrides the configuration. Our checkpoints take none of the four: they say all of it themselves.
+
+    Raises: CheckpointError for weights that are missing, damaged or contradict their configuration; CorpusError for an invalid
+    vocabulary.
     """
     if own := _checkpoint_of(url):
+        if config_url or vocab_url or positions != "keep" or hidden_act:
+            raise CheckpointError(
+                f"{own}: a checkpoint of ours has its own configuration and vocabulary: leave out --config, --vocab, "
+                "--positions and --hidden-act, or export it first"
+            )
         return _ours(own)
     file = find(url)
     config_url = config_url or find_config(file.folder)
