@@ -270,6 +270,7 @@ def leave_phase(session: Session) -> None:
     if session.phase is not None:
         session.phase.reread()
         session.phase = None
+        session.network.zero_grad()  # views, of which each one keeps all gradients in memory
 
 
 def _build_phase(session: Session, number: int) -> Phase:
