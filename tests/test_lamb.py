@@ -272,6 +272,13 @@ def test_the_loss_scale_is_taken_out_before_the_norm_is_clipped() -> None:
     assert params[0].grad.tolist() == pytest.approx([0.3, 0.0])
 
 
+def test_norms_of_foreign_encoders_are_not_decayed_either() -> None:
+    """As ALBERT and ModernBERT call them."""
+    parts = {"full_layer_layer_norm": nn.LayerNorm(2), "mlp_norm": nn.LayerNorm(2, bias=False), "dense": nn.Linear(2, 2)}
+    decayed, plain = parameter_groups(nn.ModuleDict(parts), 0.01)
+    assert (len(decayed["params"]), len(plain["params"])) == (1, 4)
+
+
 def test_biases_and_layer_norms_are_not_decayed() -> None:
     config = EncoderConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
     model = PretrainingModel(config, 50)

@@ -31,8 +31,8 @@ from torch import Tensor, nn
 
 MAX_TRUST_RATIO = 10.0
 """Upper bound of the ratio in `nezha2019`."""
-NO_DECAY = ("LayerNorm", "bias")
-"""Parts of the names of parameters without weight decay."""
+NO_DECAY = ("norm", "bias")
+"""Parts of the names, in lower case, of parameters without weight decay. Foreign encoders have layer_norm or mlp_norm, too."""
 CHUNK = 1 << 15
 """Elements of a tensor that each CPU thread updates at once: everything that their update reads fits into its cache. Also the
 fewest that torch gives to a thread."""
@@ -188,7 +188,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     decayed: list[nn.Parameter] = []
     undecayed: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        (undecayed if any(word in name for word in NO_DECAY) else decayed).append(parameter)
+        (undecayed if any(word in name.lower() for word in NO_DECAY) else decayed).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": undecayed, "weight_decay": 0.0}]
 
 
