@@ -38,11 +38,11 @@ class ClusterConfig:
     def __post_init__(self) -> None:
         parse_workers(self.workers)
         check_ranges(self, max_failures=(0, math.inf), max_hours=(0, math.inf))
-        if self.cpus_per_worker <= 0:
+        if not 0 < self.cpus_per_worker < math.inf:
             raise ValueError(f"cpus_per_worker {self.cpus_per_worker} must be above 0: 0.5 lets two workers share a CPU")
         if self.gpus_per_worker not in (0, 1):
             raise ValueError(f"gpus_per_worker {self.gpus_per_worker} must be 0 or 1: NCCL needs one GPU for each worker")
-        if self.start_timeout_seconds <= 0 or self.step_timeout_seconds <= 0:
+        if not (self.start_timeout_seconds > 0 and self.step_timeout_seconds > 0):
             raise ValueError(
                 f"start_timeout_seconds {self.start_timeout_seconds} and step_timeout_seconds {self.step_timeout_seconds}"
                 " must be above 0"

@@ -1,5 +1,6 @@
 """Several workers: they learn what one process learns, die and come back, and end with one line where it cannot go on."""
 
+import math
 import os
 import signal
 import socket
@@ -281,7 +282,10 @@ def test_workers_without_a_gpu_for_each_are_refused() -> None:
         check_resources(ClusterConfig(workers=2, gpus_per_worker=1), {"CPU": 8.0, "GPU": 1.0}, "the cluster")
 
 
-@pytest.mark.parametrize("setting", [{"workers": 0}, {"cpus_per_worker": 0}, {"gpus_per_worker": 2}, {"max_failures": -1}])
+@pytest.mark.parametrize(
+    "setting",
+    [{"workers": 0}, {"cpus_per_worker": 0}, {"cpus_per_worker": math.nan}, {"gpus_per_worker": 2}, {"max_failures": -1}],
+)
 def test_settings_that_cannot_be_are_refused(setting: dict[str, Any]) -> None:
     (name, value), *_ = setting.items()
     with pytest.raises(ValueError, match=f"{name} {value}"):

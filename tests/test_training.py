@@ -20,10 +20,11 @@ import torch
 
 from model.checkpoints import checkpoint
 from model.config import EncoderConfig, OptimizerConfig, PhaseConfig
+from model.heads import PretrainingModel
 from model.samples import batches
 from model.samples.order import key
 from model.training import __main__ as entry
-from model.training import loop, trainer, workers
+from model.training import loop, setup, trainer, workers
 from model.training.loop import train
 from model.training.metrics import MACHINE_DEPENDENT
 from model.training.run import Inputs, PretrainRun
@@ -557,6 +558,18 @@ def test_phases_follow_each_other_also_when_stopped_between(corpus: tiny.Corpus,
         assert metrics(split.output) == rows
 
 
+def test_a_phase_leaves_no_gradients_to_the_next(corpus: tiny.Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[int] = []
+
+    def counted(network: PretrainingModel, *arguments: Any) -> trainer.Trainer:
+        left.append(sum(parameter.grad is not None for parameter in network.parameters()))
+        return trainer.Trainer(network, *arguments)
+
+    monkeypatch.setattr(setup, "Trainer", counted)
+    train(tiny.pretrain_run(corpus, tmp_path, (phase(steps=1, warmup_steps=0),) * 2, validation_sequences=0))
+    assert left == [0, 0]
+
+
 def test_the_loss_falls_where_there_is_something_to_learn(corpus: tiny.Corpus, tmp_path: Path) -> None:
     run = tiny.pretrain_run(
         corpus,
@@ -672,6 +685,8 @@ def test_a_run_survives_json(corpus: tiny.Corpus, tmp_path: Path) -> None:
     document["config"]["encoder"]["layers"] = 3
     with pytest.raises(RecipeError, match="layers"):
         PretrainRun.from_json(document)
+    with pytest.raises(RecipeError, match="shards 'news' are not named SOURCE/LENGTH"):
+        PretrainRun.from_json({**run.to_json(), "shards": {"news": "/data"}})
 
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")

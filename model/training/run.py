@@ -45,6 +45,10 @@ class PretrainRun:
     output: str
     """URL of the training folder; an unfinished run in it is resumed."""
 
+    def __post_init__(self) -> None:
+        if wrong := [name for name in self.shards if not re.fullmatch(r".+/\d+", name)]:
+            raise ValueError(f"shards {wrong[0]!r} are not named SOURCE/LENGTH")
+
     def to_json(self) -> dict[str, Any]:
         """The run as plain JSON values."""
         return {
