@@ -23,8 +23,8 @@ from pipeline.engine import places
 from pipeline.engine.steps import Job, distribute
 from pipeline.errors import ClusterError
 
-ATTEMPTS = 3
-"""Retries of a task whose machine or process died. Steps write whole files to fixed names, so a retry does no harm."""
+ATTEMPTS = 4
+"""Most times that a task runs if its machine or process dies. Steps write whole files to fixed names: a retry does no harm."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class RayTasks:
         import ray
 
         # Spread over the machines: by default Ray fills half of one before it takes the next.
-        remote = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=ATTEMPTS, scheduling_strategy="SPREAD")(_apply)
+        options = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=ATTEMPTS - 1, scheduling_strategy="SPREAD")
+        remote = options(_apply)
         shared = ray.put(step)
         running: dict[Any, int] = {}
         results: dict[int, list[Any]] = {}
