@@ -117,7 +117,7 @@ def test_a_loss_that_is_no_number_ends_it() -> None:
         (["--tasks", "sentiment", "--data", "DATA"], "give two or more"),
         (["--tasks", "sentiment,sentiment", "--data", "DATA"], "is named twice"),
         (["--tasks", "sentiment,lcqmc"], "--tasks needs --data"),
-        (["--tasks", "sentiment,nothing", "--data", "DATA"], "no task 'nothing'"),
+        (["--tasks", "sentiment,nothing", "--data", "DATA"], "no task 'nothing'; there are sentiment, "),
         (["--tasks", "sentiment,sts-lcqmc", "--data", "DATA"], "nothing is learned"),
         (["--tasks", "sentiment,lcqmc", "--contrastive"], "either --contrastive or --tasks"),
         (["--tasks", "sentiment,lcqmc", "--data", "DATA", "--temperature", "0.1"], "--temperature belongs to --contrastive"),

@@ -60,8 +60,9 @@ def find(name: str, own: Mapping[str, Task] = {}) -> Task:
     known = {**TASKS, **SIMILARITY, **own}
     if name in known:
         return known[name]
-    near = "".join(f"; did you mean {name}?" for name in difflib.get_close_matches(name, known, 1))
-    raise TaskError(f"no task {name!r}{near or ';'} There are {', '.join(known)}")
+    if near := difflib.get_close_matches(name, known, 1):
+        raise TaskError(f"no task {name!r}; did you mean {near[0]}? There are {', '.join(known)}")
+    raise TaskError(f"no task {name!r}; there are {', '.join(known)}")
 
 
 def load(task: Task, data_url: str, *, limit_train: int = 0, limit_test: int = 0) -> TaskData:
