@@ -5,7 +5,7 @@ Ray starts again whenever it ends. The job does so a limited number of times in 
 """
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cluster.manifests.config import ManifestConfig
 from cluster.manifests.job import Job, arguments, bounds
@@ -42,19 +42,19 @@ def units(config: ManifestConfig, job: Job) -> dict[str, str]:
     command = arguments(config, job, found)
     command[0] = f"{settings.environment}/bin/{command[0]}"
     return {
-        f"{ray}-head.service": _unit(
+        f"{ray}-head.service": _service_file(
             [("Description", f"Ray's head of {config.name}"), *NETWORK],
             _service(
                 config, ray_start(head[0], options={"node-ip-address": settings.head, **no_work}), environment(True), ALWAYS
             ),
         ),
-        f"{ray}-machine.service": _unit(
+        f"{ray}-machine.service": _service_file(
             [("Description", f"A machine of {config.name}, which joins Ray's head"), *NETWORK],
             _service(config, ray_start(head[0], settings.head), environment(False), ALWAYS),
         ),
-        f"{config.name}.service": _unit(
+        f"{config.name}.service": _service_file(
             [
-                ("Description", f"nezha-pipe {config.job.command} {config.job.output}".replace("%", "%%")),
+                ("Description", escaped(f"nezha-pipe {config.job.command} {config.job.output}")),
                 ("After", f"{ray}-head.service"),
                 ("Wants", f"{ray}-head.service"),
                 # A job that fails at once, or whose machines are not there yet, is no reason to try for ever.
@@ -88,18 +88,27 @@ def _service(config: ManifestConfig, command: Sequence[str], env: dict[str, str]
         ("User", settings.user),
         *(("Environment", f"{name}={value}") for name, value in env.items()),
         *file,
-        ("ExecStart", _escaped(command)),
+        ("ExecStart", command_line(command)),
         *restart,
         ("LimitNOFILE", "65536"),
         ("NoNewPrivileges", "true"),
     ]
 
 
-def _escaped(command: Sequence[str]) -> str:
-    """Quote a command line for systemd, which would expand % and $."""
-    return " ".join(shlex.quote(word).replace("%", "%%").replace("$", "$$") for word in command)
+def _service_file(unit: Section, service: Section) -> str:
+    return unit_file({"Unit": unit, "Service": service, "Install": [("WantedBy", "multi-user.target")]})
 
 
-def _unit(unit: Section, service: Section) -> str:
-    sections = {"Unit": unit, "Service": service, "Install": [("WantedBy", "multi-user.target")]}
+def escaped(text: str) -> str:
+    """Return a text as a value of a unit: systemd would expand %."""
+    return text.replace("%", "%%")
+
+
+def command_line(words: Sequence[str]) -> str:
+    """Return a command line as a value of a unit, quoted: systemd would expand % and $."""
+    return " ".join(escaped(shlex.quote(word)).replace("$", "$$") for word in words)
+
+
+def unit_file(sections: Mapping[str, Section]) -> str:
+    """Return the content of a unit: its sections, each with names and values in the order given."""
     return "\n".join(f"[{name}]\n" + "".join(f"{key}={value}\n" for key, value in lines) for name, lines in sections.items())

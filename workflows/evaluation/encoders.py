@@ -11,16 +11,15 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pipeline import storage
 from pipeline.errors import TaskError
 
 if TYPE_CHECKING:
     from model.finetuning.start import Start
-    from pipeline.tokenization.wordpiece import EncodedText
+    from workflows.inference.embedding import Tokenizer
 
 FOREIGN = "hf:"
 """Before the folder of an encoder that transformers loads."""
@@ -29,19 +28,12 @@ READ = (".json", ".txt", ".model", ".safetensors")
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
-class Tokenizer(Protocol):
-    """Text to tokens."""
-
-    def encode_batch(self, texts: Sequence[str]) -> "list[EncodedText]":
-        """Encode each text by itself, without special tokens."""
-
-
 @dataclass(frozen=True)
 class Encoder:
     """An encoder that can be fine-tuned."""
 
     start: "Start"
-    tokenizer: Tokenizer
+    tokenizer: "Tokenizer"
     longest: int | None
     """Most tokens that it reads at once; None: any number."""
 

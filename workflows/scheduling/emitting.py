@@ -11,6 +11,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from cluster.manifests.config import MONTHS
+from cluster.manifests.systemd import command_line, escaped, unit_file
 from pipeline.errors import RecipeError
 from workflows.scheduling.schedules import Schedule, refuse_secrets
 
@@ -24,7 +26,6 @@ MACROS = {
     "@hourly": "0 * * * *",
 }
 DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
-MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
 def program() -> str:
@@ -50,10 +51,9 @@ def emit_cron(schedule: Schedule) -> dict[str, str]:
 def emit_systemd(schedule: Schedule) -> dict[str, str]:
     """Return a service and its timer. A time at which the machine was off is made up for once (`Persistent`)."""
     refuse_secrets(schedule)
-    command = " ".join(_escaped(word) for word in [program(), *schedule.command])
     service = {
         "Unit": [
-            ("Description", _escaped_text(f"nezha-pipe run {schedule.recipe}")),
+            ("Description", escaped(f"nezha-pipe run {schedule.recipe}")),
             ("Wants", "network-online.target"),
             ("After", "network-online.target"),
             ("StartLimitIntervalSec", "1d"),
@@ -61,8 +61,8 @@ def emit_systemd(schedule: Schedule) -> dict[str, str]:
         ],
         "Service": [
             ("Type", "oneshot"),
-            ("WorkingDirectory", _escaped_text(schedule.folder)),
-            ("ExecStart", command),
+            ("WorkingDirectory", escaped(schedule.folder)),
+            ("ExecStart", command_line([program(), *schedule.command])),
             # 2: what a user has to mend first. Anything else may pass.
             ("Restart", "on-failure"),
             ("RestartPreventExitStatus", "2"),
@@ -72,11 +72,11 @@ def emit_systemd(schedule: Schedule) -> dict[str, str]:
     }
     times = [("OnCalendar", f"{time} {schedule.timezone}") for time in calendar(schedule.cron)]
     timer = {
-        "Unit": [("Description", _escaped_text(f"{schedule.name}: {schedule.when}"))],
+        "Unit": [("Description", escaped(f"{schedule.name}: {schedule.when}"))],
         "Timer": [*times, ("Persistent", "true"), ("AccuracySec", "1s")],
         "Install": [("WantedBy", "timers.target")],
     }
-    return {f"nezha-{schedule.name}.service": _unit(service), f"nezha-{schedule.name}.timer": _unit(timer)}
+    return {f"nezha-{schedule.name}.service": unit_file(service), f"nezha-{schedule.name}.timer": unit_file(timer)}
 
 
 def calendar(cron: str) -> list[str]:
@@ -132,16 +132,3 @@ def _week(part: str, cron: str) -> str:
         last += 7 if last < first else 0  # 5-1: from Friday to Monday
         days.update(day % 7 for day in range(first, last + 1, int(step or 1)))
     return ",".join(DAYS[day] for day in sorted(days, key=lambda day: (day - 1) % 7))
-
-
-def _escaped(word: str) -> str:
-    """Quote a word of a command line for systemd, which would expand % and $."""
-    return shlex.quote(word).replace("%", "%%").replace("$", "$$")
-
-
-def _escaped_text(text: str) -> str:
-    return text.replace("%", "%%")
-
-
-def _unit(sections: dict[str, list[tuple[str, str]]]) -> str:
-    return "\n".join(f"[{name}]\n" + "".join(f"{key}={value}\n" for key, value in lines) for name, lines in sections.items())

@@ -72,7 +72,7 @@ def _look_at(history: History, folder: Path, schedule: Schedule, looker: str) ->
         # Read with the lock, so that a run which ends meanwhile has said how.
         found = triggers.read_all(own) if schedule.watch else triggers.newest(own)
         last = found[-1] if found else None
-        is_running = bool(last) and holder == f"{schedule.name}/{last.number if last else 0}"
+        is_running = last is not None and holder == f"{schedule.name}/{last.number}"
         has_died = last is not None and last.is_open and last.starts > 0 and not is_running
         progress = triggers.progress(schedule.output) if has_died else ()
         facts = Facts(

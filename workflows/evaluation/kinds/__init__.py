@@ -35,7 +35,7 @@ from workflows.evaluation.metrics import Metric
 if TYPE_CHECKING:
     from model.finetuning.finetune import Splits
     from model.finetuning.objectives import Objective
-    from workflows.evaluation.encoders import Tokenizer
+    from workflows.inference.embedding import Tokenizer
 
 
 class Kind(Protocol):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from model.finetuning.finetune import Splits
     from model.finetuning.objectives import Objective
     from model.finetuning.values import Logits
-    from workflows.evaluation.encoders import Tokenizer
+    from workflows.inference.embedding import Tokenizer
 
 
 class Choice(Unlabelled):

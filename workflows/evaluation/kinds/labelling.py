@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from model.finetuning.objectives import Objective
     from model.finetuning.windows import Text, Window
     from pipeline.arrays import Ints
-    from workflows.evaluation.encoders import Tokenizer
+    from workflows.inference.embedding import Tokenizer
 
 Answer = tuple[str, ...]
 """One label, or one for each item."""

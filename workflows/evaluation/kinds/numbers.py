@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from model.finetuning.objectives import Objective
     from model.finetuning.values import Logits, Measured, MeasuredWindow
     from model.finetuning.windows import Text, Window
-    from workflows.evaluation.encoders import Tokenizer
+    from workflows.inference.embedding import Tokenizer
 
 
 class Labels:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from model.finetuning.objectives import Objective
     from model.finetuning.reading import Question, Span, Window
     from pipeline.tokenization.wordpiece import EncodedText
-    from workflows.evaluation.encoders import Tokenizer
+    from workflows.inference.embedding import Tokenizer
 
 
 @dataclass(frozen=True)
