@@ -22,7 +22,7 @@ from model.training import metrics
 from model.training.outcome import Outcome, Verdict
 from model.training.state import State
 from model.training.tracking.live import Live
-from model.training.trainer import Trainer, spread
+from model.training.trainer import Trainer, token_spread
 from pipeline.errors import RecipeError
 from tests import tiny
 
@@ -275,6 +275,6 @@ def test_compiled_the_network_learns_the_same(tmp_path: Any, monkeypatch: pytest
 
 
 def test_the_spread_of_work_is_that_of_the_worker_with_most() -> None:
-    assert spread([30, 10, 20]) == 1.5
-    assert spread([7]) == spread([5, 5]) == spread([0, 0]) == 1.0
-    assert spread([12, 0, 0]) == 3.0, "two workers have nothing to do"
+    assert token_spread([30, 10, 20]) == 1.5
+    assert token_spread([7]) == token_spread([5, 5]) == token_spread([0, 0]) == 1.0
+    assert token_spread([12, 0, 0]) == 3.0, "two workers have nothing to do"

@@ -220,8 +220,7 @@ class Metrics:
     def log_rollback(self, state: State, from_step: int, samples: tuple[int, int]) -> None:
         """Add a row for a rollback to the step that `state` is at. Of the rows since the checkpoint, the skips are kept."""
         row = {"kind": "rollback", "step": state.step, "phase": state.phase}
-        causes = [row for row in self.rows if row["kind"] == "skipped"]
-        self.rows = causes
+        self.rows = [one for one in self.rows if one["kind"] == "skipped"]
         self._add({**row, "from_step": from_step, "samples": list(samples)})
         log.warning("rolled back from step %d to step %d; samples %d to %d are skipped", from_step, state.step, *samples)
 

@@ -1,6 +1,6 @@
 """One training step: the gradients of this worker's micro-batches, summed over all workers, become one update.
 
-    losses      masked words: sum of cross entropies / masked tokens of the step; pairs: the same over rows with a pair label
+    losses      masked tokens: sum of cross entropies / masked tokens of the step; pairs: the same over rows with a pair label
     gradients   views into one flat tensor, followed by six sums to report; summed during the last backward pass (gradients.py)
     update      unscale, check for spikes and non-finite values, clip by global norm, then the optimizer
 
@@ -36,14 +36,13 @@ from model.training.health.slow_workers import Timer
 from model.training.outcome import Outcome, Verdict
 
 MEASURED = 6
-"""Number of sums measured on a batch: loss, count and correct predictions of masked words, then the same of pairs."""
-
+"""Number of sums measured on a batch: loss, count and correct predictions of masked tokens, then the same of pairs."""
 COUNTED = 8
 """Number of sums counted on the batches of a step, before the tokens of each worker."""
 
 
 def measure(network: PretrainingModel, batch: Batch, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Run the network on a batch: summed cross entropy of masked words (), and of pairs (), and six sums (6,), detached.
+    """Run the network on a batch: summed cross entropy of masked tokens (), and of pairs (), and six sums (6,), detached.
 
     All are float32. `dtype` is that of matrix products; weights and operations sensitive to rounding stay in float32.
     """
@@ -79,7 +78,7 @@ def figures(sums: Sequence[float]) -> dict[str, float | None]:
     }
 
 
-def spread(shares: Sequence[float]) -> float:
+def token_spread(shares: Sequence[float]) -> float:
     """The tokens of the worker that has most, in those of the mean: 1 is even; all wait for that worker."""
     return max(shares) * len(shares) / sum(shares) if sum(shares) else 1.0
 
@@ -146,9 +145,22 @@ class Trainer:
                 group["lr"] = learning_rate
             self.optimizer.step()
         updated = time.perf_counter()  # a GPU may still be busy with the update: that time counts as compute of the next step
-        outcome = (measured, grad_norm, int(tokens), int(squares), int(all_masked), verdict, stops > 0, learning_rate)
-        seconds = (computed - started, updated - computed, own())
-        return Outcome(*outcome, taken.total(high, low), int(idle), *seconds, spread(shares))
+        return Outcome(
+            figures=measured,
+            grad_norm=grad_norm,
+            tokens=int(tokens),
+            squares=int(squares),
+            masked=int(all_masked),
+            verdict=verdict,
+            stop_requested=stops > 0,
+            learning_rate=learning_rate,
+            examples=taken.total(high, low),
+            idle_workers=int(idle),
+            compute_seconds=computed - started,
+            optimizer_seconds=updated - computed,
+            own_seconds=own(),
+            token_spread=token_spread(shares),
+        )
 
     def _counts(self, number: int, batches: Sequence[Batch], stop_requested: bool) -> Tensor:
         """Sums over all workers, (8,): masked tokens, rows with a pair label, tokens, squared lengths, the halves of the digest
@@ -162,7 +174,7 @@ class Trainer:
         return workers.all_reduce_sum(torch.tensor(numbers, device=self.device))
 
     def _divisors(self, batches: Sequence[Batch], counts: Tensor, loss_scale: float) -> tuple[Tensor, Tensor]:
-        """What the summed losses of masked words () and pairs () are divided by; the loss scale is in them."""
+        """What the summed losses of masked tokens () and pairs () are divided by; the loss scale is in them."""
         masked, pairs = counts[:2].clamp(min=1) / loss_scale
         if self.training.mlm_normalisation == "per_worker":
             # Huawei's run_pretraining.py, lines 308-311, averaged by Horovod
