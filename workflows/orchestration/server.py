@@ -65,9 +65,8 @@ def serve(history: History, variables: Mapping[str, str], host: str, port: int, 
     # Read by the code server and by runs too.
     os.environ.update({"DAGSTER_HOME": str(history.folder), "DAGSTER_DISABLE_TELEMETRY": "1", **variables})
     logging.getLogger("dagster").setLevel(logging.WARNING)
-    logging.getLogger("dagster.daemon.EventLogConsumerDaemon").setLevel(
-        logging.ERROR
-    )  # says at each first start that it is one
+    # Warns at each first start that it is the first.
+    logging.getLogger("dagster.daemon.EventLogConsumerDaemon").setLevel(logging.ERROR)
     target = ModuleTarget(module_name=DEFINITIONS, attribute=None, working_directory=MODULES, location_name=None)
     with ExitStack() as stack:
         instance = stack.enter_context(dg.DagsterInstance.get())
