@@ -8,12 +8,12 @@ attention/       weights (1, N, 6, 6)        self-attention with relative positi
 heads.py         [MASK]: 天 0.93             the MLM and sentence-pair heads; classifiers for fine-tuning
 optimization/    weights of the next step    LAMB and AdamW, learning-rate schedules, loss scaling, loss spikes
 training/        loss 1.8                    the training loop: in one process, under torchrun, under Ray
-checkpoints/     step-00001000/              atomic checkpoints, and means of several
+checkpoints/     checkpoint-00001000/        atomic checkpoints, and means of several
 
 exporting/       what others load: a transformers folder with a model card, ONNX
 remote_code/     the modules that transformers runs from an export (`trust_remote_code`)
 conversion/      weights of others, in and out: Huawei's TensorFlow and PyTorch, Hugging Face, BERT
-finetuning/      classification and tagging
+finetuning/      labels, tags, numbers, answers and choices from texts; vectors of texts
 
 config.py        the settings of all this, one dataclass per table of a recipe
 sizes.py         parameters and memory, computed beforehand

@@ -190,7 +190,7 @@ class Connection:
         return f"the cluster at {self.address} refuses the token: set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's"
 
     def _translated(self, text: str) -> ClusterError:
-        """The error for an answer of the dashboard that is none."""
+        """The error for what the dashboard says instead of an answer."""
         if "already exists" in text:
             return JobExistsError(f"the cluster at {self.address} has a job of this id already")
         if "Version check returned 404" in text:

@@ -35,7 +35,11 @@ from pipeline.errors import CheckpointError
 
 @dataclass(frozen=True, kw_only=True)
 class ContrastiveConfig(FinetuneConfig):
-    """Settings of contrastive fine-tuning: SimCSE's for a base model without labels, but for longer texts and one more."""
+    """Settings of contrastive fine-tuning.
+
+    SimCSE's for a base model without labels, except for `max_length` (32 there), `pooling` ([CLS] there), and for warm-up and
+    weight decay, of which it has none.
+    """
 
     epochs: int = 1
     batch_size: int = 64

@@ -1,7 +1,7 @@
 """The workers of a run: the processes of torch.distributed where there is a process group, otherwise this process alone.
 
-How they communicate, and how each is set up. The same in a plain process, under torchrun
-(`process_group` makes the group) and under Ray (which has made it).
+How they communicate, and how each is set up. The same in a plain process, under torchrun (`process_group` makes the group) and
+under Ray (which has made it).
 """
 
 import contextlib

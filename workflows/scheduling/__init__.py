@@ -1,5 +1,6 @@
-"""Retraining by itself: at set times, or when a new file is there. Decisions are functions over plain files
-beside the history, in `.dagster/scheduled/NAME`:
+"""Retraining by itself: at set times, or when a new file is there.
+
+Decisions are functions over plain files beside the history, in `.dagster/scheduled/NAME`:
 
     schedule.json   what `nezha-pipe schedule` wrote
     000001.json     a trigger: why a run was started, how often, and how it ended
