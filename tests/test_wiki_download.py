@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import storage
+from pipeline import locks, storage
 from pipeline.engine import stages
 from pipeline.engine.execution import Execution
-from pipeline.errors import CorpusError
+from pipeline.errors import CorpusError, StorageError
 from pipeline.wiki.dumps.download import VARIABLE, download
 
 FILE = "pages-articles-multistream.xml.bz2"
@@ -212,6 +212,18 @@ def test_a_dump_goes_into_a_store_too(tmp_path: Path, server: Server, monkeypatc
     finished = download("memory://run", attempts=3, pause=0.0)
     assert _content(finished) == DATA
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_what_other_runs_download_into_the_cache_stays(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEZHA_PIPE_CACHE", str(tmp_path / "cache"))
+    others = tmp_path / "cache" / "downloads" / f"zhwiktionary-20250801-{FILE}.part"
+    others.parent.mkdir(parents=True)
+    others.write_bytes(b"half")
+    part = others.with_name(f"{NAME}.part")
+    with locks.locked(f"{part}.lock"), pytest.raises(StorageError, match="another run is working here"):
+        download("memory://busy", attempts=3, pause=0.0)
+    assert _content(download("memory://busy", attempts=3, pause=0.0)) == DATA
+    assert list(tmp_path.rglob("*.*")) == [others] and others.read_bytes() == b"half"
 
 
 def test_a_dry_run_downloads_nothing(tmp_path: Path, server: Server) -> None:

@@ -151,6 +151,21 @@ def test_a_damaged_block_is_named_by_its_place(tmp_path: Path) -> None:
         read(file)
 
 
+def test_a_hole_in_a_file_takes_no_memory(tmp_path: Path) -> None:
+    """A download in several pieces makes the file as large as it will be, full of zeros."""
+    path, data = tmp_path / "zhwiki.xml.bz2", multistream(DRAFTS, 20)[0]
+    with path.open("wb") as file:
+        file.write(data[: len(data) // 2])
+        file.seek(64 << 20)
+        file.write(data[len(data) // 2 :])
+    tracemalloc.start()
+    with pytest.raises(CorpusError, match="damaged, no bzip2 block begins in the 2,097,152 bytes after byte"):
+        list(bzip2.blocks(str(path)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 32 << 20
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -194,6 +209,14 @@ def test_entities_of_xml_are_undone_once(tmp_path: Path) -> None:
     assert isinstance(page, Page)
     assert page.title == "AT&T"
     assert page.text == "<ref>\"甲'乙丙\" &nbsp; &lt; &lt; \ufffd'\n行"
+
+
+@pytest.mark.parametrize("place", [b"<id>2</id>", b"<ns>0</ns>\n    <id>2</id>"])
+def test_a_number_of_too_many_digits_costs_its_page(tmp_path: Path, place: bytes) -> None:
+    data = xml([Draft("前"), Draft("巨"), Draft("后")]).replace(place, re.sub(rb"\d+", b"9" * 5_000, place))
+    first, bad, last = read(written(tmp_path / "zhwiki.xml", data))
+    assert isinstance(first, Page) and isinstance(last, Page) and (first.title, last.title) == ("前", "后")
+    assert isinstance(bad, Bad) and (bad.origin, bad.reason) == ("zhwiki.xml#?", "not a page of a dump")
 
 
 def test_pages_without_text_and_with_several_revisions(tmp_path: Path) -> None:

@@ -64,12 +64,12 @@ def blocks(url: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
                 )
             yield marks[0] // 8, text
             del marks[0]
-        if not marks and len(data) > _MAX_BLOCK_BYTES:
-            raise CorpusError(
-                f"{url}: damaged, no bzip2 data in the {_MAX_BLOCK_BYTES:,} bytes after byte {base:,}; fetch it again"
-            )
         used = marks[0] // 8 - base if marks else 0
         data, base = data[used:], base + used
+        if len(data) > _MAX_BLOCK_BYTES:
+            raise CorpusError(
+                f"{url}: damaged, no bzip2 block begins in the {_MAX_BLOCK_BYTES:,} bytes after byte {base:,}; fetch it again"
+            )
 
 
 def is_complete(url: str) -> bool:

@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from pipeline import storage
+from pipeline import locks, storage
 from pipeline.engine.execution import SERIAL, Execution, Report
 from pipeline.engine.stages import WORK, FileEntry, Finished, Stage
 from pipeline.engine.stages import run as run_stage
@@ -55,11 +54,15 @@ class Dump:
 def download(
     root: str, *, wiki: str = "zhwiki", base: str = "", execution: Execution = SERIAL, attempts: int = 8, pause: float = 1.0
 ) -> Finished:
-    """The stage that holds the latest dump of a wiki, downloaded unless it is there; `execution.report` counts bytes.
+    """Download the latest dump of a wiki, unless a stage has it; `execution.report` counts bytes.
 
-    base: address of a mirror, else the environment's NEZHA_PIPE_WIKIMEDIA, else Wikimedia itself.
-    attempts, pause: connections in a row that may bring nothing, and seconds after the first; each next wait is twice as long.
-    Raises: CorpusError when the server cannot be reached, has no dump, or sends something else than it announced.
+    Args:
+        base: address of a mirror; "" = that of the environment's NEZHA_PIPE_WIKIMEDIA, or else Wikimedia itself.
+        attempts: connections in a row that may bring nothing.
+        pause: seconds after the first of them; each next wait is twice as long.
+
+    Raises: CorpusError when the server cannot be reached, has no dump, or sends something else than it announced; StorageError
+        when another run is downloading the same dump.
     """
     stage = Stage(wiki, STAGE_VERSION, {"file": _NAME}, {})
     server = _Server((base or os.environ.get(VARIABLE) or BASE).rstrip("/"), attempts, pause)
@@ -67,9 +70,9 @@ def download(
     def body(folder: str) -> dict[str, object]:
         dump = server.latest(wiki)
         part = _part(folder, dump.name)
-        with storage.translate_error(str(part)):
-            part.parent.mkdir(parents=True, exist_ok=True)
-            for other in part.parent.glob("*.part"):
+        # The folder may be a cache, in which other runs download other wikis, or this dump for another store.
+        with locks.locked(f"{part}.lock"), storage.translate_error(str(part)):
+            for other in part.parent.glob(f"{wiki}-*.part"):
                 if other != part:
                     other.unlink()  # of an older dump
             server.fetch(dump.url, part, execution.report)
@@ -178,16 +181,11 @@ class _Server:
                 size = 0
             total = size + int(answer.headers.get("Content-Length", 0))
             with part.open("ab" if size else "wb") as file:
-                for data in _data(answer):
+                for data in answer.iter_content(_CHUNK):
                     file.write(data)
                     size += len(data)
                     report(size, total, f"{storage.base_name(url)}: {size / 1e6:,.0f} of {total / 1e6:,.0f} MB")
         return size >= total
-
-
-def _data(answer: requests.Response) -> Iterator[bytes]:
-    for data in answer.iter_content(_CHUNK):
-        yield bytes(data)
 
 
 def _total(content_range: str) -> int:

@@ -33,7 +33,7 @@ _TAIL = 32
 _INDEX = re.compile(r"-index\d*\.txt(-p\d+p\d+)?(\.bz2)?$")
 _COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _HEAD = re.compile(
-    rb"<page>\s*<title>(?P<title>[^<]*)</title>(?:\s*<ns>(?P<ns>-?\d+)</ns>)?\s*<id>(?P<id>\d+)</id>"
+    rb"<page>\s*<title>(?P<title>[^<]*)</title>(?:\s*<ns>(?P<ns>-?\d{1,9})</ns>)?\s*<id>(?P<id>\d{1,19})</id>"
     rb'(?:\s*<redirect title="(?P<redirect>[^"]*)")?'
 )
 REDIRECT = re.compile(
