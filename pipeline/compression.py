@@ -29,6 +29,8 @@ _MAGIC: tuple[tuple[Compression, re.Pattern[bytes]], ...] = (
     ("zst", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18", re.DOTALL)),
     ("zip", re.compile(rb"PK\x03\x04")),
 )
+SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
+"""How the names of compressed files usually end, for estimates of their size."""
 _BUFFER = 1 << 18
 
 
@@ -37,8 +39,8 @@ def detect(head: bytes) -> Compression:
     return next((name for name, magic in _MAGIC if magic.match(head)), "")
 
 
-def path(url: str) -> str:
-    """Return what to write in a command that unpacks a file."""
+def path_for_commands(url: str) -> str:
+    """Return how a command of the user's, such as one that unpacks a file, names it: a path, without `file://`."""
     return url.removeprefix("file://")
 
 
@@ -90,7 +92,7 @@ class _Unpacked(io.RawIOBase):
             if "too much memory" in detail:  # zstd's limit for a file that may come from anywhere; workers share their memory
                 raise CorpusError(
                     f"{self._url}: packed by zstd with a window of more than 128 MiB (--long); "
-                    f"unpack it first: zstd -d --long=31 {path(self._url)}"
+                    f"unpack it first: zstd -d --long=31 {path_for_commands(self._url)}"
                 ) from error
             raise CorpusError(f"{self._url}: the compressed file is cut short or damaged ({detail}); fetch it again") from error
         buffer[: len(data)] = data
@@ -147,7 +149,7 @@ def _zip(file: Any, url: str) -> Any:
     archive = zipfile.ZipFile(file)
     names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
     if len(names) != 1:
-        raise CorpusError(f"{url}: a zip archive of {len(names):,} files; unpack it first: unzip {path(url)}")
+        raise CorpusError(f"{url}: a zip archive of {len(names):,} files; unpack it first: unzip {path_for_commands(url)}")
     return archive.open(names[0])
 
 

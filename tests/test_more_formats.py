@@ -102,6 +102,7 @@ def test_lines_of_a_dump_of_elasticsearch(tmp_path: Path) -> None:
     ("text", "reason"),
     [
         ('["题", "正文一。"]\n["题", "正文二。"]\n', "arrays of values without names"),
+        ('["题", "正文一。", 3]\n["题", "正文二。", null]\n', "arrays of values without names"),
         ('[["题", "正文一。"], ["题", "正文二。"]]', "arrays of values without names"),
         ("- title: 题\n  text: 正文。\n- title: 题\n  text: 正文。\n", "YAML"),
         ("---\nversion: 3\nitems:\n  - 正文。\n  - 又一句。\n", "YAML"),
@@ -113,10 +114,17 @@ def test_structured_text_that_is_not_read_is_named(tmp_path: Path, text: str, re
         read_data(tmp_path / "f", text.encode())
 
 
+def test_a_length_of_too_many_digits_is_damage(tmp_path: Path) -> None:
+    page = f"WARC/1.0\r\nWARC-Type: conversion\r\nContent-Length: {'9' * 5_000}\r\n\r\n今天北京下雨。"
+    with pytest.raises(CorpusError, match="damaged or cut short in the record at byte 0"):
+        read_data(tmp_path / "f", page.encode())
+
+
 @pytest.mark.parametrize(
     "text",
     [
         '["一。", "二。"]',
+        '<?xml version="1.0"?>\n' + "<!-- x -->\n" * 40 + "今天北京下雨。\n",
         "Tom: 你好。\nJerry: 你好。\nTom: 再见。\n",
         "- iOS: 苹果的系统。\n- Android: 谷歌的系统。\n- Linux: 内核。\n",
     ],

@@ -21,6 +21,7 @@ IS_POINTER = "a Git LFS pointer, not the file itself; fetch the files: git lfs p
 IS_PAGE = r"a web page \(404 Not Found\), not the data of its name"
 NEWS = '{"content": "今天北京下雨。"}\n'.encode() * 3
 
+PROLOG = b'<?xml version="1.0"?>\n' + b"<!-- x -->\n" * 40
 TAGGED = "".join(f"{one} {tag}\n" for one, tag in zip("海钓比赛" * 9, ["O", "B-LOC", "I-LOC", "O"] * 9, strict=True))
 
 REFUSED: list[tuple[str, bytes, str]] = [
@@ -38,6 +39,8 @@ REFUSED: list[tuple[str, bytes, str]] = [
     ("a.json", 'jsonp_1({"title": "题", "content": "今天下雨。"});\n'.encode(), "JavaScript around JSON"),
     ("a.sql", b"-- MySQL dump 10.13\n--\nINSERT INTO `a` VALUES (1);\n", "an SQL dump; load it"),
     ("a.xml", b'<?xml version="1.0"?>\n<rss version="2.0"><channel></channel></rss>', "XML with the root <rss>"),
+    ("a.xml", b'<?xml version="1.0"?>\n<?xml-stylesheet href="a.xsl"?>\n<rss version="2.0"></rss>', "XML with the root <rss>"),
+    ("a.xml", PROLOG + b"<!DOCTYPE a [\n<!ELEMENT a ANY>\n]>\n<a>\n</a>", "XML with the root <a>"),
     ("a.xml", '<rss version="2.0"><channel><item>今天下雨。</item></channel></rss>'.encode(), "XML with the root <rss>"),
     ("a.xml", "<records>\n<title>题</title>\n</records>".encode(), "XML with the root <records>"),
     ("a.rtf", rb"{\rtf1\ansi text}", "an RTF document"),

@@ -148,6 +148,15 @@ def test_tabs_in_the_last_column_are_part_of_the_text(tmp_path: Path) -> None:
     assert texts(read_data(tmp_path / "f", "\n".join(rows).encode()))[5] == "前\t后"
 
 
+def test_empty_columns_at_the_end_take_nothing_of_the_text(tmp_path: Path) -> None:
+    rows = [f"{number}_!_{100 + number % 3}_!_{text}" for number, text in enumerate(SENTENCES[:CUT])]
+    rows[5] = "5_!_102_!_好!_!__!_"
+    assert texts(read_data(tmp_path / "f", "\n".join(rows).encode()))[5] == "好!"
+    rows = [f'{number},"{text}"' for number, text in enumerate(SENTENCES[:CUT])]
+    rows[5] = '5,"甲,乙,",,'
+    assert texts(read_data(tmp_path / "f", "\n".join(rows).encode()))[5] == "甲,乙,"
+
+
 def test_a_header_alone_is_a_table_without_rows(tmp_path: Path) -> None:
     assert read_data(tmp_path / "f", b"id,title,content\n") == []
     assert classify("一句话,没有别的。\n", True)[0] == "a document"

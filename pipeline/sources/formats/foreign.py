@@ -11,7 +11,7 @@ version https://git-lfs.github.com/spec/v1     a Git LFS pointer: fetch the file
 import re
 
 from pipeline.cleaning.markup import is_element
-from pipeline.compression import path
+from pipeline.compression import path_for_commands
 from pipeline.errors import CorpusError
 from pipeline.sources.formats import encodings, front_matter
 from pipeline.sources.formats.json_values import raw_decode
@@ -71,7 +71,8 @@ _NESTED_ARRAY = re.compile(r"\[\s*\[\s*(?:\"|[-\d]|null|true|false)")
 _YAML_NAME = re.compile(r"[ ]*(?:- +)*[\"']?[A-Za-z_][\w.-]{0,60}[\"']?:(?:\s|\Z)", re.ASCII)
 _YAML_LINE = re.compile(rf"{_YAML_NAME.pattern}|[ ]{{2,}}\S|[ ]*- |---\s*\Z", re.ASCII)
 _MIN_LINES, _MOST_LINES = 3, 100
-_XML = re.compile(r"<\?xml[^>]*>\s*(?:<!--.*?-->\s*|<!DOCTYPE[^>]*>\s*)*<([\w:.-]+)", re.DOTALL)
+_XML = re.compile(r"<\?xml[^>]*>\s*(?:(?:<!--.*?-->|<\?[^>]*>|<!DOCTYPE[^>\[]*(?:\[[^\]]*\]\s*)?>)\s*)*+<([\w:.-]+)", re.DOTALL)
+"""A prolog (comments, style sheets, a document type), and the root element."""
 _ROOT = re.compile(r"<([A-Za-z_][\w:.]*)(?:\s[^<>]*)?>\s*<[A-Za-z_!]")
 """The root element of XML without a prolog: an element begins in it at once."""
 _NO_ROOT = frozenset(["doc", "mediawiki"])
@@ -85,10 +86,10 @@ _MAX_PAGE_HEAD = 8_192
 def refuse_binary(head: bytes, url: str) -> None:
     """Raise an error for binary data. Crawlers write a few control bytes; in binary files they are about one byte in ten."""
     if head[257:262] == b"ustar":
-        raise CorpusError(f"{url}: a tar archive; unpack it first: tar -xf {path(url)}")
+        raise CorpusError(f"{url}: a tar archive; unpack it first: tar -xf {path_for_commands(url)}")
     for magic, what in _BINARY:
         if head.startswith(magic):
-            raise CorpusError(f"{url}: {what.format(url=path(url))}")
+            raise CorpusError(f"{url}: {what.format(url=path_for_commands(url))}")
     controls = len(head) - len(head.translate(None, _CONTROLS))
     if head.count(0) > len(head) / 200 or controls > len(head) / 20:
         if 0 < int.from_bytes(head[:8], "little") < 1 << 26 and head[12:13] == b"\n":  # a length, then a protobuf message
@@ -109,7 +110,7 @@ def refuse_text(text: str, url: str) -> None:
     root = _XML.match(text)
     if root is None and (root := _ROOT.match(text)) and (root[1].lower() in _NO_ROOT or is_element(root[1])):
         root = None
-    if root and root[1] != "mediawiki" and not is_html(text):
+    if root and root[1].lower() not in ("mediawiki", "html") and not is_html(text):
         raise CorpusError(f"{url}: XML with the root <{root[1]}>, which is not read; convert it to JSON lines first")
     if _has_nameless_records(text):
         raise CorpusError(
@@ -140,7 +141,9 @@ def _has_nameless_records(text: str) -> bool:
         value, end = raw_decode(first)
     except (ValueError, RecursionError):
         return False
-    return isinstance(value, list) and not first[end:].strip(" \t\r,") and all(isinstance(one, str | float) for one in value)
+    if not isinstance(value, list) or first[end:].strip(" \t\r,") or any(isinstance(one, dict | list) for one in value):
+        return False
+    return any(not isinstance(one, int) for one in value)  # [1] on a line of its own is a footnote in prose
 
 
 def _is_yaml(text: str) -> bool:

@@ -205,7 +205,9 @@ def rows(
     width, last = len(table.names), max(columns.values())
     for origin, data, row in _quoted(file, part, encoding, table) if table.quoted else _lines(file, part, encoding, table):
         if len(row) > width and (not any(row[width:]) or (last == width - 1 and not table.quoted)):
-            row = [*row[: width - 1], table.delimiter.join(row[width - 1 :]).rstrip(table.delimiter)]
+            while len(row) > width and not row[-1]:
+                row.pop()
+            row[width - 1 :] = [table.delimiter.join(row[width - 1 :])]
         if len(data) > MAX_RECORD_BYTES:
             yield Bad(origin, TOO_LONG, excerpt(data))
         elif not row:
@@ -261,31 +263,25 @@ def _quoted(file: IO[bytes], part: Range, encoding: Encoding, table: Table) -> I
     preamble, source = table.preamble, numbered_lines(file, part.start)
     again: deque[tuple[int, bytes]] = deque()
     while (line := again.popleft() if again else next(source, None)) is not None:
-        position, data = line
-        if encodings.is_blank(data, encoding):
+        position, whole = line
+        if encodings.is_blank(whole, encoding):
             continue
-        taken, row = [data], _parse(data, encoding, table.delimiter)
-        size = len(data)
+        more: list[tuple[int, bytes]] = []
+        row, size = _parse(whole, encoding, table.delimiter), len(whole)
         while row is None and size <= MAX_RECORD_BYTES and (line := again.popleft() if again else next(source, None)):
-            taken.append(line[1])
+            more.append(line)
             size += len(line[1])
             if line[1].count(b'"') % 2:
-                row = _parse(b"".join(taken), encoding, table.delimiter)
-        if len(taken) > 1 and (not row or len(row) != len(table.names)):
+                row = _parse(b"".join([whole, *(data for _, data in more)]), encoding, table.delimiter)
+        if more and row and len(row) == len(table.names):
+            whole = b"".join([whole, *(data for _, data in more)])
+        elif more:
             row = []
-            again.extendleft(reversed([*_placed(position, taken)][1:]))
-            taken = taken[:1]
+            again.extendleft(reversed(more))
         if preamble:
             preamble -= 1
             continue
-        whole = b"".join(taken)
         yield part.origin(position), whole, _checked(whole, encoding, row, table)
-
-
-def _placed(position: int, lines: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
-    for line in lines:
-        yield position, line
-        position += len(line)
 
 
 def _parse(data: bytes, encoding: Encoding, delimiter: str) -> list[str] | None:

@@ -137,7 +137,8 @@ def wet_pages(file: IO[bytes], part: Range, encoding: Encoding, url: str) -> Ite
             header[name.strip().lower()] = value.strip()
             end += len(line)
         end += len(line)
-        length = int(header.get("content-length", "")) if header.get("content-length", "").isdecimal() else -1
+        size = header.get("content-length", "")
+        length = int(size) if size.isdecimal() and len(size) < 20 else -1
         text = file.read(min(length, MAX_RECORD_BYTES)) if length >= 0 else b""
         rest = length - len(text)
         while rest > 0 and (more := file.read(min(rest, MAX_RECORD_BYTES))):
