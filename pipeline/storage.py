@@ -23,7 +23,7 @@ from typing import IO, Any, Literal, TypeVar
 from pipeline.compression import detect, unpacked
 from pipeline.errors import StorageError
 from pipeline.redaction import redact
-from pipeline.storage_errors import is_absence, one_line
+from pipeline.storage_errors import NO_RANGES, is_absence, one_line
 from pipeline.storage_errors import translate_error as translate_error
 from pipeline.storage_retries import checked as checked
 from pipeline.storage_retries import patience as patience
@@ -149,12 +149,17 @@ def read_bytes(url: str) -> bytes:
 
 
 def read_range(url: str, start: int, end: int) -> bytes:
-    """Read bytes [start, end) of a file."""
+    """Read bytes [start, end) of a file; fewer if it is shorter.
+
+    Raises: StorageError.
+    """
     if is_local(url):
         with open_read(url) as file:
             file.seek(start)
             return file.read(end - start)
     data: bytes = at_store(url, lambda file_system, path: file_system.cat_file(path, start=start, end=end))
+    if len(data) > end - start:  # fsspec does not look at what a web server answers
+        raise StorageError(f"{url}: {NO_RANGES}")
     return data
 
 
@@ -178,7 +183,8 @@ def open_write(url: str) -> Iterator[IO[bytes]]:
             finally:
                 temporary.unlink(missing_ok=True)
         else:
-            with tempfile.NamedTemporaryFile() as file:
+            place = f"{tempfile.gettempdir()}, where {url} is written first"
+            with translate_error(place), tempfile.NamedTemporaryFile() as file:
                 yield file
                 file.flush()
                 upload(file.name, url)

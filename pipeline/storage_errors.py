@@ -23,6 +23,7 @@ _LOST_NUMBERS = {errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOST
 _CONFLICTS = {"ConditionalRequestConflict", "OperationAborted"}
 """Codes of S3 for a request that came at the same time as another for the same object: to be sent again."""
 
+NO_RANGES = "its server sends files only as a whole (no range requests); fetch the file first"
 _NO_SPACE = "no space left; free some and run again, finished parts are kept"
 _REASONS = {
     errno.ENOSPC: _NO_SPACE,
@@ -62,6 +63,8 @@ def reason(error: Exception) -> str:
         return f"{error}; install the package for this kind of URL"
     if isinstance(error, OSError):
         return _REASONS.get(error.errno or 0) or one_line(error)
+    if isinstance(error, ValueError) and ("range requests" in str(error) or "Cannot seek streaming" in str(error)):  # fsspec
+        return NO_RANGES
     if isinstance(error, ValueError) and str(error) == "embedded null byte":
         return "no file has a name with a NUL character; correct the name"
     unknown_protocol = isinstance(error, ValueError) and "rotocol" in str(error)  # fsspec raises a bare ValueError

@@ -65,9 +65,9 @@ def patience(seconds: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def checked(check: Callable[[], object]) -> Iterator[None]:
-    """Let `check` raise, before anything is tried again in this thread, if it should not be done any more.
+    """Call `check` before anything is tried again in this thread; it raises if the work is no longer wanted.
 
-    Who waits for a store may be replaced meanwhile.
+    Whoever waits for a store may have been replaced meanwhile.
     """
     before = getattr(_checks, "check", None)
     _checks.check = check
@@ -118,7 +118,7 @@ def tried_again(url: str, operation: Callable[[], T]) -> T:
 
 
 def _error(state: "RetryCallState") -> Exception:
-    """The error of the last try."""
+    """Return the error of the last try."""
     error = state.outcome and state.outcome.exception()
     assert isinstance(error, Exception)
     return error

@@ -2,9 +2,14 @@
 
 import errno
 import os
+import resource
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -95,6 +100,20 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_what_was_there(tiny_disk: Pa
     assert storage.file_size(url) == 40_000
 
 
+def test_a_full_disk_of_temporary_files_is_not_taken_for_a_full_store() -> None:
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limit[1]))
+    try:
+        with pytest.raises(StorageError) as error, storage.open_write("memory://full/file") as file:
+            file.write(bytes(100))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert str(error.value).startswith(
+        f"{tempfile.gettempdir()}, where memory://full/file is written first: the file is larger"
+    )
+    assert not storage.exists("memory://full/file")
+
+
 def test_errors_of_the_device_are_told_with_the_place() -> None:
     with pytest.raises(StorageError, match=r"^here: no space left"), storage.translate_error("here"):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -156,6 +175,40 @@ def test_a_range_of_a_local_file(tmp_path: Path) -> None:
     storage.write_bytes(str(tmp_path / "b"), bytes(range(10)))
     assert storage.read_range(str(tmp_path / "b"), 3, 6) == b"\3\4\5"
     assert storage.read_range(f"file://{tmp_path}/b", 8, 20) == b"\x08\t"
+
+
+@pytest.mark.parametrize("says_so", [True, False])
+def test_a_web_server_that_sends_no_ranges_is_told_in_one_line(tmp_path: Path, says_so: bool) -> None:
+    """Python's own server is one of them: it answers a request for a part with the whole file."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def end_headers(self) -> None:
+            if says_so:
+                self.send_header("Accept-Ranges", "none")
+            super().end_headers()
+
+        def log_message(self, format: str, *arguments: object) -> None: ...
+
+    (tmp_path / "a").write_bytes(bytes(12 << 20))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(tmp_path)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}/a"
+    problem = f"^{url}: its server sends files only as a whole"
+    try:
+        with storage.open_read(url) as file:
+            assert len(file.read(1 << 20)) == 1 << 20
+        for start in (0, 8 << 20):
+            with pytest.raises(StorageError, match=problem):
+                storage.read_range(url, start, start + (1 << 20))
+        with (
+            pytest.raises(StorageError, match=problem),
+            storage.open_read(url) as file,
+        ):
+            file.seek(8 << 20)
+            file.read(1)
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_equal_contents_are_equal_json_bytes() -> None:
