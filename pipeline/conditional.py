@@ -1,4 +1,4 @@
-"""Files that are written, replaced or removed only if nobody was faster: on object stores by conditional requests.
+"""Files that are created, replaced or removed only if nobody else was faster: on object stores by conditional requests.
 
     version = create("s3://b/run/.lock", b"mine 1")                None: there is such a file
     version = replace("s3://b/run/.lock", b"mine 2", version)      None: it is another version by now, or gone
@@ -49,8 +49,7 @@ def create(url: str, data: bytes) -> str | None:
         return _write_unless_there(url, data)
 
     def put(file_system: Any, path: str) -> str | None:
-        if not _is_s3(url):  # where a folder must be made first
-            file_system.makedirs(file_system._parent(path), exist_ok=True)
+        file_system.makedirs(file_system._parent(path), exist_ok=True)  # a missing bucket would pass for a file that exists
         return _version(file_system, path, file_system.pipe_file(path, data, mode="create"))
 
     version = _tried(url, data, put)

@@ -7,11 +7,11 @@
     take over  what was not renewed for 60 s, by replacing that version; of several processes, one succeeds
     release    renew, which proves that it is still held, and remove
 
-How old a file is says the store's own clock, of which two times are compared: those of the lock and of a file written just
-now. A store without times is watched for 60 s instead. A holder on this machine whose process is gone is not waited for.
+The store's own clock tells how old a lock is: its time is compared with that of a file written just now. Where the store has
+no times, the lock is watched for 60 s instead. A holder on this machine whose process is gone is not waited for.
 
-A holder that was frozen for longer than its lease, or cut off from the store, finds out when it renews next. Until then it
-may go on: `confirm` it before anything that must not happen twice.
+A holder that was frozen for longer than its lease, or cut off from the store, finds out when it next renews. Until then it may
+continue: `confirm` the lease before anything that must not happen twice.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pipeline import conditional, storage
 from pipeline.errors import StorageError, StoreAwayError
@@ -38,7 +38,7 @@ RENEW_SECONDS = 15.0
 LOOK_SECONDS = 2.0
 """Time between two looks at a lock that is waited for."""
 MARGIN_SECONDS = 2.0
-"""Stores tell times in whole seconds."""
+"""Tolerance: stores give times in whole seconds."""
 
 log = logging.getLogger(__name__)
 _held: set[str] = set()
@@ -79,20 +79,18 @@ class Lease:
         """
         with self._renewing:
             self.check()
-            found = None
             while not self._renew():
                 found = _Seen.of(self.url)
                 if found is None or found.content.get("token") != self._token:
-                    break
+                    self._lose("nobody: it was removed" if found is None else found.holder)
                 self._version = found.version  # written by a renewal that was given up
-            else:
-                return
-            by = "nobody: it was removed" if found is None else found.holder
-            self._lost = StorageError(
-                f"{storage.parent(self.url)}: the lock is no longer held by this process but by {by}; this one stops"
-            )
-            log.warning("%s", self._lost)
-            raise self._lost
+
+    def _lose(self, holder: str) -> NoReturn:
+        self._lost = StorageError(
+            f"{storage.parent(self.url)}: the lock is no longer held by this process but by {holder}; this one stops"
+        )
+        log.warning("%s", self._lost)
+        raise self._lost
 
     def _renew(self) -> bool:
         self._renewed += 1
@@ -179,7 +177,7 @@ class _Seen:
     version: str
     content: dict[str, Any]
     modified: datetime.datetime | None
-    """By the clock of the store; None if it does not tell."""
+    """By the clock of the store; None if it has no times."""
     at: float
     """By our own clock, which only measures how long we have been looking."""
 
@@ -238,14 +236,14 @@ class _Seen:
 
 
 class _StoreClock:
-    """The time of a store, told by a file that is written there once."""
+    """The clock of a store, read from a file that is written there once."""
 
     def __init__(self, url: str) -> None:
         self._url = f"{url}.{uuid.uuid4().hex[:8]}.tmp"
         self._read: tuple[datetime.datetime, float] | None = None
 
     def now(self) -> datetime.datetime | None:
-        """Return the time, rather too early than too late; None if the store does not tell."""
+        """Return the time, too early rather than too late; None if the store has no times."""
         if self._read is None:
             storage.write_bytes(self._url, b"what is the time?")
             after = time.monotonic()
@@ -274,7 +272,7 @@ def _read(url: str) -> bytes | None:
 
 
 def _modified(url: str) -> datetime.datetime | None:
-    """Return when a file was written, by the clock of its store; None if it does not tell, or the file is gone."""
+    """Return when a file was written, by the clock of its store; None if that has no times, or the file is gone."""
 
     def when(file_system: Any, path: str) -> Any:
         try:

@@ -94,6 +94,14 @@ def test_the_lock_of_a_process_that_was_killed_here_is_taken_over_at_once(store:
         assert storage.read_json(url)["holder"] == f"process {os.getpid()} on {platform.node()}"
 
 
+def test_a_bucket_that_is_not_there_yet_is_made_as_for_other_files(store: str) -> None:
+    url = f"{store}-other/run/.lock"
+    with locks.locked(url) as lock:
+        lock.confirm()
+        assert storage.exists(url)
+    assert not storage.exists(url)
+
+
 def test_the_lock_of_another_machine_is_waited_for_until_it_is_renewed_or_its_lease_ends(
     store: str, caplog: pytest.LogCaptureFixture
 ) -> None:
