@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -116,8 +117,6 @@ def rows_of(stage: stages.Finished) -> None:
 def test_without_a_cache_shards_are_read_from_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, why: str
 ) -> None:
-    import resource
-
     root = f"memory://without-{why.replace(' ', '-')}"
     stage = test_shards.stage(root, [500, 1, 700])  # type: ignore[arg-type]
     folder = tmp_path / "cache" / "shards"
@@ -162,6 +161,23 @@ def test_a_full_disk_is_one_line_and_no_end(tmp_path: Path, monkeypatch: pytest.
     rows_of(stage)
     said = [record.getMessage() for record in caplog.records if "no room for a shard of" in record.getMessage()]
     assert len(said) == 1
+
+
+def test_a_disk_that_fills_up_during_a_download_is_no_error_of_the_store(caplog: pytest.LogCaptureFixture) -> None:
+    class Fills(threading.Event):
+        def is_set(self) -> bool:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10, limit[1]))
+            return False
+
+    ((url, entry),) = files("memory://fills", 1)
+    of, limit = Cache.of_environment(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        assert of.fetch(url, entry, stopped=Fills()) is None
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(f"{of.folder}: ") and url not in said
+    assert names(of.folder) == set()
 
 
 def test_readers_go_on_when_the_cache_is_smaller_than_what_they_read(monkeypatch: pytest.MonkeyPatch) -> None:

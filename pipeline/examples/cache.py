@@ -179,15 +179,14 @@ class Cache:
         if not room:
             return False
         digest, size = hashlib.sha256(), 0
-        with storage.open_read(url) as source:
-            while chunk := source.read(CHUNK):
-                if stopped is not None and stopped.is_set():
-                    raise Stopped
-                size += len(chunk)
-                digest.update(chunk)
-                view = memoryview(chunk)
-                while view:
-                    view = view[part.write(view) :]
+        for chunk in _chunks(url):
+            if stopped is not None and stopped.is_set():
+                raise Stopped
+            size += len(chunk)
+            digest.update(chunk)
+            view = memoryview(chunk)
+            while view:
+                view = view[part.write(view) :]
         integrity.require(url, entry, size, digest.hexdigest())
         name = Path(f"{path}{PART}")
         _compared[str(path)] = _stamp(os.fstat(part.fileno()))
@@ -216,7 +215,7 @@ class Cache:
         return True
 
     def _others(self, part: IO[bytes]) -> list[tuple[int, int, Path]]:
-        """Time of the last reading, size and path of all other shards and parts."""
+        """Return time of the last reading, size and path of all other shards and parts."""
         own, found = os.fstat(part.fileno()).st_ino, []
         for path in self.folder.iterdir():
             with contextlib.suppress(FileNotFoundError):
@@ -230,6 +229,13 @@ class Cache:
         if problem not in _told:
             _told.add(problem)
             log.warning("%s; shards are read from the store each time. %s names another folder", problem, FOLDER)
+
+
+def _chunks(url: str) -> Iterator[bytes]:
+    """Yield a file of the store in chunks. An error of whoever takes them is not one of the store: it does not get in here."""
+    with storage.open_read(url) as source:
+        while chunk := source.read(CHUNK):
+            yield chunk
 
 
 def _locked(file: IO[bytes], wait: bool) -> bool:
