@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -32,6 +33,7 @@ from pipeline.cleaning.quality import (
     SPARED,
     TOP_NGRAMS,
     decide,
+    dropped_at,
     filters_for,
     measure,
 )
@@ -272,6 +274,12 @@ def test_a_threshold_is_a_bound_that_is_allowed_itself() -> None:
     assert reasons(["中" + "a" * 4], min_characters=6, min_chinese_ratio=0.2) == ["too_short"]
 
 
+def test_a_bound_may_be_larger_than_any_document() -> None:
+    columns = measure([PROSE, "好。"]) | {"language": np.array(["zh", "zh"])}
+    assert decide(columns, FilterConfig(max_characters=10**12, min_stopwords=10**12)).tolist() == ["stopwords", "too_short"]
+    assert dropped_at(columns, FilterConfig(max_characters=2**31 - 1), (0.5, 2))["max_characters"] == [0, 0]
+
+
 def test_languages_are_kept_by_name() -> None:
     assert reasons([NEWS], language="ja") == ["language"]
     assert reasons([NEWS], language="ja", languages=()) == [""]
@@ -305,6 +313,8 @@ def test_a_source_may_have_thresholds_of_its_own() -> None:
         ({"min_character": 8}, "source 'a': filters has no threshold 'min_character'; did you mean 'min_characters'?"),
         ({"languages": 1}, "source 'a': filters has no threshold 'languages'"),
         ({"min_characters": 8.5}, "source 'a': min_characters = 8.5 in filters must be a whole number"),
+        ({"max_characters": math.inf}, "source 'a': max_characters = inf in filters must be a whole number"),
+        ({"max_characters": math.nan}, "source 'a': max_characters = nan in filters must be a whole number"),
         ({"max_sign_ratio": 2}, "source 'a': max_sign_ratio 2.0 is not between 0 and 1"),
     ],
 )

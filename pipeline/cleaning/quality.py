@@ -34,12 +34,7 @@ import pyarrow as pa
 
 from pipeline.arrays import Array, Flags, Strings
 from pipeline.cleaning import repetition
-from pipeline.cleaning.characters import (
-    CLASSES,
-    STOPWORDS,
-    Batch,
-    Class,
-)
+from pipeline.cleaning.characters import CLASSES, STOPWORDS, Batch, Class
 from pipeline.config import FilterConfig, SourceConfig
 from pipeline.errors import RecipeError
 
@@ -267,7 +262,7 @@ SPARED: Mapping[str, tuple[str, ...]] = {
 
 
 def decide(columns: Mapping[str, Array], filters: FilterConfig) -> Strings:
-    """Return why each document is dropped: the name of a rule; "" for documents that are kept.
+    """Return why each document is dropped, (documents,): the name of a rule; "" for documents that are kept.
 
     `columns` are those of `measure`, plus `language` (language.py) unless all languages are kept, the `form` of each text
     (forms.py) if forms are spared, and those of web/measures.py if these are judged.
@@ -345,7 +340,8 @@ def _breaks(rule: Rule, columns: Mapping[str, Array], bound: Any) -> Flags:
         unwanted = ~np.isin(columns["language"], bound) if bound else np.zeros(len(columns["characters"]), np.bool_)
         return np.asarray(unwanted, np.bool_)
     values = columns[rule.column]
-    bound = values.dtype.type(bound)  # stored in single precision; compare 0.3 with the same 0.3
+    # Ratios are stored in single precision: compare 0.3 with the same 0.3. A whole number may be larger than any count.
+    bound = values.dtype.type(bound) if values.dtype.kind == "f" else int(bound)
     return np.asarray(values < bound if rule.threshold.startswith("min_") else values > bound, np.bool_)
 
 
@@ -361,7 +357,7 @@ def filters_for(source: SourceConfig, filters: FilterConfig) -> FilterConfig:
             close = get_close_matches(name, [known for known, kind in kinds.items() if kind in (int, float)], 1)
             hint = f"did you mean {close[0]!r}?" if close else "use a numeric field of [filters]"
             raise RecipeError(f"source {source.name!r}: filters has no threshold {name!r}; {hint}")
-        if kinds[name] is int and value != int(value):
+        if kinds[name] is int and not float(value).is_integer():
             raise RecipeError(f"source {source.name!r}: {name} = {value} in filters must be a whole number")
         changes[name] = kinds[name](value)
     try:
