@@ -228,6 +228,22 @@ def test_records_that_cannot_be_are_named(changed: Features, message: str, tmp_p
     assert "record 1" in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"masked_lm_weights": [0.0, 0.0, 0.0, 1.0]}, "different numbers of masked_lm_positions, masked_lm_ids, masked_lm_w"),
+        ({"input_mask": [1] * 6}, "different numbers of input_ids, input_mask, segment_ids"),
+        ({"input_ids": [1.0] * 16}, "input_ids are not numbers of the right type"),
+        ({name: [] for name in bert_examples.NEEDED}, "input_ids are not numbers of the right type"),
+        ({"next_sentence_labels": []}, "next_sentence_labels are not numbers of the right type"),
+    ],
+)
+def test_features_that_do_not_fit_together_are_named(changed: Features, message: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tfrecord", [{**GOOD, **changed}] * 2)
+    with pytest.raises(CorpusError, match=rf"a\.tfrecord: records from 0 on.*{message}"):
+        import_tfrecords(expand([str(path)]), "old", stage_of(bert_vocab(200), tmp_path), str(tmp_path))
+
+
 def test_other_messages_are_no_examples(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tfrecord", [{"image": [1, 2]}])
     with pytest.raises(CorpusError, match="record 0 lacks input_ids, input_mask"):

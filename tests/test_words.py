@@ -226,14 +226,20 @@ def plug_in(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str) -> None:
         ("def cut(texts):\n    return []\n", "0 lists for 1 texts"),
         ("def other(texts): ...\n", "my_words has no cut"),
         ("import nothing_like_it\n", "cannot import my_words .*nothing_like_it"),
+        ("def cut(texts)\n", r"my_words fails \(SyntaxError: "),
+        ("import sys\nsys.nothing_like_it\n", r"my_words fails \(AttributeError: module 'sys' has no attribute"),
     ],
 )
 def test_a_plugged_in_segmenter_that_cannot_serve_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str, message: str
 ) -> None:
     plug_in(monkeypatch, tmp_path, source)
+    config = WordsConfig(segmenter="my_words:cut")
     with pytest.raises(CorpusError, match=message):
-        Segmenter(WordsConfig(segmenter="my_words:cut")).word_starts("北京大学")
+        Segmenter(config).word_starts("北京大学")
+    if "my_words" in message:  # before anything is read, too
+        with pytest.raises(CorpusError, match=message):
+            words_digest(config)
 
 
 @pytest.mark.parametrize("segmenter", ["ltp", ":cut", "my words:cut", "module:"])

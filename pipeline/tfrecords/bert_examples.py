@@ -21,14 +21,17 @@ import numpy as np
 from pipeline.arrays import Array, Ints
 from pipeline.errors import CorpusError
 from pipeline.examples.masking import Masks
-from pipeline.examples.pairs import NO_LABEL, Examples
+from pipeline.examples.pairs import Examples
+from pipeline.examples.segments import NO_LABEL
 from pipeline.examples.sequences import Sequences
 from pipeline.examples.shards import Row
 from pipeline.tfrecords.tfrecord import decode, encode, read_records
 from pipeline.tokenization import encoded
 from pipeline.tokenization.vocab import Vocab
 
-NEEDED = ("input_ids", "input_mask", "segment_ids", "masked_lm_positions", "masked_lm_ids", "masked_lm_weights")
+TOKENS = ("input_ids", "input_mask", "segment_ids")
+PREDICTIONS = ("masked_lm_positions", "masked_lm_ids", "masked_lm_weights")
+NEEDED = (*TOKENS, *PREDICTIONS)
 LABEL = "next_sentence_labels"
 
 RECORDS_AT_A_TIME = 512
@@ -51,7 +54,9 @@ def read_examples(url: str) -> Iterator[Columns]:
                     raise CorpusError(
                         f"{url}: record {number + i} has a different number of {name} than the others; create the file again"
                     )
-        yield {name: np.array([features[name] for features in some]) for name in names}
+        columns = {name: np.array([features[name] for features in some]) for name in names}
+        _check_kinds(columns, f"{url}: records from {number} on")
+        yield columns
         number += len(some)
 
 
@@ -63,6 +68,16 @@ def _features(url: str, number: int, record: bytes) -> dict[str, list[Any]]:
     if missing := [name for name in NEEDED if name not in features]:
         raise CorpusError(f"{url}: record {number} lacks {', '.join(missing)}; was it made by create_pretraining_data?")
     return features
+
+
+def _check_kinds(columns: Columns, where: str) -> None:
+    """Check that features are numbers, and that those of one thing have as many values."""
+    for name, values in columns.items():
+        if values.dtype.kind not in ("if" if name == "masked_lm_weights" else "i"):
+            raise CorpusError(f"{where}: {name} are not numbers of the right type; were they made by create_pretraining_data?")
+    for names in (TOKENS, PREDICTIONS):
+        if len({columns[name].shape for name in names}) > 1:
+            raise CorpusError(f"{where} have different numbers of {', '.join(names)}; create the file again")
 
 
 def restore(columns: Columns, vocab: Vocab, where: str) -> tuple[Examples, Masks]:

@@ -102,11 +102,14 @@ def _plugged_in(name: str, text: str) -> Flags:
 def _imported(name: str) -> Cut:
     module, _, function = name.partition(":")
     try:
-        cut: Cut = getattr(importlib.import_module(module), function)
+        imported = importlib.import_module(module)
     except ImportError as error:
         raise CorpusError(f"segmenter {name}: cannot import {module} ({error}); install it, or put it on PYTHONPATH") from error
-    except AttributeError as error:
-        raise CorpusError(f"segmenter {name}: {module} has no {function}; name a function as module:function") from error
+    except Exception as error:
+        raise CorpusError(f"segmenter {name}: {module} fails ({type(error).__name__}: {error}); fix the module") from error
+    cut: Cut | None = getattr(imported, function, None)
+    if cut is None:
+        raise CorpusError(f"segmenter {name}: {module} has no {function}; name a function as module:function")
     return cut
 
 
