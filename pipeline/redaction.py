@@ -27,7 +27,7 @@ SHORT = 8
 """Characters of a parameter without a value that is no secret: `?raw`."""
 HIDDEN = "***"
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>`]+")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s\"'<>`]+")  # bounded: a text may be one long word
 _WHOLE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _END = ".,;:!)]}"
 """Signs that belong to the sentence around a URL rather than to the URL."""

@@ -38,6 +38,12 @@ def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
     assert redact(f"read {url}: not found (see {url}).") == f"read {shown}: not found (see {shown})."
 
 
+@pytest.mark.timeout(60)  # well under a second; quadratic time would be hours
+def test_a_long_word_is_no_scheme() -> None:
+    word = "a" * 1_000_000
+    assert redact(f"{word} http://me:secret@a.cn/n {word}") == f"{word} http://a.cn/n {word}"
+
+
 def test_what_a_library_says_is_shown_without_the_secrets_of_the_url() -> None:
     url = "s3://AKIA12:s%2Fcret%3D@bucket/a?token=b1946ac9"
     message = f'Invalid bucket name "AKIA12:s/cret=@bucket", b1946ac9, s%2Fcret%3D; see {url}'

@@ -1,5 +1,6 @@
 """Templates give the argument with their text; all others are dropped, and the loss is counted."""
 
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -199,6 +200,17 @@ def test_a_number_of_many_digits_stops_nothing() -> None:
     assert rendered("{{padleft:甲|" + digits + "}}").text == "甲"
     assert grouped(digits) == digits
     assert rendered("{{#ifeq:" + digits + "|1|同|异}}").text == "异"
+
+
+def test_a_long_padding_takes_no_memory() -> None:
+    left, right = find_function("padleft:甲", "柏林"), find_function("padright:甲", "柏林")
+    assert left and right
+    tracemalloc.start()
+    assert left(["99", "乙丙" * 500_000]) == "乙丙" * 49 + "甲"
+    assert right(["3", "乙丙" * 500_000]) == "甲乙丙"
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16 << 20
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,12 @@ def _without_hidden(text: str, findings: Findings) -> str:
             start, hides = waiting[name].pop()
             if hides:
                 ranges.append((start, match.end()))
-    for start in (start for tags in waiting.values() for start, hides in tags if hides):
-        end = text.find("\n", start)
-        ranges.append((start, end if end >= 0 else len(text)))
+    covered = 0
+    for start in sorted(start for tags in waiting.values() for start, hides in tags if hides):
+        if start >= covered:
+            end = text.find("\n", start)
+            covered = end if end >= 0 else len(text)
+            ranges.append((start, covered))
     parts = []
     kept_from = 0
     for start, end in sorted(ranges):

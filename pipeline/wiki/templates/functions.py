@@ -60,6 +60,8 @@ _SILENT_FUNCTIONS = frozenset(_URLS.split())
 """Parts of URLs, and what is shown elsewhere on the page."""
 _NAME = re.compile(r"\s*+(?:(?:safe)?subst:)?+\s*+(#?[\w ]++)\s*+(?:[:：]|$)")
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
+_MAX_WIDTH = 100
+"""Characters that a text is padded to at most."""
 
 
 def find_function(name: str, title: str) -> Function | None:
@@ -158,8 +160,8 @@ def _formatnum(number: str, arguments: Sequence[str]) -> str:
 
 def _pad(text: str, arguments: Sequence[str]) -> tuple[str, str]:
     width = _at(arguments, 0)
-    missing = min(int(width), 100) - len(text) if width.isascii() and width.isdigit() and len(width) < 4 else 0
-    padding = _at(arguments, 1) or "0"
+    missing = min(int(width), _MAX_WIDTH) - len(text) if width.isascii() and width.isdigit() and len(width) < 4 else 0
+    padding = _at(arguments, 1)[:_MAX_WIDTH] or "0"
     return text, (padding * max(0, missing))[: max(0, missing)]
 
 
