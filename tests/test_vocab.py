@@ -4,6 +4,7 @@ import hashlib
 import random
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from pipeline.errors import CorpusError
 from pipeline.tokenization.vocab import (
     SPECIALS,
     Vocab,
+    assemble,
     build,
+    normalised_counts,
     punctuation_map,
 )
 from pipeline.tokenization.wordpiece import WordPieceEncoder
@@ -94,6 +97,17 @@ def test_the_order_of_counting_does_not_matter() -> None:
         dict(random.Random(3).sample(list(counts.items()), len(counts))) for counts in (characters, words)
     )
     assert build(other_characters, other_words, 200, 1) == build(characters, words, 200, 1)
+
+
+def test_counts_of_parts_may_be_added_up_after_normalisation() -> None:
+    """A word is frequent although each of its forms is rare in each part."""
+    texts = ["Cafés 한글 CPU", "cafés CAFÉS 한 gpu", "ｃａｆｅ 글 Gpu"]
+    parts = [normalised_counts(*count(text), True) for text in texts]
+    characters, words = (sum(some, Counter[str]()) for some in zip(*parts, strict=True))
+    rare = {word for word, number in words.items() if number < 2}
+    whole = build(*count("\n".join(texts)), size=1_000, min_count=2)
+    assert assemble(characters, {word: words[word] for word in words.keys() - rare}, 1_000, 2, True) == whole
+    assert rare == {"cpu", "ｃａｆｅ"} and {"cafes", "gpu"} <= set(whole.tokens)
 
 
 def test_size_is_a_limit_and_frequent_characters_come_first() -> None:

@@ -75,6 +75,16 @@ def test_a_built_one_holds_what_is_kept_and_not_what_is_dropped() -> None:
     assert {"nezha", "bert", "2019"} <= set(built.tokens)
 
 
+def test_counts_are_added_up_in_as_many_buckets_as_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stages, made = corpus.prepared(), []
+    for number in (1, 64):
+        monkeypatch.setattr(vocabulary, "PARTS_PER_BUCKET", number)
+        root = str(tmp_path / str(number))
+        made.append(vocabulary.vocabulary([stages["documents_text"]], stages["dedup"], VocabularyConfig(min_count=3), root))
+        assert not list(Path(made[-1].url).glob("work-*"))
+    assert made[0].digest == made[1].digest and len(made[0].files()) == 1
+
+
 def test_the_size_is_a_limit_and_rare_characters_stay_out(tmp_path: Path) -> None:
     stages = corpus.prepared()
 

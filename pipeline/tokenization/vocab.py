@@ -160,18 +160,32 @@ def build(
     It has the special tokens ([PAD] is 0) and all of ASCII, then characters by falling frequency, then whole Latin and digit
     words by falling frequency. A character that can be inside a word (Latin, kana, full-width digits; not ideographs or
     punctuation) is included plain and with `##`, so a word only becomes [UNK] if one of its characters is too rare.
+
+    Raises: CorpusError for a `size` in which the special tokens and ASCII do not fit.
     """
+    return assemble(*normalised_counts(character_counts, word_counts, do_lower_case), size, min_count, do_lower_case)
+
+
+def normalised_counts(
+    character_counts: Mapping[str, int], word_counts: Mapping[str, int], do_lower_case: bool
+) -> tuple[Counter[str], Counter[str]]:
+    """Return the counts of characters and words after BERT's normalisation. Those of several texts may be added up."""
+    return _characters(character_counts, do_lower_case), _normalised(word_counts, do_lower_case)
+
+
+def assemble(characters: Mapping[str, int], words: Mapping[str, int], size: int, min_count: int, do_lower_case: bool) -> Vocab:
+    """Build a vocabulary as `build` does, from counts that are normalised. Those below `min_count` may be left out."""
     tokens: dict[str, None] = dict.fromkeys(SPECIALS)
     for character in sorted(_characters(dict.fromkeys(string.printable, 1), do_lower_case)):
         tokens.update(dict.fromkeys(_forms(character)))
     if len(tokens) > size:
         raise CorpusError(f"a vocabulary of {size} tokens is too small: the special tokens and ASCII alone have {len(tokens)}")
-    for character in _most_frequent(_characters(character_counts, do_lower_case), min_count):
+    for character in _most_frequent(characters, min_count):
         forms = [form for form in _forms(character) if form not in tokens]
         if len(tokens) + len(forms) > size:
             break
         tokens.update(dict.fromkeys(forms))
-    for word in _most_frequent(_normalised(word_counts, do_lower_case), min_count):
+    for word in _most_frequent(words, min_count):
         if len(tokens) >= size:
             break
         if all(_joins(character) for character in word):
