@@ -233,7 +233,7 @@ def test_what_a_user_put_beside_the_checkpoints_is_left_alone(tmp_path: Path) ->
     shutil.copytree(url, copy)
     unfinished.mkdir()
     shutil.copy(tmp_path / "attempt-0001/metrics-00000100.jsonl", tmp_path / "attempt-0001/metrics-00000100.jsonl.bak")
-    assert list(checkpoint.committed(str(tmp_path))) == [str(url)] and checkpoint.newest_valid(str(tmp_path)) == str(url)
+    assert list(checkpoint.committed(str(tmp_path))) == [str(url)] and newest_of(str(tmp_path)) == str(url)
     assert checkpoint.read_metrics(str(tmp_path)) == [row(100)]
     Attempt.begin(str(tmp_path), 100).retain(1, None)
     assert url.exists() and copy.exists() and unfinished.exists()
