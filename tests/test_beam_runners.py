@@ -106,6 +106,7 @@ def test_the_graph_in_portable_form_writes_what_the_job_writes(name: str, enviro
     urns = {one.spec.urn for one in parts.transforms.values() if one.spec.urn and not one.subtransforms}
     assert urns <= STANDARD and "beam:transform:group_by_key:v1" in {one.spec.urn for one in parts.transforms.values()}
     assert environment in {one.urn for one in parts.environments.values()}
+    assert shuffles(proto) == 2, "of tasks over machines, and of rows to buckets"
 
     beam = import_beam()
 
@@ -116,3 +117,14 @@ def test_the_graph_in_portable_form_writes_what_the_job_writes(name: str, enviro
     there = job.run(numbers, Execution(executor=run))
     assert there == job.run(number_jobs.job(tmp_path, "here"))
     assert there[1] == {"mapped": 60, "reduced": 60}
+
+
+def shuffles(proto: Any) -> int:
+    """How often a graph moves its elements."""
+    return sum(one.spec.urn == "beam:transform:group_by_key:v1" for one in proto.components.transforms.values())
+
+
+def test_tasks_on_this_machine_are_not_shuffled(tmp_path: Path) -> None:
+    pipeline = new_pipeline(*local_runner())
+    add_steps(pipeline, number_jobs.job(tmp_path))
+    assert shuffles(pipeline.to_runner_api()) == 1

@@ -20,6 +20,8 @@ from pipeline.engine import earlier, parquet, stages
 from pipeline.engine.execution import SERIAL, Execution, News
 from pipeline.engine.stages import Finished
 from pipeline.errors import CorpusError, NoSpaceError
+from pipeline.sources.formats import detection
+from pipeline.sources.formats.detection import FileFormat
 from pipeline.wiki.dumps import bzip2
 from tests import corpus, wiki_dumps
 from tests.wiki_dumps import Draft
@@ -209,6 +211,40 @@ def test_an_interrupted_run_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     check(source, tmp_path, NEWS + 1 - NEWS // 10, NEWS // 10)
 
 
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list to which each pass over the blocks of a dump is added."""
+    found: list[str] = []
+    blocks = bzip2.blocks
+
+    def noted(url: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
+        found.append(url)
+        yield from blocks(url, start)
+
+    monkeypatch.setattr(bzip2, "blocks", noted)
+    return found
+
+
+def test_a_process_decompresses_a_dump_once_and_its_head_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    detected, decompressed = [], passes(monkeypatch)
+    detect = detection.detect_format
+
+    def noted(url: str, encoding: str = "auto") -> FileFormat:
+        detected.append(url)
+        return detect(url, encoding)
+
+    monkeypatch.setattr(detection, "detect_format", noted)
+    source = dump(tmp_path / "in", pages())
+    documents(source, str(tmp_path / "run"))
+    assert (len(decompressed), len(detected)) == (2, 1)
+    # Another dump in its place, of another site.
+    (file,) = (tmp_path / "in").iterdir()
+    file.write_bytes(bz2.compress(bz2.decompress(file.read_bytes()).replace(b"zh.wikipedia.org", b"zh.wikisource.org")))
+    found = documents(source, str(tmp_path / "run"))
+    assert (len(decompressed), len(detected)) == (4, 2)
+    urls = parquet.read(found.file("part-00000.parquet"), ["url"])["url"].to_pylist()
+    assert urls and all(url.startswith("https://zh.wikisource.org/wiki/") for url in urls)
+
+
 def test_an_interrupted_run_over_a_dump_does_not_decompress_it_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     documents(dump(tmp_path / "in", pages()), str(tmp_path / "run"))
     source = dump(tmp_path / "in", pages(some))
@@ -223,16 +259,9 @@ def test_an_interrupted_run_over_a_dump_does_not_decompress_it_again(tmp_path: P
         documents(source, str(tmp_path / "run"))
     monkeypatch.undo()
     assert [*(tmp_path / "run").rglob("unpacked/*.parquet")]
-    decompressed: list[str] = []
-    blocks = bzip2.blocks
-
-    def counted(url: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
-        decompressed.append(url)
-        yield from blocks(url, start)
-
-    monkeypatch.setattr(bzip2, "blocks", counted)
+    decompressed = passes(monkeypatch)
     documents(source, str(tmp_path / "run"))
-    assert len(decompressed) == 1, "the head, to know the format"
+    assert not decompressed
     monkeypatch.undo()
     check(source, tmp_path, PAGES - PAGES // 10, PAGES // 10)
 

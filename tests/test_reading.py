@@ -262,7 +262,8 @@ def test_a_folder_of_a_wiki_may_hold_dumps_indexes_and_extracted_articles(tmp_pa
             corpus.json_lines([{"id": "1", "title": "甲", "text": f"甲\n\n乙{number}"}])
         )
     source = config(tmp_path, kind="wiki")
-    assert [file.name for file in reading.dumps(source, inputs.expand(source.input))] == ["z-pages-articles-multistream.xml"]
+    formats = reading.wiki_formats(source, inputs.expand(source.input))
+    assert [file.name for file in reading.dumps(formats)] == ["z-pages-articles-multistream.xml"]
     assert [len(task.following) for task in planned(tmp_path, kind="wiki")] == [2, 0]
     whole = read(tmp_path, kind="wiki")
     assert texts(whole) == ["乙0", "乙1", "乙2", "京是城市。", "沪是城市。", "穗是城市。"]

@@ -47,21 +47,28 @@ _DETECTION_THREADS = 8
 """Files whose format is detected at the same time, because they may be in an object store."""
 
 
-def plan(source: SourceConfig, files: Sequence[InputFile], task_bytes: int) -> list[ReadTask]:
+Formats = Mapping[InputFile, FileFormat]
+"""Formats of files that have been detected."""
+
+
+def plan(source: SourceConfig, files: Sequence[InputFile], task_bytes: int, known: Formats | None = None) -> list[ReadTask]:
     """Return tasks of about `task_bytes` each: large files are split where the format allows, small ones are grouped.
+
+    Args:
+        known: of a `wiki` source, what `wiki_formats` found, if it was asked.
 
     Raises: CorpusError for a large file that is damaged, or for input that cannot be read at all.
     """
     if source.kind == "demo":
         return [ReadTask("", source.input[0], 0, None, 0)]
     if source.kind == "wiki":
-        from pipeline.wiki.dumps import dump
-
-        files = [file for file in files if not dump.is_index(file.name)]
+        known = wiki_formats(source, files) if known is None else known
+        files = list(known)
     _refuse_pointers(files)
-    known = _detect_formats(source, [file for file in files if file.size > task_bytes or source.kind == "wiki"])
+    if known is None:
+        known = _detect_formats(source, [file for file in files if file.size > task_bytes])
     tasks: list[ReadTask] = []
-    for first, *rest in _groups(files, task_bytes, _dumps(known)):
+    for first, *rest in _groups(files, task_bytes, dumps(known)):
         following = tuple((file.url, file.name) for file in rest)
         for start, end in _ranges(first, known.get(first), task_bytes):
             tasks.append(ReadTask(first.url, first.name, start, end, len(tasks), known.get(first), following))
@@ -77,17 +84,17 @@ def _refuse_pointers(files: Sequence[InputFile]) -> None:
             foreign.refuse_stand_in(data.decode(errors="replace"), url, pages=False)
 
 
-def dumps(source: SourceConfig, files: Sequence[InputFile]) -> list[InputFile]:
-    """Return the files of a `wiki` source that are MediaWiki dumps; the others may be wikiextractor's output.
+def wiki_formats(source: SourceConfig, files: Sequence[InputFile]) -> Formats:
+    """Return the files of a `wiki` source that are read, with their formats: dumps, or what wikiextractor has made of them.
 
     Raises: CorpusError for plain text and web pages.
     """
     from pipeline.wiki.dumps import dump
 
-    return _dumps(_detect_formats(source, [file for file in files if not dump.is_index(file.name)]))
+    return _detect_formats(source, [file for file in files if not dump.is_index(file.name)])
 
 
-def _detect_formats(source: SourceConfig, files: Sequence[InputFile]) -> dict[InputFile, FileFormat]:
+def _detect_formats(source: SourceConfig, files: Sequence[InputFile]) -> Formats:
     with ThreadPoolExecutor(_DETECTION_THREADS) as pool:
         known = dict(zip(files, pool.map(lambda file: detection.detect_format(file.url, source.encoding), files), strict=True))
     for file, file_format in known.items():
@@ -117,7 +124,8 @@ def _check_wiki_fields(source: SourceConfig, file: InputFile, file_format: FileF
     )
 
 
-def _dumps(known: Mapping[InputFile, FileFormat]) -> list[InputFile]:
+def dumps(known: Formats) -> list[InputFile]:
+    """Return the files that are MediaWiki dumps."""
     return [file for file, file_format in known.items() if file_format.kind == "MediaWiki dump"]
 
 

@@ -91,7 +91,8 @@ def documents(
     named = _named(source, root, execution)
     skipped: list[str] = []
     files = inputs.expand(named, skipped)
-    dumps = reading.dumps(source, files) if source.kind == "wiki" else []
+    formats = reading.wiki_formats(source, files) if source.kind == "wiki" else None
+    dumps = reading.dumps(formats) if formats else []
     side = _side_input(source, dumps, root, execution) if dumps else None
     # Not part of the key: the input's location, since its digest identifies it; priority, which only matters to dedup; and
     # max_bad_ratio, which is checked on finished stages too, so that raising it does not read the input again.
@@ -115,7 +116,7 @@ def documents(
             work = steps.Job(
                 name=f"documents of {source.name}",
                 folder=folder,
-                tasks=reading.plan(source, files, task_bytes or _task_bytes(files, before)),
+                tasks=reading.plan(source, files, task_bytes or _task_bytes(files, before), formats),
                 map=ReadDocuments(source, parts, folder, side, before),
                 reduce=WritePart(folder, parts),
                 made_of=inputs.versions(files),

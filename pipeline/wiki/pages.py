@@ -8,6 +8,7 @@ Redirects, disambiguation pages and other namespaces are `Skipped`, each with a 
 conversions, repairs, and sentences that lost too much to be read, by what they lost.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
@@ -48,18 +49,25 @@ def raw(source: SourceConfig, task: ReadTask, side_input: Finished | None) -> It
             yield Skipped(reason)
         else:
             origin, url = f"{task.file}#{page.page_id}", _url(site, page.title)
-            digest = digest_of((page.title, page.text))
+            digest = hashlib.blake2b(page.title.encode() + b"\n" + page.xml, digest_size=16).digest()
             yield Raw(origin, url, page.revision, digest, partial(_made, origin, url, page, source, side_url))
 
 
 def _skip_reason(page: Page) -> str:
-    """Return why a page is not an article, as far as its wikitext shows without parsing; "" if it may be one."""
+    """Return why a page is not an article, as far as can be told without its text; "" if it may be one."""
     if page.namespace != ARTICLES:
         return "other namespace"
-    if page.redirect or dump.REDIRECT.match(page.text):
+    if page.redirect:
         return "redirect"
     if page.model != "wikitext":
-        return "no wikitext"
+        return "redirect" if dump.REDIRECT.match(page.text) else "no wikitext"
+    return ""
+
+
+def _skip_reason_of_text(page: Page) -> str:
+    """Return why a page of wikitext is not an article, as far as its text shows without parsing; "" if it may be one."""
+    if dump.REDIRECT.match(page.text):
+        return "redirect"
     if _DISAMBIGUATION_TITLE.search(page.title) or _DISAMBIGUATION_CATEGORY.search(page.text):
         return "disambiguation"
     return ""
@@ -81,6 +89,8 @@ def _answer(side_url: str, need: str) -> str:
 
 def _made(origin: str, url: str, page: Page, source: SourceConfig, side_url: str, counts: Counts) -> Made:
     """Render a page, and name the redirects and groups that it asked for."""
+    if reason := _skip_reason_of_text(page):
+        return Made(Skipped(reason))
     redirects = Asked(_load_side_input(side_url).redirects)
     found, groups = _record(origin, url, page, source, side_url, redirects, counts)
     return Made(found, (*(f"redirect {name}" for name in redirects.keys_asked), *(f"group {name}" for name in groups)))

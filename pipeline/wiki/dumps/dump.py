@@ -1,7 +1,7 @@
 """Pages of a MediaWiki dump (`pages-articles`, any export format), from any byte range of it.
 
     <page><title>柏林</title><ns>0</ns><id>3472</id>...<text ...>'''柏林'''（{{lang-de|Berlin}}）是...</text>...</page>
-    ->  Page("柏林", namespace=0, page_id=3472, redirect="", model="wikitext", text="'''柏林'''（{{lang-de|Berlin}}）是...")
+    ->  Page("柏林", namespace=0, page_id=3472, redirect="", model="wikitext", xml=b"'''柏林'''（{{lang-de|Berlin}}）是...")
 
 Plain XML and bzip2 are split into tasks; gz, xz and zst are one task each, streamed. A page belongs to the range in which its
 `<page>` starts: the byte of the XML, or the byte of the bzip2 block that contains it. So each page is read exactly once,
@@ -14,6 +14,7 @@ with a `<page>` for each revision yield all of them; `Page.revision` says which 
 import re
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 from pipeline import storage
 from pipeline.errors import CorpusError
@@ -56,9 +57,14 @@ class Page:
     """Title of the redirect's target; empty for other pages."""
     model: str
     """`wikitext`, `Scribunto` (Lua), `json`..."""
-    text: str
+    xml: bytes
+    """Its text as the dump has it: UTF-8, with references for some characters."""
     revision: int = 1
     """When it was written: 20250801123456; 1 if the dump does not say."""
+
+    @cached_property
+    def text(self) -> str:
+        return _unescape(self.xml.decode())
 
 
 def is_index(name: str) -> bool:
@@ -135,6 +141,12 @@ def _compression(url: str) -> str:
 
 def _head(url: str, compression: str) -> bytes:
     """Return the first bytes of the XML."""
+    return _head_of(url, compression, storage.stamp(url))
+
+
+@lru_cache(maxsize=2)
+def _head_of(url: str, compression: str, stamp: str | None) -> bytes:
+    """`stamp`: of the file, so that one that is written anew is read again."""
     if compression == "bz2":
         return next((text for _, text in bzip2.blocks(url)), b"")[:_CHUNK]
     return next(_stream(url, compression), b"")
@@ -239,10 +251,9 @@ def _page(xml: bytes, head: re.Match[bytes], whole: bool, file: str, namespace: 
         if text is None:
             return Bad(origin, "not a page of a dump", head["title"].decode(errors="replace"))
         written = _DIGITS.findall(_between(xml, b"<timestamp>", b"</timestamp>", revision)[:40])
-        page = Page(
-            title, namespace, page_id, redirect, model or "wikitext", _unescape(text.decode()), int(b"".join(written) or 1)
-        )
-        return replace(page, redirect=_target(page.text)) if not redirect and REDIRECT.match(page.text) else page
+        page = Page(title, namespace, page_id, redirect, model or "wikitext", text, int(b"".join(written) or 1))
+        redirects = REDIRECT.match(text.decode())  # nobody writes its mark, or the white space before it, as a reference
+        return replace(page, redirect=_target(page.text)) if redirects and not redirect else page
     except UnicodeDecodeError:
         return Bad(origin, "not UTF-8", head["title"].decode(errors="replace"))
 
