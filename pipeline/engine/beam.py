@@ -101,7 +101,7 @@ def add_steps(pipeline: Any, job: Job, spread: bool = False) -> None:
         spread: shuffle the tasks first, for runners that would otherwise fuse all steps into one on one worker.
     """
     beam = import_beam()
-    # `Create` would shuffle them by itself, also where nothing is gained: half of what a small job costs.
+    # `Create` would shuffle them by itself, on this machine too, where nothing is gained.
     tasks = pipeline | "tasks" >> beam.Create(list(job.tasks), reshuffle=False)
     if spread:
         tasks |= "spread" >> beam.Reshuffle()
