@@ -24,10 +24,11 @@ _CONFLICTS = {"ConditionalRequestConflict", "OperationAborted"}
 """Codes of S3 for a request that came at the same time as another for the same object: to be sent again."""
 
 NO_RANGES = "its server sends files only as a whole (no range requests); fetch the file first"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Numbers of errors for want of space: on a disk, or in a quota."""
 _NO_SPACE = "no space left; free some and run again, finished parts are kept"
 _REASONS = {
-    errno.ENOSPC: _NO_SPACE,
-    errno.EDQUOT: _NO_SPACE,
+    **dict.fromkeys(FULL, _NO_SPACE),
     errno.EFBIG: "the file is larger than this system allows (ulimit -f); raise it and run again, finished parts are kept",
     errno.EROFS: "the file system is read-only; choose another place",
     errno.EEXIST: "there is a file where a folder is needed; choose another place",

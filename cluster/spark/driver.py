@@ -100,9 +100,8 @@ def check_java() -> None:
 def running(config: SparkConfig) -> Iterator[Driver]:
     """Run a driver; yields it while it still starts, so that this process has the time for something else.
 
-    Raises: UnavailableError when there is no Java.
+    There must be a Java: see `check_java`.
     """
-    check_java()
     with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
         folder = Path(name)
         write_properties(config, folder / SETTINGS)

@@ -36,7 +36,7 @@ from pipeline.errors import CorpusError
 from pipeline.sources import demo, inputs
 from pipeline.wiki.conversion import variants
 
-Made = TypeVar("Made")
+T = TypeVar("T")
 
 STAGE_VERSION = 5
 PART_BYTES = 16 << 20
@@ -183,7 +183,7 @@ def _side_input(source: SourceConfig, dumps: Sequence[inputs.InputFile], root: s
     return side_input.side_input(source, dumps, root, execution=execution)
 
 
-def _with_room(side: Finished | None, execution: Execution, work: Callable[[], Made]) -> Made:
+def _with_room(side: Finished | None, execution: Execution, work: Callable[[], T]) -> T:
     """Return what `work` makes, without the text of dumps that is kept for it: removed when it is done, or the disk is full."""
     if side is None:
         return work()

@@ -48,8 +48,8 @@ def run_each(
     deaths = 0
     failed: Exception | None = None
     try:
-        while running or (waiting and failed is None):
-            while waiting and failed is None and len(running) < workers:
+        while waiting or running:
+            while waiting and len(running) < workers:
                 slot = idle.pop() if idle else _slot()
                 try:
                     running[slot.submit(work, waiting[0])] = (waiting[0], slot)
@@ -77,6 +77,8 @@ def run_each(
                     failed = failed or error
                 else:  # Ctrl-C in the process of a piece
                     raise error
+            if failed is not None:
+                waiting.clear()
         if failed is not None:
             raise failed
     except KeyboardInterrupt:  # also where it is for this process alone

@@ -1,7 +1,6 @@
 """Errors of the command. What a user can fix becomes one line and exit code 2; a bug keeps its traceback."""
 
 import contextlib
-import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -12,9 +11,8 @@ import click
 from pipeline.credentials import hide_in_this_process
 from pipeline.engine import startup
 from pipeline.errors import NO_MEMORY, StoppedEarly, UserError, is_memory_full
+from pipeline.storage_errors import FULL
 from workflows.stopping import STOPPED_CODE, stopped
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UserMistake(click.ClickException):
@@ -79,7 +77,7 @@ def _in_one_line(ctx: click.Context | None = None) -> Iterator[None]:
     except (MemoryError, ImportError, OSError) as error:
         if is_memory_full(error):
             raise UserMistake(NO_MEMORY) from error
-        if not isinstance(error, OSError) or error.errno not in _FULL or error.filename is not None:
+        if not isinstance(error, OSError) or error.errno not in FULL or error.filename is not None:
             raise
         raise _output_is_full() from error  # files are written by pipeline/storage.py, which raises UserErrors
     except EOFError as error:  # click would print "Aborted!" and hide a bug

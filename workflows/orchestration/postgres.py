@@ -9,7 +9,6 @@ dagster.yaml names this class (history.py), so that the page and its runs use it
 """
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -18,6 +17,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_before_delay, wait_exponential
 
 OPENING_SECONDS, PATIENCE_SECONDS = 5.0, 120.0
 NOTICED: Final = {"connect_timeout": "10", "keepalives_idle": "20", "keepalives_interval": "10", "keepalives_count": "4"}
@@ -30,17 +30,19 @@ def waited_for(connect: Callable[[], Answer], seconds: float) -> Answer:
 
     Raises: DBAPIError, what it raised last, after `seconds`.
     """
-    started, pause = time.monotonic(), 0.2
-    while True:
-        try:
-            return connect()
-        except DBAPIError as error:
-            if time.monotonic() - started + pause > seconds:
-                raise
-            if pause == 0.2:
-                logging.warning("the database of the history of runs is waited for: %s", " ".join(str(error.orig).split()))
-        time.sleep(pause)
-        pause = min(2 * pause, 5.0)
+    return Retrying(
+        retry=retry_if_exception_type(DBAPIError),
+        stop=stop_before_delay(seconds),
+        wait=wait_exponential(multiplier=0.2, max=5.0),
+        before_sleep=_tell,
+        reraise=True,
+    )(connect)
+
+
+def _tell(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    if state.attempt_number == 1 and isinstance(error, DBAPIError):
+        logging.warning("the database of the history of runs is waited for: %s", " ".join(str(error.orig).split()))
 
 
 class PatientPostgresStorage(DagsterPostgresStorage):  # type: ignore[misc]  # of a package that need not be installed

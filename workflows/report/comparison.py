@@ -14,10 +14,13 @@ With several pretrainings, the table has them and their deviation, a 95 % interv
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline import storage
 from workflows.report.languages.texts import ENGLISH, Texts, texts
+
+if TYPE_CHECKING:
+    from workflows.report.plots import Points
 
 RESULTS = "results"
 TEMPLATE = "comparison.html.jinja"
@@ -160,7 +163,6 @@ def _diverged(content: Mapping[str, Any], t: Texts = ENGLISH) -> list[str]:
     ]
 
 
-Points = Sequence[tuple[float, float]]
 TRAINED = ("variant", "changes", "parameters", "steps", "best validation loss", "masked accuracy", "at step")
 
 
@@ -228,7 +230,7 @@ def page(content: Mapping[str, Any], plots_by_name: Mapping[str, str]) -> str:
     return str(template.render(content, **tables, titles=TITLES, plots=plots, notes=notes(content, t)))
 
 
-def _ends(t: Texts, what: str, curves: Mapping[str, Points], form: str) -> str:
+def _ends(t: Texts, what: str, curves: "Mapping[str, Points]", form: str) -> str:
     """Return the last value of each curve: what is read out instead of the plot."""
     ends = (
         t("{name} {value} at step {step:,}", name=name, value=form.format(points[-1][1]), step=points[-1][0])
